@@ -1,0 +1,75 @@
+"""ResNet: parameter counts, sizes of the feature map, padding."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from tfreid.backbones import BACKBONES
+from tfreid.backbones.resnet import resnet50
+
+
+def build(shape=(256, 128, 3), **settings):
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, BACKBONES["resnet50"](inputs, **settings))
+
+
+@pytest.mark.parametrize(
+    "settings, shape",
+    [
+        ({}, (None, 8, 4, 2048)),
+        ({"last_stride": 2}, (None, 8, 4, 2048)),
+        ({"last_stride": 1}, (None, 16, 8, 2048)),
+        ({"strides": (1, 2, 1, 1)}, (None, 32, 16, 2048)),
+        ({"last_stride": 1, "stride_in_1x1": True}, (None, 16, 8, 2048)),
+    ],
+)
+def test_shape_and_trainable_weights(settings, shape):
+    model = build(**settings)
+    assert model.output_shape == shape
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_weights) == 23_508_032
+
+
+def test_odd_sizes_round_up():
+    assert build((225, 97, 3)).output_shape == (None, 8, 4, 2048)
+
+
+@pytest.mark.parametrize("stride_in_1x1, strided", [(False, "conv2"), (True, "conv1")])
+def test_where_the_stride_is(stride_in_1x1, strided):
+    model = build(stride_in_1x1=stride_in_1x1)
+    for convolution in ("conv1", "conv2", "conv3"):
+        strides = model.get_layer(f"stage2_block1_{convolution}").strides
+        assert strides == ((2, 2) if convolution == strided else (1, 1))
+
+
+@pytest.mark.parametrize("settings", [{"strides": (1, 2, 2)}, {"strides": (1, 2, 2, 0)}])
+def test_bad_strides(settings):
+    with pytest.raises(ValueError, match="four positive integers"):
+        resnet50(keras.Input((64, 32, 3)), **settings)
+
+
+def test_bad_last_stride():
+    with pytest.raises(ValueError, match="one of .1, 2., got 3"):
+        build(last_stride=3)
+
+
+def test_stem_pads_both_sides_alike():
+    inputs = keras.Input((16, 16, 3))
+    full = keras.Model(inputs, resnet50(inputs))
+    stem = keras.Model(inputs, full.get_layer("stem_conv").output)
+    image = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype(np.float32)
+    kernel = np.asarray(full.get_layer("stem_conv").kernel)
+    padded = np.pad(image[0], ((3, 3), (3, 3), (0, 0)))
+    expected = [
+        [np.tensordot(padded[r : r + 7, c : c + 7], kernel, 3) for c in range(0, 16, 2)]
+        for r in range(0, 16, 2)
+    ]
+    np.testing.assert_allclose(stem(image)[0], expected, atol=1e-4)
+
+
+def test_epsilon_reaches_every_normalisation():
+    model = build(bn_epsilon=1.001e-5)
+    layers = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert len(layers) == 53
+    assert {layer.epsilon for layer in layers} == {1.001e-5}

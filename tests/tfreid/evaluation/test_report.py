@@ -1,0 +1,89 @@
+"""The printed table and the JSON file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfreid.evaluation import RankingResult, results_table, write_results_json
+
+
+def make_result(max_rank=20):
+    return RankingResult(
+        cmc=np.linspace(0.91478, 1.0, max_rank),
+        mean_ap=0.773812,
+        mean_ap_trapezoid=0.7649,
+        mean_inp=0.5,
+        num_valid_queries=3367,
+        num_skipped_queries=1,
+        num_gallery=15913,
+        metric="cosine",
+        average_precision=np.array([0.7, np.nan]),
+        first_match_rank=np.array([1, 0]),
+    )
+
+
+def rows_of(table):
+    """Name -> value of each line that is not a rule."""
+    lines = [line for line in table.splitlines() if not line.startswith("---")]
+    return {line.rsplit("  ", 1)[0].strip(): line.rsplit("  ", 1)[1].strip() for line in lines}
+
+
+def test_table_shows_percentages_with_two_decimals():
+    table = results_table(make_result(), protocol="Market-1501")
+    rows = rows_of(table)
+    assert rows["rank-1"] == "91.48 %"
+    assert rows["rank-20"] == "100.00 %"
+    assert rows["mAP"] == "77.38 %"
+    assert rows["mAP (official script, trapezoids)"] == "76.49 %"
+    assert rows["mINP"] == "50.00 %"
+    assert rows["valid queries"] == "3,367"
+    assert rows["skipped queries (no valid match)"] == "1"
+    assert rows["gallery images"] == "15,913"
+    assert rows["distance"] == "cosine"
+    assert rows["protocol"] == "Market-1501"
+    assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_table_leaves_out_what_was_not_measured():
+    rows = rows_of(results_table(make_result(max_rank=7)))
+    assert "rank-5" in rows
+    assert not {"rank-10", "rank-20", "protocol"} & set(rows)
+
+
+def test_json_of_a_result(tmp_path):
+    path = tmp_path / "new" / "results.json"
+    write_results_json(path, make_result())
+    assert json.loads(path.read_text()) == make_result().as_dict()
+
+
+def test_json_of_a_mapping_replaces_the_file(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("old and longer than the new content" * 100)
+    results = {
+        "market1501": make_result(),
+        "seconds": np.float32(1.5),
+        "queries": np.arange(3),
+        "checkpoint": Path("runs") / "a",
+    }
+    write_results_json(path, results)
+    content = json.loads(path.read_text())
+    assert content["market1501"]["rank_1"] == 0.91478
+    assert content["seconds"] == 1.5
+    assert content["queries"] == [0, 1, 2]
+    assert content["checkpoint"] == str(Path("runs") / "a")
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(float("nan"), ValueError), (object(), TypeError)]
+)
+def test_failure_keeps_the_old_file(tmp_path, value, error):
+    path = tmp_path / "results.json"
+    path.write_text("{}")
+    with pytest.raises(error):
+        write_results_json(path, {"value": value})
+    assert path.read_text() == "{}"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,1 @@
+"""Dataset folders in, sharded TFRecords with a manifest out."""

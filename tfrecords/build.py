@@ -1,0 +1,127 @@
+"""Command line that turns a dataset folder into TFRecords: `python -m tfrecords.build DATASET`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tfrecords import csv_table, folder, market1501, rendered
+from tfrecords.errors import command_line
+from tfrecords.manifest import Manifest
+from tfrecords.records import build_records
+from tfrecords.scan import Scan, name_some
+
+
+class Dataset(NamedTuple):
+    """A builder: `scan(root, **options)` lists the images, `add_options` adds flags of that name.
+
+    A dataset that `renders` makes its images itself and also gets `workers` and `progress`.
+    """
+
+    scan: Callable[..., Scan]
+    add_options: Callable[[argparse.ArgumentParser], None]
+    summary: str
+    renders: bool = False
+
+
+DATASETS = {
+    "market1501": Dataset(market1501.scan_market1501, market1501.add_options,
+                          "Market-1501 and datasets in its layout"),
+    "csv": Dataset(csv_table.scan_csv, csv_table.add_options,
+                   "your own images with a table: path,person_id,camera_id,split"),
+    "folder": Dataset(folder.scan_folder, folder.add_options,
+                      "your own images, one folder per person; the splits are drawn"),
+    "synthetic": Dataset(rendered.scan_synthetic, rendered.add_options,
+                         "rendered people, to try everything without a dataset", renders=True),
+}
+_COMMON = ("dataset", "root", "output", "shards", "workers", "skip_corrupt")
+
+
+@command_line
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Builds the records that the command line asks for."""
+    settings = _parser().parse_args(arguments)
+    dataset = DATASETS[settings.dataset]
+    options = {name: value for name, value in vars(settings).items() if name not in _COMMON}
+    if dataset.renders:
+        options.update(workers=settings.workers, progress=True)
+    scan = dataset.scan(settings.root, **options)
+    for warning in scan.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    result = build_records(
+        scan, settings.dataset, settings.output, shards=settings.shards, workers=settings.workers,
+        skip_corrupt=settings.skip_corrupt, progress=True)
+    if result.corrupt:
+        print(f"warning: {len(result.corrupt)} corrupt images are left out: "
+              f"{name_some(result.corrupt)}", file=sys.stderr)
+    if result.shards_made:
+        print(f"{settings.output}: {result.shards_made} shards made.")
+    else:
+        print(f"{settings.output} already holds this build; nothing to do.")
+    print(format_summary(result.manifest))
+    return 0
+
+
+def format_summary(manifest: Manifest) -> str:
+    """Returns a table with a line per split, and a line with what was dropped."""
+    titles = ("split", "images", "identities", "cameras", "distractors", "shards", "MB")
+    lines = [f"{titles[0]:12}" + "".join(f"{title:>12}" for title in titles[1:])]
+    for name, split in manifest.splits.items():
+        counts = (split.images, split.identities, split.cameras, split.distractors,
+                  len(split.shards))
+        megabytes = sum(shard.bytes for shard in split.shards) / 1e6
+        lines.append(f"{name:12}" + "".join(f"{count:12,}" for count in counts)
+                     + f"{megabytes:12,.1f}")
+    dropped = [f"{count:,} {reason}" for reason, count in manifest.dropped.items() if count]
+    lines.append(f"dropped: {', '.join(dropped) or 'nothing'}")
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tfrecords.build", description=__doc__)
+    commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
+    for name, dataset in DATASETS.items():
+        command = commands.add_parser(name, help=dataset.summary, description=dataset.summary,
+                                      allow_abbrev=False)
+        _add_common(command)
+        dataset.add_options(command)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", required=True, metavar="DIR", help="folder of the dataset")
+    parser.add_argument(
+        "--output", required=True, metavar="DIR",
+        help="folder for the records; run the same command again to go on with a build that was "
+             "interrupted: finished shards are kept")
+    parser.add_argument(
+        "--shards", type=_positive, default=4, metavar="N",
+        help="record files of a split: readers open several at a time, and an interrupted build "
+             "loses the unfinished ones, so take more for a large dataset (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=_positive, default=_processors(), metavar="N",
+        help="processes; each loads TensorFlow (about 0.5 GB) and writes one shard at a time "
+             "(default: the processors, %(default)s)")
+    parser.add_argument(
+        "--skip-corrupt", action="store_true",
+        help="leave out images that are truncated or cannot be decoded, and count them; without "
+             "it they are an error, because a broken copy should be mended")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""The one exception for mistakes that a user can mend, and how command lines show it."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import sys
+from typing import Callable
+
+
+class UserError(Exception):
+    """A mistake in input or settings; its message is one sentence naming the place and the mend."""
+
+
+def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
+    """Wraps a command's `main` so that user mistakes print one sentence instead of a traceback.
+
+    Returns:
+        A function with the same arguments that returns the exit status: what `main` returned
+        (None counts as 0), 2 after a `UserError` or a full disk, 130 after Ctrl-C.
+    """
+
+    @functools.wraps(main)
+    def wrapped(*args, **kwargs) -> int:
+        try:
+            return main(*args, **kwargs) or 0
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            print(f"error: the disk is full ({error.filename or 'while writing'}); "
+                  "free some space and run the same command again.", file=sys.stderr)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+        return 2
+
+    return wrapped

@@ -1,0 +1,183 @@
+"""The manifest that describes a folder of records, and the checks that a reader makes with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tfrecords.errors import UserError
+from tfrecords.schema import SCHEMA_VERSION
+
+MANIFEST_NAME = "manifest.json"
+_REBUILD = "build the records again with `python -m tfrecords.build`"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One record file: its name, images, size in bytes and CRC-32 (zlib's, 8 hex digits)."""
+
+    file: str
+    images: int
+    bytes: int
+    checksum: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """The counts of one split; distractors are images of no identity and are part of `images`."""
+
+    images: int
+    identities: int
+    cameras: int
+    distractors: int
+    shards: tuple[Shard, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that a reader must know of a folder of records."""
+
+    schema_version: int
+    dataset: str
+    options: dict[str, Any]
+    splits: dict[str, Split]
+    dropped: dict[str, int]
+
+
+def read_manifest(directory: str | os.PathLike) -> Manifest:
+    """Reads `manifest.json` of a records folder.
+
+    Raises:
+        UserError: if it is missing, broken, of another schema version, or contradicts itself.
+    """
+    path = Path(directory) / MANIFEST_NAME
+    if not path.is_file():
+        raise UserError(f"{directory} holds no {MANIFEST_NAME}: name a folder of records, or "
+                        f"{_REBUILD} (an unfinished build has no manifest yet).")
+    content = read_json(path)
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path} has schema version {version!r} but this code reads "
+                        f"{SCHEMA_VERSION}: {_REBUILD}.")
+    try:
+        manifest = _from_json(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is broken ({type(error).__name__}: {error}): {_REBUILD}."
+                        ) from error
+    for name, split in manifest.splits.items():
+        total = sum(shard.images for shard in split.shards)
+        if total != split.images:
+            raise UserError(f"{path} says {split.images} images in split {name} but its shards "
+                            f"hold {total}: {_REBUILD}.")
+    return manifest
+
+
+def write_manifest(directory: str | os.PathLike, manifest: Manifest) -> Path:
+    """Writes `manifest.json` in one step, so that a reader sees all of it or none."""
+    path = Path(directory) / MANIFEST_NAME
+    write_json(path, asdict(manifest))
+    return path
+
+
+def shard_paths(
+    directory: str | os.PathLike, manifest: Manifest, split: str, verify: str = "size"
+) -> list[Path]:
+    """Lists the record files of a split in order, after checking them against the manifest.
+
+    Args:
+        directory: the records folder.
+        manifest: its manifest.
+        split: name such as "train", "query" or "gallery".
+        verify: "size" compares sizes in bytes, "checksum" also reads every byte.
+
+    Raises:
+        UserError: if there is no such split, or a shard is missing or disagrees.
+    """
+    if verify not in ("size", "checksum"):
+        raise ValueError(f"`verify` must be 'size' or 'checksum'. Received: {verify!r}")
+    if split not in manifest.splits:
+        raise UserError(f"{directory} holds no split {split!r}; it has "
+                        f"{', '.join(manifest.splits)}.")
+    shards = manifest.splits[split].shards
+    for shard in shards:
+        problem = shard_problem(directory, shard, verify)
+        if problem:
+            raise UserError(f"{Path(directory) / shard.file} {problem}: {_REBUILD}, which makes "
+                            "only the missing shards.")
+    return [Path(directory) / shard.file for shard in shards]
+
+
+def shard_problem(directory: str | os.PathLike, shard: Shard, verify: str) -> str | None:
+    """Says what is wrong with a shard on disk, or None when it is whole."""
+    path = Path(directory) / shard.file
+    if not path.is_file():
+        return "is missing"
+    size = path.stat().st_size
+    if size != shard.bytes:
+        return f"has {size} bytes where {shard.bytes} are expected"
+    if verify == "checksum" and file_checksum(path) != shard.checksum:
+        return "has another checksum than expected"
+    return None
+
+
+def file_checksum(path: str | os.PathLike) -> str:
+    """Computes the CRC-32 of a file in blocks; 8 hex digits."""
+    checksum = 0
+    with open(path, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            checksum = zlib.crc32(block, checksum)
+    return f"{checksum:08x}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object; a file that is none is a `UserError`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is broken ({error}): {_REBUILD}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is broken (it holds no JSON object): {_REBUILD}.")
+    return content
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes a JSON object to a temporary name and renames it."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def shard_from_json(content: dict[str, Any]) -> Shard:
+    """Makes a shard of its JSON object; raises KeyError, TypeError or ValueError if malformed."""
+    shard = Shard(content["file"], content["images"], content["bytes"], content["checksum"])
+    texts, counts = (shard.file, shard.checksum), (shard.images, shard.bytes)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a shard's file and checksum must be strings")
+    if not all(isinstance(count, int) and count >= 0 for count in counts):
+        raise TypeError("a shard's images and bytes must be whole numbers")
+    if Path(shard.file).name != shard.file:
+        raise ValueError(f"the shard {shard.file!r} lies outside the folder")
+    return shard
+
+
+def _from_json(content: dict[str, Any]) -> Manifest:
+    splits = {}
+    for name, split in content["splits"].items():
+        counts = {key: int(split[key])
+                  for key in ("images", "identities", "cameras", "distractors")}
+        splits[name] = Split(shards=tuple(map(shard_from_json, split["shards"])), **counts)
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        dataset=str(content["dataset"]),
+        options=dict(content["options"]),
+        splits=splits,
+        dropped={reason: int(count) for reason, count in content["dropped"].items()},
+    )

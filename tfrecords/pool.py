@@ -1,0 +1,92 @@
+"""Runs shard jobs in several processes that can be stopped and leave nothing behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+from tfrecords.errors import UserError
+from tfrecords.writer import ShardJob, ShardResult
+
+_POLL_SECONDS = 0.2
+
+# A spawned process gets its shared counter and stop event only through the pool's initializer,
+# which has nowhere else to put them. Empty in the parent.
+_links: list = []
+
+
+class _Stopped(Exception):
+    """Ends a worker's job because the build ends."""
+
+
+def run_jobs(
+    write: Callable[[ShardJob, Callable[[int], object]], ShardResult],
+    jobs: list[ShardJob],
+    workers: int,
+    advance: Callable[[int], object],
+) -> Iterator[ShardResult]:
+    """Yields the results as they come.
+
+    Args:
+        write: writes one job and calls its second argument after each image; picklable if there
+            are several workers.
+        jobs: the jobs; at most one process is started for each.
+        workers: number of processes; 1 works in this process.
+        advance: called with the number of images since the last call.
+
+    Raises:
+        UserError: if a worker process died.
+        Exception: whatever `write` raised; the results that other workers had ready come first.
+    """
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        for job in jobs:
+            yield write(job, advance)
+        return
+    context = multiprocessing.get_context("spawn")
+    counter, stop = context.Value("q", 0), context.Event()
+    executor = ProcessPoolExecutor(workers, context, _start_worker, (counter, stop))
+    try:
+        pending = {executor.submit(_run_job, write, job) for job in jobs}
+        seen = 0
+        while pending:
+            done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
+            written = counter.value
+            advance(written - seen)
+            seen = written
+            for future in sorted(done, key=lambda future: future.exception() is not None):
+                yield future.result()
+    except BrokenProcessPool as error:
+        raise UserError("a worker process was killed, perhaps for want of memory: run the same "
+                        "command again with fewer --workers; finished shards are kept.") from error
+    finally:
+        stop.set()
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(counter, stop) -> None:
+    _links[:] = [counter, stop]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets Ctrl-C too and sets `stop`
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _run_job(write, job: ShardJob) -> ShardResult:
+    counter, stop = _links
+
+    def advance(images: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        with counter.get_lock():
+            counter.value += images
+
+    return write(job, advance)

@@ -1,0 +1,242 @@
+"""Writes a rendered dataset in the folders and file names of Market-1501."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from tfrecords.errors import UserError
+from tfrecords.synthetic.camera import camera_of
+from tfrecords.synthetic.crop import DISTRACTOR, JUNK, render_crop
+from tfrecords.synthetic.streams import Stream, generator
+
+TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
+MANIFEST = "synthetic.json"
+_UNFINISHED = "synthetic.unfinished.json"
+# Raise it with every change that alters pixels, so that no folder mixes two renderers' images.
+_RENDERER = 1
+_CHUNK = 64
+_LARGEST = {"cameras": 9, "images_per_camera": 1000, "seed": 2**32 - 1}  # c1-c9 in a file name
+_SMALLEST = {"train_identities": 1, "test_identities": 1, "cameras": 2, "images_per_camera": 2,
+             "cameras_per_identity": 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticOptions:
+    """What to render.
+
+    Attributes:
+        train_identities: number of people in `bounding_box_train`.
+        test_identities: number of other people, in `query` and `bounding_box_test`.
+        cameras: 2 to 9.
+        images_per_camera: crops of one identity in one camera in which it appears, at least 2; of
+            a test identity the first is a query and the others are gallery.
+        cameras_per_identity: in how many of the cameras an identity appears, at least 2.
+        distractors: gallery images of people who are nobody's match (identity 0000).
+        junk: gallery images of background and parts of bodies (identity -1).
+        seed: names the world. Test identities of a seed stay the same people whatever
+            `train_identities` is.
+    """
+
+    train_identities: int = 150
+    test_identities: int = 50
+    cameras: int = 6
+    images_per_camera: int = 3
+    cameras_per_identity: int = 4
+    distractors: int = 60
+    junk: int = 30
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    folder: str
+    identity: int
+    camera: int
+    index: int
+
+
+def render_dataset(root: Path, options: SyntheticOptions, workers: int = 1,
+                   progress: bool = True) -> dict[str, int]:
+    """Renders a dataset into `root`, or finishes one that was interrupted.
+
+    Every image depends on the seed, its identity, its camera and its index alone, so that the
+    number of workers changes nothing and a resumed dataset equals an uninterrupted one.
+
+    Args:
+        root: a folder that is absent, empty, or was made with the same options.
+        options: what to render.
+        workers: processes to share the work; 1 renders in this one. More are spawned anew, so
+            that a script must call from under `if __name__ == "__main__"`.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The number of images in each folder.
+
+    Raises:
+        UserError: an option is out of range, or `root` holds something else.
+    """
+    _check_options(options, workers)
+    root = Path(root)
+    _claim(root, options)
+    jobs = list(_jobs(options))
+    names = {(job.folder, _file_name(options.seed, job)) for job in jobs}
+    present = _present(root, names)
+    missing = [job for job in jobs
+               if (job.folder, _file_name(options.seed, job)) not in present]
+    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="rendering", unit="img",
+              disable=not progress) as bar:
+        for count in _render_all(root, options.seed, missing, workers):
+            bar.update(count)
+    counts = {folder: sum(job.folder == folder for job in jobs)
+              for folder in (TRAIN, QUERY, GALLERY)}
+    _write_json(root / MANIFEST, {**_signature(options), "images": counts})
+    (root / _UNFINISHED).unlink(missing_ok=True)
+    return counts
+
+
+def _check_options(options: SyntheticOptions, workers: int) -> None:
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        low, high = _SMALLEST.get(field.name, 0), _LARGEST.get(field.name, 1_000_000)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise UserError(f"{field.name} must be a whole number from {low} to {high}, "
+                            f"not {value!r}.")
+    if options.cameras_per_identity > options.cameras:
+        raise UserError(f"cameras_per_identity ({options.cameras_per_identity}) must not exceed "
+                        f"cameras ({options.cameras}).")
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise UserError(f"workers must be a whole number of at least 1, not {workers!r}.")
+
+
+def _signature(options: SyntheticOptions) -> dict:
+    return {"renderer": _RENDERER, "options": dataclasses.asdict(options)}
+
+
+def _claim(root: Path, options: SyntheticOptions) -> None:
+    """Makes the folders, or refuses a root that other options or another program made."""
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root} is a file; name a folder for the rendered images.")
+    marker = next((root / name for name in (MANIFEST, _UNFINISHED) if (root / name).exists()), None)
+    if marker is not None:
+        _compare(marker, options)
+    elif root.is_dir() and any(root.iterdir()):
+        raise UserError(f"{root} is not empty and holds no {MANIFEST}; name an empty folder.")
+    try:
+        for folder in (TRAIN, QUERY, GALLERY):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        if marker is None:
+            _write_json(root / _UNFINISHED, _signature(options))
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise UserError(f"{error.filename} cannot be made ({error.strerror}); name a folder that "
+                        "can be written.") from None
+
+
+def _compare(marker: Path, options: SyntheticOptions) -> None:
+    try:
+        stored = json.loads(marker.read_text(encoding="utf-8"))
+        made_with, renderer = stored["options"], stored["renderer"]
+        wanted = dataclasses.asdict(options)
+        different = [f"{name} {made_with.get(name)!r} instead of {value!r}"
+                     for name, value in wanted.items() if made_with.get(name) != value]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{marker} is not readable as the options of a rendered dataset; remove "
+                        "its folder or name another one.") from None
+    if renderer != _RENDERER:
+        different.append(f"renderer version {renderer!r} instead of {_RENDERER}")
+    if different:
+        raise UserError(f"{marker.parent} was rendered with {', '.join(different)}; name another "
+                        "folder or the same options.")
+
+
+def _jobs(options: SyntheticOptions) -> Iterator[_Job]:
+    people = options.test_identities + options.train_identities
+    for identity in range(1, people + 1):
+        tested = identity <= options.test_identities
+        for camera in _route(options, identity):
+            for index in range(options.images_per_camera):
+                folder = (QUERY if index == 0 else GALLERY) if tested else TRAIN
+                yield _Job(folder, identity, camera, index)
+    for identity, count in ((DISTRACTOR, options.distractors), (JUNK, options.junk)):
+        for index in range(count):
+            yield _Job(GALLERY, identity, index % options.cameras + 1, index)
+
+
+def _route(options: SyntheticOptions, identity: int) -> list[int]:
+    """Returns the cameras that the identity passes, in ascending order."""
+    rng = generator(options.seed, Stream.ROUTE, identity, options.cameras)
+    return sorted(int(camera) + 1
+                  for camera in rng.permutation(options.cameras)[:options.cameras_per_identity])
+
+
+def _file_name(seed: int, job: _Job) -> str:
+    track, step = (0, job.index) if job.identity > 0 else (job.index, 0)
+    sequence, frame = _appearance(seed, job.identity, job.camera, track)
+    # Boxes that no identity tells apart carry their index as the frame, or names would collide.
+    frame = frame + 25 * step if job.identity > 0 else job.index
+    person = "-1" if job.identity == JUNK else f"{job.identity:04d}"
+    return f"{person}_c{job.camera}s{sequence}_{frame:06d}_{job.index % 5:02d}.jpg"
+
+
+@functools.lru_cache(maxsize=4096)
+def _appearance(seed: int, identity: int, camera: int, track: int) -> tuple[int, int]:
+    """Returns the sequence and the first frame of one walk past one camera."""
+    rng = generator(seed, Stream.ROUTE, identity + 1, camera, track + 1)
+    return int(rng.integers(1, 7)), int(rng.integers(100, 90_000))
+
+
+def _present(root: Path, names: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    found = {(folder, path.name) for folder in (TRAIN, QUERY, GALLERY)
+             for path in (root / folder).glob("*.jpg")}
+    strays = sorted(found - names)
+    if strays:
+        raise UserError(f"{root / strays[0][0] / strays[0][1]} does not belong to this dataset; "
+                        "remove it or name another folder.")
+    return found
+
+
+def _render_all(root: Path, seed: int, jobs: Sequence[_Job], workers: int) -> Iterator[int]:
+    chunks = [jobs[start:start + _CHUNK] for start in range(0, len(jobs), _CHUNK)]
+    workers = min(workers, len(chunks))
+    if workers <= 1:
+        for job in jobs:
+            yield _render_chunk(root, seed, [job])
+        return
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=cv2.setNumThreads,
+        initargs=(1,))
+    try:
+        futures = [pool.submit(_render_chunk, root, seed, chunk) for chunk in chunks]
+        for future in concurrent.futures.as_completed(futures):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _render_chunk(root: Path, seed: int, jobs: Sequence[_Job]) -> int:
+    for job in jobs:
+        crop = render_crop(seed, job.identity, job.camera, job.index)
+        quality = camera_of(seed, job.camera).quality
+        _, encoded = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+        _replace(root / job.folder / _file_name(seed, job), encoded.tobytes())
+    return len(jobs)
+
+
+def _write_json(path: Path, content: dict) -> None:
+    _replace(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader never meets half of it."""
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_bytes(content)
+    os.replace(partial, path)

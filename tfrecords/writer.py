@@ -1,0 +1,131 @@
+"""Writes one shard: reads its images, checks them and stores them as records."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tfrecords.errors import UserError
+from tfrecords.images import CorruptImage, inspect_image
+from tfrecords.manifest import Shard, file_checksum
+from tfrecords.scan import ImageEntry
+from tfrecords.schema import encode_record
+
+_FRAME_BYTES = 16  # TFRecord stores a length and two checksums around each record
+
+
+class ShardJob(NamedTuple):
+    """All that a worker needs to write one shard.
+
+    `labels` has one training label per image, and `fingerprint` stands for the whole content.
+    """
+
+    file: str
+    split: str
+    root: str
+    images: list[ImageEntry]
+    labels: list[int]
+    fingerprint: str
+
+
+class ShardResult(NamedTuple):
+    """What became of a job; `shard` is None if corrupt images kept it from being written."""
+
+    job_file: str
+    shard: Shard | None
+    corrupt: list[tuple[str, str]]
+
+
+def write_shard(
+    job: ShardJob,
+    output: str | os.PathLike,
+    skip_corrupt: bool,
+    advance: Callable[[int], object],
+) -> ShardResult:
+    """Writes a shard to a temporary name and renames it when it is whole.
+
+    All images are read even if one is corrupt, so that the user learns of all of them at once.
+
+    Args:
+        job: what to write.
+        output: an existing folder.
+        skip_corrupt: leaves corrupt images out; otherwise one of them keeps the shard unwritten.
+        advance: called with 1 after each image; whatever it raises ends the work.
+
+    Returns:
+        The shard, and path and reason of each corrupt image.
+
+    Raises:
+        OSError: with ENOSPC if the disk is full.
+        UserError: if the folder cannot be written for another reason.
+    """
+    path = Path(output) / job.file
+    temporary = path.with_name(path.name + ".tmp")
+    corrupt: list[tuple[str, str]] = []
+    images = size = 0
+    try:
+        with open_records(temporary) as write:
+            for entry, label in zip(job.images, job.labels):
+                try:
+                    record = _make_record(job.root, entry, label)
+                except CorruptImage as error:
+                    corrupt.append((entry.path, str(error)))
+                else:
+                    write(record)
+                    images += 1
+                    size += len(record) + _FRAME_BYTES
+                advance(1)
+        if corrupt and not skip_corrupt:
+            temporary.unlink()
+            return ShardResult(job.file, None, corrupt)
+        # A failed last flush does not always surface as an error of the writer.
+        if temporary.stat().st_size != size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        shard = Shard(job.file, images, size, file_checksum(temporary))
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return ShardResult(job.file, shard, corrupt)
+
+
+@contextlib.contextmanager
+def open_records(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Opens a record file; TensorFlow's own errors become `OSError` (disk full) or `UserError`."""
+    tf = _import_tensorflow()
+    try:
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            yield writer.write
+    except tf.errors.OpError as error:
+        if os.strerror(errno.ENOSPC) in error.message:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise UserError(f"{path} cannot be written ({error.message}): mend the folder and run the "
+                        "same command again.") from error
+
+
+def _make_record(root: str, entry: ImageEntry, label: int) -> bytes:
+    try:
+        data = Path(root, entry.path).read_bytes()
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise CorruptImage(error.strerror) from error
+    info = inspect_image(data)
+    return encode_record(data, info.format, info.height, info.width, entry.path, entry.person_id,
+                         label, entry.camera_id, entry.tracklet_id)
+
+
+def _import_tensorflow():
+    """Imports TensorFlow without the native log lines that would tear the progress bar."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as sink:
+        os.dup2(sink.fileno(), 2)
+    try:
+        import tensorflow
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+    return tensorflow

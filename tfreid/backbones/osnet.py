@@ -1,0 +1,91 @@
+"""OSNet, the omni-scale network."""
+
+from __future__ import annotations
+
+import keras
+
+from tfreid.layers.convolution import conv_bn, he_normal, max_pool_3x3
+from tfreid.layers.depthwise import DepthwiseConv3x3
+from tfreid.layers.gate import AggregationGate
+from tfreid.layers.normalization import batch_norm
+
+# Output channels of the stem and of the three stages at width 1 (Zhou et al., Table 1).
+CHANNELS = (64, 256, 384, 512)
+BLOCKS = 2
+STREAMS = 4
+BOTTLENECK = 4
+
+
+def osnet(x, width: float = 1.0):
+    """Applies OSNet up to its last feature map.
+
+    Zhou et al., "Omni-Scale Feature Learning for Person Re-Identification" (ICCV 2019), Table 1
+    and Fig. 4. Trainable weights: 134,792 at width 0.25.
+
+    Args:
+        x: Normalised images [n, h, w, 3].
+        width: Multiplies the channels of every layer: 1.0, 0.75, 0.5 or 0.25 in the paper.
+
+    Returns:
+        Feature map [n, h / 16, w / 16, 512 * width].
+
+    Raises:
+        ValueError: `width` leaves fewer than one hidden unit in a gate.
+    """
+    stem, *stages = (int(channels * width) for channels in CHANNELS)
+    if stages[0] < BOTTLENECK * AggregationGate.REDUCTION:
+        raise ValueError(f"width must be at least 0.25, got {width}")
+    x = conv_bn(x, stem, 7, "stem_conv", strides=2)
+    x = max_pool_3x3(x, "stem_pool")
+    for stage, channels in enumerate(stages, 1):
+        for block in range(1, BLOCKS + 1):
+            x = _omni_scale_block(x, channels, f"stage{stage}_block{block}")
+        if stage < len(stages):
+            x = conv_bn(x, channels, 1, f"stage{stage}_transition")
+            x = keras.layers.AveragePooling2D(2, name=f"stage{stage}_pool")(x)
+    return conv_bn(x, stages[-1], 1, "last_conv")
+
+
+def osnet_head(x, units: int = 512):
+    """Turns OSNet's feature map into the embedding of its authors' release.
+
+    Args:
+        x: Feature map [n, h, w, c].
+        units: Length of the embedding.
+
+    Returns:
+        Non-negative embeddings [n, units].
+    """
+    x = keras.layers.GlobalAveragePooling2D(name="global_pool")(x)
+    x = keras.layers.Dense(
+        units, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01), name="fc"
+    )(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="fc_bn")(x)
+    return keras.layers.ReLU(name="fc_relu")(x)
+
+
+def _omni_scale_block(x, channels, name):
+    shortcut = x
+    if x.shape[-1] != channels:
+        shortcut = conv_bn(x, channels, 1, f"{name}_shortcut", activation=False)
+    middle = channels // BOTTLENECK
+    x = conv_bn(x, middle, 1, f"{name}_conv1")
+    streams = [_stream(x, middle, depth, name) for depth in range(1, STREAMS + 1)]
+    x = AggregationGate(name=f"{name}_gate")(streams)
+    x = conv_bn(x, channels, 1, f"{name}_conv2", activation=False)
+    x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _stream(x, channels, depth, name):
+    """Chains `depth` lite convolutions: each widens the receptive field by two pixels."""
+    for step in range(1, depth + 1):
+        lite = f"{name}_stream{depth}_lite{step}"
+        x = keras.layers.Conv2D(
+            channels, 1, use_bias=False, kernel_initializer=he_normal("fan_out"),
+            name=f"{lite}_pointwise",
+        )(x)
+        x = DepthwiseConv3x3(name=f"{lite}_depthwise")(x)
+        x = batch_norm(x, f"{lite}_bn")
+        x = keras.layers.ReLU(name=f"{lite}_relu")(x)
+    return x

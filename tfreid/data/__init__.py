@@ -1,0 +1,1 @@
+"""TFRecords to training batches and evaluation streams."""

@@ -1,0 +1,178 @@
+"""Records read back: a table of encoded images in memory, or a stream of decoded ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecords import schema
+from tfrecords.errors import UserError
+from tfrecords.manifest import read_manifest, shard_paths
+from tfreid.layers.preprocessing import resize_images
+
+_PARSE_BATCH = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitIndex:
+    """What is known of a split's images without decoding them; arrays [images] in record order.
+
+    ids: person id. labels: 0-based training label, -1 outside training. cameras: camera id, -1 if
+    unknown. paths: path inside the dataset.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    cameras: np.ndarray
+    paths: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageTable:
+    """A split's encoded images in memory. encoded: string tensor [images]; index: about them."""
+
+    encoded: tf.Tensor
+    index: SplitIndex
+    megabytes: float
+
+
+def read_index(directory: str | Path, split: str, verify: str = "size") -> SplitIndex:
+    """Reads ids, labels, cameras and paths of a split.
+
+    Raises:
+        UserError: The records are missing, or disagree with their manifest.
+    """
+    return _collect(directory, split, verify, keep_images=False)[0]
+
+
+def load_table(directory: str | Path, split: str = "train", verify: str = "size") -> ImageTable:
+    """Loads a split's encoded images into memory: about the size of its shards.
+
+    Raises:
+        UserError: The records are missing, or disagree with their manifest.
+    """
+    index, encoded = _collect(directory, split, verify, keep_images=True)
+    return ImageTable(tf.constant(encoded), index, sum(map(len, encoded)) / 1e6)
+
+
+def stream_images(
+    directory: str | Path,
+    split: str,
+    height: int,
+    width: int,
+    batch_size: int,
+    workers: int = 0,
+    indices: np.ndarray | None = None,
+) -> Iterator[np.ndarray]:
+    """Yields every image of a split once, in record order, decoded and resized.
+
+    Args:
+        directory: Folder with the manifest.
+        split: Name of the split.
+        height: Height in pixels.
+        width: Width in pixels.
+        batch_size: Images a batch; the last one is smaller.
+        workers: Threads that decode; 0 lets tf.data choose.
+        indices: Only these positions, in increasing order.
+
+    Yields:
+        float32 RGB batches [n, height, width, 3] in 0-255.
+
+    Raises:
+        UserError: An image cannot be decoded; the message names it.
+    """
+    encoded = _encoded_images(directory, split)
+    if indices is not None:
+        wanted = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(
+                tf.constant(indices, tf.int64), tf.ones(len(indices), tf.int32)
+            ),
+            default_value=0,
+        )
+        encoded = encoded.enumerate().filter(lambda i, _: wanted.lookup(i) > 0)
+        encoded = encoded.map(lambda _, image: image)
+    images = encoded.map(
+        lambda image: resize_images(decode_image(image), height, width),
+        num_parallel_calls=workers or tf.data.AUTOTUNE,
+    )
+    try:
+        for batch in images.batch(batch_size).prefetch(2):
+            yield batch.numpy()
+    except tf.errors.InvalidArgumentError:
+        raise _undecodable(directory, split) from None
+
+
+def decode_image(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes one JPEG or PNG to uint8 RGB [h, w, 3], in a tf.data graph or a served one."""
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+
+def check_images(encoded: tf.Tensor, paths: np.ndarray) -> None:
+    """Decodes images one by one, to name the one that a pipeline failed on.
+
+    Raises:
+        UserError: Names the first image that cannot be decoded.
+    """
+    for image, path in zip(encoded, paths):
+        try:
+            decode_image(image)
+        except tf.errors.InvalidArgumentError:
+            raise UserError(
+                f"{path}: the image cannot be decoded; replace or remove the file and build the "
+                "records again."
+            ) from None
+
+
+def _collect(directory, split, verify, keep_images):
+    columns: dict[str, list] = {name: [] for name in ("ids", "labels", "cameras", "paths")}
+    encoded: list[bytes] = []
+    for parsed in _parsed(directory, split, verify):
+        columns["ids"].append(parsed["person/id"].numpy())
+        columns["labels"].append(parsed["person/label"].numpy())
+        columns["cameras"].append(parsed["camera/id"].numpy())
+        columns["paths"].append(parsed["image/path"].numpy())
+        if keep_images:
+            encoded.extend(parsed["image/encoded"].numpy())
+    joined = {name: np.concatenate(parts) for name, parts in columns.items() if parts}
+    index = SplitIndex(**{**joined, "paths": joined["paths"].astype(str)}) if joined else None
+    expected = read_manifest(directory).splits[split].images
+    if index is None or len(index) != expected:
+        raise UserError(
+            f"{directory}: split {split} holds {0 if index is None else len(index)} images but its "
+            f"manifest says {expected}; build the records again."
+        )
+    return index, encoded
+
+
+def _parsed(directory, split, verify="size"):
+    paths = [str(path) for path in shard_paths(directory, read_manifest(directory), split, verify)]
+    dataset = tf.data.TFRecordDataset(paths).batch(_PARSE_BATCH).map(schema.parse_records)
+    try:
+        yield from dataset
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        raise UserError(
+            f"{directory}: a shard of split {split} is damaged ({error.message.splitlines()[0]}); "
+            "build the records again."
+        ) from None
+
+
+def _encoded_images(directory, split):
+    paths = [str(path) for path in shard_paths(directory, read_manifest(directory), split, "size")]
+    dataset = tf.data.TFRecordDataset(paths).batch(_PARSE_BATCH)
+    return dataset.map(lambda records: schema.parse_records(records)["image/encoded"]).unbatch()
+
+
+def _undecodable(directory, split):
+    try:
+        for parsed in _parsed(directory, split):
+            check_images(parsed["image/encoded"], parsed["image/path"].numpy().astype(str))
+    except UserError as error:
+        return error
+    return UserError(f"{directory}: an image of split {split} cannot be decoded.")

@@ -1,0 +1,75 @@
+"""P x K sampling: which images make up each batch of an epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tfrecords.errors import UserError
+
+
+class IdentitySampler:
+    """Draws batches of P identities with K images each (Hermans et al. 2017, Section 3).
+
+    Each identity's images are shuffled and cut into groups of K. A batch takes one group from each
+    of P distinct identities, those with more groups left being the likelier, so that an epoch goes
+    about once over all images. When fewer than P identities have groups left, all are cut anew.
+    The batches depend on (seed, epoch) alone.
+
+    Args:
+        labels: Integer identity of every image, [images].
+        identities_per_batch: P.
+        images_per_identity: K. Identities with fewer images repeat some.
+        seed: Non-negative integer.
+
+    Raises:
+        UserError: There are fewer identities than P.
+    """
+
+    def __init__(
+        self, labels: np.ndarray, identities_per_batch: int, images_per_identity: int, seed: int
+    ):
+        labels = np.asarray(labels)
+        order = np.argsort(labels, kind="stable")
+        identities, starts = np.unique(labels[order], return_index=True)
+        if len(identities) < identities_per_batch:
+            raise UserError(
+                f"data.identities_per_batch is {identities_per_batch} but the records hold only "
+                f"{len(identities)} training identities; set it to {len(identities)} or less."
+            )
+        self._images = np.split(order, starts[1:])
+        self._identities_per_batch = identities_per_batch
+        self._images_per_identity = images_per_identity
+        self._seed = seed
+
+    def epoch(self, epoch: int, batches: int) -> np.ndarray:
+        """Draws one epoch.
+
+        Returns:
+            Image indices [batches, P * K]; the images of one identity stand together.
+        """
+        random = np.random.default_rng([self._seed, epoch])
+        groups = self._cut(random)
+        drawn = np.empty((batches, self._identities_per_batch, self._images_per_identity), np.int64)
+        for batch in drawn:
+            left = np.array([len(rows) for rows in groups])
+            if np.count_nonzero(left) < self._identities_per_batch:
+                groups = self._cut(random)
+                left = np.array([len(rows) for rows in groups])
+            chosen = random.choice(
+                len(groups), self._identities_per_batch, replace=False, p=left / left.sum()
+            )
+            for row, identity in enumerate(chosen):
+                batch[row] = groups[identity].pop()
+        return drawn.reshape(batches, -1)
+
+    def _cut(self, random: np.random.Generator) -> list[list[np.ndarray]]:
+        """Returns, per identity, its shuffled images in groups of K."""
+        size = self._images_per_identity
+        groups = []
+        for images in self._images:
+            images = random.permutation(images)
+            if len(images) < size:
+                images = np.concatenate([images, random.choice(images, size - len(images))])
+            whole = len(images) // size
+            groups.append(list(images[: whole * size].reshape(whole, size)))
+        return groups

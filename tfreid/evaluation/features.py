@@ -1,0 +1,134 @@
+"""Features of whole splits, and the ranking of one record set by another."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfrecords.errors import UserError
+from tfreid.config import Config
+from tfreid.data.records import SplitIndex, read_index, stream_images
+from tfreid.evaluation.ranking import RankingResult, evaluate_ranking
+
+# The check before training: enough images to rank, few enough to take seconds.
+_TRIAL_QUERIES = 4
+_TRIAL_GALLERY = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """One evaluation: the figures, and the features [n, d] and indices that they came from."""
+
+    result: RankingResult
+    query: SplitIndex
+    gallery: SplitIndex
+    query_features: np.ndarray
+    gallery_features: np.ndarray
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Returns the six arrays that `evaluate_ranking` and `top_matches` begin with."""
+        return (
+            self.query_features, self.query.ids, self.query.cameras,
+            self.gallery_features, self.gallery.ids, self.gallery.cameras,
+        )
+
+
+class Evaluator:
+    """Ranks the gallery of a record set with a model's features.
+
+    Args:
+        model: Embedding model.
+        config: Its whole configuration; `data.records` names the folder, `evaluation` the rules.
+
+    Raises:
+        UserError: The records are missing or broken, or lack a query or gallery split.
+    """
+
+    def __init__(self, model: keras.Model, config: Config):
+        self._config = config
+        self._directory = Path(config.data.records)
+        self._query = read_index(self._directory, "query", config.data.verify)
+        self._gallery = read_index(self._directory, "gallery", config.data.verify)
+        output = config.evaluation.feature
+        self._predict = tf.function(
+            lambda images: model(images, training=False)[output],
+            input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
+        )
+
+    def evaluate(self, progress: bool = True, max_queries: int | None = None) -> Ranked:
+        """Ranks the whole gallery for all queries, or for `max_queries` spread evenly over them.
+
+        Raises:
+            UserError: An image cannot be decoded, or no query has a match.
+        """
+        wanted = None
+        if max_queries is not None and max_queries < len(self._query):
+            wanted = np.linspace(0, len(self._query) - 1, max_queries).astype(int)
+        return self._rank(wanted, None, progress)
+
+    def try_out(self) -> None:
+        """Runs a tiny evaluation, so that a broken one fails before hours of training.
+
+        Raises:
+            UserError: As `evaluate`.
+        """
+        queries, matches = [], []
+        for position, identity in enumerate(self._query.ids):
+            usable = np.flatnonzero(
+                (self._gallery.ids == identity)
+                & ((self._gallery.cameras != self._query.cameras[position])
+                   | (self._gallery.cameras < 0))
+            )
+            if usable.size:
+                queries.append(position)
+                matches.append(usable[0])
+            if len(queries) == _TRIAL_QUERIES:
+                break
+        if not queries:
+            raise UserError(
+                f"{self._directory}: no query has an image of the same person in the gallery by "
+                "another camera; check the identities and cameras of the query split."
+            )
+        others = np.arange(min(_TRIAL_GALLERY, len(self._gallery)))
+        self._rank(np.array(queries), np.union1d(matches, others), progress=False)
+
+    def features(self, split: str, indices: np.ndarray | None = None,
+                 progress: bool = True) -> np.ndarray:
+        """Computes features [n, d] of a split's images, or of some, in record order.
+
+        Raises:
+            UserError: An image cannot be decoded.
+        """
+        model, data = self._config.model, self._config.data
+        total = len(self._query if split == "query" else self._gallery)
+        blocks = []
+        with tqdm(total=total if indices is None else len(indices), desc=f"{split} features",
+                  unit="image", disable=not progress, leave=False) as bar:
+            for images in stream_images(self._directory, split, model.height, model.width,
+                                        data.eval_batch_size, data.workers, indices):
+                blocks.append(self._predict(images).numpy())
+                bar.update(len(images))
+        return np.concatenate(blocks)
+
+    def _rank(self, queries, gallery, progress):
+        query_index, gallery_index = _select(self._query, queries), _select(self._gallery, gallery)
+        query_features = self.features("query", queries, progress)
+        gallery_features = self.features("gallery", gallery, progress)
+        result = evaluate_ranking(
+            query_features, query_index.ids, query_index.cameras,
+            gallery_features, gallery_index.ids, gallery_index.cameras,
+            metric=self._config.evaluation.metric, max_rank=self._config.evaluation.max_rank,
+        )
+        return Ranked(result, query_index, gallery_index, query_features, gallery_features)
+
+
+def _select(index: SplitIndex, positions: np.ndarray | None) -> SplitIndex:
+    if positions is None:
+        return index
+    columns = dataclasses.asdict(index)
+    return SplitIndex(**{name: column[positions] for name, column in columns.items()})

@@ -1,0 +1,1 @@
+"""Keras layers that the backbones and the systems are made of."""

@@ -1,0 +1,15 @@
+"""Losses: each a pure function of tensors and a thin Keras loss over it."""
+
+from tfreid.losses.center import CenterLoss, center_loss
+from tfreid.losses.classification import LabelSmoothedSoftmax, label_smoothed_softmax
+from tfreid.losses.triplet import TripletLoss, batch_all_triplet, batch_hard_triplet
+
+__all__ = [
+    "CenterLoss",
+    "LabelSmoothedSoftmax",
+    "TripletLoss",
+    "batch_all_triplet",
+    "batch_hard_triplet",
+    "center_loss",
+    "label_smoothed_softmax",
+]

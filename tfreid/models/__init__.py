@@ -1,0 +1,1 @@
+"""The systems: what turns images into embeddings."""

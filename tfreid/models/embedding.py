@@ -1,0 +1,105 @@
+"""The embedding model: backbone, pooling, batch-norm neck, identity classifier."""
+
+from __future__ import annotations
+
+import difflib
+
+import keras
+
+from tfrecords.errors import UserError
+from tfreid.backbones import BACKBONES
+from tfreid.backbones.osnet import osnet_head
+from tfreid.config import ModelConfig
+from tfreid.layers.neck import batch_norm_neck
+from tfreid.layers.pooling import pool
+from tfreid.layers.preprocessing import ImagePreprocessing
+
+KERAS_APPLICATIONS_EPSILON = 1.001e-5
+# Layers that stand behind the backbone: what `training.frozen_backbone_epochs` leaves trainable.
+HEAD_LAYERS = ("pool", "fc", "fc_bn", "fc_relu", "neck", "classifier")
+
+
+def build_embedding_model(config: ModelConfig, num_identities: int | None = None) -> keras.Model:
+    """Builds the network of one recipe.
+
+    The structure is that of Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person
+    Re-identification" (2019), Fig. 3.
+
+    Args:
+        config: The `model` section.
+        num_identities: Width of the classifier, where the configuration leaves it open.
+
+    Returns:
+        A functional model from raw RGB images [n, h, w, 3] in 0-255, of any size, to a dictionary:
+        `embedding` [n, d] for the metric losses, `neck` [n, d] for ranking (the same tensor where
+        there is no neck), `logits` [n, identities]; all float32.
+
+    Raises:
+        UserError: An unknown backbone, or settings that it cannot have.
+    """
+    backbone = _backbone(config)
+    identities = config.num_identities or num_identities
+    if not identities:
+        raise UserError("model.num_identities is not set; give the number of training identities.")
+    images = keras.Input((None, None, 3), name="images", dtype="float32")
+    x = ImagePreprocessing(config.height, config.width, config.normalization, name="preprocess")(
+        images
+    )
+    x = backbone(x, **_backbone_settings(config))
+    # What the losses see, and the statistics of the neck, are float32 at any precision.
+    embedding = keras.layers.Activation("linear", dtype="float32", name="embedding")(
+        _embedding(x, config)
+    )
+    neck = batch_norm_neck(embedding, bias=config.neck_beta) if config.neck else embedding
+    logits = keras.layers.Dense(
+        identities,
+        use_bias=config.classifier_bias,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
+        dtype="float32",
+        name="classifier",
+    )(neck)
+    outputs = {"embedding": embedding, "neck": neck, "logits": logits}
+    return keras.Model(images, outputs, name=config.backbone)
+
+
+def set_backbone_trainable(model: keras.Model, trainable: bool) -> None:
+    """Freezes or frees all but the head; frozen batch norms also keep their statistics."""
+    for layer in model.layers:
+        if layer.name not in HEAD_LAYERS:
+            layer.trainable = trainable
+
+
+def _backbone(config):
+    try:
+        return BACKBONES[config.backbone]
+    except KeyError:
+        close = difflib.get_close_matches(config.backbone, BACKBONES, n=1, cutoff=0.0)[0]
+        raise UserError(
+            f"model.backbone is {config.backbone}, which does not exist; the nearest is {close}."
+        ) from None
+
+
+def _backbone_settings(config):
+    if config.backbone.startswith("resnet"):
+        epsilon = KERAS_APPLICATIONS_EPSILON if config.stride_in_1x1 else 1e-5
+        return {
+            "last_stride": config.last_stride,
+            "stride_in_1x1": config.stride_in_1x1,
+            "bn_epsilon": epsilon,
+        }
+    if config.stride_in_1x1:
+        raise UserError(f"model.stride_in_1x1 is for ResNets; {config.backbone} has no such block.")
+    return {}
+
+
+def _embedding(x, config):
+    if config.embedding_size is None:
+        return pool(x, config.pooling)
+    if config.embedding_head == "linear_bn_relu":
+        if config.pooling != "average":
+            raise UserError(
+                "model.embedding_head linear_bn_relu is the stock OSNet head and pools by the "
+                f"average; set model.pooling to average instead of {config.pooling}."
+            )
+        return osnet_head(x, config.embedding_size)
+    return keras.layers.Dense(config.embedding_size, name="fc")(pool(x, config.pooling))

@@ -1,0 +1,87 @@
+"""Size and cost of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfreid.config import Config
+
+
+def describe_model(config: Config, model: keras.Model) -> dict[str, Any]:
+    """Describes an embedding model.
+
+    Args:
+        config: Its settings.
+        model: The model.
+
+    Returns:
+        `name`; `trainable_params` and `params` with the classifier; `flops`, 2 x multiply-adds of
+        the feature of one image; `input_shape` [height, width, 3]; `embedding_size`.
+    """
+    shape = (config.model.height, config.model.width, 3)
+    output = config.evaluation.feature
+    return {
+        "name": config.name,
+        "trainable_params": _parameters(model.trainable_weights),
+        "params": _parameters(model.weights),
+        "flops": count_flops(
+            lambda images: model(images, training=False)[output],
+            tf.TensorSpec((1, *shape), tf.float32),
+        ),
+        "input_shape": list(shape),
+        "embedding_size": int(model.output[output].shape[-1]),
+    }
+
+
+def count_flops(function, *inputs: tf.TensorSpec) -> int:
+    """Counts 2 x multiply-adds of the convolutions and matrix products of one call.
+
+    Args:
+        function: Any function of tensors that TensorFlow can trace.
+        *inputs: Specifications with full shapes.
+    """
+    graph = tf.function(function).get_concrete_function(*inputs).graph
+    # What the result does not need, such as the classifier, does not run.
+    needed = {tensor.op for tensor in graph.outputs}
+    waiting = list(needed)
+    while waiting:
+        for tensor in waiting.pop().inputs:
+            if tensor.op not in needed:
+                needed.add(tensor.op)
+                waiting.append(tensor.op)
+    return sum(_COUNTERS[op.type](op) for op in needed if op.type in _COUNTERS)
+
+
+def _parameters(weights) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in weights)
+
+
+def _size(tensor) -> int:
+    return int(np.prod(tensor.shape.as_list()))
+
+
+def _convolution(op) -> int:
+    height, width, channels, _ = op.inputs[1].shape.as_list()
+    return 2 * _size(op.outputs[0]) * height * width * channels
+
+
+def _depthwise_convolution(op) -> int:
+    height, width, _, _ = op.inputs[1].shape.as_list()
+    return 2 * _size(op.outputs[0]) * height * width
+
+
+def _matrix_product(op) -> int:
+    rows = op.inputs[0].shape.as_list()
+    transposed = op.get_attr("transpose_a")
+    return 2 * _size(op.outputs[0]) * (rows[-2] if transposed else rows[-1])
+
+
+_COUNTERS = {
+    "Conv2D": _convolution,
+    "DepthwiseConv2dNative": _depthwise_convolution,
+    "MatMul": _matrix_product,
+}

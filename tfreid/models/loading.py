@@ -1,0 +1,37 @@
+"""A trained model from settings and a weight file."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import keras
+
+from tfreid.config import Config
+from tfreid.models.embedding import build_embedding_model
+from tfreid.weights.files import load_weights, read_shapes
+
+_CLASSIFIER = "classifier/"
+
+
+def load_embedding_model(config: Config, weights: str | Path) -> tuple[keras.Model, Config]:
+    """Builds the model of a recipe with trained weights.
+
+    The classifier takes the width that it has in the file; a file without one, such as a converted
+    checkpoint, leaves it untrained, which ranking does not mind.
+
+    Args:
+        config: The settings.
+        weights: `.weights.h5` file.
+
+    Returns:
+        The model, and the settings with the classifier's width.
+
+    Raises:
+        UserError: The file is missing, or holds the weights of another architecture.
+    """
+    kernel = read_shapes(weights).get(_CLASSIFIER + "kernel", (0, 1))
+    settings = dataclasses.replace(config.model, num_identities=kernel[-1])
+    model = build_embedding_model(settings)
+    load_weights(model, weights, allow_missing=(_CLASSIFIER,))
+    return model, dataclasses.replace(config, model=settings)

@@ -1,0 +1,1 @@
+"""Training: strategy, steps, schedules, checkpoints and what TensorBoard shows."""

@@ -1,0 +1,65 @@
+"""Resumable checkpoints, atomic on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from tfrecords.errors import UserError
+
+
+class Checkpoints:
+    """Saves and restores everything that training changes.
+
+    TensorFlow writes a checkpoint under a temporary name and points to it when it is whole, so one
+    that was being written when the process died is never read.
+
+    Args:
+        directory: Folder of the checkpoints.
+        keep: How many stay on disk.
+        parts: Name to trackable object, such as the model and the optimizer.
+    """
+
+    def __init__(self, directory: Path, keep: int, **parts):
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self._checkpoint = tf.train.Checkpoint(step=self.step, **parts)
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, str(directory), max_to_keep=keep, checkpoint_name="step"
+        )
+
+    def save(self, step: int) -> None:
+        """Writes a checkpoint of this step, unless the newest is one already."""
+        latest = self._manager.latest_checkpoint
+        if latest and latest.endswith(f"step-{step}"):
+            return
+        self.step.assign(step)
+        try:
+            self._manager.save(checkpoint_number=step)
+        except (tf.errors.ResourceExhaustedError, tf.errors.UnknownError) as error:
+            raise UserError(
+                f"{self._manager.directory}: the checkpoint of step {step} could not be written "
+                f"({error.message.splitlines()[0]}); free some space and run again with --resume."
+            ) from None
+
+    def restore(self) -> int:
+        """Restores the newest checkpoint, if there is one.
+
+        Returns:
+            Its step; 0 where there is none.
+
+        Raises:
+            UserError: It does not fit the model.
+        """
+        latest = self._manager.latest_checkpoint
+        if latest is None:
+            return 0
+        try:
+            self._checkpoint.restore(latest).assert_existing_objects_matched()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"{latest}: the checkpoint does not fit this model or is damaged ({reason}); "
+                "resume with the settings that it was made with."
+            ) from None
+        return int(self.step.numpy())

@@ -1,0 +1,149 @@
+"""The folder of one run: settings, command, checkpoints, TensorBoard, results, export."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from tfrecords.errors import UserError
+from tfreid.config import Config, load_config, save_config
+
+# What a resumed run may not change: the checkpoint or the order of batches hangs on it.
+_FIXED = ("model", "data", "loss", "optimizer", "training.seed", "training.steps_per_epoch")
+_NOT_FIXED = ("model.weights", "model.imagenet_weights", "data.records", "data.verify",
+              "data.workers", "data.eval_batch_size")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Paths inside one run's folder. `path` is the folder itself."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings, all of them, resolved."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Resumable checkpoints and weight files."""
+        return self.path / "checkpoints"
+
+    @property
+    def best_weights(self) -> Path:
+        """Weights of the best evaluation so far."""
+        return self.checkpoints / "best.weights.h5"
+
+    @property
+    def last_weights(self) -> Path:
+        """Weights at the end of training."""
+        return self.checkpoints / "last.weights.h5"
+
+    @property
+    def progress(self) -> Path:
+        """Which evaluations were done, and the best."""
+        return self.checkpoints / "progress.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def results(self) -> Path:
+        """Figures of the last evaluation."""
+        return self.path / "results.json"
+
+    def weights(self, choice: str = "best") -> Path:
+        """Returns a weight file: `best`, `last`, or the path of another.
+
+        Without evaluations there is no best, and `best` means the last.
+
+        Raises:
+            UserError: There is none yet.
+        """
+        if choice not in ("best", "last"):
+            return Path(choice)
+        candidates = [self.last_weights] if choice == "last" else [self.best_weights,
+                                                                   self.last_weights]
+        for path in candidates:
+            if path.exists():
+                return path
+        raise UserError(
+            f"{self.path}: the run has no {choice} weights yet; train it to an evaluation or to "
+            "its end first."
+        )
+
+
+def start_run(path: str | Path, config: Config, command: str, resume: bool) -> RunFolder:
+    """Makes the run's folder and writes the settings and the command into it.
+
+    Args:
+        path: The folder.
+        config: Resolved settings.
+        command: Command line; a resumed run appends to those before it.
+        resume: Whether the folder may hold a run already.
+
+    Raises:
+        UserError: The folder holds something and `resume` is false, or the resumed run's settings
+            do not fit its checkpoints.
+    """
+    run = RunFolder(Path(path))
+    if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        if not resume:
+            raise UserError(
+                f"{path} is not empty; add --resume to continue the run in it, or choose another "
+                "--output."
+            )
+        if run.config.exists():
+            _check_same(load_config(run.config), config, run.path)
+        else:
+            raise UserError(f"{path} holds no run to resume (no config.yaml); choose another one.")
+    run.checkpoints.mkdir(parents=True, exist_ok=True)
+    save_config(config, run.config)
+    with open(run.path / "command.txt", "a", encoding="utf-8") as file:
+        file.write(command + "\n")
+    return run
+
+
+def open_run(path: str | Path) -> tuple[RunFolder, Config]:
+    """Returns a finished or unfinished run and its settings.
+
+    Raises:
+        UserError: There is no run.
+    """
+    run = RunFolder(Path(path))
+    if not run.config.exists():
+        raise UserError(f"{path}: no run there (no config.yaml); give the --output of train_net.py.")
+    return run, load_config(run.config)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Writes JSON that appears only when it is whole."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _check_same(old: Config, new: Config, path: Path) -> None:
+    old_settings, new_settings = _flat(dataclasses.asdict(old)), _flat(dataclasses.asdict(new))
+    for key, value in old_settings.items():
+        fixed = key.startswith(_FIXED) and key not in _NOT_FIXED
+        # A recipe leaves open what the run has resolved from its records.
+        resolved = key == "model.num_identities" and new_settings[key] is None
+        if fixed and value != new_settings[key] and not resolved:
+            raise UserError(
+                f"{path}: the run was started with {key}={value}, which cannot become "
+                f"{new_settings[key]} on resuming; set it back or start a new run."
+            )
+
+
+def _flat(tree: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict)
+                    else {prefix + key: value})
+    return flat

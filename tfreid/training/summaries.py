@@ -1,0 +1,88 @@
+"""What TensorBoard shows of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins import projector
+
+from tfreid.data.records import stream_images
+from tfreid.evaluation.features import Ranked
+from tfreid.losses.statistics import negative_distances, positive_distances
+
+_GRID_IMAGES = 32
+_GRID_COLUMNS = 8
+_THUMBNAIL = (64, 32)  # height and width, in pixels, in the projector
+
+
+class Summaries:
+    """Writes a run's scalars, histograms, images and projector files.
+
+    Args:
+        directory: The run's TensorBoard folder.
+    """
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+        self._writer = tf.summary.create_file_writer(str(directory))
+
+    def scalars(self, values: dict[str, float], step: int) -> None:
+        """Writes one point of each curve."""
+        with self._writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+
+    def distances(self, embeddings: tf.Tensor, labels: tf.Tensor, normalize: bool,
+                  step: int) -> None:
+        """Writes histograms of the distances of a batch's pairs; embeddings [n, d], labels [n]."""
+        with self._writer.as_default(step=step):
+            tf.summary.histogram(
+                "distance/positive", positive_distances(embeddings, labels, normalize)
+            )
+            tf.summary.histogram(
+                "distance/negative", negative_distances(embeddings, labels, normalize)
+            )
+
+    def training_images(self, images: tf.Tensor, step: int) -> None:
+        """Writes a grid of augmented training images [n, h, w, 3], as the network sees them."""
+        images = np.clip(images[:_GRID_IMAGES].numpy(), 0, 255).astype(np.uint8)
+        with self._writer.as_default(step=step):
+            tf.summary.image("training images", _grid(images, _GRID_COLUMNS)[None])
+
+    def projector(self, ranked: Ranked, records: Path, count: int) -> None:
+        """Writes gallery features, identities, cameras and thumbnails for the projector tab."""
+        count = min(count, len(ranked.gallery))
+        np.savetxt(self._directory / "gallery.tsv", ranked.gallery_features[:count], "%.5g", "\t")
+        rows = zip(ranked.gallery.ids[:count], ranked.gallery.cameras[:count])
+        (self._directory / "gallery_labels.tsv").write_text(
+            "identity\tcamera\n" + "".join(f"{identity}\t{camera}\n" for identity, camera in rows)
+        )
+        batches = stream_images(records, "gallery", *_THUMBNAIL, count, indices=np.arange(count))
+        thumbnails = np.clip(np.concatenate(list(batches)), 0, 255).astype(np.uint8)
+        sprite = _grid(thumbnails, int(np.ceil(np.sqrt(count))), square=True)
+        cv2.imwrite(str(self._directory / "gallery.png"), sprite[..., ::-1])
+        config = projector.ProjectorConfig()
+        embedding = config.embeddings.add()
+        embedding.tensor_name = "gallery"
+        embedding.tensor_path = "gallery.tsv"
+        embedding.metadata_path = "gallery_labels.tsv"
+        embedding.sprite.image_path = "gallery.png"
+        embedding.sprite.single_image_dim.extend(_THUMBNAIL[::-1])
+        projector.visualize_embeddings(str(self._directory), config)
+
+    def flush(self) -> None:
+        """Puts everything on disk."""
+        self._writer.flush()
+
+
+def _grid(images: np.ndarray, columns: int, square: bool = False) -> np.ndarray:
+    """Tiles images [n, h, w, 3] row by row; the projector wants as many rows as columns."""
+    count, height, width, _ = images.shape
+    rows = columns if square else -(-count // columns)
+    grid = np.zeros((rows * columns, height, width, 3), np.uint8)
+    grid[:count] = images
+    grid = grid.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
+    return grid.reshape(rows * height, columns * width, 3)

@@ -1,0 +1,273 @@
+"""The training loop: epochs of steps, with evaluation, checkpoints and TensorBoard between."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import time
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfrecords.errors import UserError
+from tfreid.config import Config
+from tfreid.data.pipeline import IdentityBatches
+from tfreid.data.records import check_images
+from tfreid.evaluation.features import Evaluator, Ranked
+from tfreid.losses.statistics import collapsed
+from tfreid.models.embedding import set_backbone_trainable
+from tfreid.training.averaging import WeightAverage
+from tfreid.training.checkpoints import Checkpoints
+from tfreid.training.objective import EmbeddingObjective
+from tfreid.training.optimizers import GradientApplier
+from tfreid.training.run_folder import RunFolder, write_json
+from tfreid.training.schedules import learning_rate_at
+from tfreid.training.signals import StopSignals
+from tfreid.training.step import TrainStep
+from tfreid.training.summaries import Summaries
+from tfreid.weights.files import save_weights
+
+
+@dataclasses.dataclass
+class Progress:
+    """Which evaluations a run has behind it. Figures are shares; steps count from 0."""
+
+    evaluated_step: int = -1
+    untrained: dict | None = None
+    best: dict | None = None
+
+
+class Trainer:
+    """Trains one model in one run folder.
+
+    Args:
+        config: Resolved settings.
+        run: The run's folder.
+        strategy: Under whose scope the model was made.
+        model: Embedding model.
+        batches: Training batches.
+        evaluator: Ranks the test images, or None where the records hold none.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        run: RunFolder,
+        strategy: tf.distribute.Strategy,
+        model: keras.Model,
+        batches: IdentityBatches,
+        evaluator: Evaluator | None,
+    ):
+        self._config = config
+        self._run = run
+        self._strategy = strategy
+        self._model = model
+        self._batches = batches
+        self._evaluator = evaluator
+        with strategy.scope():
+            self._objective = EmbeddingObjective(
+                config.loss, config.model.num_identities, model.output["embedding"].shape[-1]
+            )
+            self._applier = GradientApplier(
+                config.optimizer, list(model.trainable_variables),
+                loss_scaling=config.training.precision == "mixed_float16",
+            )
+        momentum = config.optimizer.average_momentum
+        self._average = WeightAverage(model, momentum) if momentum else None
+        parts = {"average": self._average} if self._average else {}
+        self._checkpoints = Checkpoints(
+            run.checkpoints, config.training.keep_checkpoints, model=model,
+            optimizer=self._applier.trackable, objective=self._objective, **parts,
+        )
+        replicas = strategy.num_replicas_in_sync
+        self._steps_per_epoch = config.training.steps_per_epoch or max(
+            1, batches.batches_in_one_pass() // replicas
+        )
+        self._images_per_step = batches.batch_size * replicas
+        self._progress = Progress()
+        self._train_step: TrainStep | None = None
+        self._frozen: bool | None = None
+        self._pending: list[tuple[int, dict[str, tf.Tensor]]] = []
+
+    def train(self) -> bool:
+        """Trains from the newest checkpoint, if any, to the end.
+
+        Returns:
+            Whether the end was reached; otherwise a signal stopped the run, which can be resumed.
+
+        Raises:
+            UserError: The loss is no longer finite, an image cannot be decoded, the disk is full.
+        """
+        training = self._config.training
+        step = self._restore()
+        if self._evaluator:
+            self._evaluator.try_out()
+        self._summaries = Summaries(self._run.tensorboard)
+        end = training.epochs * self._steps_per_epoch
+        end = min(end, training.max_steps or end)
+        with StopSignals() as signals:
+            self._evaluate_if_due(step, end)
+            while step < end and not signals.received:
+                epoch, first = divmod(step, self._steps_per_epoch)
+                last = min(self._steps_per_epoch, end - epoch * self._steps_per_epoch)
+                step = self._train_epoch(epoch, first, last, signals)
+                self._checkpoints.save(step)
+                if not signals.received:
+                    self._evaluate_if_due(step, end)
+        self._summaries.flush()
+        if step < end:
+            print(f"stopped by {signals.received} after step {step}; run again with --resume.")
+            return False
+        with self._evaluated_weights():
+            save_weights(self._model, self._run.last_weights)
+        return True
+
+    def _restore(self) -> int:
+        step = self._checkpoints.restore()
+        if self._run.progress.exists():
+            self._progress = Progress(**json.loads(self._run.progress.read_text()))
+        if step:
+            print(f"resuming after step {step}")
+        return step
+
+    def _train_epoch(self, epoch, first, last, signals) -> int:
+        training = self._config.training
+        self._begin_epoch(epoch)
+        rate = learning_rate_at(self._config.schedule, epoch, training.epochs)
+        self._applier.set_learning_rate(rate)
+        step = epoch * self._steps_per_epoch + first
+        self._logged = (time.perf_counter(), step)
+        with tqdm(total=self._steps_per_epoch, initial=first, unit="step",
+                  desc=f"epoch {epoch + 1}/{training.epochs}") as bar:
+            for images, labels in self._epoch_batches(epoch, first, last):
+                if step == 0:
+                    self._summaries.training_images(self._first_replica(images), step)
+                self._profile(step)
+                scalars, embeddings, embedded_labels = self._train_step(images, labels)
+                step += 1
+                self._pending.append((step, scalars))
+                bar.update()
+                if step % training.log_every == 0 or step == training.max_steps:
+                    self._log(step, rate, bar)
+                    self._summaries.distances(embeddings, embedded_labels,
+                                              self._config.loss.triplet_normalize, step)
+                every = training.checkpoint_every_steps
+                if every and step % every == 0:
+                    self._log(step, rate, bar)
+                    self._checkpoints.save(step)
+                if signals.received:
+                    break
+            self._log(step, rate, bar)
+        return step
+
+    def _begin_epoch(self, epoch):
+        """Freezes or frees the backbone; either needs a new train step."""
+        frozen = epoch < self._config.training.frozen_backbone_epochs
+        if frozen == self._frozen:
+            return
+        self._frozen = frozen
+        set_backbone_trainable(self._model, not frozen)
+        self._train_step = TrainStep(
+            self._strategy, self._model, self._objective, self._applier, self._average,
+            self._config.training.jit_compile,
+        )
+
+    def _epoch_batches(self, epoch, first, last):
+        """Yields per-replica batches; each replica takes the next P x K batch in turn."""
+        replicas = self._strategy.num_replicas_in_sync
+        dataset = self._batches.epoch(
+            epoch, self._steps_per_epoch * replicas, first * replicas
+        ).take((last - first) * replicas)
+        distributed = self._strategy.distribute_datasets_from_function(lambda _: dataset)
+        try:
+            yield from distributed
+        except tf.errors.InvalidArgumentError:
+            table = self._batches.table
+            check_images(table.encoded, table.index.paths)
+            raise
+
+    def _log(self, step, rate, bar):
+        """Checks and writes what has gathered since the last time."""
+        if not self._pending:
+            return
+        start, first = self._logged
+        elapsed = time.perf_counter() - start
+        rows = [(at, {k: float(v) for k, v in row.items()}) for at, row in self._pending]
+        self._pending = []
+        self._logged = (time.perf_counter(), step)
+        for at, row in rows:
+            if not math.isfinite(row["loss/total"]):
+                raise UserError(
+                    f"the loss became {row['loss/total']} at step {at}; the last good checkpoint "
+                    f"is kept in {self._run.checkpoints}, so lower schedule.learning_rate or set "
+                    "optimizer.clip_norm and resume."
+                )
+        means = {name: float(np.mean([row[name] for _, row in rows])) for name in rows[0][1]}
+        if collapsed(means):
+            warnings.warn(
+                f"step {step}: all embeddings are nearly the same (spread "
+                f"{means['embedding/spread']:.3f}): training has collapsed; lower the learning "
+                "rate, lengthen the warm-up or set loss.triplet_margin=soft", stacklevel=2)
+        means["learning_rate"] = rate
+        means["images_per_second"] = (step - first) * self._images_per_step / elapsed
+        self._summaries.scalars(means, step)
+        bar.set_postfix({"loss": f"{means['loss/total']:.3f}",
+                         "images/s": f"{means['images_per_second']:.0f}", "lr": f"{rate:.2g}"})
+
+    def _profile(self, step):
+        """Records a profile of the first steps after the warm-up of the first two."""
+        steps = self._config.training.profile_steps
+        if steps and step == 2:
+            tf.profiler.experimental.start(str(self._run.tensorboard))
+        if steps and step == 2 + steps:
+            tf.profiler.experimental.stop()
+
+    def _evaluate_if_due(self, step, end):
+        training = self._config.training
+        if self._evaluator is None or step == self._progress.evaluated_step:
+            return
+        if step == 0 and not training.evaluate_untrained:
+            return
+        epoch, rest = divmod(step, self._steps_per_epoch)
+        every = training.evaluate_every
+        if step in (0, end) or (rest == 0 and every and epoch % every == 0):
+            self._evaluate(step)
+
+    def _evaluate(self, step):
+        with self._evaluated_weights():
+            ranked = self._evaluator.evaluate(max_queries=self._config.training.evaluate_queries)
+            result = ranked.result
+            figures = {"step": step, "rank_1": result.rank(1), "mean_ap": result.mean_ap}
+            best = self._progress.best
+            if step and (best is None or figures["mean_ap"] > best["mean_ap"]):
+                self._progress.best = figures
+                save_weights(self._model, self._run.best_weights)
+                self._keep(ranked, figures)
+        if step == 0:
+            self._progress.untrained = figures
+        self._progress.evaluated_step = step
+        write_json(self._run.progress, dataclasses.asdict(self._progress))
+        print(f"step {step}: rank-1 {result.rank(1):.2%}, mAP {result.mean_ap:.2%}"
+              + (" (untrained)" if step == 0 else ""))
+        self._summaries.scalars(
+            {"evaluation/rank_1": result.rank(1), "evaluation/mAP": result.mean_ap,
+             "evaluation/mINP": result.mean_inp}, step)
+        self._summaries.flush()
+
+    def _keep(self, ranked: Ranked, figures: dict):
+        write_json(self._run.results, {**ranked.result.as_dict(), **figures})
+        count = self._config.training.projector_images
+        if count:
+            self._summaries.projector(ranked, self._config.data.records, count)
+
+    def _evaluated_weights(self):
+        """The moving average, where there is one, as the model's weights."""
+        return self._average.swapped_in() if self._average else contextlib.nullcontext()
+
+    def _first_replica(self, value):
+        return self._strategy.experimental_local_results(value)[0]

@@ -1,0 +1,97 @@
+"""Plots CMC curves of one or several runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tfrecords.errors import UserError
+
+# Okabe and Ito's palette, which stays apart under colour blindness; dashes tell repeats apart.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", "-.", ":")
+
+
+def draw_cmc(
+    curves: Mapping[str, np.ndarray],
+    path: str | os.PathLike,
+    max_rank: int = 20,
+    mean_aps: Mapping[str, float] | None = None,
+) -> None:
+    """Draws the CMC curve of each run into one PNG.
+
+    Args:
+        curves: name of a run -> its CMC [ranks] as fractions, rank-1 first; longer curves are cut
+            at `max_rank`, shorter ones end early.
+        path: the PNG file; its folder is made if it is missing.
+        max_rank: last rank drawn.
+        mean_aps: name of a run -> its mAP as a fraction, for the legend; runs may be missing.
+
+    Raises:
+        UserError: no curve, or a curve that is not a vector of fractions.
+        ValueError: `max_rank` below 1.
+    """
+    if max_rank < 1:
+        raise ValueError(f"max_rank must be at least 1, received {max_rank}")
+    if not curves:
+        raise UserError("there is no CMC curve to draw; give at least one run.")
+    checked = {name: _percentages(name, curve)[:max_rank] for name, curve in curves.items()}
+
+    figure = Figure(figsize=(7.2, 4.8), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for index, (name, curve) in enumerate(checked.items()):
+        axes.plot(
+            np.arange(1, len(curve) + 1),
+            curve,
+            color=_COLOURS[index % len(_COLOURS)],
+            linestyle=_DASHES[index // len(_COLOURS) % len(_DASHES)],
+            linewidth=1.8,
+            marker="o",
+            markersize=3.5,
+            # A curve at 100 % would otherwise lose half its line to the frame.
+            clip_on=False,
+            label=_label(name, curve[0], (mean_aps or {}).get(name)),
+        )
+    _style(axes, max_rank, min(curve[0] for curve in checked.values()))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png")
+
+
+def _percentages(name: str, curve: np.ndarray) -> np.ndarray:
+    curve = np.asarray(curve, np.float64)
+    if curve.ndim != 1 or len(curve) == 0 or not np.all((curve >= 0) & (curve <= 1 + 1e-9)):
+        raise UserError(
+            f"the CMC curve of {name!r} must be a vector of fractions from 0 to 1, "
+            f"received shape {curve.shape}."
+        )
+    return 100.0 * curve
+
+
+def _label(name: str, rank_1: float, mean_ap: float | None) -> str:
+    scores = f"rank-1 {rank_1:.2f} %"
+    if mean_ap is not None:
+        scores += f", mAP {100 * mean_ap:.2f} %"
+    return f"{name} ({scores})"
+
+
+def _style(axes, max_rank: int, lowest: float) -> None:
+    """Labels the axes and zooms in on the part of the scale that the curves use."""
+    axes.set_xlabel("rank k")
+    axes.set_ylabel("queries matched within the first k (%)")
+    axes.set_title("Cumulative matching characteristic", fontsize=11)
+    axes.set_xlim(1, max(max_rank, 2))
+    axes.set_ylim(max(0.0, 10.0 * np.floor((lowest - 5.0) / 10.0)), 100.0)
+    step = max(1, int(np.ceil(max_rank / 10)))
+    axes.set_xticks([1, *(k for k in range(step, max_rank + 1, step) if k > 1)])
+    axes.grid(color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)

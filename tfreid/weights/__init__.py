@@ -1,0 +1,1 @@
+"""Weight files of this project, and other libraries' weights turned into them."""
