@@ -73,11 +73,11 @@ def test_absent_or_unusable_addons(replaced_addons, source):
 def test_only_the_end_of_life_notice_is_silenced(replaced_addons):
     notice = "\\n\\nTensorFlow Addons (TFA) has ended development and introduction of new features."
     replaced_addons(f"import warnings\nwarnings.warn('{notice}', UserWarning)\n"
-                    "warnings.warn('TensorFlow Addons wants attention', UserWarning)\n")
+                    "warnings.warn('TensorFlow Addons (TFA) wants attention', UserWarning)\n")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert addons.available()
-    assert [str(warning.message) for warning in caught] == ["TensorFlow Addons wants attention"]
+    assert [str(warning.message) for warning in caught] == ["TensorFlow Addons (TFA) wants attention"]
 
 
 @requires_addons

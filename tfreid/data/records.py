@@ -88,16 +88,7 @@ def stream_images(
     Raises:
         UserError: An image cannot be decoded; the message names it.
     """
-    encoded = _encoded_images(directory, split)
-    if indices is not None:
-        wanted = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(
-                tf.constant(indices, tf.int64), tf.ones(len(indices), tf.int32)
-            ),
-            default_value=0,
-        )
-        encoded = encoded.enumerate().filter(lambda i, _: wanted.lookup(i) > 0)
-        encoded = encoded.map(lambda _, image: image)
+    encoded = _encoded_images(directory, split, indices)
     images = encoded.map(
         lambda image: resize_images(decode_image(image), height, width),
         num_parallel_calls=workers or tf.data.AUTOTUNE,
@@ -107,6 +98,15 @@ def stream_images(
             yield batch.numpy()
     except tf.errors.InvalidArgumentError:
         raise _undecodable(directory, split) from None
+
+
+def read_encoded(directory: str | Path, split: str, indices: np.ndarray) -> list[bytes]:
+    """Reads the image files at some positions of a split, in increasing order.
+
+    Raises:
+        UserError: The records are missing, or disagree with their manifest.
+    """
+    return [image.numpy() for image in _encoded_images(directory, split, indices)]
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
@@ -163,10 +163,20 @@ def _parsed(directory, split, verify="size"):
         ) from None
 
 
-def _encoded_images(directory, split):
+def _encoded_images(directory, split, indices=None):
     paths = [str(path) for path in shard_paths(directory, read_manifest(directory), split, "size")]
     dataset = tf.data.TFRecordDataset(paths).batch(_PARSE_BATCH)
-    return dataset.map(lambda records: schema.parse_records(records)["image/encoded"]).unbatch()
+    images = dataset.map(lambda rows: schema.parse_records(rows)["image/encoded"]).unbatch()
+    if indices is None:
+        return images
+    wanted = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(
+            tf.constant(indices, tf.int64), tf.ones(len(indices), tf.int32)
+        ),
+        default_value=0,
+    )
+    chosen = images.enumerate().filter(lambda position, _: wanted.lookup(position) > 0)
+    return chosen.map(lambda _, image: image).take(len(indices))
 
 
 def _undecodable(directory, split):

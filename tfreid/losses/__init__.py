@@ -1,4 +1,8 @@
-"""Losses: each a pure function of tensors and a thin Keras loss over it."""
+"""Losses: each a pure function of tensors and a thin Keras loss over it.
+
+The classes are for `Model.compile`. In a replica context of one's own, Keras 2 refuses their mean
+and Keras 3 divides it by the number of replicas: take the functions there, or `reduction="none"`.
+"""
 
 from tfreid.losses.center import CenterLoss, center_loss
 from tfreid.losses.classification import LabelSmoothedSoftmax, label_smoothed_softmax

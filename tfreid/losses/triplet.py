@@ -183,7 +183,7 @@ def _has_both(positives, negatives):
 
 
 def _batch_hard(distances, positives, negatives, margin):
-    # Finite fillers, replaced before any arithmetic: infinities would leave NaN gradients.
+    # The fillers are replaced before any arithmetic, which might overflow on them and leave NaN.
     farthest_positive = tf.reduce_max(tf.where(positives, distances, -1.0), axis=1)
     nearest_negative = tf.reduce_min(tf.where(negatives, distances, tf.float32.max), axis=1)
     valid = _has_both(positives, negatives)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfrecords.errors import UserError
@@ -109,8 +108,8 @@ def start_run(path: str | Path, config: Config, command: str, resume: bool) -> R
     return run
 
 
-def open_run(path: str | Path) -> tuple[RunFolder, Config]:
-    """Returns a finished or unfinished run and its settings.
+def open_run(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder, Config]:
+    """Returns a finished or unfinished run and its settings, with overrides on top.
 
     Raises:
         UserError: There is no run.
@@ -118,14 +117,7 @@ def open_run(path: str | Path) -> tuple[RunFolder, Config]:
     run = RunFolder(Path(path))
     if not run.config.exists():
         raise UserError(f"{path}: no run there (no config.yaml); give the --output of train_net.py.")
-    return run, load_config(run.config)
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Writes JSON that appears only when it is whole."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    return run, load_config(run.config, overrides)
 
 
 def _check_same(old: Config, new: Config, path: Path) -> None:

@@ -19,13 +19,14 @@ from tfreid.config import Config
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.data.records import check_images
 from tfreid.evaluation.features import Evaluator, Ranked
+from tfreid.evaluation.report import write_results_json
 from tfreid.losses.statistics import collapsed
 from tfreid.models.embedding import set_backbone_trainable
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.checkpoints import Checkpoints
 from tfreid.training.objective import EmbeddingObjective
 from tfreid.training.optimizers import GradientApplier
-from tfreid.training.run_folder import RunFolder, write_json
+from tfreid.training.run_folder import RunFolder
 from tfreid.training.schedules import learning_rate_at
 from tfreid.training.signals import StopSignals
 from tfreid.training.step import TrainStep
@@ -251,7 +252,7 @@ class Trainer:
         if step == 0:
             self._progress.untrained = figures
         self._progress.evaluated_step = step
-        write_json(self._run.progress, dataclasses.asdict(self._progress))
+        write_results_json(self._run.progress, dataclasses.asdict(self._progress))
         print(f"step {step}: rank-1 {result.rank(1):.2%}, mAP {result.mean_ap:.2%}"
               + (" (untrained)" if step == 0 else ""))
         self._summaries.scalars(
@@ -260,7 +261,7 @@ class Trainer:
         self._summaries.flush()
 
     def _keep(self, ranked: Ranked, figures: dict):
-        write_json(self._run.results, {**ranked.result.as_dict(), **figures})
+        write_results_json(self._run.results, {**ranked.result.as_dict(), **figures})
         count = self._config.training.projector_images
         if count:
             self._summaries.projector(ranked, self._config.data.records, count)
