@@ -77,7 +77,8 @@ def test_only_the_end_of_life_notice_is_silenced(replaced_addons):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert addons.available()
-    assert [str(warning.message) for warning in caught] == ["TensorFlow Addons (TFA) wants attention"]
+    messages = [str(warning.message) for warning in caught]
+    assert messages == ["TensorFlow Addons (TFA) wants attention"]
 
 
 @requires_addons
