@@ -34,7 +34,7 @@ class GradientApplier:
             self.optimizer.exclude_from_weight_decay(var_list=excluded)
         # Slots exist from the start, so that a checkpoint can be restored before the first step.
         self.optimizer.build(variables)
-        self._scaler = _LossScaler(self.optimizer) if loss_scaling else None
+        self._scaler = _LossScaler(self.optimizer, variables) if loss_scaling else None
 
     @property
     def trackable(self):
@@ -79,13 +79,11 @@ class GradientApplier:
 class _LossScaler:
     """Keras's dynamic loss scaling, whose interface differs between Keras 2 and 3."""
 
-    def __init__(self, optimizer):
-        self._keras_2 = hasattr(keras.mixed_precision, "LossScaleOptimizer")
-        if self._keras_2:
-            self.optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
-        else:
-            self.optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-            self.optimizer.build(optimizer._trainable_variables)
+    def __init__(self, optimizer, variables):
+        self.optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
+        self._keras_2 = hasattr(self.optimizer, "get_scaled_loss")
+        if not self._keras_2:
+            self.optimizer.build(variables)
 
     def scale(self, loss):
         return self.optimizer.get_scaled_loss(loss) if self._keras_2 else loss * self._factor()

@@ -21,9 +21,7 @@ def learning_rate_at(config: ScheduleConfig, epoch: int, epochs: int) -> float:
     """
     peak = config.learning_rate
     if epoch < config.warmup_epochs:
-        share = (epoch + 1) / config.warmup_epochs
-        if config.warmup_epochs > 1:
-            share = epoch / (config.warmup_epochs - 1)
+        share = epoch / max(1, config.warmup_epochs - 1)
         return config.warmup_start + share * (peak - config.warmup_start)
     if config.decay == "cosine":
         done = (epoch - config.warmup_epochs) / max(1, epochs - config.warmup_epochs)

@@ -49,7 +49,9 @@ class TrainStep:
         self._applier = applier
         self._average = average
         self._variables = list(model.trainable_variables)
-        self._gradients = tf.function(self._losses_and_gradients, jit_compile=jit_compile)
+        self._gradients = self._losses_and_gradients
+        if jit_compile:
+            self._gradients = tf.function(self._losses_and_gradients, jit_compile=True)
         self._run = tf.function(self._step)
 
     def __call__(self, images, labels) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
@@ -84,4 +86,10 @@ class TrainStep:
             outputs = self._model(images, training=True)
             loss, scalars = self._objective(outputs, labels)
             loss = self._applier.scale(loss)
-        return tape.gradient(loss, self._variables), outputs, scalars
+        gradients = tape.gradient(loss, self._variables)
+        # A loss of weight zero leaves weights out, such as the classifier's.
+        gradients = [
+            tf.zeros(variable.shape) if gradient is None else gradient
+            for gradient, variable in zip(gradients, self._variables)
+        ]
+        return gradients, outputs, scalars

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -40,4 +42,11 @@ def make_strategy(devices: list[str] | None = None) -> tf.distribute.Strategy:
         )
     if len(devices) == 1:
         return tf.distribute.OneDeviceStrategy(devices[0])
+    return _mirrored(tuple(devices))
+
+
+@functools.lru_cache(maxsize=None)
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    """One strategy per set of devices: a second one in a process reuses the first's keys for its
+    collective operations, which then mix the tensors of both."""
     return tf.distribute.MirroredStrategy(devices)

@@ -1,0 +1,111 @@
+"""P x K batches: their composition, their repeatability and how they cover the images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tfrecords.errors import UserError
+from tfreid.data.sampling import IdentitySampler
+
+
+def uneven_labels(identities: int = 40, seed: int = 0) -> np.ndarray:
+    """Labels in random order, with 1 to 24 images an identity and gaps between the labels."""
+    random = np.random.default_rng(seed)
+    counts = random.integers(1, 25, identities)
+    return random.permutation(np.repeat(3 * np.arange(identities), counts))
+
+
+@pytest.mark.parametrize(("p", "k"), [(1, 2), (4, 4), (16, 3), (40, 2)])
+def test_a_batch_is_k_images_of_each_of_p_distinct_identities(p, k):
+    labels = uneven_labels()
+    drawn = IdentitySampler(labels, p, k, seed=0).epoch(0, 30)
+    assert drawn.shape == (30, p * k)
+    grouped = labels[drawn].reshape(30, p, k)
+    assert (grouped == grouped[..., :1]).all(), "images of one identity stand together"
+    for batch in grouped:
+        assert len(np.unique(batch[:, 0])) == p
+
+
+def test_seed_and_epoch_alone_fix_the_batches():
+    labels = uneven_labels()
+    sampler = IdentitySampler(labels, 8, 4, seed=3)
+    first = sampler.epoch(5, 20)
+    sampler.epoch(0, 7)
+    np.testing.assert_array_equal(sampler.epoch(5, 20), first)
+    np.testing.assert_array_equal(IdentitySampler(labels, 8, 4, seed=3).epoch(5, 20), first)
+    np.testing.assert_array_equal(IdentitySampler(list(labels), 8, 4, 3).epoch(5, 20), first)
+
+
+def test_epochs_and_seeds_differ():
+    labels = uneven_labels()
+    drawn = [IdentitySampler(labels, 8, 4, seed).epoch(epoch, 20)
+             for seed in (0, 1) for epoch in (0, 1)]
+    for one in range(4):
+        for other in range(one):
+            assert (drawn[one] != drawn[other]).mean() > 0.9
+
+
+def test_a_longer_epoch_begins_with_the_shorter():
+    sampler = IdentitySampler(uneven_labels(), 8, 4, seed=0)
+    np.testing.assert_array_equal(sampler.epoch(2, 50)[:10], sampler.epoch(2, 10))
+
+
+def test_equal_identities_are_used_exactly_once():
+    """12 identities of 8 images: 24 groups of 4, so 6 batches of 4 identities hold each once.
+
+    The groups run out evenly only by chance; what must hold is that no image comes twice before
+    the groups are cut anew, and P = identities forces exactly one group of each per batch.
+    """
+    labels = np.repeat(np.arange(12), 8)
+    drawn = IdentitySampler(labels, 12, 4, seed=0).epoch(0, 2)
+    np.testing.assert_array_equal(np.sort(drawn.ravel()), np.arange(96))
+
+
+def test_an_epoch_goes_about_once_over_market_sized_labels():
+    random = np.random.default_rng(0)
+    counts = np.clip(random.lognormal(2.7, 0.55, 751).astype(int), 2, 72)
+    labels = random.permutation(np.repeat(np.arange(751), counts))
+    drawn = IdentitySampler(labels, 16, 4, seed=0).epoch(0, len(labels) // 64)
+    uses = np.bincount(drawn.ravel(), minlength=len(labels))
+    # Remainders below K sit out, identities below K repeat, the last batches may need a second cut.
+    assert (uses == 0).mean() < 0.2
+    assert (uses == 1).mean() > 0.75
+    assert (uses > 2).mean() < 0.02
+
+
+def test_what_one_epoch_leaves_out_comes_in_another():
+    labels = np.repeat(np.arange(10), 7)
+    sampler = IdentitySampler(labels, 5, 4, seed=0)
+    seen = np.concatenate([sampler.epoch(epoch, 2).ravel() for epoch in range(40)])
+    np.testing.assert_array_equal(np.unique(seen), np.arange(70))
+
+
+def test_identities_with_fewer_than_k_show_all_their_images_and_repeat_some():
+    labels = np.array([0, 1, 1, 2, 2, 2, 3, 3, 3, 3])
+    drawn = IdentitySampler(labels, 4, 4, seed=0).epoch(0, 25)
+    for batch in drawn:
+        for identity, rows in enumerate(sorted(batch.reshape(4, 4).tolist(),
+                                               key=lambda rows: labels[rows[0]])):
+            assert set(rows) == set(np.flatnonzero(labels == identity))
+
+
+def test_more_batches_than_one_pass_cut_the_images_anew():
+    labels = np.repeat(np.arange(4), 4)
+    drawn = IdentitySampler(labels, 4, 4, seed=0).epoch(0, 9)
+    for batch in drawn:
+        np.testing.assert_array_equal(np.sort(batch), np.arange(16))
+    assert len({tuple(batch) for batch in drawn}) == 9, "each pass has its own order"
+
+
+def test_identities_with_more_images_come_more_often():
+    labels = np.repeat(np.arange(20), [4] * 10 + [40] * 10)
+    drawn = IdentitySampler(labels, 2, 4, seed=0).epoch(0, 50)
+    assert (labels[drawn] >= 10).mean() > 0.8
+
+
+def test_too_few_identities_name_the_setting_and_the_number():
+    labels = np.repeat(np.arange(15), 4)
+    with pytest.raises(UserError, match=r"data\.identities_per_batch is 16.* 15 .*set it to 15"):
+        IdentitySampler(labels, 16, 4, seed=0)
+    IdentitySampler(labels, 15, 4, seed=0)

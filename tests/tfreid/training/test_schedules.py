@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tfreid.config import ScheduleConfig
+from tfreid.training.schedules import learning_rate_at
+
+
+def test_defaults_are_bag_of_tricks():
+    # Luo et al., Eq. 2, in epochs t from 1: 3.5e-5 * t to t = 10, then 3.5e-4, 3.5e-5, 3.5e-6.
+    config = ScheduleConfig()
+    rates = {t: learning_rate_at(config, t - 1, 120) for t in range(1, 121)}
+    for t in range(1, 11):
+        assert rates[t] == pytest.approx(3.5e-5 * t)
+    assert rates[11] == rates[40] == pytest.approx(3.5e-4)
+    assert rates[41] == rates[70] == pytest.approx(3.5e-5)
+    assert rates[71] == rates[120] == pytest.approx(3.5e-6)
+
+
+def test_cosine_goes_from_peak_to_final_rate():
+    config = ScheduleConfig(
+        learning_rate=1.0, warmup_start=0.5, warmup_epochs=1, decay="cosine", final_rate=0.2
+    )
+    rates = [learning_rate_at(config, epoch, 5) for epoch in range(5)]
+    # Epoch 0 warms up; then 0.2 + 0.8 * (1 + cos(pi * k / 4)) / 2 for k = 0..3.
+    expected = [1.0] + [0.2 + 0.4 * (1 + np.cos(np.pi * k / 4)) for k in range(4)]
+    np.testing.assert_allclose(rates[1:], expected[1:])
+
+
+def test_one_warmup_epoch_is_at_the_start_rate_and_none_means_none():
+    config = ScheduleConfig(learning_rate=1.0, warmup_start=0.1, warmup_epochs=1)
+    assert learning_rate_at(config, 0, 10) == pytest.approx(0.1)
+    assert learning_rate_at(config, 1, 10) == 1.0
+    config = ScheduleConfig(learning_rate=1.0, warmup_epochs=0)
+    assert learning_rate_at(config, 0, 10) == 1.0
