@@ -67,12 +67,15 @@ def augment(
         image = tf.cond(drawn["flip"], lambda: tf.reverse(image, [1]), lambda: image)
     if config.color_probability:
         image = _jitter_color(tf.cast(image, tf.float32), drawn["color"], config.color_space)
-    image = resize_images(image, height, width)
+    # Two dimensions copy faster than three, and few operations matter more than few bytes.
+    size = (height, 3 * width)
+    rows = tf.reshape(resize_images(image, height, width), size)
     if config.pad:
-        image = _shift(image, drawn["shift"])
+        rows = _shift(rows, drawn["shift"], size)
     if config.erasing_probability:
-        image = _erase(image, drawn["erase"])
-    return tf.ensure_shape(image, (height, width, 3))
+        box = drawn["erase"]
+        rows = tf.cond(tf.reduce_any(box > 0), lambda: _erase(rows, box, size), lambda: rows)
+    return tf.reshape(rows, (height, width, 3))
 
 
 def _draw_rectangles(config, count, height, width, random):
@@ -108,18 +111,19 @@ def _jitter_color(image, color, space):
     return tf.clip_by_value(image, 0.0, 255.0)
 
 
-def _shift(image, shift):
+def _shift(rows, shift, size):
     """Pads with zeros and crops back: a shift that brings in black borders."""
+    shift = shift * (1, 3)
     below, above = tf.maximum(shift, 0), tf.maximum(-shift, 0)
-    size = tf.shape(image)[:2]
-    kept = image[below[0] : size[0] - above[0], below[1] : size[1] - above[1]]
-    return tf.pad(kept, [[above[0], below[0]], [above[1], below[1]], [0, 0]])
+    kept = tf.slice(rows, below, size - below - above)
+    return tf.pad(kept, tf.stack([above, below], axis=1))
 
 
-def _erase(image, box):
+def _erase(rows, box, size):
     # Joining pieces copies memory; a mask over all pixels takes three times as long.
-    top, left, bottom, right = tf.unstack(box)
-    band = image[top:bottom]
-    fill = tf.broadcast_to(MEAN_COLOR, [bottom - top, right - left, 3])
-    band = tf.concat([band[:, :left], fill, band[:, right:]], axis=1)
-    return tf.concat([image[:top], band, image[bottom:]], axis=0)
+    top, left, bottom, right = tf.unstack(box * (1, 3, 1, 3))
+    above, band, below = tf.split(rows, [top, bottom - top, size[0] - bottom], axis=0)
+    before, erased, after = tf.split(band, [left, right - left, size[1] - right], axis=1)
+    filled = tf.slice(np.full(size, np.tile(MEAN_COLOR, size[1] // 3), np.float32), [0, 0],
+                      tf.shape(erased))
+    return tf.concat([above, tf.concat([before, filled, after], axis=1), below], axis=0)

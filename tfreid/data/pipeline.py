@@ -58,6 +58,6 @@ class IdentityBatches:
         return dataset.batch(self.batch_size, drop_remainder=True).prefetch(2)
 
     def _load(self, row):
-        image = decode_image(self.table.encoded[row["index"]])
+        image = decode_image(tf.gather(self.table.encoded, row["index"]))
         image = augment(image, row, self._config.augmentation, *self._size)
         return image, row["label"]

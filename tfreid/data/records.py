@@ -15,6 +15,7 @@ from tfrecords.manifest import read_manifest, shard_paths
 from tfreid.layers.preprocessing import resize_images
 
 _PARSE_BATCH = 1024
+_DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +97,7 @@ def stream_images(
     try:
         for batch in images.batch(batch_size).prefetch(2):
             yield batch.numpy()
-    except tf.errors.InvalidArgumentError:
+    except _DAMAGE:
         raise _undecodable(directory, split) from None
 
 
@@ -106,7 +107,10 @@ def read_encoded(directory: str | Path, split: str, indices: np.ndarray) -> list
     Raises:
         UserError: The records are missing, or disagree with their manifest.
     """
-    return [image.numpy() for image in _encoded_images(directory, split, indices)]
+    try:
+        return [image.numpy() for image in _encoded_images(directory, split, indices)]
+    except _DAMAGE as error:
+        raise _damaged(directory, split, error) from None
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
@@ -156,11 +160,8 @@ def _parsed(directory, split, verify="size"):
     dataset = tf.data.TFRecordDataset(paths).batch(_PARSE_BATCH).map(schema.parse_records)
     try:
         yield from dataset
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        raise UserError(
-            f"{directory}: a shard of split {split} is damaged ({error.message.splitlines()[0]}); "
-            "build the records again."
-        ) from None
+    except _DAMAGE as error:
+        raise _damaged(directory, split, error) from None
 
 
 def _encoded_images(directory, split, indices=None):
@@ -177,6 +178,13 @@ def _encoded_images(directory, split, indices=None):
     )
     chosen = images.enumerate().filter(lambda position, _: wanted.lookup(position) > 0)
     return chosen.map(lambda _, image: image).take(len(indices))
+
+
+def _damaged(directory, split, error):
+    return UserError(
+        f"{directory}: a shard of split {split} is damaged ({error.message.splitlines()[0]}); "
+        "build the records again."
+    )
 
 
 def _undecodable(directory, split):

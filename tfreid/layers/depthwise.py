@@ -9,7 +9,10 @@ from tfreid.layers.convolution import he_normal
 
 
 class DepthwiseConv3x3(keras.layers.Layer):
-    """Convolves every channel with its own 3x3 filter: stride 1, same padding, no bias."""
+    """Convolves every channel with its own 3x3 filter: stride 1, same padding, no bias.
+
+    Unlike Keras's layer, it names its weight `depthwise_kernel` on Keras 2 and 3.
+    """
 
     def build(self, input_shape):
         """Makes the filter [3, 3, c, 1] for inputs [n, h, w, c]."""

@@ -45,7 +45,7 @@ def make_strategy(devices: list[str] | None = None) -> tf.distribute.Strategy:
     return _mirrored(tuple(devices))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     """One strategy per set of devices: a second one in a process reuses the first's keys for its
     collective operations, which then mix the tensors of both."""

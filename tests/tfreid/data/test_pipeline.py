@@ -1,0 +1,127 @@
+"""Training batches: their pixels, and that (seed, epoch, position) alone fixes them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrecords.errors import UserError
+from tfreid.config import AugmentationConfig, DataConfig
+from tfreid.data.pipeline import IdentityBatches
+from tfreid.data.records import load_table
+
+PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)
+SIZE = (64, 32)
+
+
+@pytest.fixture(scope="module")
+def table(records):
+    return load_table(records)
+
+
+def make(table, seed=0, size=SIZE, **data) -> IdentityBatches:
+    config = DataConfig(**{"identities_per_batch": 4, "images_per_identity": 2, **data})
+    return IdentityBatches(table, config, *size, seed)
+
+
+def read(dataset) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(images.numpy(), labels.numpy()) for images, labels in dataset]
+
+
+def assert_equal(some, others):
+    assert len(some) == len(others)
+    for one, other in zip(some, others):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+def bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Enlarges by linear interpolation between pixel centres, the border pixels repeated."""
+    for axis, size in ((0, height), (1, width)):
+        old = image.shape[axis]
+        centres = np.clip((np.arange(size) + 0.5) * old / size - 0.5, 0, old - 1)
+        below = np.minimum(centres.astype(int), old - 2)
+        weight = (centres - below).reshape([-1 if a == axis else 1 for a in range(3)])
+        image = (np.take(image, below, axis) * (1 - weight)
+                 + np.take(image, below + 1, axis) * weight)
+    return image
+
+
+def test_batches_have_the_recipes_shape_and_types(table):
+    pipeline = make(table)
+    dataset = pipeline.epoch(0, 3)
+    assert dataset.element_spec[0].shape.as_list() == [8, *SIZE, 3]
+    batches = read(dataset)
+    assert len(batches) == 3
+    assert pipeline.batch_size == 8
+    for images, labels in batches:
+        assert (images.shape, images.dtype) == ((8, *SIZE, 3), np.float32)
+        assert (labels.shape, labels.dtype) == ((8,), np.int32)
+        assert images.min() >= 0
+        assert images.max() <= 255.001, "interpolation rounds"
+        assert len(np.unique(labels)) == 4
+        np.testing.assert_array_equal(labels[::2], labels[1::2])
+
+
+def test_one_pass_goes_over_the_images_and_is_never_empty(table):
+    assert len(table.index) == 48
+    assert make(table).batches_in_one_pass() == 6
+    assert make(table, identities_per_batch=8, images_per_identity=16).batches_in_one_pass() == 1
+
+
+def test_pixels_match_numpy_where_augmentation_is_off(table):
+    decoded = [tf.io.decode_jpeg(encoded).numpy() for encoded in table.encoded.numpy()]
+    # Nothing shrinks, so that plain interpolation is what to expect.
+    size = np.max([image.shape[:2] for image in decoded], axis=0) + (7, 4)
+    images, labels = read(make(table, size=size, augmentation=PLAIN).epoch(0, 1))[0]
+    enlarged = np.array([bilinear(image.astype(float), *size) for image in decoded])
+    found = [int(np.argmin(np.abs(enlarged - image).mean(axis=(1, 2, 3)))) for image in images]
+    np.testing.assert_allclose(images, enlarged[found], atol=0.01)
+    np.testing.assert_array_equal(labels, table.index.labels[found])
+    assert len(set(found)) == 8
+
+
+def test_the_same_batches_from_two_instances_and_again(table):
+    first = make(table)
+    expected = read(first.epoch(2, 3))
+    read(first.epoch(0, 2))
+    assert_equal(read(first.epoch(2, 3)), expected)
+    assert_equal(read(make(table).epoch(2, 3)), expected)
+    assert_equal(read(make(table, workers=1).epoch(2, 3)), expected)
+
+
+def test_a_dataset_can_be_read_twice(table):
+    dataset = make(table).epoch(0, 2)
+    assert_equal(read(dataset), read(dataset))
+
+
+@pytest.mark.parametrize("first", [0, 1, 4, 5])
+def test_a_resumed_epoch_is_the_tail_of_the_whole(table, first):
+    pipeline = make(table, augmentation=AugmentationConfig(color_probability=0.5))
+    assert_equal(read(pipeline.epoch(1, 5, first=first)), read(pipeline.epoch(1, 5))[first:])
+
+
+def test_epochs_and_seeds_have_other_batches(table):
+    batches = [make(table, seed).epoch(epoch, 1) for seed in (0, 1) for epoch in (0, 1)]
+    images = [read(dataset)[0][0] for dataset in batches]
+    for one in range(4):
+        for other in range(one):
+            assert np.abs(images[one] - images[other]).mean() > 1
+
+
+def test_the_same_image_is_augmented_anew_each_time(table):
+    lone = dataclasses.replace(
+        table, encoded=tf.repeat(table.encoded[:1], 8),
+        index=dataclasses.replace(table.index, labels=np.arange(8) // 2))
+    images = read(make(lone).epoch(0, 1))[0][0]
+    for one in range(8):
+        for other in range(one):
+            assert np.abs(images[one] - images[other]).mean() > 1
+
+
+def test_too_few_identities_are_refused(table):
+    with pytest.raises(UserError, match=r"data\.identities_per_batch is 9"):
+        make(table, identities_per_batch=9)

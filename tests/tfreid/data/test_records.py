@@ -1,0 +1,206 @@
+"""Records read back: complete, in order, and refused where they are not whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrecords.errors import UserError
+from tfrecords.manifest import MANIFEST_NAME, Manifest, Shard, Split, read_manifest, write_manifest
+from tfrecords.schema import SCHEMA_VERSION, encode_record, parse_records
+from tfreid.data.records import (
+    check_images,
+    decode_image,
+    load_table,
+    read_encoded,
+    read_index,
+    stream_images,
+)
+
+SIZE = (32, 16)
+
+
+def jpeg(seed: int, height: int = 40, width: int = 20) -> bytes:
+    small = np.random.default_rng(seed).integers(0, 256, (4, 2, 3), dtype=np.uint8)
+    return cv2.imencode(".jpg", cv2.resize(small, (width, height)))[1].tobytes()
+
+
+@pytest.fixture
+def write_records(tmp_path):
+    """Returns a function that writes one shard of a split "train" and a manifest that fits it."""
+
+    def write(images, claimed=None, directory=tmp_path / "records"):
+        directory.mkdir(exist_ok=True)
+        file = directory / "train-00000-of-00001.tfrecord"
+        with tf.io.TFRecordWriter(str(file)) as writer:
+            for number, image in enumerate(images):
+                writer.write(encode_record(image, "jpeg", 40, 20, f"train/{number:04d}.jpg",
+                                           10 + number, number, number % 3))
+        content, count = file.read_bytes(), len(images) if claimed is None else claimed
+        shard = Shard(file.name, count, len(content), f"{zlib.crc32(content):08x}")
+        split = Split(count, count, 3, 0, (shard,))
+        write_manifest(directory, Manifest(SCHEMA_VERSION, "test", {}, {"train": split}, {}))
+        return directory
+
+    return write
+
+
+@pytest.fixture
+def copied(records, tmp_path):
+    return shutil.copytree(records, tmp_path / "copied")
+
+
+def shard(directory, split="query"):
+    return sorted(directory.glob(f"{split}-*.tfrecord"))[0]
+
+
+def parsed_by_hand(directory, split) -> list[dict]:
+    files = sorted(map(str, directory.glob(f"{split}-*.tfrecord")))
+    rows = [raw.numpy() for file in files for raw in tf.data.TFRecordDataset(file)]
+    return [{name: value[0].numpy() for name, value in parse_records([row]).items()}
+            for row in rows]
+
+
+@pytest.mark.parametrize("split", ["train", "query", "gallery"])
+@pytest.mark.parametrize("verify", ["size", "checksum"])
+def test_the_index_is_the_records_in_order(records, split, verify):
+    index = read_index(records, split, verify)
+    rows = parsed_by_hand(records, split)
+    assert len(index) == len(rows) == read_manifest(records).splits[split].images
+    np.testing.assert_array_equal(index.ids, [row["person/id"] for row in rows])
+    np.testing.assert_array_equal(index.labels, [row["person/label"] for row in rows])
+    np.testing.assert_array_equal(index.cameras, [row["camera/id"] for row in rows])
+    assert list(index.paths) == [row["image/path"].decode() for row in rows]
+
+
+def test_the_table_holds_every_training_image_and_label(records):
+    table = load_table(records)
+    rows = parsed_by_hand(records, "train")
+    assert list(table.encoded.numpy()) == [row["image/encoded"] for row in rows]
+    assert set(table.index.labels) == set(range(8))
+    assert table.megabytes == pytest.approx(sum(len(row["image/encoded"]) for row in rows) / 1e6)
+
+
+def test_long_splits_stay_in_order(write_records):
+    """More images than one parsed block holds."""
+    directory = write_records([jpeg(0)] * 2100)
+    np.testing.assert_array_equal(load_table(directory).index.ids, 10 + np.arange(2100))
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 1000])
+@pytest.mark.parametrize("workers", [0, 3])
+def test_the_stream_is_every_image_once_in_order(records, batch_size, workers):
+    batches = list(stream_images(records, "gallery", *SIZE, batch_size, workers))
+    rows = parsed_by_hand(records, "gallery")
+    assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    images = np.concatenate(batches)
+    assert images.dtype == np.float32
+    expected = [tf.image.resize(tf.io.decode_jpeg(row["image/encoded"]), SIZE,
+                                antialias=True).numpy() for row in rows]
+    np.testing.assert_allclose(images, expected, atol=0.05)
+
+
+def test_the_stream_of_some_positions(records):
+    everything = np.concatenate(list(stream_images(records, "gallery", *SIZE, 4)))
+    wanted = np.array([0, 3, 4, len(everything) - 1])
+    some = list(stream_images(records, "gallery", *SIZE, 3, indices=wanted))
+    assert [len(batch) for batch in some] == [3, 1]
+    np.testing.assert_array_equal(np.concatenate(some), everything[wanted])
+
+
+def test_encoded_images_of_some_positions(records):
+    rows = parsed_by_hand(records, "query")
+    wanted = np.array([1, 2, 5])
+    assert read_encoded(records, "query", wanted) == [rows[i]["image/encoded"] for i in wanted]
+
+
+def test_png_and_grey_images_decode_to_rgb():
+    grey = np.arange(200, dtype=np.uint8).reshape(20, 10)
+    decoded = decode_image(tf.constant(cv2.imencode(".png", grey)[1].tobytes()))
+    assert decoded.dtype == tf.uint8
+    np.testing.assert_array_equal(decoded, np.repeat(grey[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize(("present", "claimed"), [(3, 4), (3, 2), (0, 2)])
+def test_records_that_disagree_with_their_manifest(write_records, present, claimed):
+    directory = write_records([jpeg(i) for i in range(present)], claimed)
+    for read in (read_index, load_table):
+        with pytest.raises(UserError, match=f"train holds {present} images .* says {claimed}"):
+            read(directory, "train")
+
+
+def test_an_empty_split_is_refused(write_records):
+    with pytest.raises(UserError, match="train.*0 images"):
+        load_table(write_records([]))
+
+
+def test_a_shard_of_another_size_is_refused(copied):
+    shard(copied).write_bytes(shard(copied).read_bytes()[:-7])
+    for read in (read_index, load_table, lambda *a: list(stream_images(*a, *SIZE, 4))):
+        with pytest.raises(UserError, match=shard(copied).name):
+            read(copied, "query")
+
+
+def test_a_damaged_shard_is_named_as_damaged(copied):
+    content = bytearray(shard(copied).read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    shard(copied).write_bytes(content)
+    for read in (read_index, load_table, lambda *a: list(stream_images(*a, *SIZE, 4)),
+                 lambda *a: read_encoded(*a, np.arange(12))):
+        with pytest.raises(UserError, match="a shard of split query is damaged") as caught:
+            read(copied, "query")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="another checksum"):
+        read_index(copied, "query", "checksum")
+
+
+def test_records_of_another_schema_are_damaged(tmp_path, write_records):
+    directory = write_records([jpeg(0)])
+    file = shard(directory, "train")
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        writer.write(tf.train.Example().SerializeToString())
+    manifest = read_manifest(directory)
+    split = manifest.splits["train"]
+    fitting = dataclasses.replace(split.shards[0], bytes=file.stat().st_size)
+    split = dataclasses.replace(split, shards=(fitting,))
+    write_manifest(directory, dataclasses.replace(manifest, splits={"train": split}))
+    with pytest.raises(UserError, match="a shard of split train is damaged"):
+        load_table(directory)
+    with pytest.raises(UserError, match="a shard of split train is damaged"):
+        list(stream_images(directory, "train", *SIZE, 4))
+
+
+def test_missing_records_and_splits_are_named(copied, tmp_path):
+    with pytest.raises(UserError, match="manifest.json"):
+        load_table(tmp_path / "none")
+    with pytest.raises(UserError, match="no split 'val'; it has .*query"):
+        read_index(copied, "val")
+    (copied / MANIFEST_NAME).write_text(json.dumps({"schema_version": 99}))
+    with pytest.raises(UserError, match="schema version 99"):
+        read_index(copied, "query")
+
+
+def test_a_truncated_image_is_named(write_records):
+    images = [jpeg(i) for i in range(5)]
+    images[3] = images[3][:len(images[3]) // 3]
+    directory = write_records(images)
+    with pytest.raises(UserError, match=r"train/0003\.jpg: the image cannot be decoded"):
+        list(stream_images(directory, "train", *SIZE, 2))
+    table = load_table(directory)
+    with pytest.raises(UserError, match=r"train/0003\.jpg"):
+        check_images(table.encoded, table.index.paths)
+    whole = [0, 1, 2, 4]
+    check_images(tf.gather(table.encoded, whole), table.index.paths[whole])
+
+
+def test_an_undecodable_image_outside_the_wanted_ones_does_no_harm(write_records):
+    directory = write_records([jpeg(0), b"no image", jpeg(2)])
+    batches = list(stream_images(directory, "train", *SIZE, 2, indices=np.array([0, 2])))
+    assert [len(batch) for batch in batches] == [2]

@@ -1,0 +1,165 @@
+"""The embedding model: published sizes, outputs, input sizes, frozen parts and clear errors."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from tfrecords.errors import UserError
+from tfreid.config import ModelConfig
+from tfreid.models.embedding import HEAD_LAYERS, build_embedding_model, set_backbone_trainable
+
+SMALL = {"backbone": "osnet_x0_25", "height": 64, "width": 32}
+
+
+def small(identities: int = 5, **settings) -> keras.Model:
+    return build_embedding_model(ModelConfig(**{**SMALL, **settings}), identities)
+
+
+def trainable(model) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """A model that no test changes."""
+    return small()
+
+
+@pytest.fixture
+def policy():
+    """Returns the function that sets the precision, and restores it afterwards."""
+    yield keras.mixed_precision.set_global_policy
+    keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.parametrize(("settings", "published"), [
+    # Bhanushali's report: ResNet-50 with beta in the neck and a bias in the classifier.
+    ({"backbone": "resnet50", "stride_in_1x1": True, "normalization": "caffe", "neck_beta": True,
+      "classifier_bias": True}, 25_050_927),
+    # The same report's OSNet: trunk 134,792 + 128x1000+1000 + 2x1000 + 1000x751+751.
+    ({"backbone": "osnet_x0_25", "embedding_size": 1000, "neck_beta": True,
+      "classifier_bias": True}, 1_017_543),
+    # The authors' OSNet, as torchreid counts it.
+    ({"backbone": "osnet_x0_25", "embedding_size": 512, "embedding_head": "linear_bn_relu",
+      "neck": False, "classifier_bias": True}, 587_127),
+    ({"backbone": "osnet_x1_0", "embedding_size": 512, "embedding_head": "linear_bn_relu",
+      "neck": False, "classifier_bias": True}, 2_554_771),
+])
+def test_published_sizes_with_751_identities(settings, published):
+    assert trainable(build_embedding_model(ModelConfig(**settings), 751)) == published
+
+
+def test_bag_of_tricks_has_neither_beta_nor_bias(plain):
+    with_both = trainable(small(neck_beta=True, classifier_bias=True))
+    assert with_both - trainable(plain) == 128 + 5
+
+
+def test_outputs_and_their_shapes():
+    outputs = small(7)(np.zeros((2, 64, 32, 3), np.float32))
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == {
+        "embedding": (2, 128), "neck": (2, 128), "logits": (2, 7)}
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_outputs_are_float32_at_any_precision(policy, precision):
+    policy(precision)
+    model = small(embedding_size=16)
+    outputs = model(np.full((2, 64, 32, 3), 200, np.float32))
+    for value in outputs.values():
+        assert np.asarray(value).dtype == np.float32
+        assert np.isfinite(np.asarray(value)).all()
+
+
+@pytest.mark.parametrize("size", [(64, 32), (128, 64), (33, 70), (3, 2)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_images_of_any_size_and_type(plain, size, dtype):
+    images = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype(dtype)
+    outputs = plain(images, training=False)
+    assert outputs["embedding"].shape == (2, 128)
+    same = plain(images.astype(np.float32), training=False)
+    np.testing.assert_array_equal(outputs["embedding"], same["embedding"])
+
+
+def test_without_a_neck_both_features_are_one():
+    outputs = small(neck=False)(np.ones((2, 64, 32, 3), np.float32))
+    np.testing.assert_array_equal(outputs["embedding"], outputs["neck"])
+
+
+def test_the_neck_normalises_the_embedding():
+    model = small()
+    outputs = model(np.random.default_rng(0).uniform(0, 255, (8, 64, 32, 3)).astype(np.float32),
+                    training=True)
+    embedding = np.asarray(outputs["embedding"], np.float64)
+    expected = (embedding - embedding.mean(0)) / np.sqrt(embedding.var(0) + 1e-5)
+    np.testing.assert_allclose(outputs["neck"], expected, atol=1e-3)
+
+
+def test_the_configured_number_of_identities_comes_first():
+    assert small(5, num_identities=9).output["logits"].shape[-1] == 9
+    with pytest.raises(UserError, match=r"model\.num_identities"):
+        build_embedding_model(ModelConfig(**SMALL))
+
+
+@pytest.mark.parametrize(("pooling", "extra"), [("average", 0), ("max", 0), ("gem", 1)])
+def test_poolings(plain, pooling, extra):
+    model = small(pooling=pooling)
+    assert trainable(model) - trainable(plain) == extra
+    image = np.random.default_rng(0).uniform(0, 255, (1, 64, 32, 3)).astype(np.float32)
+    feature_map = keras.Model(model.inputs, model.get_layer("pool").input)(image)
+    maps = np.maximum(np.asarray(feature_map, np.float64), 1e-6)
+    expected = {"average": np.asarray(feature_map).mean((1, 2)), "max": maps.max((1, 2)),
+                "gem": (maps**3).mean((1, 2)) ** (1 / 3)}[pooling]
+    np.testing.assert_allclose(model(image)["embedding"], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [
+    {"embedding_size": 16},
+    {"embedding_size": 16, "embedding_head": "linear_bn_relu", "neck": False},
+    {"pooling": "gem", "neck_beta": True, "classifier_bias": True},
+])
+def test_freezing_leaves_exactly_the_head_trainable(settings):
+    model = small(**settings)
+    everything = [id(weight) for weight in model.trainable_weights]
+    head = [id(weight) for layer in model.layers if layer.name in HEAD_LAYERS
+            for weight in layer.trainable_weights]
+    set_backbone_trainable(model, False)
+    assert [id(weight) for weight in model.trainable_weights] == head
+    assert 0 < len(head) < len(everything)
+    set_backbone_trainable(model, True)
+    assert [id(weight) for weight in model.trainable_weights] == everything
+
+
+def test_a_frozen_backbone_keeps_its_statistics():
+    model = small()
+    set_backbone_trainable(model, False)
+    statistics = [weight for weight in model.non_trainable_weights
+                  if "moving" in (getattr(weight, "path", None) or weight.name)]
+    before = [np.array(weight) for weight in statistics]
+    model(np.full((4, 64, 32, 3), 90, np.float32), training=True)
+    changed = [not np.array_equal(old, np.array(new)) for old, new in zip(before, statistics)]
+    neck = {id(weight) for weight in model.get_layer("neck").weights}
+    assert [id(w) in neck for w in statistics] == changed
+    assert sum(changed) >= 1
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("resnet5", "resnet50"),
+                                               ("osnet_x0.25", "osnet_x0_25")])
+def test_an_unknown_backbone_names_the_nearest(name, nearest):
+    with pytest.raises(UserError, match=rf"{name}.*nearest is {nearest}\."):
+        small(backbone=name)
+
+
+def test_settings_that_do_not_fit_the_backbone():
+    with pytest.raises(UserError, match=r"stride_in_1x1 is for ResNets"):
+        small(stride_in_1x1=True)
+    with pytest.raises(UserError, match=r"set model\.pooling to average"):
+        small(embedding_size=16, embedding_head="linear_bn_relu", pooling="gem")
+
+
+def test_last_stride_decides_the_size_of_the_map():
+    maps = [build_embedding_model(
+        ModelConfig(backbone="resnet50", last_stride=stride, height=64, width=32), 3
+    ).get_layer("pool").input.shape[1:3] for stride in (1, 2)]
+    assert [tuple(shape) for shape in maps] == [(4, 2), (2, 1)]

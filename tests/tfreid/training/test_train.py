@@ -1,0 +1,211 @@
+"""Training from the command line: resuming, stopping, refusing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+
+import train_net
+
+ROOT = Path(__file__).resolve().parents[3]
+TINY = [
+    "model.backbone=osnet_x0_25", "model.height=64", "model.width=32",
+    "data.identities_per_batch=4", "data.images_per_identity=2",
+    "training.steps_per_epoch=4", "training.epochs=3", "training.evaluate_every=1",
+    "training.log_every=2", "training.projector_images=9",
+    "schedule.warmup_epochs=2", "optimizer.average_momentum=0.9",
+    "data.augmentation.color_probability=0.5",
+]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory, records):
+    """A recipe file whose settings are tiny."""
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    tree = {"name": "tiny", "data": {"records": str(records)}}
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def _start(recipe, output, *more) -> subprocess.Popen:
+    command = [sys.executable, str(ROOT / "train_net.py"), "--config", str(recipe),
+               "--output", str(output), *TINY, "training.deterministic=true", *more]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+
+
+def _train(recipe, output, *more, expect=0) -> str:
+    process = _start(recipe, output, *more)
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == expect, text
+    return text
+
+
+def _train_here(capfd, recipe, output, *more, expect=0) -> str:
+    """As `_train`, in this process: quicker, where no signal or exact repetition is asked for."""
+    command = ["--config", str(recipe), "--output", str(output), *TINY, *more]
+    status = train_net.main(command)
+    captured = capfd.readouterr()
+    assert status == expect, captured.err
+    return captured.out + captured.err
+
+
+def _weights(path) -> dict[str, np.ndarray]:
+    values = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda key, item: values.update({key: np.array(item)})
+            if isinstance(item, h5py.Dataset) else None
+        )
+    return values
+
+
+def _assert_same_end(run, other):
+    for name in ("last.weights.h5", "best.weights.h5"):
+        mine, theirs = (_weights(r / "checkpoints" / name) for r in (run, other))
+        assert mine.keys() == theirs.keys()
+        for key in mine:
+            np.testing.assert_array_equal(mine[key], theirs[key], err_msg=f"{name} {key}")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(recipe, tmp_path_factory):
+    """A whole run of three epochs, and what it printed."""
+    output = tmp_path_factory.mktemp("runs") / "whole"
+    return output, _train(recipe, output, "training.evaluate_untrained=true")
+
+
+def _wait_for(path: Path, process) -> None:
+    deadline = time.monotonic() + 200
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_a_whole_run_leaves_everything(uninterrupted):
+    run, printed = uninterrupted
+    for name in ("config.yaml", "command.txt", "results.json", "checkpoints/best.weights.h5",
+                 "checkpoints/last.weights.h5", "checkpoints/checkpoint",
+                 "tensorboard/projector_config.pbtxt", "tensorboard/gallery.png"):
+        assert (run / name).exists(), name
+    assert "(untrained)" in printed and "step 12: rank-1" in printed
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["num_identities"] == 8
+    assert "train_net.py" in (run / "command.txt").read_text()
+    progress = json.loads((run / "checkpoints/progress.json").read_text())
+    assert progress["evaluated_step"] == 12 and progress["untrained"]["step"] == 0
+    results = json.loads((run / "results.json").read_text())
+    assert results["mean_ap"] == progress["best"]["mean_ap"]
+    assert len((run / "tensorboard/gallery.tsv").read_text().splitlines()) == 9
+
+
+def test_tensorboard_gets_losses_rates_images_and_figures(uninterrupted):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(uninterrupted[0] / "tensorboard"), {"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    wanted = {"loss/total", "loss/id", "loss/triplet", "loss/center", "learning_rate",
+              "images_per_second", "distance/positive", "distance/negative", "training images",
+              "distance/positive_mean", "embedding/norm", "triplet/active_share",
+              "evaluation/rank_1", "evaluation/mAP"}
+    assert wanted <= tags, wanted - tags
+    assert [event.step for event in events.Tensors("evaluation/mAP")] == [0, 4, 8, 12]
+
+
+def test_killed_and_resumed_ends_with_the_same_weights(recipe, uninterrupted, tmp_path):
+    run = tmp_path / "killed"
+    # A checkpoint at every other step, and a kill as soon as the first epoch has ended.
+    process = _start(recipe, run, "training.checkpoint_every_steps=2",
+                     "training.keep_checkpoints=9", "training.evaluate_untrained=true")
+    _wait_for(run / "checkpoints" / "step-6.index", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (run / "checkpoints" / "last.weights.h5").exists()
+    printed = _train(recipe, run, "--resume", "training.checkpoint_every_steps=2",
+                     "training.evaluate_untrained=true")
+    assert "resuming after step" in printed
+    _assert_same_end(run, uninterrupted[0])
+
+
+def test_sigterm_saves_exits_with_zero_and_resumes_mid_epoch(recipe, uninterrupted, tmp_path):
+    run = tmp_path / "stopped"
+    process = _start(recipe, run, "training.checkpoint_every_steps=1",
+                     "training.evaluate_untrained=true")
+    _wait_for(run / "checkpoints" / "step-1.index", process)
+    process.send_signal(signal.SIGTERM)
+    text, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, text
+    assert "SIGTERM" in text and "--resume" in text
+    _train(recipe, run, "--resume", "training.evaluate_untrained=true")
+    _assert_same_end(run, uninterrupted[0])
+    commands = (run / "command.txt").read_text().splitlines()
+    assert len(commands) == 2 and "--resume" in commands[1]
+
+
+def test_frozen_backbone_trains_the_head_alone(capfd, recipe, tmp_path):
+    more = ["training.frozen_backbone_epochs=1", "training.evaluate_every=0",
+            "optimizer.average_momentum=null", "training.checkpoint_every_steps=1",
+            "training.keep_checkpoints=9"]
+    run = tmp_path / "frozen"
+    _train_here(capfd, recipe, run, *more, "training.max_steps=6")
+    first, last_frozen, freed = (
+        tf.train.load_checkpoint(str(run / "checkpoints" / f"step-{step}")) for step in (1, 4, 6)
+    )
+    moved = {}
+    for name, shape in first.get_variable_to_shape_map().items():
+        if name.startswith("model/") and "OPTIMIZER_SLOT" not in name and len(shape) in (2, 4):
+            values = [c.get_tensor(name) for c in (first, last_frozen, freed)]
+            moved[name] = (len(shape), *(not np.array_equal(a, b)
+                                         for a, b in zip(values, values[1:])))
+    kernels = [m for m in moved.values() if m[0] == 4]
+    assert kernels and not any(frozen for _, frozen, _ in kernels)
+    assert all(freed for _, _, freed in kernels)
+    assert any(frozen for rank, frozen, _ in moved.values() if rank == 2)
+
+
+def test_nan_loss_stops_with_the_step_and_keeps_the_checkpoint(capfd, recipe, tmp_path):
+    run = tmp_path / "nan"
+    printed = _train_here(capfd, recipe, run, "training.evaluate_every=0", "training.checkpoint_every_steps=1",
+                     "schedule.learning_rate=1e30", "schedule.warmup_start=1e-4", expect=2)
+    assert "error: the loss became nan at step" in printed
+    assert "Traceback" not in printed
+    kept = (run / "checkpoints" / "checkpoint").read_text()
+    assert "step-" in kept
+
+
+@pytest.mark.parametrize("more, words", [
+    (["training.epoch=3"], "the nearest is `training.epochs`"),
+    (["data.identities_per_batch=9"], "only 8 training identities"),
+    (["data.records=nowhere"], "nowhere"),
+    (["model.num_identities=5"], "holds 8 training identities"),
+    (["model.backbone=resnet"], "the nearest is resnet50"),
+    (["training.devices=[GPU:7]"], "this machine has CPU:0"),
+    (["model.weights=nothing.weights.h5"], "nothing.weights.h5 does not exist"),
+])
+def test_mistakes_get_one_sentence(capfd, recipe, tmp_path, more, words):
+    printed = _train_here(capfd, recipe, tmp_path / "run", *more, expect=2)
+    assert words in printed and "Traceback" not in printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(capfd, recipe, uninterrupted):
+    run, _ = uninterrupted
+    before = (run / "config.yaml").read_text()
+    assert "add --resume" in _train_here(capfd, recipe, run, expect=2)
+    printed = _train_here(capfd, recipe, run, "--resume", "model.height=32", expect=2)
+    assert "started with model.height=64" in printed
+    assert (run / "config.yaml").read_text() == before

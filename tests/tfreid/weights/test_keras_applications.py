@@ -1,0 +1,101 @@
+"""ImageNet weights: our trunk must compute what Keras Applications computes."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from tfrecords.errors import UserError
+from tfreid.backbones import BACKBONES
+from tfreid.layers.preprocessing import ImagePreprocessing
+from tfreid.weights.keras_applications import load_imagenet_resnet50
+
+
+def our_model(mode="caffe", backbone="resnet50", size=(256, 128), **settings):
+    inputs = keras.Input((*size, 3))
+    x = ImagePreprocessing(*size, mode, name="preprocess")(inputs)
+    return keras.Model(inputs, BACKBONES[backbone](x, **settings))
+
+
+def randomise(model):
+    """Draws every weight, also the biases and the statistics that start as zeros and ones."""
+    generator = np.random.default_rng(0)
+    for variable in model.weights:
+        shape = tuple(variable.shape)
+        if len(shape) == 4:
+            value = generator.normal(0, np.sqrt(2 / np.prod(shape[:3])), shape)
+        elif any(part in variable.name for part in ("gamma", "variance")):
+            value = generator.uniform(0.5, 1.5, shape)
+        else:
+            value = generator.normal(0, 0.3, shape)
+        variable.assign(value)
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    model = keras.applications.ResNet50(weights=None, include_top=False)
+    randomise(model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(1).integers(0, 256, (2, 256, 128, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def expected(theirs, images):
+    pixels = keras.applications.resnet50.preprocess_input(images.copy())
+    return theirs(pixels, training=False).numpy()
+
+
+def assert_same(actual, expected):
+    np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_same_features(theirs, images, expected):
+    ours = our_model(stride_in_1x1=True, bn_epsilon=1.001e-5)
+    load_imagenet_resnet50(ours, theirs)
+    assert_same(ours(images, training=False), expected)
+
+
+def test_weights_from_a_file(theirs, images, expected, tmp_path):
+    path = tmp_path / "resnet50.weights.h5"
+    theirs.save_weights(path)
+    ours = our_model(stride_in_1x1=True, bn_epsilon=1.001e-5)
+    load_imagenet_resnet50(ours, str(path))
+    assert_same(ours(images, training=False), expected)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"mode": "torch", "stride_in_1x1": True}, {"stride_in_1x1": False}]
+)
+def test_model_that_differs_from_theirs(settings):
+    model = our_model(size=(64, 32), **settings)
+    with pytest.raises(UserError, match="stride_in_1x1=true with model.normalization=caffe"):
+        load_imagenet_resnet50(model, "absent.h5")
+
+
+def test_another_backbone():
+    with pytest.raises(UserError, match="no ResNet-50"):
+        load_imagenet_resnet50(our_model(backbone="osnet_x0_25", size=(64, 32)), "absent.h5")
+
+
+def test_missing_and_wrong_files(tmp_path):
+    model = our_model(size=(64, 32), stride_in_1x1=True)
+    with pytest.raises(UserError, match="absent.h5 does not exist"):
+        load_imagenet_resnet50(model, "absent.h5")
+    text = tmp_path / "text.h5"
+    text.write_text("hello")
+    with pytest.raises(UserError, match="text.h5 does not hold the weights"):
+        load_imagenet_resnet50(model, text)
+
+
+def test_failed_download(monkeypatch):
+    def no_network(**_):
+        raise Exception("URL fetch failure")  # noqa: TRY002 - it is what Keras raises
+
+    monkeypatch.setattr(keras.applications, "ResNet50", no_network)
+    with pytest.raises(UserError, match="model.imagenet_weights=PATH"):
+        load_imagenet_resnet50(our_model(size=(64, 32), stride_in_1x1=True))

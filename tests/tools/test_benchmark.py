@@ -1,0 +1,105 @@
+"""The benchmark's command line on settings small enough for a second."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = ["model.backbone=osnet_x0_25", "model.height=32", "model.width=16",
+        "data.identities_per_batch=2", "data.images_per_identity=2", "data.eval_batch_size=2"]
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    specification = importlib.util.spec_from_file_location("benchmark",
+                                                           ROOT / "tools" / "benchmark.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def measure(benchmark, capsys, tmp_path):
+    """Returns a function that runs the command and reads what it printed."""
+    (tmp_path / "tiny.yaml").write_text("name: tiny\n")
+
+    def run(*arguments, recipe=True):
+        config = ["--config", str(tmp_path / "tiny.yaml")] if recipe else []
+        assert benchmark.main([*arguments, *config]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_every_result_names_the_machine(measure):
+    found = measure("evaluation", "--queries", "20", "--gallery", "50", "--dimensions", "8",
+                    recipe=False)
+    assert found["what"] == "evaluation"
+    assert found["cores"] >= 1
+    assert found["tensorflow"].startswith("2.")
+    assert found["keras"][0] in "23"
+    assert (found["queries"], found["gallery"], found["dimensions"]) == (20, 50, 8)
+    assert found["seconds"] > 0
+    assert found["megabytes_above_features"] >= 0
+    assert found["features_megabytes"] == pytest.approx(70 * 8 * 4 / 1e6, rel=1e-3)
+
+
+def test_the_pipeline_beside_opencv(measure, records):
+    found = measure("pipeline", "--records", str(records), "--steps", "2", "--warm-up", "1", *TINY)
+    assert found["config"] == "tiny"
+    assert found["size"] == [32, 16]
+    assert found["batch_size"] == 4
+    assert found["pipeline_images_per_second"] > 0
+    assert found["opencv_images_per_second"] > 0
+    assert found["ratio"] == pytest.approx(np.median(found["ratios"]), rel=1e-3)
+    assert found["cpu_time_ratio"] > 0
+
+
+def test_train_steps(measure):
+    found = measure("training", "--steps", "1", "--warm-up", "1", *TINY)
+    assert found["images_per_second"] > 0
+    assert found["batch_size"] == 4 * found["replicas"]
+    assert (found["backbone"], found["precision"]) == ("osnet_x0_25", "float32")
+
+
+def test_inference(measure):
+    found = measure("inference", "--steps", "1", "--warm-up", "1", *TINY)
+    assert found["images_per_second"] > 0
+    assert found["batch_size"] == 2
+
+
+def test_memory_is_the_peak_above_the_start(benchmark):
+    with benchmark._PeakMemory() as memory:
+        block = np.ones(10_000_000)  # 80 MB
+        time.sleep(0.05)
+        del block
+    assert 70 < memory.megabytes < 160
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["pipeline"], "--config is missing"),
+    (["evaluation", "evaluation.metric=cosine"], "--config is missing"),
+    (["training", "--config", "nowhere.yaml"], "nowhere.yaml"),
+])
+def test_mistakes_are_one_sentence(benchmark, capsys, arguments, message):
+    assert benchmark.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_pipeline_needs_records(benchmark, capsys, tmp_path):
+    (tmp_path / "tiny.yaml").write_text("")
+    assert benchmark.main(["pipeline", "--config", str(tmp_path / "tiny.yaml")]) == 2
+    assert "--records is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["speed"], ["pipeline", "--steps", "0"]])
+def test_wrong_usage_is_argparses_error(benchmark, arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        benchmark.main(arguments)
+    assert caught.value.code == 2

@@ -1,0 +1,48 @@
+"""The model description's command line."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def model_info():
+    specification = importlib.util.spec_from_file_location("model_info",
+                                                           ROOT / "tools" / "model_info.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_stock_osnet(model_info, capsys):
+    recipe = str(ROOT / "configs" / "osnet_x1_0_market1501.yaml")
+    assert model_info.main(["--config", recipe, "model.backbone=osnet_x0_25"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["trainable_params"] == 587_127
+    assert found["input_shape"] == [256, 128, 3]
+    assert found["embedding_size"] == 512
+    assert found["name"] == "osnet_x1_0_market1501"
+
+
+def test_identities_and_overrides_before_and_after_options(model_info, capsys, tmp_path):
+    (tmp_path / "tiny.yaml").write_text("model: {backbone: osnet_x0_25, height: 64, width: 32}")
+    counts = []
+    for identities in ("1", "11"):
+        assert model_info.main(["model.classifier_bias=true", "--config",
+                                str(tmp_path / "tiny.yaml"), "--identities", identities]) == 0
+        counts.append(json.loads(capsys.readouterr().out)["params"])
+    assert counts[1] - counts[0] == 10 * (128 + 1)
+
+
+def test_mistakes_are_one_sentence(model_info, capsys, tmp_path):
+    assert model_info.main(["--config", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml" in capsys.readouterr().err
+    (tmp_path / "empty.yaml").write_text("")
+    assert model_info.main(["--config", str(tmp_path / "empty.yaml"), "model.backbone=osnet"]) == 2
+    assert "nearest is osnet" in capsys.readouterr().err

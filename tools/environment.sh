@@ -1,0 +1,23 @@
+# Makes a virtual environment and installs a requirements file into it, once; sourced by the scripts
+# beside it.
+
+# use_environment FOLDER REQUIREMENTS: afterwards, $PYTHON is that environment's interpreter.
+use_environment() {
+    local folder=$1 requirements=$2
+    local stamp=$folder/installed-requirements.txt
+    PYTHON=$folder/bin/python
+    if cmp -s "$requirements" "$stamp"; then
+        return
+    fi
+    if ! python3 -c 'import sys, venv, ensurepip; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 13))'; then
+        echo "error: python3 must be Python 3.9 to 3.13 with the venv module; on Debian or Ubuntu," \
+            "install the packages python3 and python3-venv." >&2
+        exit 2
+    fi
+    echo "installing $requirements into $folder (once; a few minutes)"
+    python3 -m venv "$folder"
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
+    cp "$requirements" "$stamp"
+}
+
+export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# The main job on rendered people, in minutes on two CPU cores: images, records, training,
+# evaluation on people never trained on, export, a query of the export. Leaves runs/quickstart/.
+# Run again, it goes on where it stopped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tools/environment.sh
+use_environment .venv requirements.txt
+data=runs/quickstart-data
+run=runs/quickstart
+
+echo "== 1/5 rendering people and building records"
+"$PYTHON" -m tfrecords.build synthetic --root $data/images --output $data/records \
+    --train-identities 300
+echo "== 2/5 training (watch it: .venv/bin/tensorboard --logdir $run/tensorboard)"
+"$PYTHON" train_net.py --config configs/quickstart.yaml --output $run --resume
+echo "== 3/5 evaluating on people never trained on"
+"$PYTHON" test_net.py --run $run
+echo "== 4/5 exporting"
+[ -d $run/export/1 ] || "$PYTHON" tools/export_model.py --run $run
+echo "== 5/5 querying the export: two images of one person, and one of another"
+images=$data/images
+first=$(ls $images/query/*.jpg | head -n 1)
+person=$(basename "$first" | cut -d_ -f1)
+second=$(ls $images/bounding_box_test/"${person}"_c*.jpg | tail -n 1)
+other=$(ls $images/query/*.jpg | tail -n 1)
+"$PYTHON" tools/query_export.py --model $run/export "$first" "$second" "$other"
+"$PYTHON" - $run <<'PYTHON'
+import json, sys
+progress = json.load(open(f"{sys.argv[1]}/checkpoints/progress.json"))
+for when, figures in (("before", progress["untrained"]), ("after", progress["best"])):
+    print(f"{when} training: rank-1 {figures['rank_1']:.1%}, mAP {figures['mean_ap']:.1%}")
+PYTHON
+echo "pictures: $run/ranked_lists.png, $run/cmc.png"
