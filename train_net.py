@@ -24,8 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
                         help="recipe (YAML); every key it leaves out has a default, see "
                         "tfreid/config.py. With --resume it may be left out")
     parser.add_argument("--output", metavar="RUN", required=True,
-                        help="folder for settings, checkpoints, TensorBoard files and results; "
-                        "it must be empty, so that no earlier run is lost, unless --resume is given")
+                        help="folder for settings, checkpoints, TensorBoard files and results; it "
+                        "must be empty, so that no earlier run is lost, unless --resume is given")
     parser.add_argument("--resume", action="store_true",
                         help="continue the run in --output from its newest checkpoint, exactly as "
                         "if it had not stopped")

@@ -6,8 +6,9 @@ import dataclasses
 import difflib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, Sequence, Union
+from typing import Annotated, Any, Literal, Optional, Union
 
 import pydantic
 import yaml
@@ -46,8 +47,8 @@ class ModelConfig(_Strict):
     neck_beta: whether the neck's beta is trained; Bag of Tricks freezes it at zero.
     classifier_bias: whether the identity classifier has a bias.
     num_identities: width of the classifier; null takes it from the training records.
-    stride_in_1x1: put a ResNet bottleneck's stride on its first convolution, as the ImageNet weights
-        of Keras Applications need; the torchvision layout puts it on the 3x3.
+    stride_in_1x1: put a ResNet bottleneck's stride on its first convolution, as the ImageNet
+        weights of Keras Applications need; the torchvision layout puts it on the 3x3.
     """
 
     backbone: str = "resnet50"
@@ -186,7 +187,8 @@ class TrainingConfig(_Strict):
     evaluate_every: epochs between evaluations; 0 evaluates only at the end.
     evaluate_untrained: whether the untrained network is evaluated too, to see what training adds.
     evaluate_queries: how many queries those evaluations use; null for all.
-    checkpoint_every_steps: steps between checkpoints beside the one at each epoch's end; 0 for none.
+    checkpoint_every_steps: steps between checkpoints besides those at the ends of epochs; 0 for
+        none.
     keep_checkpoints: how many resumable checkpoints stay on disk.
     precision: `mixed_float16` for GPUs with tensor cores, `mixed_bfloat16` for newer ones and TPUs.
     jit_compile: compile the step with XLA; helps on GPUs, and slows convolutions down on CPUs.
@@ -219,7 +221,10 @@ class TrainingConfig(_Strict):
 class EvaluationConfig(_Strict):
     """How a gallery is ranked.
 
-    feature: `neck` ranks with the feature after the batch-norm neck, `embedding` with the one before.
+    feature: `neck` ranks with the feature after the batch-norm neck, `embedding` with the one
+        before it.
+    metric: distance between features, a name in `tfreid.evaluation.distances.METRICS`.
+    max_rank: length of the CMC curve.
     """
 
     feature: Literal["neck", "embedding"] = "neck"

@@ -18,7 +18,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", metavar="DIR", help="exported SavedModel, or its versions' folder")
+    source.add_argument("--model", metavar="DIR",
+                        help="exported SavedModel, or the folder of its versions")
     source.add_argument("--url", metavar="URL",
                         help="running TF Serving, such as http://localhost:8501/v1/models/reid")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="JPEG or PNG files")

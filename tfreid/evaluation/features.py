@@ -13,6 +13,7 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.data.records import SplitIndex, read_index, stream_images
+from tfreid.evaluation.distances import find_metric
 from tfreid.evaluation.ranking import RankingResult, evaluate_ranking
 
 # The check before training: enough images to rank, few enough to take seconds.
@@ -50,6 +51,7 @@ class Evaluator:
     """
 
     def __init__(self, model: keras.Model, config: Config):
+        find_metric(config.evaluation.metric)  # before hours of training
         self._config = config
         self._directory = Path(config.data.records)
         self._query = read_index(self._directory, "query", config.data.verify)

@@ -116,7 +116,7 @@ def open_run(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder
     """
     run = RunFolder(Path(path))
     if not run.config.exists():
-        raise UserError(f"{path}: no run there (no config.yaml); give the --output of train_net.py.")
+        raise UserError(f"{path}: no run there (no config.yaml); give train_net.py's --output.")
     return run, load_config(run.config, overrides)
 
 

@@ -18,6 +18,7 @@ from tfreid.training.run_folder import RunFolder, start_run
 from tfreid.training.strategy import make_strategy, prepare_runtime
 from tfreid.training.trainer import Trainer
 from tfreid.weights.files import load_weights
+from tfreid.weights.keras_applications import load_imagenet_resnet50
 
 
 def train(
@@ -97,8 +98,6 @@ def _load_initial_weights(model: keras.Model, config: Config) -> None:
                 "model.weights=imagenet exists for resnet50 only, not for "
                 f"{config.model.backbone}; give a .weights.h5 file or null."
             )
-        from tfreid.weights.keras_applications import load_imagenet_resnet50
-
         load_imagenet_resnet50(model, config.model.imagenet_weights or "imagenet")
     elif weights is not None:
         # Another dataset has other identities: its classifier is of no use here.

@@ -1,0 +1,155 @@
+"""The commands one after the other, as a user runs them, on rendered people."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+import test_net
+import train_net
+from tfrecords import build
+from tfrecords.schema import encode_record
+from tools import export_model, query_export
+
+TINY = [
+    "model.backbone=osnet_x0_25", "model.height=64", "model.width=32",
+    "data.identities_per_batch=4", "data.images_per_identity=2", "training.max_steps=2",
+    "training.projector_images=0",
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Folder with rendered images, records built from them and a run of two steps."""
+    folder = tmp_path_factory.mktemp("world")
+    built = build.main([
+        "synthetic", "--root", str(folder / "images"), "--output", str(folder / "records"),
+        "--workers", "1", "--shards", "2", "--train-identities", "6", "--test-identities", "4",
+        "--cameras", "3", "--cameras-per-identity", "3", "--images-per-camera", "2",
+        "--distractors", "2", "--junk", "1",
+    ])
+    assert built == 0
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"name": "tiny", "data": {"records": str(folder / "records")}}))
+    assert train_net.main(
+        ["--config", str(recipe), "--output", str(folder / "run"), *TINY]
+    ) == 0
+    return folder
+
+
+def test_evaluation_writes_a_table_json_and_pictures(world, capsys, tmp_path):
+    status = test_net.main(["--run", str(world / "run"), "--output", str(tmp_path)])
+    assert status == 0
+    printed = capsys.readouterr().out
+    results = json.loads((tmp_path / "results.json").read_text())
+    for word in ("rank-1", "mAP", "trapezoid", "mINP", "skipped", "cosine"):
+        assert word in printed
+    assert results["num_valid_queries"] == 12 and results["num_gallery"] == 14
+    assert len(results["cmc"]) == 50 and results["cmc"][-1] == 1.0
+    for picture in ("cmc.png", "ranked_lists.png"):
+        assert cv2.imread(str(tmp_path / picture)) is not None
+
+
+def test_evaluation_of_weights_by_recipe_equals_that_of_the_run(world, capsys, tmp_path):
+    weights = world / "run" / "checkpoints" / "best.weights.h5"
+    assert test_net.main([
+        "--config", str(world / "recipe.yaml"), "--weights", str(weights), "--output",
+        str(tmp_path), "--ranked-queries", "0", *TINY, "evaluation.metric=euclidean",
+    ]) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["metric"] == "euclidean"
+    assert not (tmp_path / "ranked_lists.png").exists()
+
+
+def test_export_is_served_and_queried(world, capsys):
+    assert export_model.main(["--run", str(world / "run")]) == 0
+    version = world / "run" / "export" / "1"
+    images = sorted((world / "images" / "query").glob("*.jpg"))[:3]
+    capsys.readouterr()
+    assert query_export.main(["--model", str(version.parent), *map(str, images)]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert len(rows) == 3
+    assert all(float(row.split()[number + 1]) < 1e-3 for number, row in enumerate(rows))
+
+
+def test_saved_model_cli_runs_the_export(world, tmp_path):
+    run = world / "run"
+    assert export_model.main(["--run", str(run), "--output", str(tmp_path)]) == 0
+    np.save(tmp_path / "crops.npy", np.zeros((2, 80, 40, 3), np.uint8))
+    printed = subprocess.run(
+        [str(Path(sys.executable).with_name("saved_model_cli")), "run", "--dir",
+         str(tmp_path / "1"), "--tag_set", "serve", "--signature_def", "images",
+         "--inputs", f"images={tmp_path / 'crops.npy'}", "--outdir", str(tmp_path)],
+        check=True, capture_output=True, text=True,
+    ).stdout
+    assert "Result for output key embedding" in printed
+    assert np.load(tmp_path / "embedding.npy").shape == (2, 128)
+
+
+def test_weights_of_another_architecture_are_refused(world, capsys):
+    assert test_net.main(["--run", str(world / "run"), "model.embedding_size=64"]) == 2
+    message = capsys.readouterr().err
+    assert "do not fit the model" in message and message.count("\n") == 1
+
+
+@pytest.mark.parametrize("main, arguments, words", [
+    (test_net.main, ["--run", "nowhere"], "no run there"),
+    (test_net.main, [], "give either --run RUN"),
+    (test_net.main, ["--config", "configs/quickstart.yaml"], "needs --weights"),
+    (test_net.main, ["--run", "RUN", "data.records=nowhere"], "nowhere"),
+    (test_net.main, ["--run", "RUN", "evaluation.metric=cosin"], "'cosine'"),
+    (test_net.main, ["--run", "RUN", "--weights", "no.weights.h5"], "does not exist"),
+    (export_model.main, ["--run", "nowhere"], "no run there"),
+    (query_export.main, ["--model", "nowhere", "no.jpg"], "no.jpg"),
+])
+def test_mistakes_get_one_sentence(world, capsys, main, arguments, words):
+    arguments = [str(world / "run") if word == "RUN" else word for word in arguments]
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and words in message
+
+
+def test_truncated_gallery_image_is_named(world, capsys, tmp_path):
+    """Records that were damaged after their build, or made by other means."""
+    import tensorflow as tf
+
+    from tfrecords.manifest import read_manifest
+
+    records = tmp_path / "records"
+    records.mkdir()
+    for path in (world / "records").iterdir():
+        (records / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((records / "manifest.json").read_text())
+    image = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 32, 3)))[1]
+    shard = manifest["splits"]["gallery"]["shards"][0]
+    damaged = encode_record(image.tobytes()[:-900], "jpeg", 64, 32, "bad/one.jpg", 1, -1, 1)
+    with tf.io.TFRecordWriter(str(records / shard["file"])) as writer:
+        for _ in range(shard["images"]):
+            writer.write(damaged)
+    shard["bytes"] = (records / shard["file"]).stat().st_size
+    (records / "manifest.json").write_text(json.dumps(manifest))
+    read_manifest(records)
+    assert test_net.main(["--run", str(world / "run"), f"data.records={records}"]) == 2
+    assert "bad/one.jpg" in capsys.readouterr().err
+
+
+def test_weights_without_classifier_rank_alike(world, capsys, tmp_path):
+    source = world / "run" / "checkpoints" / "best.weights.h5"
+    stripped = tmp_path / "stripped.weights.h5"
+    stripped.write_bytes(source.read_bytes())
+    with h5py.File(stripped, "a") as file:
+        del file["classifier"]
+    figures = []
+    for weights in (source, stripped):
+        assert test_net.main(["--run", str(world / "run"), "--weights", str(weights),
+                              "--output", str(tmp_path), "--ranked-queries", "0"]) == 0
+        figures.append(json.loads((tmp_path / "results.json").read_text())["mean_ap"])
+    assert figures[0] == figures[1]
