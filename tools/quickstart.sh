@@ -19,12 +19,11 @@ echo "== 3/5 evaluating on people never trained on"
 echo "== 4/5 exporting"
 [ -d $run/export/1 ] || "$PYTHON" tools/export_model.py --run $run
 echo "== 5/5 querying the export: two images of one person, and one of another"
-images=$data/images
-first=$(ls $images/query/*.jpg | head -n 1)
-person=$(basename "$first" | cut -d_ -f1)
-second=$(ls $images/bounding_box_test/"${person}"_c*.jpg | tail -n 1)
-other=$(ls $images/query/*.jpg | tail -n 1)
-"$PYTHON" tools/query_export.py --model $run/export "$first" "$second" "$other"
+queries=("$data"/images/query/*.jpg)
+person=$(basename "${queries[0]}" | cut -d_ -f1)
+matches=("$data"/images/bounding_box_test/"$person"_c*.jpg)
+"$PYTHON" tools/query_export.py --model $run/export \
+    "${queries[0]}" "${matches[-1]}" "${queries[-1]}"
 "$PYTHON" - $run <<'PYTHON'
 import json, sys
 progress = json.load(open(f"{sys.argv[1]}/checkpoints/progress.json"))
