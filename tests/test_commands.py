@@ -38,7 +38,8 @@ def world(tmp_path_factory):
     ])
     assert built == 0
     recipe = folder / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump({"name": "tiny", "data": {"records": str(folder / "records")}}))
+    tree = {"name": "tiny", "data": {"records": str(folder / "records")}}
+    recipe.write_text(yaml.safe_dump(tree))
     assert train_net.main(
         ["--config", str(recipe), "--output", str(folder / "run"), *TINY]
     ) == 0
