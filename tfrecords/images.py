@@ -26,24 +26,34 @@ class ImageInfo(NamedTuple):
 def inspect_image(data: bytes) -> ImageInfo:
     """Decodes an image fully and returns its format and size.
 
-    Decoders patch up a JPEG that ends early, hence the look for its end marker before the decoding.
-    Damage that leaves a JPEG's markers whole shows only as wrong colours and is not found.
-
     Raises:
         CorruptImage: if the bytes are not a JPEG or PNG, end too early or do not decode.
+    """
+    image_format = check_whole(data)
+    height, width = _decoded_size(data)
+    return ImageInfo(image_format, height, width)
+
+
+def check_whole(data: bytes) -> str:
+    """Looks for the start and the end of an image, without decoding it, and returns its format.
+
+    Decoders patch up a JPEG that ends early, so this comes before any decoding. Damage that leaves
+    a JPEG's markers whole shows only as wrong colours and is not found.
+
+    Raises:
+        CorruptImage: if the bytes are not a JPEG or PNG or end too early.
     """
     if not data:
         raise CorruptImage("empty file")
     if data.startswith(_JPEG_START):
-        image_format, whole = "jpeg", _JPEG_END in data[_scan_offset(data):]
+        image_format, whole = "jpeg", data.find(_JPEG_END, _scan_offset(data)) >= 0
     elif data.startswith(_PNG_START):
         image_format, whole = "png", _PNG_END in data
     else:
         raise CorruptImage("neither JPEG nor PNG")
     if not whole:
         raise CorruptImage("truncated")
-    height, width = _decoded_size(data)
-    return ImageInfo(image_format, height, width)
+    return image_format
 
 
 def _scan_offset(data: bytes) -> int:

@@ -75,8 +75,8 @@ class AugmentationConfig(_Strict):
     pad: zero pixels added on each side before cropping back to the size at a random place.
     erasing_*: random erasing (Zhong et al. 2020): share of the area and aspect ratio of the
         rectangle, filled with the mean colour.
-    brightness, contrast, saturation, hue: largest relative change (hue: share of the circle).
-    color_space: `rgb` changes hue through HSV; `yiq` is the faster TensorFlow Addons operation.
+    brightness, contrast, saturation, hue: largest relative change (hue: share of the circle);
+        hue and saturation change in YIQ space.
     """
 
     flip_probability: Share = 0.5
@@ -90,7 +90,6 @@ class AugmentationConfig(_Strict):
     contrast: Share = 0.15
     saturation: Share = 0.1
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
-    color_space: Literal["rgb", "yiq"] = "rgb"
 
 
 @dataclasses.dataclass
@@ -100,7 +99,7 @@ class DataConfig(_Strict):
     records: folder written by `python -m tfrecords.build`.
     identities_per_batch, images_per_identity: P and K of every replica's batch.
     verify: `size` checks that shards are whole; `checksum` also reads them through.
-    workers: threads that decode; 0 lets tf.data choose.
+    workers: threads that decode; 0 chooses by the number of cores.
     """
 
     records: Optional[str] = None

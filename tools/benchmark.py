@@ -70,13 +70,14 @@ def measure_pipeline(parsed: argparse.Namespace, config) -> dict:
     table = load_table(config.data.records, "train", config.data.verify)
     batches = IdentityBatches(table, config.data, height, width, config.training.seed)
     count = parsed.steps * batches.batch_size
-    files = [np.frombuffer(encoded, np.uint8) for encoded in table.encoded.numpy()]
+    files = [np.frombuffer(encoded, np.uint8) for encoded in table.encoded]
     files = [files[index % len(files)] for index in range(count)]
     turns = []
+    for _ in batches.epoch(0, parsed.warm_up):
+        pass
     for turn in range(_TURNS):
-        epoch = iter(batches.epoch(turn, parsed.warm_up + parsed.steps))
-        for _ in range(parsed.warm_up):
-            next(epoch)
+        # From the first batch on: a pipeline that has begun already holds batches made for nothing.
+        epoch = batches.epoch(turn, parsed.steps)
         turns.append((_timed(lambda epoch=epoch: sum(1 for _ in epoch)),
                       _timed(lambda: _decode_with_opencv(files, height, width))))
     seconds = np.array(turns)  # [turns, pipeline or OpenCV, wall or processor]
@@ -269,16 +270,16 @@ def _random_images(config, count):
 def _decode_with_opencv(files, height, width) -> None:
     import cv2
 
-    def load(encoded):
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-        return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    def load(share):
+        for encoded in share:
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+            cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
-    threads = cv2.getNumThreads()
+    threads, cores = cv2.getNumThreads(), os.cpu_count()
     cv2.setNumThreads(1)
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for _ in pool.map(load, files):
-                pass
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(load, [files[core::cores] for core in range(cores)]))
     finally:
         cv2.setNumThreads(threads)
 

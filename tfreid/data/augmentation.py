@@ -1,17 +1,22 @@
-"""Training-time augmentation: NumPy draws every random number, TensorFlow applies them."""
+"""Training-time augmentation: NumPy draws every random number, OpenCV applies them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import cv2
 import numpy as np
-import tensorflow as tf
 
-from tfreid import addons
 from tfreid.config import AugmentationConfig
-from tfreid.layers.preprocessing import resize_images
 
-# Erased pixels take the ImageNet mean, which normalisation turns into zero.
-MEAN_COLOR = (123.675, 116.28, 103.53)
+# Erased pixels take the ImageNet mean, rounded, which normalisation turns into about zero.
+MEAN_COLOR = (124, 116, 104)
 _ERASING_ATTEMPTS = 100
+_NEUTRAL_COLOR = [1.0, 1.0, 1.0, 0.0]
+# The NTSC matrix that turns RGB into YIQ and its inverse, with the digits of TensorFlow Addons.
+_YIQ_FROM_RGB = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+_RGB_FROM_YIQ = np.array([[1.0, 0.95617069, 0.62143257], [1.0, -0.2726886, -0.64681324],
+                          [1.0, -1.103744, 1.70062309]])
 
 
 def draw_augmentations(
@@ -43,39 +48,95 @@ def draw_augmentations(
     }
 
 
-def augment(
-    image: tf.Tensor,
-    drawn: dict[str, tf.Tensor],
-    config: AugmentationConfig,
+def augment_batch(
+    images: Iterable[np.ndarray],
+    drawn: dict[str, np.ndarray],
     height: int,
     width: int,
-) -> tf.Tensor:
-    """Flips, colours, resizes, shifts and erases one image.
+    batch: np.ndarray | None = None,
+) -> np.ndarray:
+    """Flips, colours, resizes, shifts and erases images.
 
     Args:
-        image: uint8 RGB [h, w, 3] of any size.
-        drawn: One row of `draw_augmentations`.
-        config: Says which steps can occur at all; the others cost nothing.
+        images: uint8 RGB images [h, w, 3] of any size.
+        drawn: As many rows of `draw_augmentations`.
         height: Height of the network's input in pixels.
         width: Its width.
+        batch: Takes the result; None makes a new array.
 
     Returns:
-        float32 RGB [height, width, 3] in 0-255.
+        uint8 RGB [n, height, width, 3].
     """
-    # What commutes with resizing runs before it, on fewer pixels.
-    if config.flip_probability:
-        image = tf.cond(drawn["flip"], lambda: tf.reverse(image, [1]), lambda: image)
-    if config.color_probability:
-        image = _jitter_color(tf.cast(image, tf.float32), drawn["color"], config.color_space)
-    # Two dimensions copy faster than three, and few operations matter more than few bytes.
-    size = (height, 3 * width)
-    rows = tf.reshape(resize_images(image, height, width), size)
-    if config.pad:
-        rows = _shift(rows, drawn["shift"], size)
-    if config.erasing_probability:
-        box = drawn["erase"]
-        rows = tf.cond(tf.reduce_any(box > 0), lambda: _erase(rows, box, size), lambda: rows)
-    return tf.reshape(rows, (height, width, 3))
+    if batch is None:
+        batch = np.empty((len(drawn["flip"]), height, width, 3), np.uint8)
+    scratch = np.empty((height, width, 3), np.uint8)
+    fill = np.full((1, width, 3), MEAN_COLOR, np.uint8)
+    # Lists, because indexing an array for every image costs more than all of them together.
+    rows = zip(*(drawn[name].tolist() for name in ("flip", "shift", "erase", "color")))
+    for image, target, (flip, shift, erase, color) in zip(images, batch, rows):
+        # What commutes with resizing runs before it, on fewer pixels.
+        if flip:
+            image = cv2.flip(image, 1)
+        if color != _NEUTRAL_COLOR:
+            image = cv2.transform(image, color_map(*color, np.mean(cv2.mean(image)[:3])))
+        if any(shift):
+            _shift(resize(image, height, width, scratch), shift, target)
+        else:
+            resize(image, height, width, target)
+        top, left, bottom, right = erase
+        target[top:bottom, left:right] = fill[:, left:right]
+    return batch
+
+
+def color_map(
+    brightness: float, contrast: float, saturation: float, hue: float, mean: float
+) -> np.ndarray:
+    """Composes a colour jitter into one affine map of RGB, so that pixels are visited once.
+
+    Brightness scales, contrast scales about the mean, saturation and hue scale and turn the
+    chrominance plane of YIQ, as `adjust_hsv_in_yiq` of TensorFlow Addons does.
+
+    Args:
+        brightness: Factor.
+        contrast: Factor.
+        saturation: Factor.
+        hue: Rotation as a share of the circle.
+        mean: Mean of the image over pixels and channels, before the change.
+
+    Returns:
+        float64 [3, 4]: the matrix and, in the last column, what is added to it.
+    """
+    angle = 2.0 * np.pi * hue
+    cosine, sine = saturation * np.cos(angle), saturation * np.sin(angle)
+    turn = np.array([[1.0, 0.0, 0.0], [0.0, cosine, -sine], [0.0, sine, cosine]])
+    matrix = _RGB_FROM_YIQ @ turn @ _YIQ_FROM_RGB
+    offset = matrix.sum(axis=1, keepdims=True) * (1.0 - contrast) * mean
+    return brightness * np.hstack([contrast * matrix, offset])
+
+
+def resize(image: np.ndarray, height: int, width: int, target: np.ndarray) -> np.ndarray:
+    """Resizes as `tfreid.layers.preprocessing.resize_images` does, as nearly as OpenCV can.
+
+    Both interpolate linearly between pixel centres where an image grows; here the result is rounded
+    to whole grey levels, so it differs by at most about one. Where an image shrinks both average
+    over the pixels that a target pixel covers, here with equal weights and there with weights that
+    fall off linearly over twice the width; that differs at edges.
+
+    Args:
+        image: uint8 [h, w, 3].
+        height: Target height in pixels.
+        width: Target width in pixels.
+        target: uint8 [height, width, 3] that takes the result.
+
+    Returns:
+        `target`.
+    """
+    old_height, old_width = image.shape[:2]
+    if old_height > height or old_width > width:
+        # OpenCV averages areas only if no side grows.
+        small = (min(old_width, width), min(old_height, height))
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
 
 
 def _draw_rectangles(config, count, height, width, random):
@@ -100,30 +161,17 @@ def _draw_rectangles(config, count, height, width, random):
     return rectangles
 
 
-def _jitter_color(image, color, space):
-    image = image * color[0]
-    mean = tf.reduce_mean(image)
-    image = (image - mean) * color[1] + mean
-    if space == "yiq":
-        image = addons.adjust_hsv_in_yiq(image, color[3] * 2.0 * np.pi, color[2], 1.0)
-    else:
-        image = tf.image.adjust_saturation(tf.image.adjust_hue(image, color[3]), color[2])
-    return tf.clip_by_value(image, 0.0, 255.0)
+def _shift(image, shift, target):
+    """Pads with zeros and crops back: copies what the shift leaves inside."""
+    (to_rows, rows), (to_columns, columns) = map(_overlap, shift, target.shape)
+    target[: to_rows.start] = 0
+    target[to_rows.stop :] = 0
+    target[:, : to_columns.start] = 0
+    target[:, to_columns.stop :] = 0
+    target[to_rows, to_columns] = image[rows, columns]
 
 
-def _shift(rows, shift, size):
-    """Pads with zeros and crops back: a shift that brings in black borders."""
-    shift = shift * (1, 3)
-    below, above = tf.maximum(shift, 0), tf.maximum(-shift, 0)
-    kept = tf.slice(rows, below, size - below - above)
-    return tf.pad(kept, tf.stack([above, below], axis=1))
-
-
-def _erase(rows, box, size):
-    # Joining pieces copies memory; a mask over all pixels takes three times as long.
-    top, left, bottom, right = tf.unstack(box * (1, 3, 1, 3))
-    above, band, below = tf.split(rows, [top, bottom - top, size[0] - bottom], axis=0)
-    before, erased, after = tf.split(band, [left, right - left, size[1] - right], axis=1)
-    filled = tf.slice(np.full(size, np.tile(MEAN_COLOR, size[1] // 3), np.float32), [0, 0],
-                      tf.shape(erased))
-    return tf.concat([above, tf.concat([before, filled, after], axis=1), below], axis=0)
+def _overlap(shift, size):
+    kept = max(size - abs(shift), 0)
+    to, start = max(-shift, 0), max(shift, 0)
+    return slice(to, to + kept), slice(start, start + kept)

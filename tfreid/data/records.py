@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfrecords import schema
 from tfrecords.errors import UserError
+from tfrecords.images import CorruptImage, check_whole
 from tfrecords.manifest import read_manifest, shard_paths
 from tfreid.layers.preprocessing import resize_images
 
@@ -37,9 +38,9 @@ class SplitIndex:
 
 @dataclasses.dataclass(frozen=True)
 class ImageTable:
-    """A split's encoded images in memory. encoded: string tensor [images]; index: about them."""
+    """A split's image files in memory. encoded: one a row of the index; megabytes: their size."""
 
-    encoded: tf.Tensor
+    encoded: list[bytes]
     index: SplitIndex
     megabytes: float
 
@@ -57,10 +58,14 @@ def load_table(directory: str | Path, split: str = "train", verify: str = "size"
     """Loads a split's encoded images into memory: about the size of its shards.
 
     Raises:
-        UserError: The records are missing, or disagree with their manifest.
+        UserError: The records are missing, or disagree with their manifest, or an image is cut off.
     """
     index, encoded = _collect(directory, split, verify, keep_images=True)
-    return ImageTable(tf.constant(encoded), index, sum(map(len, encoded)) / 1e6)
+    # OpenCV would fill up the missing part with grey.
+    damaged = [path for path, data in zip(index.paths, encoded) if not _is_whole(data)]
+    if damaged:
+        raise undecodable(damaged)
+    return ImageTable(encoded, index, sum(map(len, encoded)) / 1e6)
 
 
 def stream_images(
@@ -120,20 +125,13 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def check_images(encoded: tf.Tensor, paths: np.ndarray) -> None:
-    """Decodes images one by one, to name the one that a pipeline failed on.
-
-    Raises:
-        UserError: Names the first image that cannot be decoded.
-    """
-    for image, path in zip(encoded, paths):
-        try:
-            decode_image(image)
-        except tf.errors.InvalidArgumentError:
-            raise UserError(
-                f"{path}: the image cannot be decoded; replace or remove the file and build the "
-                "records again."
-            ) from None
+def undecodable(paths: Sequence[str]) -> UserError:
+    """Returns the error that names images which cannot be decoded."""
+    others = f" (and {len(paths) - 1} others)" if len(paths) > 1 else ""
+    return UserError(
+        f"{paths[0]}{others}: the image cannot be decoded; replace or remove the file and build "
+        "the records again."
+    )
 
 
 def _collect(directory, split, verify, keep_images):
@@ -189,10 +187,19 @@ def _damaged(directory, split, error):
     )
 
 
-def _undecodable(directory, split):
+def _is_whole(data):
     try:
-        for parsed in _parsed(directory, split):
-            check_images(parsed["image/encoded"], parsed["image/path"].numpy().astype(str))
-    except UserError as error:
-        return error
+        return bool(check_whole(data))
+    except CorruptImage:
+        return False
+
+
+def _undecodable(directory, split):
+    """Decodes images one by one, to name the one that a stream failed on."""
+    for parsed in _parsed(directory, split):
+        for image, path in zip(parsed["image/encoded"], parsed["image/path"].numpy().astype(str)):
+            try:
+                decode_image(image)
+            except tf.errors.InvalidArgumentError:
+                return undecodable([path])
     return UserError(f"{directory}: an image of split {split} cannot be decoded.")

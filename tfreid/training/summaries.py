@@ -47,10 +47,10 @@ class Summaries:
             )
 
     def training_images(self, images: tf.Tensor, step: int) -> None:
-        """Writes a grid of augmented training images [n, h, w, 3], as the network sees them."""
-        images = np.clip(images[:_GRID_IMAGES].numpy(), 0, 255).astype(np.uint8)
+        """Writes a grid of augmented uint8 images [n, h, w, 3], as the network sees them."""
+        grid = _grid(images[:_GRID_IMAGES].numpy(), _GRID_COLUMNS)
         with self._writer.as_default(step=step):
-            tf.summary.image("training images", _grid(images, _GRID_COLUMNS)[None])
+            tf.summary.image("training images", grid[None])
 
     def projector(self, ranked: Ranked, records: Path, count: int) -> None:
         """Writes gallery features, identities, cameras and thumbnails for the projector tab."""

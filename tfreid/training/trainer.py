@@ -17,7 +17,6 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.records import check_images
 from tfreid.evaluation.features import Evaluator, Ranked
 from tfreid.evaluation.report import write_results_json
 from tfreid.losses.statistics import collapsed
@@ -187,9 +186,9 @@ class Trainer:
         distributed = self._strategy.distribute_datasets_from_function(lambda _: dataset)
         try:
             yield from distributed
-        except tf.errors.InvalidArgumentError:
-            table = self._batches.table
-            check_images(table.encoded, table.index.paths)
+        except tf.errors.OpError:
+            if self._batches.error is not None:
+                raise self._batches.error from None
             raise
 
     def _log(self, step, rate, bar):

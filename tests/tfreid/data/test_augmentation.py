@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from tfrecords.errors import UserError
 from tfreid import addons
 from tfreid.config import AugmentationConfig
-from tfreid.data.augmentation import MEAN_COLOR, augment, draw_augmentations
+from tfreid.data.augmentation import MEAN_COLOR, augment_batch, color_map, draw_augmentations
+from tfreid.layers.preprocessing import resize_images
 
 HEIGHT, WIDTH = 32, 16
+TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 OFF = {"flip_probability": 0.0, "pad": 0, "erasing_probability": 0.0, "color_probability": 0.0}
 NOTHING = {"flip": False, "shift": (0, 0), "erase": (0, 0, 0, 0), "color": (1.0, 1.0, 1.0, 0.0)}
 
@@ -24,17 +24,28 @@ def draw(config, count=4000, seed=0, height=HEIGHT, width=WIDTH):
     return draw_augmentations(config, count, height, width, np.random.default_rng(seed))
 
 
-def apply(image, config, height=HEIGHT, width=WIDTH, **drawn):
-    """Augments in a graph with unknown sizes, as tf.data does."""
+def apply(image, height=HEIGHT, width=WIDTH, **drawn):
+    types = {"flip": bool, "shift": np.int32, "erase": np.int32, "color": np.float32}
     row = {**NOTHING, **drawn}
-    types = {"flip": tf.bool, "shift": tf.int32, "erase": tf.int32, "color": tf.float32}
-    tensors = {name: tf.constant(value, types[name]) for name, value in row.items()}
-    signature = [tf.TensorSpec([None, None, 3], tf.uint8),
-                 {name: tf.TensorSpec(tensor.shape, tensor.dtype)
-                  for name, tensor in tensors.items()}]
-    function = tf.function(lambda image, row: augment(image, row, config, height, width),
-                           input_signature=signature)
-    return function(image, tensors).numpy()
+    rows = {name: np.array([row[name]], kind) for name, kind in types.items()}
+    return augment_batch([image], rows, height, width)[0]
+
+
+def smooth(height, width):
+    """An image of low frequencies, as uint8."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    waves = [np.sin(3 * y / height + phase) + np.cos(4 * x / width + phase) for phase in range(3)]
+    return np.rint(127 + 60 * np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+def coloured(image, brightness, contrast, saturation, hue):
+    """The jitter one step after another, with an exact inverse."""
+    bright = image.astype(float) * brightness
+    pixels = (bright - bright.mean()) * contrast + bright.mean()
+    yiq = pixels @ TO_YIQ.T
+    chroma = (yiq[..., 1] + 1j * yiq[..., 2]) * saturation * np.exp(2j * np.pi * hue)
+    pixels = np.stack([yiq[..., 0], chroma.real, chroma.imag], axis=-1) @ np.linalg.inv(TO_YIQ).T
+    return np.clip(pixels, 0, 255)
 
 
 @pytest.fixture
@@ -118,16 +129,28 @@ def test_colours_stay_in_their_ranges():
     assert (color.min(axis=0) < -0.95 * ranges).all()
 
 
-def test_nothing_is_changed_when_all_is_off(image):
-    result = apply(image, settings(), flip=True, shift=(3, 3), erase=(1, 1, 5, 5),
-                   color=(0.5, 1, 1, 0))
-    assert result.dtype == np.float32
+def test_neutral_rows_change_nothing(image):
+    result = apply(image)
+    assert result.dtype == np.uint8
     np.testing.assert_array_equal(result, image)
+
+
+def test_every_image_gets_its_own_row(image):
+    config = AugmentationConfig(pad=3, color_probability=0.5)
+    drawn = draw(config, count=12)
+    images = [np.roll(image, k, axis=0) for k in range(12)]
+    before = [one.copy() for one in images]
+    batch = augment_batch(iter(images), drawn, HEIGHT, WIDTH)
+    assert batch.shape == (12, HEIGHT, WIDTH, 3)
+    for k, one in enumerate(images):
+        row = {name: values[k] for name, values in drawn.items()}
+        np.testing.assert_array_equal(batch[k], apply(one, **row))
+        np.testing.assert_array_equal(one, before[k])
 
 
 @pytest.mark.parametrize("flip", [True, False])
 def test_flip_mirrors_left_and_right(image, flip):
-    result = apply(image, settings(flip_probability=0.5), flip=flip)
+    result = apply(image, flip=flip)
     np.testing.assert_array_equal(result, image[:, ::-1] if flip else image)
 
 
@@ -138,93 +161,92 @@ def test_shift_is_padding_and_cropping(image, shift):
     padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
     top, left = pad + shift[0], pad + shift[1]
     expected = padded[top:top + HEIGHT, left:left + WIDTH]
-    np.testing.assert_array_equal(apply(image, settings(pad=pad), shift=shift), expected)
+    np.testing.assert_array_equal(apply(image, shift=shift), expected)
 
 
-def test_a_shift_as_large_as_the_image_leaves_black(image):
-    result = apply(image, settings(pad=WIDTH), shift=(0, WIDTH))
-    assert not result.any()
+@pytest.mark.parametrize("shift", [(0, WIDTH), (0, -WIDTH), (HEIGHT + 3, 0), (-99, 99)])
+def test_a_shift_as_large_as_the_image_leaves_black(image, shift):
+    assert not apply(image, shift=shift).any()
 
 
 @pytest.mark.parametrize("box", [(0, 0, 0, 0), (3, 2, 20, 9), (0, 0, 32, 15), (31, 15, 32, 16),
                                  (5, 0, 6, 16)])
 def test_erase_fills_the_rectangle_with_the_mean_colour(image, box):
     top, left, bottom, right = box
-    expected = image.astype(np.float32)
+    expected = image.copy()
     expected[top:bottom, left:right] = MEAN_COLOR
-    np.testing.assert_array_equal(
-        apply(image, settings(erasing_probability=0.5), erase=box), expected)
+    np.testing.assert_array_equal(apply(image, erase=box), expected)
 
 
-def test_the_mean_colour_becomes_zero_in_the_network():
+def test_the_mean_colour_becomes_about_zero_in_the_network():
     from tfreid.layers.preprocessing import ImagePreprocessing
 
     pixel = np.float32(MEAN_COLOR).reshape(1, 1, 1, 3)
-    np.testing.assert_allclose(ImagePreprocessing(1, 1, "torch")(pixel), 0, atol=1e-5)
+    np.testing.assert_allclose(ImagePreprocessing(1, 1, "torch")(pixel), 0, atol=0.01)
 
 
 def test_steps_come_in_order_flip_then_shift_then_erase(image):
-    config = settings(flip_probability=0.5, pad=4, erasing_probability=0.5)
-    result = apply(image, config, flip=True, shift=(2, -3), erase=(1, 1, 9, 7))
+    result = apply(image, flip=True, shift=(2, -3), erase=(1, 1, 9, 7))
     expected = np.pad(image[:, ::-1], ((4, 4), (4, 4), (0, 0)))[6:6 + HEIGHT, 1:1 + WIDTH]
-    expected = expected.astype(np.float32)
     expected[1:9, 1:7] = MEAN_COLOR
     np.testing.assert_array_equal(result, expected)
 
 
-def test_neutral_factors_change_no_colour(image):
-    result = apply(image, settings(color_probability=1.0))
-    np.testing.assert_allclose(result, image, atol=0.01)
+CHANGES = [(1.1, 0.8, 1.0, 0.0), (1.0, 1.0, 1.4, 0.05), (0.9, 1.15, 0.7, -0.08),
+           (1.0, 1.0, 0.0, 0.3), (1.5, 1.5, 3.0, 0.4)]
 
 
-def test_brightness_and_contrast_match_numpy(image):
-    gentle = (image // 2 + 40).astype(np.uint8)
-    result = apply(gentle, settings(color_probability=1.0), color=(1.1, 0.8, 1.0, 0.0))
-    bright = gentle * 1.1
-    expected = (bright - bright.mean()) * 0.8 + bright.mean()
-    np.testing.assert_allclose(result, expected, atol=0.05)
-
-
-def test_saturation_zero_is_grey_and_hue_turns_red_into_green():
-    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    image[..., 0] = 200
-    config = settings(color_probability=1.0)
-    grey = apply(image, config, color=(1, 1, 0, 0))
-    np.testing.assert_allclose(grey, np.full_like(grey, grey[0, 0, 0]), atol=0.01)
-    green = apply(image, config, color=(1, 1, 1, 1 / 3))
-    np.testing.assert_allclose(green[0, 0], [0, 200, 0], atol=0.01)
-
-
-@pytest.mark.parametrize("space", ["rgb", "yiq"])
-def test_colours_are_clipped(image, space):
-    if space == "yiq" and not addons.available():
-        pytest.skip("TensorFlow Addons is not installed")
-    config = settings(color_probability=1.0, color_space=space)
-    result = apply(image, config, color=(2.0, 2.0, 2.0, 0.1))
-    assert np.isfinite(result).all()
-    assert result.min() == 0
-    assert result.max() == 255
+@pytest.mark.parametrize("change", CHANGES)
+def test_colours_match_numpy_step_by_step(image, change):
+    gentle = image // 2 + 40
+    # Half a grey level of rounding, and the inverse of the YIQ matrix has few digits.
+    np.testing.assert_allclose(apply(gentle, color=change), coloured(gentle, *change), atol=1.5)
 
 
 @pytest.mark.skipif(not addons.available(), reason="TensorFlow Addons is not installed")
-def test_yiq_keeps_grey_and_neutral_images(image):
-    config = settings(color_probability=1.0, color_space="yiq")
-    # The matrix of Addons and its inverse are rounded to a few digits.
-    np.testing.assert_allclose(apply(image, config), image, atol=1.0)
+@pytest.mark.parametrize(("hue", "saturation", "brightness"),
+                         [(0.0, 1.0, 1.1), (0.05, 1.0, 1.0), (-0.2, 1.4, 0.8), (0.4, 0.0, 1.0)])
+def test_the_colour_map_is_the_one_of_addons(image, hue, saturation, brightness):
+    pixels = image.astype(np.float32)
+    matrix = color_map(brightness, 1.0, saturation, hue, 100.0)
+    expected = addons.require("the test").image.adjust_hsv_in_yiq(
+        pixels, 2 * np.pi * hue, saturation, brightness)
+    np.testing.assert_allclose(pixels @ matrix[:, :3].T + matrix[:, 3], expected, atol=1e-3)
+
+
+def test_saturation_zero_is_grey_and_grey_stays_grey(image):
+    result = apply(image, color=(1, 1, 0, 0)).astype(int)
+    assert np.ptp(result, axis=-1).max() <= 1
+    np.testing.assert_allclose(result[..., 0], image @ TO_YIQ[0], atol=1)
     grey = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-    np.testing.assert_allclose(apply(grey, config, color=(1, 1, 1.5, 0.3)), 90, atol=1.0)
+    np.testing.assert_allclose(apply(grey, color=(1, 1, 1.5, 0.3)), 90, atol=1)
 
 
-def test_yiq_without_addons_is_a_clear_error(image, monkeypatch):
-    monkeypatch.setattr(addons, "_module", lambda: None)
-    with pytest.raises(UserError, match="needs TensorFlow Addons.*requirements.txt"):
-        apply(image, settings(color_probability=1.0, color_space="yiq"))
+def test_colours_are_clipped(image):
+    result = apply(image, color=(2.0, 2.0, 2.0, 0.1))
+    assert result.min() == 0
+    assert result.max() == 255
+    np.testing.assert_allclose(result, coloured(image, 2.0, 2.0, 2.0, 0.1), atol=2)
 
 
-@pytest.mark.parametrize("size", [(32, 16), (17, 9), (200, 90), (5, 70), (1, 1)])
-def test_images_of_any_size_come_out_at_the_networks_size(size):
-    image = np.full((*size, 3), 77, np.uint8)
-    config = AugmentationConfig(pad=2, color_probability=0.5)
-    result = apply(image, config, flip=True, shift=(0, 0))
-    assert result.shape == (HEIGHT, WIDTH, 3)
-    np.testing.assert_allclose(result, 77, atol=0.01)
+@pytest.mark.parametrize("size", [(128, 64), (255, 100), (31, 17), (256, 128), (1, 1)])
+def test_enlarging_is_within_a_grey_level_of_the_serving_resize(size):
+    image = np.random.default_rng(3).integers(0, 256, (*size, 3), dtype=np.uint8)
+    expected = resize_images(image, 256, 128)
+    np.testing.assert_allclose(apply(image, 256, 128), expected, atol=1.1)
+
+
+@pytest.mark.parametrize("size", [(300, 150), (512, 256), (400, 60), (60, 300)])
+def test_shrinking_a_side_is_near_the_serving_resize(size):
+    image = smooth(*size)
+    np.testing.assert_allclose(apply(image, 256, 128), resize_images(image, 256, 128), atol=2)
+
+
+def test_shrinking_averages_what_a_pixel_covers():
+    image = np.random.default_rng(4).integers(0, 256, (4 * HEIGHT, 2 * WIDTH, 3), dtype=np.uint8)
+    blocks = image.reshape(HEIGHT, 4, WIDTH, 2, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(apply(image), blocks, atol=1)
+    # The other side grows.
+    tall = np.repeat(image[:, :1], WIDTH // 2, axis=1)
+    rows = np.broadcast_to(tall[:, :1].reshape(HEIGHT, 4, 1, 3).mean(axis=1), (HEIGHT, WIDTH, 3))
+    np.testing.assert_allclose(apply(tall), rows, atol=1.1)

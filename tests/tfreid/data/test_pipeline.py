@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,7 +13,7 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid.config import AugmentationConfig, DataConfig
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.records import load_table
+from tfreid.data.records import decode_image, load_table
 
 PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)
 SIZE = (64, 32)
@@ -38,6 +40,10 @@ def assert_equal(some, others):
         np.testing.assert_array_equal(one[1], other[1])
 
 
+def difference(one, other) -> float:
+    return np.abs(one.astype(float) - other).mean()
+
+
 def bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Enlarges by linear interpolation between pixel centres, the border pixels repeated."""
     for axis, size in ((0, height), (1, width)):
@@ -58,10 +64,8 @@ def test_batches_have_the_recipes_shape_and_types(table):
     assert len(batches) == 3
     assert pipeline.batch_size == 8
     for images, labels in batches:
-        assert (images.shape, images.dtype) == ((8, *SIZE, 3), np.float32)
+        assert (images.shape, images.dtype) == ((8, *SIZE, 3), np.uint8)
         assert (labels.shape, labels.dtype) == ((8,), np.int32)
-        assert images.min() >= 0
-        assert images.max() <= 255.001, "interpolation rounds"
         assert len(np.unique(labels)) == 4
         np.testing.assert_array_equal(labels[::2], labels[1::2])
 
@@ -73,13 +77,13 @@ def test_one_pass_goes_over_the_images_and_is_never_empty(table):
 
 
 def test_pixels_match_numpy_where_augmentation_is_off(table):
-    decoded = [tf.io.decode_jpeg(encoded).numpy() for encoded in table.encoded.numpy()]
+    decoded = [decode_image(encoded).numpy() for encoded in table.encoded]
     # Nothing shrinks, so that plain interpolation is what to expect.
     size = np.max([image.shape[:2] for image in decoded], axis=0) + (7, 4)
     images, labels = read(make(table, size=size, augmentation=PLAIN).epoch(0, 1))[0]
     enlarged = np.array([bilinear(image.astype(float), *size) for image in decoded])
     found = [int(np.argmin(np.abs(enlarged - image).mean(axis=(1, 2, 3)))) for image in images]
-    np.testing.assert_allclose(images, enlarged[found], atol=0.01)
+    np.testing.assert_allclose(images, enlarged[found], atol=1.1)
     np.testing.assert_array_equal(labels, table.index.labels[found])
     assert len(set(found)) == 8
 
@@ -109,17 +113,64 @@ def test_epochs_and_seeds_have_other_batches(table):
     images = [read(dataset)[0][0] for dataset in batches]
     for one in range(4):
         for other in range(one):
-            assert np.abs(images[one] - images[other]).mean() > 1
+            assert difference(images[one], images[other]) > 1
 
 
 def test_the_same_image_is_augmented_anew_each_time(table):
     lone = dataclasses.replace(
-        table, encoded=tf.repeat(table.encoded[:1], 8),
+        table, encoded=table.encoded[:1] * 8,
         index=dataclasses.replace(table.index, labels=np.arange(8) // 2))
     images = read(make(lone).epoch(0, 1))[0][0]
     for one in range(8):
         for other in range(one):
-            assert np.abs(images[one] - images[other]).mean() > 1
+            assert difference(images[one], images[other]) > 1
+
+
+def replaced(table, image) -> object:
+    """The table with one image in the place of all."""
+    return dataclasses.replace(table, encoded=[image] * len(table.encoded))
+
+
+def jpeg(pixels, quality=100) -> bytes:
+    return cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+@pytest.mark.parametrize("has_rgb", [True, False])
+def test_channels_are_rgb_whatever_opencv_can_decode_to(table, monkeypatch, has_rgb):
+    if not has_rgb:
+        monkeypatch.setattr("tfreid.data.pipeline._READ_RGB", None)
+    red = np.full((40, 20, 3), (200, 30, 60), np.uint8)
+    images = read(make(replaced(table, jpeg(red)), augmentation=PLAIN).epoch(0, 1))[0][0]
+    np.testing.assert_allclose(images, np.broadcast_to((200, 30, 60), images.shape), atol=3)
+
+
+def test_images_are_not_turned_by_their_exif_tag(table):
+    pixels = np.zeros((40, 20, 3), np.uint8)
+    pixels[:20] = 200
+    tag = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x112, 3, 1, 6, 0)
+    segment = b"\xff\xe1" + struct.pack(">H", len(tag) + 8) + b"Exif\0\0" + tag
+    image = jpeg(pixels)
+    image = image[:2] + segment + image[2:]
+    images = read(make(replaced(table, image), augmentation=PLAIN).epoch(0, 1))[0][0]
+    assert images[:, :28].min() > 190
+    assert images[:, 36:].max() < 10
+
+
+def test_grey_png_images_become_rgb(table):
+    grey = np.arange(200, dtype=np.uint8).reshape(20, 10)
+    image = cv2.imencode(".png", grey)[1].tobytes()
+    images = read(make(replaced(table, image), size=(20, 10), augmentation=PLAIN).epoch(0, 1))[0][0]
+    np.testing.assert_array_equal(images[0], np.repeat(grey[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("damaged", [b"no image", b"", b"\xff\xd8\xff\xda\xff\xd9"])
+def test_an_image_that_cannot_be_decoded_is_kept_as_an_error_that_names_it(table, damaged):
+    pipeline = make(replaced(table, damaged))
+    with pytest.raises(tf.errors.OpError):
+        read(pipeline.epoch(0, 1))
+    assert isinstance(pipeline.error, UserError)
+    assert str(pipeline.error).split(":")[0] in set(table.index.paths)
+    assert "cannot be decoded" in str(pipeline.error)
 
 
 def test_too_few_identities_are_refused(table):
