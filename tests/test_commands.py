@@ -46,6 +46,13 @@ def world(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def exported(world):
+    """The folder of versions of the run's export."""
+    assert export_model.main(["--run", str(world / "run")]) == 0
+    return world / "run" / "export"
+
+
 def test_evaluation_writes_a_table_json_and_pictures(world, capsys, tmp_path):
     status = test_net.main(["--run", str(world / "run"), "--output", str(tmp_path)])
     assert status == 0
@@ -70,24 +77,20 @@ def test_evaluation_of_weights_by_recipe_equals_that_of_the_run(world, capsys, t
     assert not (tmp_path / "ranked_lists.png").exists()
 
 
-def test_export_is_served_and_queried(world, capsys):
-    assert export_model.main(["--run", str(world / "run")]) == 0
-    version = world / "run" / "export" / "1"
+def test_export_is_queried(world, exported, capsys):
     images = sorted((world / "images" / "query").glob("*.jpg"))[:3]
     capsys.readouterr()
-    assert query_export.main(["--model", str(version.parent), *map(str, images)]) == 0
+    assert query_export.main(["--model", str(exported), *map(str, images)]) == 0
     rows = capsys.readouterr().out.splitlines()[1:]
     assert len(rows) == 3
     assert all(float(row.split()[number + 1]) < 1e-3 for number, row in enumerate(rows))
 
 
-def test_saved_model_cli_runs_the_export(world, tmp_path):
-    run = world / "run"
-    assert export_model.main(["--run", str(run), "--output", str(tmp_path)]) == 0
+def test_saved_model_cli_runs_the_export(exported, tmp_path):
     np.save(tmp_path / "crops.npy", np.zeros((2, 80, 40, 3), np.uint8))
     printed = subprocess.run(
         [str(Path(sys.executable).with_name("saved_model_cli")), "run", "--dir",
-         str(tmp_path / "1"), "--tag_set", "serve", "--signature_def", "images",
+         str(exported / "1"), "--tag_set", "serve", "--signature_def", "images",
          "--inputs", f"images={tmp_path / 'crops.npy'}", "--outdir", str(tmp_path)],
         check=True, capture_output=True, text=True,
     ).stdout

@@ -127,7 +127,7 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
 def undecodable(paths: Sequence[str]) -> UserError:
     """Returns the error that names images which cannot be decoded."""
-    others = f" (and {len(paths) - 1} others)" if len(paths) > 1 else ""
+    others = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
     return UserError(
         f"{paths[0]}{others}: the image cannot be decoded; replace or remove the file and build "
         "the records again."

@@ -220,11 +220,11 @@ class Trainer:
                          "images/s": f"{means['images_per_second']:.0f}", "lr": f"{rate:.2g}"})
 
     def _profile(self, step):
-        """Records a profile of the first steps after the warm-up of the first two."""
-        steps = self._config.training.profile_steps
-        if steps and step == 2:
+        """Records a profile of some steps; the first two build graphs and are left out."""
+        last = min(2 + self._config.training.profile_steps, self._steps_per_epoch)
+        if 2 == step < last:
             tf.profiler.experimental.start(str(self._run.tensorboard))
-        if steps and step == 2 + steps:
+        if 2 < step == last:
             tf.profiler.experimental.stop()
 
     def _evaluate_if_due(self, step, end):

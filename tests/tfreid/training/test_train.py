@@ -180,7 +180,7 @@ def test_nan_loss_stops_with_the_step_and_keeps_the_checkpoint(capfd, recipe, tm
     run = tmp_path / "nan"
     printed = _train_here(
         capfd, recipe, run, "training.evaluate_every=0", "training.steps_per_epoch=2",
-        "schedule.learning_rate=1e30", "schedule.warmup_start=1e-4", expect=2,
+        "schedule.learning_rate=1e38", "schedule.warmup_start=1e-4", expect=2,
     )
     assert "error: the loss became nan at step" in printed
     assert "Traceback" not in printed
