@@ -27,14 +27,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--weights", metavar="best|last|FILE",
                         help="which weights (default for --run: those of its best evaluation)")
     parser.add_argument("--output", metavar="DIR",
-                        help="folder for results.json, cmc.png and ranked_lists.png (default: RUN, "
-                        "or runs/NAME-evaluation with --config)")
+                        help="folder for results.json, cmc.png and ranked_lists.png (default: RUN; "
+                        "with overrides or --weights, RUN/evaluation-RECORDS; with --config, "
+                        "runs/NAME-evaluation)")
     parser.add_argument("--ranked-queries", type=int, default=8, metavar="N",
                         help="queries in the ranked-list picture; 0 draws none (default: 8)")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
                         help="settings on top, such as data.records=DIR to evaluate on other "
                         "records, or evaluation.metric=euclidean")
     parsed = parser.parse_intermixed_args(arguments)
+    if parsed.ranked_queries < 0:
+        raise UserError("--ranked-queries is negative; give 0 for no picture.")
     if bool(parsed.run) == bool(parsed.config):
         raise UserError("give either --run RUN, or --config FILE with --weights FILE.")
 
@@ -45,6 +48,9 @@ def main(arguments: list[str] | None = None) -> None:
     if parsed.run:
         run, config = open_run(parsed.run, parsed.overrides)
         weights, output = run.weights(parsed.weights or "best"), run.path
+        if parsed.overrides or parsed.weights:
+            # The run's own figures stay what they are.
+            output = run.path / f"evaluation-{Path(config.data.records).name}"
     else:
         if parsed.weights is None:
             raise UserError("--config needs --weights FILE, the trained weights to evaluate.")

@@ -27,13 +27,19 @@ def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            print(f"error: the disk is full ({error.filename or 'while writing'}); "
-                  "free some space and run the same command again.", file=sys.stderr)
+            print(f"error: {_explain(error)}", file=sys.stderr)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130
         return 2
 
     return wrapped
+
+
+def _explain(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return (f"the disk is full ({error.filename or 'while writing'}); free some space and run "
+                "the same command again.")
+    if error.filename is None:
+        raise error
+    return f"{error.filename}: {error.strerror}; check the path and its permissions."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,8 @@ class ModelConfig(_Strict):
     weights: initial weights: `imagenet` (Keras Applications, ResNet-50), a `.weights.h5`, or null.
     imagenet_weights: file of the Keras Applications weights where they cannot be downloaded.
     height, width: pixels to which every image is resized.
-    normalization: `torch` (ImageNet mean and deviation of RGB in 0-1) or `caffe` (BGR minus mean).
+    normalization: `torch` (ImageNet mean and deviation of RGB in 0-1), `caffe` (BGR minus mean) or
+        `unit` (RGB in 0-1).
     embedding_size: width of a linear layer before the neck; null keeps the backbone's own feature.
     embedding_head: `linear` or `linear_bn_relu` (the stock OSNet's) when `embedding_size` is set.
     neck: batch normalisation between the metric-loss feature and the classifier.
@@ -55,9 +57,9 @@ class ModelConfig(_Strict):
     last_stride: Literal[1, 2] = 1
     weights: Optional[str] = None
     imagenet_weights: Optional[str] = None
-    height: Positive = 256
-    width: Positive = 128
-    normalization: Literal["torch", "caffe"] = "torch"
+    height: Annotated[int, Field(ge=16)] = 256
+    width: Annotated[int, Field(ge=16)] = 128
+    normalization: Literal["torch", "caffe", "unit"] = "torch"
     pooling: Literal["average", "max", "gem"] = "average"
     embedding_size: Optional[Positive] = None
     embedding_head: Literal["linear", "linear_bn_relu"] = "linear"
@@ -84,12 +86,16 @@ class AugmentationConfig(_Strict):
     erasing_probability: Share = 0.5
     erasing_area_min: Share = 0.02
     erasing_area_max: Share = 0.4
-    erasing_aspect_min: PositiveFloat = 0.3
+    erasing_aspect_min: Annotated[float, Field(gt=0, le=1)] = 0.3
     color_probability: Share = 0.0
     brightness: Share = 0.2
     contrast: Share = 0.15
     saturation: Share = 0.1
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+
+    def __post_init__(self):
+        if self.erasing_area_min > self.erasing_area_max:
+            raise ValueError("erasing_area_min is above erasing_area_max")
 
 
 @dataclasses.dataclass
@@ -275,7 +281,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 def save_config(config: Config, path: str | Path) -> None:
     """Writes the resolved configuration as YAML that `load_config` reads back equal."""
-    Path(path).write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+    temporary = Path(f"{path}.tmp")
+    temporary.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+    os.replace(temporary, path)
 
 
 class _Loader(yaml.SafeLoader):
@@ -331,8 +339,12 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 
 def _validate(tree: dict[str, Any], source: str) -> Config:
     try:
+        text = json.dumps(tree, default=str)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{source}: not a plain tree of settings ({error}).") from None
+    try:
         # JSON mode in strict form: lists may become lists, but "3" never a number nor true a 1.
-        return TypeAdapter(Config).validate_json(json.dumps(tree, default=str), strict=True)
+        return TypeAdapter(Config).validate_json(text, strict=True)
     except ValidationError as error:
         problems = [_explain(problem) for problem in _distinct(error.errors())]
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""

@@ -14,6 +14,10 @@ echo "== 1/5 rendering people and building records"
     --train-identities 300
 echo "== 2/5 training (watch it: .venv/bin/tensorboard --logdir $run/tensorboard)"
 "$PYTHON" train_net.py --config configs/quickstart.yaml --output $run --resume
+if [ ! -f $run/checkpoints/last.weights.h5 ]; then
+    echo "training was stopped before its end; run this again to go on." >&2
+    exit 1
+fi
 echo "== 3/5 evaluating on people never trained on"
 "$PYTHON" test_net.py --run $run
 echo "== 4/5 exporting"

@@ -56,10 +56,6 @@ class IdentityBatches:
         self._buffers = BatchBuffers((self.batch_size, height, width, 3))
         cv2.setNumThreads(1)
 
-    def batches_in_one_pass(self) -> int:
-        """Returns how many batches go about once over the images."""
-        return max(1, len(self.table.index) // self.batch_size)
-
     def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:
         """Returns the batches `first` to `batches` of an epoch.
 

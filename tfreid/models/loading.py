@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from tfreid.config import Config
+from tfreid.devices import share_gpus
 from tfreid.models.embedding import build_embedding_model
 from tfreid.weights.files import load_weights, read_shapes
 
@@ -30,6 +31,7 @@ def load_embedding_model(config: Config, weights: str | Path) -> tuple[keras.Mod
     Raises:
         UserError: The file is missing, or holds the weights of another architecture.
     """
+    share_gpus()
     kernel = read_shapes(weights).get(_CLASSIFIER + "kernel", (0, 1))
     settings = dataclasses.replace(config.model, num_identities=kernel[-1])
     model = build_embedding_model(settings)

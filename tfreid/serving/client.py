@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -67,5 +68,9 @@ def embed_with_server(url: str, images: Sequence[bytes], timeout: float = 30.0) 
     except urllib.error.HTTPError as error:
         reason = error.read().decode(errors="replace")[:300]
         raise UserError(f"{url}: the server refused the images ({reason}).") from None
-    except (urllib.error.URLError, OSError) as error:
+    except (http.client.HTTPException, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{url}: something answered, but not TF Serving's REST port (usually 8501)."
+        ) from None
+    except OSError as error:
         raise UserError(f"{url}: no answer ({error}); check that TF Serving runs there.") from None

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfrecords.manifest import read_manifest
 from tfreid.config import Config
 from tfreid.data.records import decode_image, read_encoded
 from tfreid.layers.preprocessing import resize_images
@@ -92,7 +93,11 @@ def export_model(model: keras.Model, config: Config, output: str | Path) -> Path
 
 
 def _check_parity(directory: Path, model: keras.Model, config: Config) -> None:
-    crops = read_encoded(config.data.records, "gallery", np.arange(_PARITY_IMAGES))
+    splits = read_manifest(config.data.records).splits
+    split = "gallery" if "gallery" in splits else next(iter(splits))
+    crops = read_encoded(config.data.records, split, np.arange(_PARITY_IMAGES))
+    # GPUs would otherwise round products by batch size.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     decoded = [decode_image(crop) for crop in crops]
     size = (config.model.height, config.model.width)
     expected = model(

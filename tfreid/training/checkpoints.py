@@ -36,7 +36,7 @@ class Checkpoints:
         self.step.assign(step)
         try:
             self._manager.save(checkpoint_number=step)
-        except (tf.errors.ResourceExhaustedError, tf.errors.UnknownError) as error:
+        except tf.errors.OpError as error:
             raise UserError(
                 f"{self._manager.directory}: the checkpoint of step {step} could not be written "
                 f"({error.message.splitlines()[0]}); free some space and run again with --resume."
@@ -53,6 +53,11 @@ class Checkpoints:
         """
         latest = self._manager.latest_checkpoint
         if latest is None:
+            if any(Path(self._manager.directory).glob("step-*.index")):
+                raise UserError(
+                    f"{self._manager.directory}: the file `checkpoint`, which names the newest "
+                    "one, is missing or damaged; restore it, or start a new run."
+                )
             return 0
         try:
             self._checkpoint.restore(latest).assert_existing_objects_matched()

@@ -10,9 +10,10 @@ from tfrecords.errors import UserError
 from tfreid.config import Config, load_config, save_config
 
 # What a resumed run may not change: the checkpoint or the order of batches hangs on it.
-_FIXED = ("model", "data", "loss", "optimizer", "training.seed", "training.steps_per_epoch")
+_FIXED = ("model.", "data.", "loss.", "optimizer.", "training.seed", "training.steps_per_epoch",
+          "training.precision", "training.frozen_backbone_epochs")
 _NOT_FIXED = ("model.weights", "model.imagenet_weights", "data.records", "data.verify",
-              "data.workers", "data.eval_batch_size")
+              "data.workers", "data.eval_batch_size", "optimizer.clip_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ class RunFolder:
 
     @property
     def results(self) -> Path:
-        """Figures of the last evaluation."""
+        """Figures of the best evaluation, or of test_net.py on the run's own records."""
         return self.path / "results.json"
 
     def weights(self, choice: str = "best") -> Path:
@@ -91,7 +92,9 @@ def start_run(path: str | Path, config: Config, command: str, resume: bool) -> R
             do not fit its checkpoints.
     """
     run = RunFolder(Path(path))
-    if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+    if run.path.exists() and not run.path.is_dir():
+        raise UserError(f"{path} is a file; choose another --output, a folder.")
+    if run.path.exists() and any(run.path.iterdir()):
         if not resume:
             raise UserError(
                 f"{path} is not empty; add --resume to continue the run in it, or choose another "
@@ -124,9 +127,7 @@ def _check_same(old: Config, new: Config, path: Path) -> None:
     old_settings, new_settings = _flat(dataclasses.asdict(old)), _flat(dataclasses.asdict(new))
     for key, value in old_settings.items():
         fixed = key.startswith(_FIXED) and key not in _NOT_FIXED
-        # A recipe leaves open what the run has resolved from its records.
-        resolved = key == "model.num_identities" and new_settings[key] is None
-        if fixed and value != new_settings[key] and not resolved:
+        if fixed and value != new_settings[key]:
             raise UserError(
                 f"{path}: the run was started with {key}={value}, which cannot become "
                 f"{new_settings[key]} on resuming; set it back or start a new run."

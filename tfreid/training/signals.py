@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 
 
@@ -30,4 +32,6 @@ class StopSignals:
     def _note(self, number, _frame):
         self.received = signal.Signals(number).name
         signal.signal(number, self._previous[number])
-        print(f"\n{self.received}: finishing the step and saving; once more to stop at once.")
+        text = f"\n{self.received}: finishing the step and saving; once more to stop at once.\n"
+        with contextlib.suppress(OSError):  # a closed terminal
+            os.write(2, text.encode())  # `print` may not interrupt itself

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.config import TrainingConfig
+from tfreid.devices import share_gpus
 
 
 def prepare_runtime(config: TrainingConfig) -> None:
@@ -17,9 +18,7 @@ def prepare_runtime(config: TrainingConfig) -> None:
     keras.mixed_precision.set_global_policy(config.precision)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    for gpu in tf.config.list_physical_devices("GPU"):
-        # TensorBoard, evaluation and other people's jobs share the card.
-        tf.config.experimental.set_memory_growth(gpu, True)
+    share_gpus()
 
 
 def make_strategy(devices: list[str] | None = None) -> tf.distribute.Strategy:
@@ -40,6 +39,8 @@ def make_strategy(devices: list[str] | None = None) -> tf.distribute.Strategy:
             f"training.devices names {', '.join(missing) or 'no device'}; this machine has "
             f"{', '.join(present)}."
         )
+    if len(set(devices)) < len(devices):
+        raise UserError("training.devices names a device twice; name each once.")
     if len(devices) == 1:
         return tf.distribute.OneDeviceStrategy(devices[0])
     return _mirrored(tuple(devices))

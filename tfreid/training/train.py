@@ -49,16 +49,17 @@ def train(
             raise UserError("--config is missing; it can be left out only with --resume of a run.")
     config = load_config(config_path, overrides)
     manifest = read_manifest(_records(config))
-    config = _resolved(config, manifest)
     prepare_runtime(config.training)
     strategy = make_strategy(config.training.devices)
+    config = _resolved(config, manifest, strategy.num_replicas_in_sync, RunFolder(Path(output)))
     table = load_table(config.data.records, "train", config.data.verify)
     batches = IdentityBatches(
         table, config.data, config.model.height, config.model.width, config.training.seed
     )
     with strategy.scope():
         model = build_embedding_model(config.model)
-        _load_initial_weights(model, config)
+        if not any(RunFolder(Path(output)).checkpoints.glob("step-*.index")):
+            _load_initial_weights(model, config)
     evaluator = None
     if {"query", "gallery"} <= manifest.splits.keys():
         evaluator = Evaluator(model, config)
@@ -76,22 +77,35 @@ def _records(config: Config) -> str:
     return config.data.records
 
 
-def _resolved(config: Config, manifest: Manifest) -> Config:
-    """Returns the settings with the number of identities that the records have."""
+def _resolved(config: Config, manifest: Manifest, replicas: int, run: RunFolder) -> Config:
+    """Returns the settings with the number of identities and the length of an epoch."""
     if "train" not in manifest.splits:
         raise UserError(f"{config.data.records}: the records hold no train split.")
     identities = manifest.splits["train"].identities
+    if not identities:
+        raise UserError(f"{config.data.records}: the train split is empty.")
     if config.model.num_identities not in (None, identities):
         raise UserError(
             f"model.num_identities is {config.model.num_identities} but {config.data.records} "
             f"holds {identities} training identities; set it to {identities} or to null."
         )
-    model = dataclasses.replace(config.model, num_identities=identities)
-    return dataclasses.replace(config, model=model)
+    steps = config.training.steps_per_epoch
+    if steps is None and run.config.exists():
+        # On other devices or records an epoch would have another length, and the schedule jump.
+        steps = load_config(run.config).training.steps_per_epoch
+    batch_size = config.data.identities_per_batch * config.data.images_per_identity * replicas
+    steps = steps or max(1, manifest.splits["train"].images // batch_size)
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, num_identities=identities),
+        training=dataclasses.replace(config.training, steps_per_epoch=steps),
+    )
 
 
 def _load_initial_weights(model: keras.Model, config: Config) -> None:
     weights = config.model.weights
+    if config.model.imagenet_weights and weights != "imagenet":
+        raise UserError("model.imagenet_weights needs model.weights=imagenet; set both or neither.")
     if weights == "imagenet":
         if config.model.backbone != "resnet50":
             raise UserError(

@@ -46,7 +46,7 @@ class Trainer:
     """Trains one model in one run folder.
 
     Args:
-        config: Resolved settings.
+        config: Resolved settings; nothing that the training hangs on is left open.
         run: The run's folder.
         strategy: Under whose scope the model was made.
         model: Embedding model.
@@ -85,13 +85,13 @@ class Trainer:
             optimizer=self._applier.trackable, objective=self._objective, **parts,
         )
         replicas = strategy.num_replicas_in_sync
-        self._steps_per_epoch = config.training.steps_per_epoch or max(
-            1, batches.batches_in_one_pass() // replicas
-        )
+        self._steps_per_epoch = config.training.steps_per_epoch
         self._images_per_step = batches.batch_size * replicas
         self._progress = Progress()
         self._train_step: TrainStep | None = None
         self._frozen: bool | None = None
+        self._profiling = False
+        self._steps_here = 0  # steps of this process, which may have resumed the run
         self._pending: list[tuple[int, dict[str, tf.Tensor]]] = []
 
     def train(self) -> bool:
@@ -116,11 +116,13 @@ class Trainer:
                 epoch, first = divmod(step, self._steps_per_epoch)
                 last = min(self._steps_per_epoch, end - epoch * self._steps_per_epoch)
                 step = self._train_epoch(epoch, first, last, signals)
-                self._checkpoints.save(step)
+                self._save(step)
                 if not signals.received:
                     self._evaluate_if_due(step, end)
+        self._stop_profile()
         self._summaries.flush()
-        if step < end:
+        unfinished = step < end or (self._evaluator and self._progress.evaluated_step != step)
+        if signals.received and unfinished:
             print(f"stopped by {signals.received} after step {step}; run again with --resume.")
             return False
         with self._evaluated_weights():
@@ -130,7 +132,13 @@ class Trainer:
     def _restore(self) -> int:
         step = self._checkpoints.restore()
         if self._run.progress.exists():
-            self._progress = Progress(**json.loads(self._run.progress.read_text()))
+            try:
+                self._progress = Progress(**json.loads(self._run.progress.read_text()))
+            except (ValueError, TypeError):
+                raise UserError(
+                    f"{self._run.progress} is damaged; delete it, and the run evaluates again and "
+                    "looks for its best weights anew."
+                ) from None
         if step:
             print(f"resuming after step {step}")
         return step
@@ -147,7 +155,7 @@ class Trainer:
             for images, labels in self._epoch_batches(epoch, first, last):
                 if step == 0:
                     self._summaries.training_images(self._first_replica(images), step)
-                self._profile(step)
+                self._profile()
                 scalars, embeddings, embedded_labels = self._train_step(images, labels)
                 step += 1
                 self._pending.append((step, scalars))
@@ -159,7 +167,7 @@ class Trainer:
                 every = training.checkpoint_every_steps
                 if every and step % every == 0:
                     self._log(step, rate, bar)
-                    self._checkpoints.save(step)
+                    self._save(step)
                 if signals.received:
                     break
             self._log(step, rate, bar)
@@ -202,11 +210,7 @@ class Trainer:
         self._logged = (time.perf_counter(), step)
         for at, row in rows:
             if not math.isfinite(row["loss/total"]):
-                raise UserError(
-                    f"the loss became {row['loss/total']} at step {at}; the last good checkpoint "
-                    f"is kept in {self._run.checkpoints}, so lower schedule.learning_rate or set "
-                    "optimizer.clip_norm and resume."
-                )
+                raise self._diverged("the loss", row["loss/total"], at)
         means = {name: float(np.mean([row[name] for _, row in rows])) for name in rows[0][1]}
         if collapsed(means):
             warnings.warn(
@@ -219,13 +223,34 @@ class Trainer:
         bar.set_postfix({"loss": f"{means['loss/total']:.3f}",
                          "images/s": f"{means['images_per_second']:.0f}", "lr": f"{rate:.2g}"})
 
-    def _profile(self, step):
+    def _save(self, step):
+        """Writes a checkpoint, unless the last update has spoilt the weights."""
+        for weight in self._model.trainable_variables:
+            if not np.isfinite(weight.numpy()).all():
+                raise self._diverged("a weight", "not finite", step)
+        self._checkpoints.save(step)
+
+    def _diverged(self, what, value, step):
+        return UserError(
+            f"{what} became {value} at step {step}; the last good checkpoint is kept in "
+            f"{self._run.checkpoints}, so lower schedule.learning_rate or set optimizer.clip_norm "
+            "and resume."
+        )
+
+    def _profile(self):
         """Records a profile of some steps; the first two build graphs and are left out."""
-        last = min(2 + self._config.training.profile_steps, self._steps_per_epoch)
-        if 2 == step < last:
+        self._steps_here += 1
+        steps = self._config.training.profile_steps
+        if steps and self._steps_here == 3:
             tf.profiler.experimental.start(str(self._run.tensorboard))
-        if 2 < step == last:
+            self._profiling = True
+        if self._steps_here == 3 + steps:
+            self._stop_profile()
+
+    def _stop_profile(self):
+        if self._profiling:
             tf.profiler.experimental.stop()
+            self._profiling = False
 
     def _evaluate_if_due(self, step, end):
         training = self._config.training

@@ -70,12 +70,6 @@ def test_batches_have_the_recipes_shape_and_types(table):
         np.testing.assert_array_equal(labels[::2], labels[1::2])
 
 
-def test_one_pass_goes_over_the_images_and_is_never_empty(table):
-    assert len(table.index) == 48
-    assert make(table).batches_in_one_pass() == 6
-    assert make(table, identities_per_batch=8, images_per_identity=16).batches_in_one_pass() == 1
-
-
 def test_pixels_match_numpy_where_augmentation_is_off(table):
     decoded = [decode_image(encoded).numpy() for encoded in table.encoded]
     # Nothing shrinks, so that plain interpolation is what to expect.

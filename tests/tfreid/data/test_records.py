@@ -195,7 +195,7 @@ def test_a_truncated_image_is_named(write_records):
     with pytest.raises(UserError, match=r"train/0003\.jpg: the image cannot be decoded"):
         load_table(directory)
     images[4] = b"no image"
-    with pytest.raises(UserError, match=r"train/0003\.jpg \(and 1 others\): the image"):
+    with pytest.raises(UserError, match=r"train/0003\.jpg \(and 1 more\): the image"):
         load_table(write_records(images))
 
 
