@@ -19,14 +19,26 @@ class Checkpoints:
         directory: Folder of the checkpoints.
         keep: How many stay on disk.
         parts: Name to trackable object, such as the model and the optimizer.
+
+    Raises:
+        UserError: There are checkpoints, but nothing says which is the newest.
     """
 
     def __init__(self, directory: Path, keep: int, **parts):
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self._checkpoint = tf.train.Checkpoint(step=self.step, **parts)
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, str(directory), max_to_keep=keep, checkpoint_name="step"
+        damaged = UserError(
+            f"{directory}: the file `checkpoint`, which names the newest one, is missing or "
+            "damaged; restore it, or start a new run."
         )
+        try:
+            self._manager = tf.train.CheckpointManager(
+                self._checkpoint, str(directory), max_to_keep=keep, checkpoint_name="step"
+            )
+        except ValueError:
+            raise damaged from None
+        if self._manager.latest_checkpoint is None and any(directory.glob("step-*.index")):
+            raise damaged
 
     def save(self, step: int) -> None:
         """Writes a checkpoint of this step, unless the newest is one already."""
@@ -53,11 +65,6 @@ class Checkpoints:
         """
         latest = self._manager.latest_checkpoint
         if latest is None:
-            if any(Path(self._manager.directory).glob("step-*.index")):
-                raise UserError(
-                    f"{self._manager.directory}: the file `checkpoint`, which names the newest "
-                    "one, is missing or damaged; restore it, or start a new run."
-                )
             return 0
         try:
             self._checkpoint.restore(latest).assert_existing_objects_matched()
