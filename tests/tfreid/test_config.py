@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tfrecords.errors import UserError
-from tfreid.config import Config, load_config, save_config
+from tfreid.config import load_config, save_config
+from tfreid.settings import Config
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

@@ -17,32 +17,22 @@ class Backbone:
     Attributes:
         apply: Function of the images, and of the settings that this backbone has.
         channels: Channels of its feature map.
-        last_strides: Strides that its last stage can have, the published one last.
     """
 
     apply: Callable
     channels: int
-    last_strides: tuple[int, ...]
 
-    def __call__(self, images, last_stride: int | None = None, **settings):
-        """Applies the backbone to images [n, h, w, 3], with the published last stride by default.
-
-        Raises:
-            ValueError: The backbone cannot have this last stride.
-        """
-        if last_stride not in (None, *self.last_strides):
-            raise ValueError(f"last_stride must be one of {self.last_strides}, got {last_stride}")
-        if len(self.last_strides) > 1:
-            settings["last_stride"] = last_stride
+    def __call__(self, images, **settings):
+        """Applies the backbone to images [n, h, w, 3], with the published strides by default."""
         return self.apply(images, **settings)
 
 
 def _osnet(width: float) -> Backbone:
-    return Backbone(functools.partial(osnet, width=width), int(512 * width), (1,))
+    return Backbone(functools.partial(osnet, width=width), int(512 * width))
 
 
 BACKBONES = {
-    "resnet50": Backbone(resnet50, 2048, (1, 2)),
+    "resnet50": Backbone(resnet50, 2048),
     "osnet_x1_0": _osnet(1.0),
     "osnet_x0_75": _osnet(0.75),
     "osnet_x0_5": _osnet(0.5),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from tfreid.backbones.strides import stage_strides
 from tfreid.layers.convolution import conv_bn, he_normal, max_pool_3x3
 from tfreid.layers.depthwise import DepthwiseConv3x3
 from tfreid.layers.gate import AggregationGate
@@ -11,12 +12,18 @@ from tfreid.layers.normalization import batch_norm
 
 # Output channels of the stem and of the three stages at width 1 (Zhou et al., Table 1).
 CHANNELS = (64, 256, 384, 512)
+STRIDES = (1, 2, 2)
 BLOCKS = 2
 STREAMS = 4
 BOTTLENECK = 4
 
 
-def osnet(x, width: float = 1.0):
+def osnet(
+    x,
+    width: float = 1.0,
+    strides: tuple[int, int, int] | None = None,
+    last_stride: int | None = None,
+):
     """Applies OSNet up to its last feature map.
 
     Zhou et al., "Omni-Scale Feature Learning for Person Re-Identification" (ICCV 2019), Table 1
@@ -25,24 +32,31 @@ def osnet(x, width: float = 1.0):
     Args:
         x: Normalised images [n, h, w, 3].
         width: Multiplies the channels of every layer: 1.0, 0.75, 0.5 or 0.25 in the paper.
+        strides: Strides at which the three stages are entered, by average pooling. Defaults to
+            (1, 2, 2).
+        last_stride: Replaces the last of `strides`; 1 doubles the sides of the feature map, for
+            small images.
 
     Returns:
-        Feature map [n, h / 16, w / 16, 512 * width].
+        Feature map [n, h / 16, w / 16, 512 * width] at the default strides.
 
     Raises:
-        ValueError: `width` leaves fewer than one hidden unit in a gate.
+        ValueError: `width` leaves fewer than one hidden unit in a gate, or `strides` are not three
+            positive integers.
     """
+    strides = stage_strides(strides or STRIDES, last_stride, len(STRIDES))
     stem, *stages = (int(channels * width) for channels in CHANNELS)
     if stages[0] < BOTTLENECK * AggregationGate.REDUCTION:
         raise ValueError(f"width must be at least 0.25, got {width}")
     x = conv_bn(x, stem, 7, "stem_conv", strides=2)
     x = max_pool_3x3(x, "stem_pool")
-    for stage, channels in enumerate(stages, 1):
+    for stage, (channels, stride) in enumerate(zip(stages, strides), 1):
+        if stride > 1:
+            x = keras.layers.AveragePooling2D(stride, name=f"stage{stage}_pool")(x)
         for block in range(1, BLOCKS + 1):
             x = _omni_scale_block(x, channels, f"stage{stage}_block{block}")
         if stage < len(stages):
             x = conv_bn(x, channels, 1, f"stage{stage}_transition")
-            x = keras.layers.AveragePooling2D(2, name=f"stage{stage}_pool")(x)
     return conv_bn(x, stages[-1], 1, "last_conv")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import keras
 
+from tfreid.backbones.strides import stage_strides
 from tfreid.layers.convolution import conv_bn, max_pool_3x3
 
 # Blocks in each of the four stages (He et al., Table 1).
 BLOCKS = {50: (3, 4, 6, 3)}
+STRIDES = (1, 2, 2, 2)
 WIDTHS = (64, 128, 256, 512)
 EXPANSION = 4
 
@@ -43,11 +45,7 @@ def resnet50(
 
 
 def _resnet(depth, x, strides, last_stride, stride_in_1x1, bn_epsilon):
-    strides = list(strides or (1, 2, 2, 2))
-    if last_stride is not None:
-        strides[-1:] = [last_stride]
-    if len(strides) != 4 or any(not isinstance(s, int) or s < 1 for s in strides):
-        raise ValueError(f"strides must be four positive integers, got {strides}")
+    strides = stage_strides(strides or STRIDES, last_stride, len(STRIDES))
     x = conv_bn(x, 64, 7, "stem_conv", strides=2, epsilon=bn_epsilon)
     x = max_pool_3x3(x, "stem_pool")
     for stage, (blocks, width, stride) in enumerate(zip(BLOCKS[depth], WIDTHS, strides), 1):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from tfreid.config import AugmentationConfig
+from tfreid.settings import AugmentationConfig
 
 # Erased pixels take the ImageNet mean, rounded, which normalisation turns into about zero.
 MEAN_COLOR = (124, 116, 104)

@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.config import DataConfig
 from tfreid.data.augmentation import augment_batch, draw_augmentations
 from tfreid.data.buffers import BatchBuffers
 from tfreid.data.records import ImageTable, undecodable
 from tfreid.data.sampling import IdentitySampler
+from tfreid.settings import DataConfig
 
 # As TensorFlow does when serving, take pixels as stored, whatever an EXIF tag says.
 _READ_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION

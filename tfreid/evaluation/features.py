@@ -11,10 +11,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfreid.config import Config
 from tfreid.data.records import SplitIndex, read_index, stream_images
 from tfreid.evaluation.distances import find_metric
 from tfreid.evaluation.ranking import RankingResult, evaluate_ranking
+from tfreid.settings import Config
 
 # The check before training: enough images to rank, few enough to take seconds.
 _TRIAL_QUERIES = 4

@@ -8,12 +8,12 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
-from tfreid.config import Config
 from tfreid.data.records import decode_image, read_encoded
 from tfreid.evaluation.features import Evaluator, Ranked
 from tfreid.evaluation.ranking import top_matches
 from tfreid.evaluation.report import results_table, write_results_json
 from tfreid.models.loading import load_embedding_model
+from tfreid.settings import Config
 from tfreid.visualization.cmc_plot import draw_cmc
 from tfreid.visualization.ranked_list import RankedImage, RankedRow, draw_ranked_lists
 

@@ -9,10 +9,10 @@ import keras
 from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import osnet_head
-from tfreid.config import ModelConfig
 from tfreid.layers.neck import batch_norm_neck
 from tfreid.layers.pooling import pool
 from tfreid.layers.preprocessing import ImagePreprocessing
+from tfreid.settings import ModelConfig
 
 KERAS_APPLICATIONS_EPSILON = 1.001e-5
 # Layers that stand behind the backbone: what `training.frozen_backbone_epochs` leaves trainable.
@@ -80,16 +80,14 @@ def _backbone(config):
 
 
 def _backbone_settings(config):
-    if config.backbone.startswith("resnet"):
-        epsilon = KERAS_APPLICATIONS_EPSILON if config.stride_in_1x1 else 1e-5
-        return {
-            "last_stride": config.last_stride,
-            "stride_in_1x1": config.stride_in_1x1,
-            "bn_epsilon": epsilon,
-        }
+    settings = {"last_stride": config.last_stride}
     if config.stride_in_1x1:
-        raise UserError(f"model.stride_in_1x1 is for ResNets; {config.backbone} has no such block.")
-    return {}
+        if not config.backbone.startswith("resnet"):
+            raise UserError(
+                f"model.stride_in_1x1 is for ResNets; {config.backbone} has no such block."
+            )
+        settings.update(stride_in_1x1=True, bn_epsilon=KERAS_APPLICATIONS_EPSILON)
+    return settings
 
 
 def _embedding(x, config):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfreid.config import Config
+from tfreid.settings import Config
 
 
 def describe_model(config: Config, model: keras.Model) -> dict[str, Any]:

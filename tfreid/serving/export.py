@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
-from tfreid.config import Config
 from tfreid.data.records import decode_image, read_encoded
 from tfreid.layers.preprocessing import resize_images
+from tfreid.settings import Config
 
 # Largest difference, relative to the largest embedding value, between training side and export.
 TOLERANCE = 1e-4

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfreid.config import LossConfig
 from tfreid.losses.center import center_loss, center_step, center_terms
 from tfreid.losses.classification import label_smoothed_softmax
 from tfreid.losses.statistics import batch_statistics
 from tfreid.losses.triplet import triplet_terms
+from tfreid.settings import LossConfig
 
 
 class EmbeddingObjective(tf.Module):

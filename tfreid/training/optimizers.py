@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfreid.config import OptimizerConfig
+from tfreid.settings import OptimizerConfig
 
 
 class GradientApplier:

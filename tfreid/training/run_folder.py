@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfrecords.errors import UserError
-from tfreid.config import Config, load_config, save_config
+from tfreid.config import load_config, save_config
+from tfreid.settings import Config
 
 # What a resumed run may not change: the checkpoint or the order of batches hangs on it.
 _FIXED = ("model.", "data.", "loss.", "optimizer.", "training.seed", "training.steps_per_epoch",

@@ -9,11 +9,12 @@ import keras
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import Manifest, read_manifest
-from tfreid.config import Config, load_config
+from tfreid.config import load_config
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.data.records import load_table
 from tfreid.evaluation.features import Evaluator
 from tfreid.models.embedding import build_embedding_model
+from tfreid.settings import Config
 from tfreid.training.run_folder import RunFolder, start_run
 from tfreid.training.strategy import make_strategy, prepare_runtime
 from tfreid.training.trainer import Trainer

@@ -15,12 +15,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfreid.config import Config
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.evaluation.features import Evaluator, Ranked
 from tfreid.evaluation.report import write_results_json
 from tfreid.losses.statistics import collapsed
 from tfreid.models.embedding import set_backbone_trainable
+from tfreid.settings import Config
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.checkpoints import Checkpoints
 from tfreid.training.objective import EmbeddingObjective

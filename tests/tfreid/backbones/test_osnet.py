@@ -44,9 +44,18 @@ def test_width_too_small_for_a_gate():
         osnet(keras.Input((64, 32, 3)), 0.2)
 
 
-def test_last_stride_is_fixed():
-    with pytest.raises(ValueError, match="got 2"):
-        BACKBONES["osnet_x0_25"](keras.Input((64, 32, 3)), last_stride=2)
+def test_last_stride_one_doubles_the_map_and_keeps_the_weights():
+    inputs = keras.Input((64, 32, 3))
+    coarse = keras.Model(inputs, BACKBONES["osnet_x0_25"](inputs))
+    fine = keras.Model(inputs, BACKBONES["osnet_x0_25"](inputs, last_stride=1))
+    assert coarse.output_shape == (None, 4, 2, 128)
+    assert fine.output_shape == (None, 8, 4, 128)
+    assert fine.count_params() == coarse.count_params()
+
+
+def test_strides_must_be_three():
+    with pytest.raises(ValueError, match=r"3 positive integers, got \[1, 2\]"):
+        osnet(keras.Input((64, 32, 3)), 0.25, strides=(1, 2))
 
 
 @pytest.fixture(scope="module")

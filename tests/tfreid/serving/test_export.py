@@ -14,12 +14,12 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.config import Config, DataConfig, ExportConfig, ModelConfig
 from tfreid.data.records import read_encoded
 from tfreid.models.embedding import build_embedding_model
 from tfreid.serving import export
 from tfreid.serving.client import embed_with_saved_model, embed_with_server
 from tfreid.serving.export import export_model
+from tfreid.settings import Config, DataConfig, ExportConfig, ModelConfig
 
 
 @pytest.fixture(scope="module")

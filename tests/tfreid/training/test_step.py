@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.config import LossConfig, OptimizerConfig
 from tfreid.layers.neck import batch_norm_neck
 from tfreid.losses.center import updated_centers
+from tfreid.settings import LossConfig, OptimizerConfig
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.objective import EmbeddingObjective
 from tfreid.training.optimizers import GradientApplier

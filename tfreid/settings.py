@@ -1,0 +1,249 @@
+"""The sections of a recipe and every setting in them, typed, with its default."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal, Optional, Union
+
+import pydantic
+from pydantic import Field
+
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict:
+    """Refuses unknown keys in every section."""
+
+    __pydantic_config__ = pydantic.ConfigDict(extra="forbid")
+
+
+@dataclasses.dataclass
+class ModelConfig(_Strict):
+    """What the network is.
+
+    backbone: name in `tfreid.backbones.BACKBONES`.
+    last_stride: stride of the last stage, 1 or 2; 1 keeps a finer map (Bag of Tricks); null is the
+        backbone's published one.
+    weights: initial weights: `imagenet` (Keras Applications, ResNet-50), a `.weights.h5`, or null.
+    imagenet_weights: file of the Keras Applications weights where they cannot be downloaded.
+    height, width: pixels to which every image is resized.
+    normalization: `torch` (ImageNet mean and deviation of RGB in 0-1), `caffe` (BGR minus mean) or
+        `unit` (RGB in 0-1).
+    embedding_size: width of a linear layer before the neck; null keeps the backbone's own feature.
+    embedding_head: `linear` or `linear_bn_relu` (the stock OSNet's) when `embedding_size` is set.
+    neck: batch normalisation between the metric-loss feature and the classifier.
+    neck_beta: whether the neck's beta is trained; Bag of Tricks freezes it at zero.
+    classifier_bias: whether the identity classifier has a bias.
+    num_identities: width of the classifier; null takes it from the training records.
+    stride_in_1x1: put a ResNet bottleneck's stride on its first convolution, as the ImageNet
+        weights of Keras Applications need; the torchvision layout puts it on the 3x3.
+    """
+
+    backbone: str = "resnet50"
+    last_stride: Optional[Literal[1, 2]] = None
+    weights: Optional[str] = None
+    imagenet_weights: Optional[str] = None
+    height: Annotated[int, Field(ge=16)] = 256
+    width: Annotated[int, Field(ge=16)] = 128
+    normalization: Literal["torch", "caffe", "unit"] = "torch"
+    pooling: Literal["average", "max", "gem"] = "average"
+    embedding_size: Optional[Positive] = None
+    embedding_head: Literal["linear", "linear_bn_relu"] = "linear"
+    neck: bool = True
+    neck_beta: bool = False
+    classifier_bias: bool = False
+    num_identities: Optional[Positive] = None
+    stride_in_1x1: bool = False
+
+
+@dataclasses.dataclass
+class AugmentationConfig(_Strict):
+    """How training images are varied; each `probability` of 0 turns its step off.
+
+    pad: zero pixels added on each side before cropping back to the size at a random place.
+    erasing_*: random erasing (Zhong et al. 2020): share of the area and aspect ratio of the
+        rectangle, filled with the mean colour.
+    brightness, contrast, saturation, hue: largest relative change (hue: share of the circle);
+        hue and saturation change in YIQ space.
+    """
+
+    flip_probability: Share = 0.5
+    pad: NotNegative = 10
+    erasing_probability: Share = 0.5
+    erasing_area_min: Share = 0.02
+    erasing_area_max: Share = 0.4
+    erasing_aspect_min: Annotated[float, Field(gt=0, le=1)] = 0.3
+    color_probability: Share = 0.0
+    brightness: Share = 0.2
+    contrast: Share = 0.15
+    saturation: Share = 0.1
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+
+    def __post_init__(self):
+        if self.erasing_area_min > self.erasing_area_max:
+            raise ValueError("erasing_area_min is above erasing_area_max")
+
+
+@dataclasses.dataclass
+class DataConfig(_Strict):
+    """Which records, and how they become batches.
+
+    records: folder written by `python -m tfrecords.build`.
+    identities_per_batch, images_per_identity: P and K of every replica's batch.
+    verify: `size` checks that shards are whole; `checksum` also reads them through.
+    workers: threads that decode; 0 chooses by the number of cores.
+    """
+
+    records: Optional[str] = None
+    identities_per_batch: Positive = 16
+    images_per_identity: Annotated[int, Field(ge=2)] = 4
+    eval_batch_size: Positive = 64
+    verify: Literal["size", "checksum"] = "size"
+    workers: NotNegative = 0
+    augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
+
+
+@dataclasses.dataclass
+class LossConfig(_Strict):
+    """L = id_weight * ID + triplet_weight * triplet + center_weight * center.
+
+    smoothing: label smoothing of the ID loss.
+    triplet_margin: a number for the hinge, or `soft` for log(1 + exp(.)).
+    triplet_normalize: whether distances are taken between L2-normalised features.
+    triplet_across_replicas: whether anchors also mine in the other replicas' images.
+    center_variant: `bag_of_tricks` (batch mean, centres by SGD) or `wen` (Wen et al. 2016).
+    center_rate: learning rate of the centres (Wen et al.'s alpha).
+    """
+
+    id_weight: NotNegativeFloat = 1.0
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    triplet_weight: NotNegativeFloat = 1.0
+    triplet_mining: Literal["batch_hard", "batch_all"] = "batch_hard"
+    triplet_margin: Union[PositiveFloat, Literal["soft"]] = 0.3
+    triplet_normalize: bool = False
+    triplet_across_replicas: bool = False
+    center_weight: NotNegativeFloat = 0.0005
+    center_variant: Literal["bag_of_tricks", "wen"] = "bag_of_tricks"
+    center_rate: NotNegativeFloat = 0.5
+
+
+@dataclasses.dataclass
+class OptimizerConfig(_Strict):
+    """How weights are updated.
+
+    weight_decay_mode: `coupled` adds the decay to the gradient (as PyTorch's Adam and SGD do, so as
+        the published recipes); `decoupled` shrinks the weights beside the update (AdamW).
+    decay_biases_and_norms: whether the decay also reaches biases and batch-norm parameters.
+    clip_norm: largest global gradient norm; null for no clipping.
+    average_momentum: exponential moving average of the weights, used for evaluation and export;
+        null for none. 0.999 remembers about the last 1,000 steps.
+    """
+
+    name: Literal["adam", "sgd"] = "adam"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: NotNegativeFloat = 0.0005
+    weight_decay_mode: Literal["coupled", "decoupled"] = "coupled"
+    decay_biases_and_norms: bool = True
+    clip_norm: Optional[PositiveFloat] = None
+    average_momentum: Optional[Annotated[float, Field(gt=0, lt=1)]] = None
+
+
+@dataclasses.dataclass
+class ScheduleConfig(_Strict):
+    """Learning rate by epoch: linear warm-up, then steps or a cosine.
+
+    warmup_start: rate of the first epoch.
+    warmup_epochs: epochs until `learning_rate` is reached; 0 for none.
+    decay_epochs, decay_factor: epochs at which the rate is multiplied by the factor (`steps`).
+    final_rate: rate at the end of a `cosine`.
+    """
+
+    learning_rate: PositiveFloat = 3.5e-4
+    warmup_start: NotNegativeFloat = 3.5e-5
+    warmup_epochs: NotNegative = 10
+    decay: Literal["steps", "cosine"] = "steps"
+    decay_epochs: list[Positive] = dataclasses.field(default_factory=lambda: [40, 70])
+    decay_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    final_rate: NotNegativeFloat = 0.0
+
+
+@dataclasses.dataclass
+class TrainingConfig(_Strict):
+    """How long and on what.
+
+    steps_per_epoch: batches an epoch; null goes once over the training images.
+    max_steps: stops after this many steps in all, mid-epoch if need be; null for no limit.
+    frozen_backbone_epochs: first epochs in which only the head learns.
+    evaluate_every: epochs between evaluations; 0 evaluates only at the end.
+    evaluate_untrained: whether the untrained network is evaluated too, to see what training adds.
+    evaluate_queries: how many queries those evaluations use; null for all.
+    checkpoint_every_steps: steps between checkpoints besides those at the ends of epochs; 0 for
+        none.
+    keep_checkpoints: how many resumable checkpoints stay on disk.
+    precision: `mixed_float16` for GPUs with tensor cores, `mixed_bfloat16` for newer ones and TPUs.
+    jit_compile: compile the step with XLA; helps on GPUs, and slows convolutions down on CPUs.
+    deterministic: deterministic TensorFlow operations: slower, and the same bits each time.
+    devices: devices to train on, such as [GPU:0, GPU:1]; null takes all GPUs, or the CPU.
+    projector_images: gallery images in TensorBoard's embedding projector; 0 for none.
+    profile_steps: profile these first steps for TensorBoard; 0 for none.
+    """
+
+    epochs: Positive = 120
+    steps_per_epoch: Optional[Positive] = None
+    max_steps: Optional[Positive] = None
+    frozen_backbone_epochs: NotNegative = 0
+    evaluate_every: NotNegative = 10
+    evaluate_untrained: bool = False
+    evaluate_queries: Optional[Positive] = None
+    checkpoint_every_steps: NotNegative = 0
+    keep_checkpoints: Positive = 2
+    log_every: Positive = 20
+    seed: NotNegative = 0
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    jit_compile: bool = False
+    deterministic: bool = False
+    devices: Optional[list[str]] = None
+    projector_images: NotNegative = 512
+    profile_steps: NotNegative = 0
+
+
+@dataclasses.dataclass
+class EvaluationConfig(_Strict):
+    """How a gallery is ranked.
+
+    feature: `neck` ranks with the feature after the batch-norm neck, `embedding` with the one
+        before it.
+    metric: distance between features, a name in `tfreid.evaluation.distances.METRICS`.
+    max_rank: length of the CMC curve.
+    """
+
+    feature: Literal["neck", "embedding"] = "neck"
+    metric: str = "cosine"
+    max_rank: Positive = 50
+
+
+@dataclasses.dataclass
+class ExportConfig(_Strict):
+    """What the served model returns: `normalize` makes embeddings unit vectors."""
+
+    normalize: bool = True
+
+
+@dataclasses.dataclass
+class Config(_Strict):
+    """All settings of one run. `name` labels it in tables and plots."""
+
+    name: str = "run"
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    export: ExportConfig = dataclasses.field(default_factory=ExportConfig)
