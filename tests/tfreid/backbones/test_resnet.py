@@ -43,7 +43,9 @@ def test_where_the_stride_is(stride_in_1x1, strided):
         assert strides == ((2, 2) if convolution == strided else (1, 1))
 
 
-@pytest.mark.parametrize("settings", [{"strides": (1, 2, 2)}, {"strides": (1, 2, 2, 0)}, {"last_stride": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"strides": (1, 2, 2)}, {"strides": (1, 2, 2, 0)}, {"last_stride": 0}]
+)
 def test_bad_strides(settings):
     with pytest.raises(ValueError, match="4 positive integers"):
         resnet50(keras.Input((64, 32, 3)), **settings)
