@@ -8,7 +8,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tfrecords import csv_table, folder, market1501, rendered
+from tfrecords import (
+    csv_table,
+    cuhk03,
+    dukemtmc,
+    folder,
+    last,
+    market1501,
+    market1501_500k,
+    msmt17,
+    rendered,
+)
 from tfrecords.errors import command_line
 from tfrecords.manifest import Manifest
 from tfrecords.records import build_records
@@ -19,17 +29,32 @@ class Dataset(NamedTuple):
     """A builder: `scan(root, **options)` lists the images, `add_options` adds flags of that name.
 
     A dataset that `renders` makes its images itself and also gets `workers` and `progress`.
+    `layout` shows the folders that the builder expects, and the protocol.
     """
 
     scan: Callable[..., Scan]
     add_options: Callable[[argparse.ArgumentParser], None]
     summary: str
     renders: bool = False
+    layout: str | None = None
 
 
 DATASETS = {
     "market1501": Dataset(market1501.scan_market1501, market1501.add_options,
-                          "Market-1501 and datasets in its layout"),
+                          "Market-1501 and datasets in its layout", layout=market1501.LAYOUT),
+    "market1501_500k": Dataset(
+        market1501_500k.scan_market1501_500k, market1501_500k.add_options,
+        "Market-1501 with the 500,000 distractors in its gallery",
+        layout=market1501_500k.LAYOUT),
+    "dukemtmc": Dataset(dukemtmc.scan_dukemtmc, dukemtmc.add_options,
+                        "DukeMTMC-reID (withdrawn by its authors)", layout=dukemtmc.LAYOUT),
+    "msmt17": Dataset(msmt17.scan_msmt17, msmt17.add_options,
+                      "MSMT17, V1 or V2, by its lists", layout=msmt17.LAYOUT),
+    "cuhk03": Dataset(cuhk03.scan_cuhk03, cuhk03.add_options,
+                      "CUHK03, detected or labeled, by the new protocol (767/700 identities)",
+                      layout=cuhk03.LAYOUT),
+    "last": Dataset(last.scan_last, last.add_options,
+                    "LaST, people in films, without cameras", layout=last.LAYOUT),
     "csv": Dataset(csv_table.scan_csv, csv_table.add_options,
                    "your own images with a table: path,person_id,camera_id,split"),
     "folder": Dataset(folder.scan_folder, folder.add_options,
@@ -85,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     for name, dataset in DATASETS.items():
         command = commands.add_parser(name, help=dataset.summary, description=dataset.summary,
-                                      allow_abbrev=False)
+                                      epilog=dataset.layout, allow_abbrev=False,
+                                      formatter_class=argparse.RawDescriptionHelpFormatter)
         _add_common(command)
         dataset.add_options(command)
     return parser

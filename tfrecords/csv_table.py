@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfrecords.errors import UserError
+from tfrecords.layout import refuse_problems
 from tfrecords.scan import NO_CAMERA, ImageEntry, Scan, existing_root, name_some, number_people
 
 DEFAULT_TABLE = "labels.csv"
@@ -60,13 +61,13 @@ def scan_csv(
     table = Path(table) if table else root / DEFAULT_TABLE
     problems: list[str] = []
     rows = _read_rows(table, root, problems)
-    _refuse(table, problems)
+    refuse_problems(table, problems)
     if not rows:
         raise UserError(f"{table} has no rows: write one line per image.")
     problems += _unmatched_queries(rows)
     if not allow_single:
         problems += _single_training_images(rows)
-    _refuse(table, problems)
+    refuse_problems(table, problems)
 
     numbers, names = number_people(row.person for row in rows)
     splits: dict[str, list[ImageEntry]] = {
@@ -79,12 +80,6 @@ def scan_csv(
         options={"allow_single": allow_single, "person_names": names},
         warnings=_shared_people(table, rows),
     )
-
-
-def _refuse(table: Path, problems: list[str]) -> None:
-    if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise UserError(f"{table}: {count}: {name_some(problems, '; ')}.")
 
 
 def _read_rows(table: Path, root: Path, problems: list[str]) -> list[_Row]:

@@ -6,19 +6,28 @@ import argparse
 import os
 import re
 from collections import Counter
-from pathlib import Path
 
-from tfrecords.errors import UserError
-from tfrecords.scan import NOT_AN_IMAGE, ImageEntry, Scan, existing_root, list_images, name_some
+from tfrecords.layout import FileNames, find_root, list_people
+from tfrecords.scan import Scan
 
-DATASET_FOLDER = "Market-1501-v15.09.15"
-JUNK = -1
+LAYOUT = """\
+ROOT/                     Market-1501-v15.09.15, or the folder that holds it
+    bounding_box_train/   0002_c1s1_000451_03.jpg: person, camera and sequence, frame, box
+    query/
+    bounding_box_test/    the gallery: person -1 is junk and dropped, 0000 are distractors
+    gt_bbox/              for --multi-query only
+Protocol: train 12,936 images of 751 identities, query 3,368 of 750, gallery 15,913 (13,115 of 750
+identities and 2,798 distractors), 6 cameras."""
 DISTRACTOR = 0
+# The release has some .jpg.jpg.
+MARKET_NAMES = FileNames(
+    "Market-1501",
+    re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.jpg|\.jpeg|\.png)+",
+               re.IGNORECASE),
+    "0002_c1s1_000451_03.jpg", "person, camera and sequence, frame, box")
+_DATASET_FOLDER = "Market-1501-v15.09.15"
 _FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 _MULTI_QUERY_FOLDER = "gt_bbox"
-# 0002_c1s1_000451_03.jpg: person, camera, sequence, frame, box. The release has some .jpg.jpg.
-_FILE_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.jpg|\.jpeg|\.png)+",
-                        re.IGNORECASE)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -42,17 +51,11 @@ def scan_market1501(root: str | os.PathLike, *, multi_query: bool = False) -> Sc
     Raises:
         UserError: if a folder is missing or holds no image with a name of Market-1501's kind.
     """
-    root = existing_root(root)
     folders = dict(_FOLDERS, **({"multi_query": _MULTI_QUERY_FOLDER} if multi_query else {}))
-    if not (root / _FOLDERS["train"]).is_dir() and (root / DATASET_FOLDER).is_dir():
-        root = root / DATASET_FOLDER
-    missing = [folder for folder in folders.values() if not (root / folder).is_dir()]
-    if missing:
-        raise UserError(f"{root} holds no folder {' and no '.join(missing)}: --root must name the "
-                        f"folder that holds {', '.join(folders.values())}.")
+    root = find_root(root, list(folders.values()), _DATASET_FOLDER)
     dropped: Counter[str] = Counter()
     warnings: list[str] = []
-    splits = {split: _list_folder(root, folder, dropped, warnings)
+    splits = {split: list_people(root, folder, MARKET_NAMES, dropped, warnings)
               for split, folder in folders.items()}
     if multi_query:
         wanted = {(entry.person_id, entry.camera_id) for entry in splits["query"]}
@@ -61,29 +64,3 @@ def scan_market1501(root: str | os.PathLike, *, multi_query: bool = False) -> Sc
         dropped["not_of_a_query"] = len(splits["multi_query"]) - len(kept)
         splits["multi_query"] = kept
     return Scan(root, splits, dict(dropped), {"multi_query": multi_query}, warnings, DISTRACTOR)
-
-
-def _list_folder(
-    root: Path, folder: str, dropped: Counter[str], warnings: list[str]
-) -> list[ImageEntry]:
-    names, others = list_images(root / folder)
-    entries, strangers, junk = [], [], 0
-    for name in names:
-        match = _FILE_NAME.fullmatch(name)
-        if match is None:
-            strangers.append(name)
-        elif int(match["person"]) == JUNK:
-            junk += 1
-        else:
-            entries.append(
-                ImageEntry(f"{folder}/{name}", int(match["person"]), int(match["camera"])))
-    if not entries:
-        raise UserError(f"{root / folder} holds no image named like 0002_c1s1_000451_03.jpg "
-                        "(person, camera and sequence, frame, box): put Market-1501's files there.")
-    if strangers:
-        warnings.append(f"{len(strangers)} images of {folder} have names that are not like "
-                        f"0002_c1s1_000451_03.jpg and are left out: {name_some(strangers)}")
-    for reason, count in (("junk", junk), (NOT_AN_IMAGE, others), ("unknown_name", len(strangers))):
-        if count:
-            dropped[reason] += count
-    return entries

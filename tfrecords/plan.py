@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import Shard, Split
@@ -65,16 +63,8 @@ def _training_labels(entries: list[ImageEntry]) -> dict[int, int]:
 def _make_job(
     scan: Scan, file: str, split: str, images: list[ImageEntry], labels: list[int]
 ) -> ShardJob:
-    root = str(scan.root)
     digest = hashlib.sha256(f"schema {SCHEMA_VERSION}\n".encode())
     for entry, label in zip(images, labels):
-        line = (*entry, label, _file_size(Path(root, entry.path)))
+        line = (*entry, label, scan.source.size(entry.path))
         digest.update(repr(line).encode("utf-8", "surrogateescape") + b"\n")
-    return ShardJob(file, split, root, images, labels, digest.hexdigest())
-
-
-def _file_size(path: Path) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1  # the writer reports the file by name
+    return ShardJob(file, split, scan.source, images, labels, digest.hexdigest())

@@ -100,7 +100,7 @@ def _write_pending(
             else:
                 state.add(by_file[result.job_file], result)
     if corrupt:
-        raise UserError(f"{len(corrupt)} of {total} images in {pending[0].root} are corrupt: "
+        raise UserError(f"{len(corrupt)} of {total} images in {pending[0].source} are corrupt: "
                         f"{name_some(sorted(corrupt))}; repair them, or pass --skip-corrupt to "
                         "leave them out, and run again (finished shards are kept).")
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tfrecords.errors import UserError
 from tfrecords.images import IMAGE_SUFFIXES
 from tfrecords.schema import NO_CAMERA
+from tfrecords.source import FolderSource, ImageSource
 
 NOT_AN_IMAGE = "not_an_image"
 _NAMED_AT_MOST = 10
@@ -37,6 +38,7 @@ class Scan:
         options: what else decides the records (seed, names of persons); goes into the manifest.
         warnings: sentences for the user.
         distractor_id: the person id whose images belong to no identity, if there is one.
+        source: reads the images; by default the files below `root`.
     """
 
     root: Path
@@ -45,6 +47,11 @@ class Scan:
     options: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     distractor_id: int | None = None
+    source: ImageSource | None = None
+
+    def __post_init__(self):
+        if self.source is None:
+            self.source = FolderSource(str(self.root))
 
 
 def existing_root(root: str | os.PathLike) -> Path:
@@ -56,13 +63,14 @@ def existing_root(root: str | os.PathLike) -> Path:
 
 
 def list_images(folder: Path) -> tuple[list[str], int]:
-    """Lists the image files right in a folder, sorted, and counts its other files."""
+    """Lists the image files right in a folder, sorted, and counts its other and hidden files."""
     try:
         with os.scandir(folder) as found:
             names = [item.name for item in found if item.is_file()]
     except PermissionError as error:
         raise UserError(f"{folder} may not be read: mend its permissions.") from error
-    images = sorted(name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
+    images = sorted(name for name in names
+                    if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
     return images, len(names) - len(images)
 
 

@@ -14,6 +14,7 @@ from tfrecords.images import CorruptImage, inspect_image
 from tfrecords.manifest import Shard, file_checksum
 from tfrecords.scan import ImageEntry
 from tfrecords.schema import encode_record
+from tfrecords.source import ImageSource
 
 _FRAME_BYTES = 16  # TFRecord stores a length and two checksums around each record
 
@@ -26,7 +27,7 @@ class ShardJob(NamedTuple):
 
     file: str
     split: str
-    root: str
+    source: ImageSource
     images: list[ImageEntry]
     labels: list[int]
     fingerprint: str
@@ -68,10 +69,10 @@ def write_shard(
     corrupt: list[tuple[str, str]] = []
     images = size = 0
     try:
-        with open_records(temporary) as write:
+        with open_records(temporary) as write, job.source.open() as read:
             for entry, label in zip(job.images, job.labels):
                 try:
-                    record = _make_record(job.root, entry, label)
+                    record = _make_record(read(entry.path), entry, label)
                 except CorruptImage as error:
                     corrupt.append((entry.path, str(error)))
                 else:
@@ -107,11 +108,7 @@ def open_records(path: Path) -> Iterator[Callable[[bytes], None]]:
                         "same command again.") from error
 
 
-def _make_record(root: str, entry: ImageEntry, label: int) -> bytes:
-    try:
-        data = Path(root, entry.path).read_bytes()
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise CorruptImage(error.strerror) from error
+def _make_record(data: bytes, entry: ImageEntry, label: int) -> bytes:
     info = inspect_image(data)
     return encode_record(data, info.format, info.height, info.width, entry.path, entry.person_id,
                          label, entry.camera_id, entry.tracklet_id)

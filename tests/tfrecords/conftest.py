@@ -1,4 +1,4 @@
-"""Images and a small Market-1501 tree for the builders' tests."""
+"""Images and small trees of the published datasets, with their quirks, for the builders' tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+from tfrecords.build import main
+from tfrecords.manifest import read_manifest
 
 MARKET_FILES = {
     "bounding_box_train": [
@@ -20,6 +23,33 @@ MARKET_FILES = {
     "gt_bbox": [
         "0001_c1s1_001051_00.jpg", "0001_c1s1_001076_00.jpg", "0001_c3s1_001076_00.jpg",
         "0002_c1s1_000451_00.jpg", "0003_c4s6_015641_00.jpg"],
+}
+DUKE_FILES = {
+    # Person 20 has one image; the release has eight cameras.
+    "bounding_box_train": ["0001_c2_f0046182.jpg", "0001_c8_f0046302.JPG", "0020_c5_f0058841.jpg"],
+    "query": ["0005_c2_f0046985.jpg", "0005_c5_f0051341.jpg"],
+    # Person 41 is never queried.
+    "bounding_box_test": ["0005_c2_f0046986.jpg", "0005_c5_f0051342.jpg", "0041_c1_f0056412.jpg"],
+}
+LAST_FILES = [
+    "train/000001/000001_0012_01.jpg", "train/000001/000001_0013_02.JPG",
+    "train/000007/000007_0001_01.jpg",
+    "val/query/000003_0001_01.jpg", "val/gallery/000003/000003_0002_01.jpg",
+    # Person 1 of the test set is not person 1 of training, and person 9 is never queried.
+    "test/query/000001_0001_01.jpg", "test/query/000004_0001_01.jpg",
+    "test/gallery/000001/000001_0002_01.jpg", "test/gallery/000004/000004_0002_01.jpg",
+    "test/gallery/000004/000004_0003_01.jpg", "test/gallery/000009/000009_0001_01.jpg"]
+MSMT_LISTS = {
+    "list_train.txt": [
+        "0000/0000_045_12_0303morning_0006_2.jpg 0", "0000/0000_046_12_0303morning_0006_2_ex.jpg 0",
+        "0001/0001_000_01_0303morning_0031_0.jpg 1", "0002/0002_000_05_0303noon_0011_1.JPG 2"],
+    "list_val.txt": ["0000/0000_013_04_0303morning_0020_2.jpg 0"],
+    # The test set counts its persons from 0 again.
+    "list_query.txt": ["0000/0000_000_01_0303morning_0015_0.jpg 0",
+                       "0001/0001_003_15_0303morning_0015_1.jpg 1"],
+    "list_gallery.txt": ["0000/0000_008_01_0303morning_0019_2.jpg 0",
+                         "0000/0000_012_14_0303morning_0019_2.jpg 0",
+                         "0001/0001_005_11_0303morning_0010_0.jpg 1"],
 }
 
 
@@ -48,6 +78,18 @@ def write_images(encode_image):
 
 
 @pytest.fixture
+def clutter():
+    """Returns a function that drops into a folder what file managers leave: three files."""
+
+    def drop(folder: Path) -> None:
+        (folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+        (folder / ".DS_Store").write_bytes(b"\x00\x00\x00\x01")
+        (folder / "._0001.jpg").write_bytes(b"\x00\x05\x16\x07")
+
+    return drop
+
+
+@pytest.fixture
 def market_root(tmp_path, write_images):
     """A tree with the quirks of the release: junk, distractors, Thumbs.db and .jpg.jpg."""
     root = tmp_path / "market"
@@ -56,3 +98,55 @@ def market_root(tmp_path, write_images):
     for folder in MARKET_FILES:
         (root / folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
     return root
+
+
+@pytest.fixture
+def duke_root(tmp_path, write_images, clutter):
+    """DukeMTMC-reID: two training identities, one queried, one more in the gallery."""
+    root = tmp_path / "duke" / "DukeMTMC-reID"
+    write_images(root, [f"{folder}/{name}" for folder, names in DUKE_FILES.items()
+                        for name in names])
+    clutter(root / "query")
+    return root
+
+
+@pytest.fixture
+def last_root(tmp_path, write_images, clutter):
+    """LaST: folders of persons but for the queries, identities without cameras."""
+    root = tmp_path / "films" / "last"
+    write_images(root, LAST_FILES)
+    clutter(root / "train" / "000007")
+    (root / "test" / "gallery" / "000010").mkdir()
+    return root
+
+
+@pytest.fixture
+def make_msmt17(tmp_path, write_images):
+    """Returns a function that writes MSMT17 of a version, "V1" or "V2", and gives its folder."""
+
+    def make(version: str) -> Path:
+        root = tmp_path / "msmt17" / f"MSMT17_{version}"
+        train, test = {"V1": ("train", "test"), "V2": ("mask_train_v2", "mask_test_v2")}[version]
+        paths = []
+        for name, lines in MSMT_LISTS.items():
+            folder = train if name in ("list_train.txt", "list_val.txt") else test
+            paths += [f"{folder}/{line.split()[0]}" for line in lines]
+        write_images(root, paths)
+        for name, lines in MSMT_LISTS.items():
+            (root / name).write_text("\n".join(lines) + "\n\n")
+        return root
+
+    return make
+
+
+@pytest.fixture
+def build_dataset(tmp_path):
+    """Returns a function that runs the command line, which must succeed, into a records folder."""
+
+    def build(dataset: str, root: Path, *flags: str):
+        output = tmp_path / "records"
+        assert main([dataset, "--root", str(root), "--output", str(output), "--shards", "2",
+                     "--workers", "1", *flags]) == 0
+        return output, read_manifest(output)
+
+    return build

@@ -13,6 +13,7 @@ from tfrecords.errors import UserError
 from tfrecords.manifest import file_checksum
 from tfrecords.scan import ImageEntry
 from tfrecords.schema import parse_records
+from tfrecords.source import FolderSource
 from tfrecords.writer import ShardJob, write_shard
 
 NAME = "train-00000-of-00001.tfrecord"
@@ -24,7 +25,7 @@ def job(tmp_path, write_images):
     paths = ["in/1.jpg", "in/2.png", "in/3.jpg"]
     write_images(tmp_path, paths)
     images = [ImageEntry(path, 10 + index, index, 5) for index, path in enumerate(paths)]
-    return ShardJob(NAME, "train", str(tmp_path), images, [2, 0, 1], "f")
+    return ShardJob(NAME, "train", FolderSource(str(tmp_path)), images, [2, 0, 1], "f")
 
 
 @pytest.fixture

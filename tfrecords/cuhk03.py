@@ -1,0 +1,150 @@
+"""CUHK03 with the new protocol of 767 training and 700 test identities."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tfrecords.cuhk03_images import MatSource, missing_images
+from tfrecords.errors import UserError
+from tfrecords.layout import Counts, compare_with_protocol
+from tfrecords.matlab import load_v5
+from tfrecords.scan import ImageEntry, Scan, existing_root, list_images, name_some
+from tfrecords.source import FolderSource, ImageSource
+
+LAYOUT = """\
+ROOT/
+    cuhk03_release/cuhk-03.mat                  the images, as arrays; also found right in ROOT
+    cuhk03_new_protocol_config_detected.mat     the splits of --kind detected
+    cuhk03_new_protocol_config_labeled.mat      the splits of --kind labeled
+    images_detected/1_001_1_01.png              read where there is no cuhk-03.mat: camera pair,
+    images_labeled/                             person, view and image, as toolboxes extract them
+Protocol (new, Zhong et al. 2017): 767 identities for training and 700 for test, 2 views.
+detected: train 7,365 images, query 1,400, gallery 5,332; labeled: 7,368, 1,400 and 5,328.
+The .mat holds arrays and no image files, so their pixels are stored as PNG, without loss."""
+KINDS = ("detected", "labeled")
+_PROTOCOL = {
+    "detected": {"train": Counts(7365, 767), "query": Counts(1400, 700),
+                 "gallery": Counts(5332, 700)},
+    "labeled": {"train": Counts(7368, 767), "query": Counts(1400, 700),
+                "gallery": Counts(5328, 700)},
+}
+_RELEASE_FOLDER = "cuhk03_release"
+_MAT = "cuhk-03.mat"
+
+
+class _Config(NamedTuple):
+    """A split file: names, persons and cameras of all images, and positions per split."""
+
+    file: Path
+    names: list[str]
+    persons: np.ndarray
+    cameras: np.ndarray
+    positions: dict[str, np.ndarray]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds CUHK03's own flag."""
+    parser.add_argument(
+        "--kind", choices=KINDS, default="detected",
+        help="boxes of a pedestrian detector, as in use, or boxes drawn by hand, which score "
+             "higher; papers report them apart (default: %(default)s)")
+
+
+def scan_cuhk03(root: str | os.PathLike, *, kind: str = "detected") -> Scan:
+    """Lists CUHK03 by the new protocol.
+
+    The protocol is that of Zhong et al., "Re-ranking Person Re-identification with k-reciprocal
+    Encoding": queries are one image of each test identity in each of its two views. Images come
+    from cuhk-03.mat where it is there, otherwise from images_KIND; the records call them
+    images_KIND/NAME either way.
+
+    Args:
+        root: the folder of the release and of the split files.
+        kind: "detected" or "labeled".
+
+    Raises:
+        UserError: if a file is missing or damaged, or the split file names images that are not
+            there.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"`kind` must be one of {KINDS}. Received: {kind!r}")
+    root = existing_root(root)
+    config = _read_config(_find(root, f"cuhk03_new_protocol_config_{kind}.mat"))
+    folder = f"images_{kind}"
+    source = _find_images(root, kind, folder, config)
+    splits = {
+        split: [ImageEntry(f"{folder}/{config.names[position]}", int(config.persons[position]),
+                           int(config.cameras[position])) for position in positions]
+        for split, positions in config.positions.items()}
+    return Scan(
+        root,
+        splits,
+        options={"kind": kind, "protocol": "767/700"},
+        warnings=compare_with_protocol(f"CUHK03 ({kind})", splits, _PROTOCOL[kind]),
+        source=source,
+    )
+
+
+def _find(root: Path, name: str) -> Path:
+    """Returns the file in `root` or in its release folder; the former where there is none."""
+    inner = root / _RELEASE_FOLDER / name
+    return inner if inner.is_file() else root / name
+
+
+def _find_images(root: Path, kind: str, folder: str, config: _Config) -> ImageSource:
+    mat = _find(root, _MAT)
+    wanted = [config.names[position] for positions in config.positions.values()
+              for position in positions]
+    if mat.is_file():
+        source, place = MatSource(str(mat), kind), f"{mat}"
+        missing = missing_images(mat, kind, wanted)
+    elif (root / folder).is_dir():
+        source, place = FolderSource(str(root)), f"{root / folder}"
+        there = set(list_images(root / folder)[0])
+        missing = [name for name in wanted if name not in there]
+    else:
+        raise UserError(f"{root} holds neither {_RELEASE_FOLDER}/{_MAT} nor a folder {folder}: "
+                        "--root must name the folder that holds the release and the split files.")
+    if missing:
+        raise UserError(f"{config.file} names {len(missing)} images that {place} does not hold "
+                        f"({name_some(missing)}): take both from the release.")
+    return source
+
+
+def _read_config(file: Path) -> _Config:
+    splits = {split: f"{split}_idx" for split in ("train", "query", "gallery")}
+    content = load_v5(file, ["filelist", "labels", "camId", *splits.values()])
+    try:
+        names = [str(np.ravel(cell)[0]) for cell in np.ravel(content["filelist"])]
+        persons, cameras = (np.ravel(content[name]).astype(np.int64)
+                            for name in ("labels", "camId"))
+        # MATLAB counts from 1.
+        positions = {split: np.ravel(content[name]).astype(np.int64) - 1
+                     for split, name in splits.items()}
+    except (IndexError, TypeError, ValueError) as error:
+        raise UserError(f"{file} holds variables of another kind than a split file's ({error}): "
+                        "take it from the release of the new protocol.") from error
+    config = _Config(file, names, persons, cameras, positions)
+    problem = _config_problem(config)
+    if problem:
+        raise UserError(f"{file} has {problem}: take it from the release of the new protocol.")
+    return config
+
+
+def _config_problem(config: _Config) -> str | None:
+    """Says how the variables of a split file contradict each other, or None."""
+    count = len(config.names)
+    if not count == len(config.persons) == len(config.cameras):
+        return (f"{count} names for {len(config.persons)} labels and {len(config.cameras)} "
+                "cameras")
+    for split, found in config.positions.items():
+        if not len(found):
+            return f"no image in {split}_idx"
+        if found.min() < 0 or found.max() >= count:
+            return f"positions in {split}_idx that are not among its {count} names"
+    return None

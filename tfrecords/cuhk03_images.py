@@ -1,0 +1,112 @@
+"""The images of cuhk-03.mat, which MATLAB stored as arrays in cells of cells."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfrecords.images import CorruptImage
+from tfrecords.matlab import damaged, open_v73
+
+if TYPE_CHECKING:
+    import h5py
+
+# 1_001_1_01.png: camera pair, person of the pair, view, image (1-5 in view 1, 6-10 in view 2).
+_NAME = re.compile(r"(\d+)_(\d+)_\d+_(\d+)\.png")
+# What h5py raises for damaged parts, and for variables that are no cells of arrays.
+_UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError)
+
+
+@dataclass(frozen=True)
+class MatSource:
+    """Encodes the arrays of one kind as PNG, which keeps every pixel; one image at a time.
+
+    Attributes:
+        file: cuhk-03.mat.
+        kind: "detected" or "labeled".
+    """
+
+    file: str
+    kind: str
+
+    def __str__(self) -> str:
+        return self.file
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Callable[[str], bytes]]:
+        with open_v73(Path(self.file)) as opened:
+            cells = _Cells(opened, self.kind)
+            yield lambda path: _encode(cells, path.rpartition("/")[2])
+
+    def size(self, path: str) -> int:
+        try:
+            return os.stat(self.file).st_size
+        except OSError:
+            return -1
+
+
+def missing_images(file: Path, kind: str, names: Sequence[str]) -> list[str]:
+    """Returns the names that stand for no image in cuhk-03.mat.
+
+    Raises:
+        UserError: if the file is damaged or not CUHK03's.
+    """
+    with open_v73(file) as opened:
+        cells = _Cells(opened, kind)
+        return [name for name in names if cells.find(name) is None]
+
+
+class _Cells:
+    """An open file's cells: five camera pairs, a row per person, a column per image."""
+
+    def __init__(self, opened: h5py.File, kind: str):
+        if kind not in opened:
+            raise UserError(f"{opened.filename} holds no variable {kind}: take cuhk-03.mat from "
+                            "the release of CUHK03.")
+        self._opened = opened
+        try:
+            # HDF5 has MATLAB's axes in reverse order, here and in the images.
+            self._pairs = [opened[cell][()].T for cell in np.ravel(opened[kind][()])]
+        except _UNREADABLE as error:
+            raise damaged(opened.filename, error) from error
+
+    def find(self, name: str) -> h5py.Dataset | None:
+        """Returns the array of an image, or None if its name or its cell is empty."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        pair, person, image = (int(number) - 1 for number in match.groups())
+        if min(pair, person, image) < 0 or pair >= len(self._pairs):
+            return None
+        cells = self._pairs[pair]
+        if person >= cells.shape[0] or image >= cells.shape[1]:
+            return None
+        try:
+            array = self._opened[cells[person, image]]
+            return array if array.ndim == 3 else None  # an empty cell is a vector of its sizes
+        except _UNREADABLE as error:
+            raise damaged(self._opened.filename, error) from error
+
+
+def _encode(cells: _Cells, name: str) -> bytes:
+    import cv2
+
+    array = cells.find(name)
+    if array is None:
+        raise CorruptImage("not in the .mat")
+    try:
+        pixels = array[()]
+    except _UNREADABLE as error:
+        raise CorruptImage("cannot be read from the .mat") from error
+    if pixels.dtype != np.uint8 or pixels.shape[0] != 3 or not pixels.size:
+        raise CorruptImage(f"no 8-bit colour image but {pixels.dtype} of shape {pixels.T.shape}")
+    blue_green_red = np.ascontiguousarray(pixels.T[:, :, ::-1])
+    return cv2.imencode(".png", blue_green_red)[1].tobytes()

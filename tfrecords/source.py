@@ -1,0 +1,59 @@
+"""Where the bytes of a dataset's images come from."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Protocol
+
+from tfrecords.images import CorruptImage
+
+
+class ImageSource(Protocol):
+    """Reads images by their path in the dataset; picklable, and named by `str` in messages."""
+
+    def open(self) -> AbstractContextManager[Callable[[str], bytes]]:
+        """Opens the source; the function gives an image's bytes or raises `CorruptImage`."""
+
+    def size(self, path: str) -> int:
+        """Returns the bytes of the file that holds an image, -1 if there is none."""
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Image files below a folder.
+
+    Attributes:
+        root: the folder that paths are relative to.
+        mounts: first part of a path -> the folder, elsewhere, that it stands for.
+    """
+
+    root: str
+    mounts: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.root
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Callable[[str], bytes]]:
+        yield self._read
+
+    def size(self, path: str) -> int:
+        try:
+            return os.stat(self._file(path)).st_size
+        except OSError:
+            return -1  # the writer reports the file by name
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return self._file(path).read_bytes()
+        except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+            raise CorruptImage(error.strerror) from error
+
+    def _file(self, path: str) -> Path:
+        first, _, rest = path.partition("/")
+        return Path(self.mounts[first], rest) if first in self.mounts else Path(self.root, path)
