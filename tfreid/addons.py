@@ -6,8 +6,11 @@ import importlib
 import warnings
 from types import ModuleType
 
+import tensorflow as tf
+
 from tfrecords.errors import UserError
 
+METRIC_LOSSES = ("triplet_semi_hard", "lifted_structure", "npairs")
 # The start of the notice that Addons gives, as a UserWarning, whenever it is imported.
 _END_OF_LIFE = r"\s*TensorFlow Addons \(TFA\) has ended development"
 
@@ -33,6 +36,58 @@ def require(feature: str) -> ModuleType:
             f"2.15 only; choose another setting for {feature} or install requirements.txt on such "
             "a Python.")
     return module
+
+
+@tf.autograph.experimental.do_not_convert
+def metric_loss(name: str, embeddings, labels, margin: float = 1.0) -> tf.Tensor:
+    """Computes one of Addons' metric losses, each already a mean over the pairs of the batch.
+
+    - "triplet_semi_hard" (Schroff et al., "FaceNet", 2015): for every pair of one identity, the
+      nearest negative that is farther than the positive, or else the farthest one; Euclidean
+      distances between vectors of length one.
+    - "lifted_structure" (Song et al. 2016): for every pair of one identity, all negatives of both;
+      Euclidean distances between the vectors as they are.
+    - "npairs" (Sohn 2016): softmax over the products of anchors and positives, as they are. Each
+      identity's images, in their order, make pairs of an anchor and a positive; one left over does
+      not take part. Pairs of one identity share their target equally.
+
+    Args:
+        name: one of `METRIC_LOSSES`.
+        embeddings: [n, d] of any floating type, with at least two images of some identity.
+        labels: [n] integers.
+        margin: of the first two.
+
+    Returns:
+        [] float32.
+
+    Raises:
+        UserError: as `require`.
+        ValueError: an unknown name.
+    """
+    if name not in METRIC_LOSSES:
+        raise ValueError(f"name must be one of {', '.join(METRIC_LOSSES)}. Received: name={name!r}")
+    losses = require(f"loss.addons_loss={name}").losses
+    # A tensor, never a variable: Addons' tf.functions would remember it.
+    embeddings = tf.cast(tf.convert_to_tensor(embeddings), tf.float32)
+    # The functions, not the Keras classes, whose reductions strategy.run does not allow.
+    if name == "triplet_semi_hard":
+        embeddings = tf.math.l2_normalize(embeddings, axis=1)
+        return losses.triplet_semihard_loss(labels, embeddings, margin)
+    if name == "lifted_structure":
+        return losses.lifted_struct_loss(labels, embeddings, margin)
+    anchors, positives = _image_pairs(labels)
+    products = tf.matmul(tf.gather(embeddings, anchors), tf.gather(embeddings, positives),
+                         transpose_b=True)
+    return losses.npairs_loss(tf.gather(labels, anchors), products)
+
+
+def _image_pairs(labels) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the rows of the first and of the second image of every pair, [pairs] each."""
+    order = tf.argsort(labels, stable=True)
+    ordered = tf.gather(labels, order)
+    rank = tf.range(tf.size(ordered)) - tf.searchsorted(ordered, ordered)
+    first = tf.logical_and(rank[:-1] % 2 == 0, ordered[:-1] == ordered[1:])
+    return tf.boolean_mask(order[:-1], first), tf.boolean_mask(order[1:], first)
 
 
 def _module() -> ModuleType | None:

@@ -28,7 +28,8 @@ class ModelConfig(_Strict):
     backbone: name in `tfreid.backbones.BACKBONES`.
     last_stride: stride of the last stage, 1 or 2; 1 keeps a finer map (Bag of Tricks); null is the
         backbone's published one.
-    weights: initial weights: `imagenet` (Keras Applications, ResNet-50), a `.weights.h5`, or null.
+    weights: initial weights: `imagenet` (Keras Applications; resnet50, resnet101, resnet152), a
+        `.weights.h5`, or null.
     imagenet_weights: file of the Keras Applications weights where they cannot be downloaded.
     height, width: pixels to which every image is resized.
     normalization: `torch` (ImageNet mean and deviation of RGB in 0-1), `caffe` (BGR minus mean) or
@@ -109,26 +110,58 @@ class DataConfig(_Strict):
 
 @dataclasses.dataclass
 class LossConfig(_Strict):
-    """L = id_weight * ID + triplet_weight * triplet + center_weight * center.
+    """The loss is the sum of weight * loss over the losses whose weight is above 0.
 
     smoothing: label smoothing of the ID loss.
+    metric_feature: what the triplet, Lin and Addons losses see: `embedding`, before the neck, or
+        `neck`, after it. The center loss sees the embedding.
     triplet_margin: a number for the hinge, or `soft` for log(1 + exp(.)).
     triplet_normalize: whether distances are taken between L2-normalised features.
     triplet_across_replicas: whether anchors also mine in the other replicas' images.
+    lin_*: the Lin loss on L2-normalised features; `tfreid/losses/lin.py` has its equations.
+    lin_positive_boundary: r, the distance up to which images of one identity cost nothing.
+    lin_negative_boundary: the distance from which images of two identities cost nothing; 2 is the
+        largest there is.
+    lin_temperature: T, how much nearer negatives outweigh farther ones.
+    lin_decay: whether the weights have the factor exp(-d).
+    lin_pairs: `all` averages over all pairs of a query, `active` over those that cost something.
+        The ranked list loss of Wang et al. 2019 is 0.8, 1.2, 10, false and `active`.
+    lin_reduction: `sum` or `mean` over the queries of a replica's batch. The sum grows with the
+        batch, so the weight has to shrink with it.
+    lin_across_replicas: whether queries also rank the other replicas' images.
+    addons_loss: a loss of TensorFlow Addons, where that is installed: `triplet_semi_hard`,
+        `lifted_structure` or `npairs` (see `tfreid.addons.metric_loss`); null for none.
+    addons_margin: margin of the first two.
     center_variant: `bag_of_tricks` (batch mean, centres by SGD) or `wen` (Wen et al. 2016).
     center_rate: learning rate of the centres (Wen et al.'s alpha).
     """
 
     id_weight: NotNegativeFloat = 1.0
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    metric_feature: Literal["embedding", "neck"] = "embedding"
     triplet_weight: NotNegativeFloat = 1.0
     triplet_mining: Literal["batch_hard", "batch_all"] = "batch_hard"
     triplet_margin: Union[PositiveFloat, Literal["soft"]] = 0.3
     triplet_normalize: bool = False
     triplet_across_replicas: bool = False
+    lin_weight: NotNegativeFloat = 0.0
+    lin_positive_boundary: Annotated[float, Field(ge=0, le=2)] = 0.7
+    lin_negative_boundary: Annotated[float, Field(gt=0, le=2)] = 2.0
+    lin_temperature: NotNegativeFloat = 1.0
+    lin_decay: bool = True
+    lin_pairs: Literal["all", "active"] = "all"
+    lin_reduction: Literal["sum", "mean"] = "sum"
+    lin_across_replicas: bool = False
+    addons_loss: Optional[Literal["triplet_semi_hard", "lifted_structure", "npairs"]] = None
+    addons_weight: NotNegativeFloat = 1.0
+    addons_margin: PositiveFloat = 1.0
     center_weight: NotNegativeFloat = 0.0005
     center_variant: Literal["bag_of_tricks", "wen"] = "bag_of_tricks"
     center_rate: NotNegativeFloat = 0.5
+
+    def __post_init__(self):
+        if self.lin_positive_boundary > self.lin_negative_boundary:
+            raise ValueError("lin_positive_boundary is above lin_negative_boundary")
 
 
 @dataclasses.dataclass
@@ -218,13 +251,26 @@ class EvaluationConfig(_Strict):
 
     feature: `neck` ranks with the feature after the batch-norm neck, `embedding` with the one
         before it.
-    metric: distance between features, a name in `tfreid.evaluation.distances.METRICS`.
+    metric: distance between features: `cosine`, `euclidean`, `cityblock`, `minkowski`,
+        `correlation` or `dot`, as `tfreid.evaluation.pairwise_distances` explains them.
+    minkowski_p: exponent of the `minkowski` distance.
     max_rank: length of the CMC curve.
+    reranking: whether test_net.py also reports the figures after k-reciprocal re-ranking (Zhong et
+        al. 2017), beside the plain ones. It works on squared Euclidean distances: of the features
+        as they are for `euclidean`, of unit vectors for `cosine` and `correlation`; other metrics
+        cannot be re-ranked. Evaluations while training stay plain.
+    reranking_k1, reranking_k2, reranking_lambda: k1 reciprocal neighbours, the k2 nearest that an
+        encoding is averaged over, and lambda, the share of the original distance.
     """
 
     feature: Literal["neck", "embedding"] = "neck"
     metric: str = "cosine"
+    minkowski_p: Annotated[float, Field(ge=1, le=32)] = 3.0
     max_rank: Positive = 50
+    reranking: bool = False
+    reranking_k1: Positive = 20
+    reranking_k2: Positive = 6
+    reranking_lambda: Share = 0.3
 
 
 @dataclasses.dataclass

@@ -6,14 +6,17 @@ and Keras 3 divides it by the number of replicas: take the functions there, or `
 
 from tfreid.losses.center import CenterLoss, center_loss
 from tfreid.losses.classification import LabelSmoothedSoftmax, label_smoothed_softmax
+from tfreid.losses.lin import LinLoss, lin_loss
 from tfreid.losses.triplet import TripletLoss, batch_all_triplet, batch_hard_triplet
 
 __all__ = [
     "CenterLoss",
     "LabelSmoothedSoftmax",
+    "LinLoss",
     "TripletLoss",
     "batch_all_triplet",
     "batch_hard_triplet",
     "center_loss",
     "label_smoothed_softmax",
+    "lin_loss",
 ]

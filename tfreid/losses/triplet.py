@@ -11,8 +11,7 @@ import math
 import keras
 import tensorflow as tf
 
-from tfreid.losses import distances as distance_functions
-from tfreid.losses.classification import flat_labels
+from tfreid.losses.pairs import candidate_pairs, relations
 
 MININGS = ("batch_hard", "batch_all")
 AVERAGES = ("active", "valid")
@@ -44,7 +43,7 @@ def batch_hard_triplet(embeddings, labels, margin: float | str = 0.3, *, normali
         ValueError: an unknown margin, or only one of `candidates` and `candidate_labels`.
     """
     _check_margin(margin)
-    distances, positives, negatives = _candidate_pairs(
+    distances, positives, negatives = candidate_pairs(
         embeddings, labels, normalize, candidates, candidate_labels, anchor_offset)
     return _batch_hard(distances, positives, negatives, margin)
 
@@ -97,7 +96,7 @@ def triplet_terms(embeddings, labels, margin: float | str = 0.3, *, mining: str 
     _check_margin(margin)
     _check_choice("mining", mining, MININGS)
     _check_choice("average", average, AVERAGES)
-    distances, positives, negatives = _candidate_pairs(
+    distances, positives, negatives = candidate_pairs(
         embeddings, labels, normalize, candidates, candidate_labels, anchor_offset)
     if mining == "batch_hard":
         counts = tf.cast(_has_both(positives, negatives), tf.float32)
@@ -113,7 +112,7 @@ def valid_anchors(labels, *, candidate_labels=None, anchor_offset=0) -> tf.Tenso
     Returns:
         [n] bool.
     """
-    return _has_both(*_relations(labels, candidate_labels, anchor_offset))
+    return _has_both(*relations(labels, candidate_labels, anchor_offset))
 
 
 class TripletLoss(keras.losses.Loss):
@@ -154,28 +153,6 @@ class TripletLoss(keras.losses.Loss):
     def get_config(self) -> dict:
         return {**super().get_config(), "mining": self.mining, "margin": self.margin,
                 "normalize": self.normalize, "average": self.average}
-
-
-def _candidate_pairs(embeddings, labels, normalize, candidates, candidate_labels, anchor_offset):
-    """Returns [n, m] distances and the [n, m] masks of positives and negatives."""
-    if (candidates is None) != (candidate_labels is None):
-        missing = "candidates" if candidates is None else "candidate_labels"
-        raise ValueError("candidates and candidate_labels are given together or not at all. "
-                         f"Received: {missing}=None")
-    if normalize:
-        embeddings = distance_functions.unit_length(embeddings)
-        candidates = None if candidates is None else distance_functions.unit_length(candidates)
-    distances = distance_functions.pairwise_euclidean(embeddings, candidates)
-    return distances, *_relations(labels, candidate_labels, anchor_offset)
-
-
-def _relations(labels, candidate_labels, anchor_offset):
-    anchors = flat_labels(labels)[:, tf.newaxis]
-    others = flat_labels(labels if candidate_labels is None else candidate_labels)[tf.newaxis, :]
-    same = tf.equal(anchors, others)
-    itself = tf.equal(tf.range(tf.size(anchors))[:, tf.newaxis] + tf.cast(anchor_offset, tf.int32),
-                      tf.range(tf.size(others))[tf.newaxis, :])
-    return tf.logical_and(same, tf.logical_not(itself)), tf.logical_not(same)
 
 
 def _has_both(positives, negatives):

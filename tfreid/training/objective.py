@@ -1,31 +1,48 @@
-"""The training objective of an embedding model: ID + triplet + beta * center."""
+"""The training objective of an embedding model: the weighted sum of its losses."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
+from tfreid import addons
 from tfreid.losses.center import center_loss, center_step, center_terms
 from tfreid.losses.classification import label_smoothed_softmax
+from tfreid.losses.lin import lin_terms
 from tfreid.losses.statistics import batch_statistics
 from tfreid.losses.triplet import triplet_terms
 from tfreid.settings import LossConfig
 
 
+def check_losses(config: LossConfig) -> None:
+    """Refuses losses that cannot be had here, so that a run fails before it begins.
+
+    Raises:
+        UserError: `addons_loss` is set and TensorFlow Addons is not installed.
+    """
+    if config.addons_loss and config.addons_weight:
+        addons.require(f"loss.addons_loss={config.addons_loss}")
+
+
 class EmbeddingObjective(tf.Module):
     """Adds up the losses of one replica's batch, and owns the class centers.
 
-    L = L_ID + L_triplet + beta * L_center, each with its weight (Luo et al., "Bag of Tricks and a
-    Strong Baseline for Deep Person Re-identification", 2019, Eq. 6). A loss of weight 0 is not
-    computed. Made under the strategy's scope, called in replica context.
+    By default L = L_ID + L_triplet + beta * L_center (Luo et al., "Bag of Tricks and a Strong
+    Baseline for Deep Person Re-identification", 2019, Eq. 6); L_ID + w * Lin is Eq. 6 of
+    `tfreid.losses.lin`'s paper. A loss of weight 0 is not computed. Made under the strategy's
+    scope, called in replica context.
 
     Args:
         config: The `loss` section.
         num_identities: Number of class centers.
         embedding_size: Length of an embedding.
+
+    Raises:
+        UserError: As `check_losses`.
     """
 
     def __init__(self, config: LossConfig, num_identities: int, embedding_size: int):
         super().__init__(name="objective")
+        check_losses(config)
         self._config = config
         self.centers = None
         if config.center_weight:
@@ -38,9 +55,27 @@ class EmbeddingObjective(tf.Module):
             )
 
     @property
-    def mines_across_replicas(self) -> bool:
-        """Whether anchors also look for triplets in the other replicas' images."""
-        return self._config.triplet_across_replicas and self._config.triplet_weight > 0
+    def metric_feature(self) -> str:
+        """Name of the output that the metric losses see."""
+        return self._config.metric_feature
+
+    @property
+    def compares_unit_vectors(self) -> bool:
+        """Whether the distances that the metric losses see are those of L2-normalised features."""
+        config = self._config
+        return bool(config.triplet_normalize or config.lin_weight and not config.triplet_weight)
+
+    def uncompilable_setting(self, replicas: int) -> str | None:
+        """Returns the first setting that XLA cannot compile on so many replicas, if any."""
+        config = self._config
+        settings = {
+            "loss.triplet_across_replicas":
+                replicas > 1 and config.triplet_across_replicas and config.triplet_weight,
+            "loss.lin_across_replicas":
+                replicas > 1 and config.lin_across_replicas and config.lin_weight,
+            "loss.addons_loss=npairs": config.addons_loss == "npairs" and config.addons_weight,
+        }
+        return next((name for name, is_on in settings.items() if is_on), None)
 
     def __call__(
         self, outputs: dict[str, tf.Tensor], labels: tf.Tensor
@@ -48,34 +83,38 @@ class EmbeddingObjective(tf.Module):
         """Computes the loss of one batch.
 
         Args:
-            outputs: Of the embedding model, `embedding` [n, d] and `logits` [n, c].
+            outputs: Of the embedding model, `embedding` [n, d], `neck` [n, d] and `logits` [n, c].
             labels: [n] integers.
 
         Returns:
             The scalar loss, and the scalars worth plotting, among them `loss/total`.
         """
         config = self._config
-        losses = {}
+        features = outputs[config.metric_feature]
+        losses, scalars = {}, {}
         if config.id_weight:
             entropies = label_smoothed_softmax(outputs["logits"], labels, config.smoothing)
             losses["id"] = config.id_weight * tf.reduce_mean(entropies)
         if config.triplet_weight:
-            losses["triplet"] = config.triplet_weight * self._triplet(outputs["embedding"], labels)
+            losses["triplet"] = config.triplet_weight * self._triplet(features, labels)
+        if config.lin_weight:
+            loss, scalars = self._lin(features, labels)
+            losses["lin"] = config.lin_weight * loss
+        if config.addons_loss and config.addons_weight:
+            losses[config.addons_loss] = config.addons_weight * addons.metric_loss(
+                config.addons_loss, features, labels, config.addons_margin
+            )
         if config.center_weight:
             pulls = center_loss(
                 outputs["embedding"], labels, self.centers, config.center_variant
             )
             losses["center"] = config.center_weight * tf.reduce_mean(pulls)
         total = tf.add_n(list(losses.values())) if losses else tf.constant(0.0)
-        scalars = {f"loss/{name}": value for name, value in losses.items()}
+        scalars.update({f"loss/{name}": value for name, value in losses.items()})
         predicted = tf.argmax(outputs["logits"], axis=1, output_type=tf.int32)
         scalars["accuracy/id"] = tf.reduce_mean(tf.cast(predicted == labels, tf.float32))
         scalars["loss/total"] = total
-        scalars.update(
-            batch_statistics(
-                outputs["embedding"], labels, config.triplet_margin, config.triplet_normalize
-            )
-        )
+        scalars.update(self._statistics(outputs, labels))
         return total, scalars
 
     def after_step(self, outputs: dict[str, tf.Tensor], labels: tf.Tensor) -> None:
@@ -90,21 +129,58 @@ class EmbeddingObjective(tf.Module):
         )
         self.centers.assign_sub(step)
 
-    def _triplet(self, embeddings, labels):
-        context = tf.distribute.get_replica_context()
-        pool = {}
-        if self.mines_across_replicas and context.num_replicas_in_sync > 1:
-            pool = {
-                "candidates": context.all_gather(embeddings, axis=0),
-                "candidate_labels": context.all_gather(labels, axis=0),
-                "anchor_offset": context.replica_id_in_sync_group * tf.shape(labels)[0],
-            }
+    def _triplet(self, features, labels):
+        config = self._config
         sums, counts = triplet_terms(
-            embeddings,
+            features,
             labels,
-            self._config.triplet_margin,
-            mining=self._config.triplet_mining,
-            normalize=self._config.triplet_normalize,
-            **pool,
+            config.triplet_margin,
+            mining=config.triplet_mining,
+            normalize=config.triplet_normalize,
+            **_candidates(features, labels, config.triplet_across_replicas),
         )
         return tf.math.divide_no_nan(tf.reduce_sum(sums), tf.reduce_sum(counts))
+
+    def _lin(self, features, labels):
+        config = self._config
+        terms = lin_terms(
+            features,
+            labels,
+            positive_boundary=config.lin_positive_boundary,
+            negative_boundary=config.lin_negative_boundary,
+            temperature=config.lin_temperature,
+            decay=config.lin_decay,
+            pairs=config.lin_pairs,
+            **_candidates(features, labels, config.lin_across_replicas),
+        )
+        reduce = tf.reduce_sum if config.lin_reduction == "sum" else tf.reduce_mean
+        shares = {
+            "lin/active_positives": tf.reduce_mean(terms.active_positives),
+            "lin/active_negatives": tf.reduce_mean(terms.active_negatives),
+        }
+        return reduce(terms.positive_losses + terms.negative_losses), shares
+
+    def _statistics(self, outputs, labels):
+        """Distances as the metric losses see them, lengths and spread as the backbone made them."""
+        config = self._config
+        settings = (labels, config.triplet_margin, self.compares_unit_vectors)
+        statistics = batch_statistics(outputs["embedding"], *settings)
+        if config.metric_feature == "neck":
+            # A collapse shows before the neck, which stretches whatever it is given.
+            seen = batch_statistics(outputs["neck"], *settings)
+            statistics.update(
+                {k: v for k, v in seen.items() if not k.startswith("embedding/")}
+            )
+        return statistics
+
+
+def _candidates(features, labels, across_replicas):
+    """Returns the images of all replicas, in the terms of `tfreid.losses.pairs`."""
+    context = tf.distribute.get_replica_context()
+    if not across_replicas or context.num_replicas_in_sync == 1:
+        return {}
+    return {
+        "candidates": context.all_gather(features, axis=0),
+        "candidate_labels": context.all_gather(labels, axis=0),
+        "anchor_offset": context.replica_id_in_sync_group * tf.shape(labels)[0],
+    }

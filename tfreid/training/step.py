@@ -26,7 +26,7 @@ class TrainStep:
         jit_compile: Whether XLA compiles the forward and backward pass.
 
     Raises:
-        UserError: `jit_compile` with mining across replicas, which XLA cannot compile.
+        UserError: `jit_compile` with a loss that XLA cannot compile.
     """
 
     def __init__(
@@ -38,10 +38,11 @@ class TrainStep:
         average: WeightAverage | None = None,
         jit_compile: bool = False,
     ):
-        if jit_compile and objective.mines_across_replicas and strategy.num_replicas_in_sync > 1:
+        blocker = objective.uncompilable_setting(strategy.num_replicas_in_sync)
+        if jit_compile and blocker:
             raise UserError(
-                "training.jit_compile cannot be combined with loss.triplet_across_replicas on "
-                "several devices; turn one of them off."
+                f"training.jit_compile cannot be combined with {blocker} here; turn one of them "
+                "off."
             )
         self._strategy = strategy
         self._model = model
@@ -62,24 +63,25 @@ class TrainStep:
             labels: Per-replica identities [n].
 
         Returns:
-            Scalars averaged over the replicas; the embeddings [n, d] and labels [n] of the first.
+            Scalars averaged over the replicas; of the first, the features [n, d] that the metric
+            losses saw, and their labels [n].
         """
         return self._run(images, labels)
 
     def _step(self, images, labels):
-        scalars, embeddings, labels = self._strategy.run(self._replica_step, args=(images, labels))
+        scalars, features, labels = self._strategy.run(self._replica_step, args=(images, labels))
         if self._average is not None:
             self._average.update()
         mean = tf.distribute.ReduceOp.MEAN
         scalars = {k: self._strategy.reduce(mean, v, axis=None) for k, v in scalars.items()}
         first = self._strategy.experimental_local_results
-        return scalars, first(embeddings)[0], first(labels)[0]
+        return scalars, first(features)[0], first(labels)[0]
 
     def _replica_step(self, images, labels):
         gradients, outputs, scalars = self._gradients(images, labels)
         self._applier.apply(gradients, self._variables)
         self._objective.after_step(outputs, labels)
-        return scalars, outputs["embedding"], labels
+        return scalars, outputs[self._objective.metric_feature], labels
 
     def _losses_and_gradients(self, images, labels):
         with tf.GradientTape() as tape:

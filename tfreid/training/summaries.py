@@ -35,15 +35,15 @@ class Summaries:
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 
-    def distances(self, embeddings: tf.Tensor, labels: tf.Tensor, normalize: bool,
+    def distances(self, features: tf.Tensor, labels: tf.Tensor, normalize: bool,
                   step: int) -> None:
-        """Writes histograms of the distances of a batch's pairs; embeddings [n, d], labels [n]."""
+        """Writes histograms of the distances of a batch's pairs; features [n, d], labels [n]."""
         with self._writer.as_default(step=step):
             tf.summary.histogram(
-                "distance/positive", positive_distances(embeddings, labels, normalize)
+                "distance/positive", positive_distances(features, labels, normalize)
             )
             tf.summary.histogram(
-                "distance/negative", negative_distances(embeddings, labels, normalize)
+                "distance/negative", negative_distances(features, labels, normalize)
             )
 
     def training_images(self, images: tf.Tensor, step: int) -> None:

@@ -156,14 +156,14 @@ class Trainer:
                 if step == 0:
                     self._summaries.training_images(self._first_replica(images), step)
                 self._profile()
-                scalars, embeddings, embedded_labels = self._train_step(images, labels)
+                scalars, features, feature_labels = self._train_step(images, labels)
                 step += 1
                 self._pending.append((step, scalars))
                 bar.update()
                 if step % training.log_every == 0 or step == training.max_steps:
                     self._log(step, rate, bar)
-                    self._summaries.distances(embeddings, embedded_labels,
-                                              self._config.loss.triplet_normalize, step)
+                    self._summaries.distances(features, feature_labels,
+                                              self._objective.compares_unit_vectors, step)
                 every = training.checkpoint_every_steps
                 if every and step % every == 0:
                     self._log(step, rate, bar)
