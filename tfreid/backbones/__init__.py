@@ -6,8 +6,10 @@ import functools
 from dataclasses import dataclass
 from typing import Callable
 
+from tfreid.backbones.mobilenet_v3 import mobilenet_v3_large
 from tfreid.backbones.osnet import osnet
-from tfreid.backbones.resnet import resnet50
+from tfreid.backbones.resnet import resnet, resnet_ibn_a
+from tfreid.backbones.se_resnet import se_resnet50, se_resnext50
 
 
 @dataclass(frozen=True)
@@ -17,14 +19,26 @@ class Backbone:
     Attributes:
         apply: Function of the images, and of the settings that this backbone has.
         channels: Channels of its feature map.
+        stride_in_1x1: Whether it takes the settings `stride_in_1x1` and `bn_epsilon`, which the
+            weights of Keras Applications need.
     """
 
     apply: Callable
     channels: int
+    stride_in_1x1: bool = False
 
     def __call__(self, images, **settings):
         """Applies the backbone to images [n, h, w, 3], with the published strides by default."""
         return self.apply(images, **settings)
+
+
+def _resnet(depth: int) -> Backbone:
+    apply = functools.partial(resnet, depth=depth)
+    return Backbone(apply, 512) if depth == 34 else Backbone(apply, 2048, stride_in_1x1=True)
+
+
+def _resnet_ibn_a(depth: int) -> Backbone:
+    return Backbone(functools.partial(resnet_ibn_a, depth=depth), 2048)
 
 
 def _osnet(width: float) -> Backbone:
@@ -32,9 +46,17 @@ def _osnet(width: float) -> Backbone:
 
 
 BACKBONES = {
-    "resnet50": Backbone(resnet50, 2048),
+    "resnet34": _resnet(34),
+    "resnet50": _resnet(50),
+    "resnet101": _resnet(101),
+    "resnet152": _resnet(152),
+    "resnet50_ibn_a": _resnet_ibn_a(50),
+    "resnet101_ibn_a": _resnet_ibn_a(101),
+    "se_resnet50": Backbone(se_resnet50, 2048),
+    "se_resnext50": Backbone(se_resnext50, 2048),
     "osnet_x1_0": _osnet(1.0),
     "osnet_x0_75": _osnet(0.75),
     "osnet_x0_5": _osnet(0.5),
     "osnet_x0_25": _osnet(0.25),
+    "mobilenet_v3_large": Backbone(mobilenet_v3_large, 960),
 }

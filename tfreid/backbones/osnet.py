@@ -6,7 +6,7 @@ import keras
 
 from tfreid.backbones.strides import stage_strides
 from tfreid.layers.convolution import conv_bn, he_normal, max_pool_3x3
-from tfreid.layers.depthwise import DepthwiseConv3x3
+from tfreid.layers.depthwise import DepthwiseConv2D
 from tfreid.layers.gate import AggregationGate
 from tfreid.layers.normalization import batch_norm
 
@@ -99,7 +99,7 @@ def _stream(x, channels, depth, name):
             channels, 1, use_bias=False, kernel_initializer=he_normal("fan_out"),
             name=f"{lite}_pointwise",
         )(x)
-        x = DepthwiseConv3x3(name=f"{lite}_depthwise")(x)
+        x = DepthwiseConv2D(name=f"{lite}_depthwise")(x)
         x = batch_norm(x, f"{lite}_bn")
         x = keras.layers.ReLU(name=f"{lite}_relu")(x)
     return x

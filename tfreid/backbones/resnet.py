@@ -1,75 +1,120 @@
-"""Residual networks."""
+"""Residual networks, plain and with instance normalisation."""
 
 from __future__ import annotations
 
+import functools
+
 import keras
 
-from tfreid.backbones.strides import stage_strides
-from tfreid.layers.convolution import conv_bn, max_pool_3x3
-
-# Blocks in each of the four stages (He et al., Table 1).
-BLOCKS = {50: (3, 4, 6, 3)}
-STRIDES = (1, 2, 2, 2)
-WIDTHS = (64, 128, 256, 512)
-EXPANSION = 4
+from tfreid.backbones.residual import EXPANSION, WIDTHS, join, residual_stages, shortcut
+from tfreid.layers.convolution import conv_bn, he_normal, max_pool_3x3
+from tfreid.layers.instance_norm import instance_batch_norm
 
 
-def resnet50(
+def resnet(
     x,
+    depth: int = 50,
     strides: tuple[int, int, int, int] | None = None,
     last_stride: int | None = None,
     stride_in_1x1: bool = False,
     bn_epsilon: float = 1e-5,
 ):
-    """Applies ResNet-50 up to its last feature map: 23,508,032 trainable weights.
+    """Applies ResNet-34, -50, -101 or -152 up to its last feature map.
 
     He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), in the common later form
-    whose 3x3 convolutions carry the stride.
+    whose 3x3 convolutions carry the stride. Trainable weights: 21,284,672, 23,508,032, 42,500,160
+    and 58,143,808.
 
     Args:
         x: Normalised images [n, h, w, 3].
+        depth: 34, whose blocks are pairs of 3x3 convolutions, or 50, 101 or 152 of bottlenecks.
         strides: Strides of the four stages. Defaults to (1, 2, 2, 2).
         last_stride: Replaces the last of `strides`; 1 doubles the sides of the feature map (Luo et
             al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", 2019).
-        stride_in_1x1: Whether the first 1x1 convolution of a block carries the stride, as in the
-            paper and in the weights of Keras Applications.
+        stride_in_1x1: Whether the first 1x1 convolution of a bottleneck carries the stride, as in
+            the paper and in the weights of Keras Applications.
         bn_epsilon: Added to variances; the weights of Keras Applications expect 1.001e-5.
+
+    Returns:
+        Feature map [n, h / 32, w / 32, c] at the default strides, sizes rounded up, where c is
+        2048, at depth 34 512.
+
+    Raises:
+        ValueError: An unknown depth, `strides` are not four positive integers, or `stride_in_1x1`
+            at depth 34.
+    """
+    if depth == 34:
+        if stride_in_1x1:
+            raise ValueError("stride_in_1x1 needs bottlenecks, which depth 34 does not have")
+        block = functools.partial(_basic_block, epsilon=bn_epsilon)
+    else:
+        block = functools.partial(_bottleneck, stride_in_1x1=stride_in_1x1, epsilon=bn_epsilon)
+    return residual_stages(_stem(x, bn_epsilon), depth, strides, last_stride, block)
+
+
+def resnet_ibn_a(
+    x,
+    depth: int = 50,
+    strides: tuple[int, int, int, int] | None = None,
+    last_stride: int | None = None,
+):
+    """Applies ResNet-50-IBN-a or -101-IBN-a up to its last feature map.
+
+    Pan et al., "Two at Once: Enhancing Learning and Generalization Capacities via IBN-Net" (ECCV
+    2018): in the blocks of the first three stages, instance normalisation takes half the channels
+    behind the first convolution. Trainable weights: as many as the plain network has.
+
+    Args:
+        x: Normalised images [n, h, w, 3].
+        depth: 50, 101 or 152.
+        strides: Strides of the four stages. Defaults to (1, 2, 2, 2).
+        last_stride: Replaces the last of `strides`.
 
     Returns:
         Feature map [n, h / 32, w / 32, 2048] at the default strides, sizes rounded up.
 
     Raises:
-        ValueError: `strides` are not four positive integers.
+        ValueError: A depth without bottlenecks, or `strides` are not four positive integers.
     """
-    return _resnet(50, x, strides, last_stride, stride_in_1x1, bn_epsilon)
+    if depth == 34:
+        raise ValueError("depth must be one of [50, 101, 152], got 34")
+    return residual_stages(_stem(x, 1e-5), depth, strides, last_stride, _ibn_bottleneck)
 
 
-def _resnet(depth, x, strides, last_stride, stride_in_1x1, bn_epsilon):
-    strides = stage_strides(strides or STRIDES, last_stride, len(STRIDES))
-    x = conv_bn(x, 64, 7, "stem_conv", strides=2, epsilon=bn_epsilon)
-    x = max_pool_3x3(x, "stem_pool")
-    for stage, (blocks, width, stride) in enumerate(zip(BLOCKS[depth], WIDTHS, strides), 1):
-        for block in range(1, blocks + 1):
-            x = _bottleneck(
-                x,
-                width,
-                stride if block == 1 else 1,
-                f"stage{stage}_block{block}",
-                stride_in_1x1,
-                bn_epsilon,
-            )
-    return x
+def _stem(x, epsilon):
+    x = conv_bn(x, 64, 7, "stem_conv", strides=2, epsilon=epsilon)
+    return max_pool_3x3(x, "stem_pool")
 
 
-def _bottleneck(x, width, stride, name, stride_in_1x1, epsilon):
-    shortcut = x
-    if stride != 1 or x.shape[-1] != width * EXPANSION:
-        shortcut = conv_bn(
-            x, width * EXPANSION, 1, f"{name}_shortcut", stride, activation=False, epsilon=epsilon
-        )
+def _basic_block(x, width, stride, name, epsilon):
+    identity = shortcut(x, width, stride, name, epsilon)
+    x = conv_bn(x, width, 3, f"{name}_conv1", stride, epsilon=epsilon)
+    x = conv_bn(x, width, 3, f"{name}_conv2", activation=False, epsilon=epsilon)
+    return join(x, identity, name)
+
+
+def _bottleneck(x, width, stride, name, stride_in_1x1=False, epsilon=1e-5, first=conv_bn):
+    identity = shortcut(x, width * EXPANSION, stride, name, epsilon)
     strides = (stride, 1) if stride_in_1x1 else (1, stride)
-    x = conv_bn(x, width, 1, f"{name}_conv1", strides[0], epsilon=epsilon)
+    x = first(x, width, 1, f"{name}_conv1", strides[0], epsilon=epsilon)
     x = conv_bn(x, width, 3, f"{name}_conv2", strides[1], epsilon=epsilon)
     x = conv_bn(x, width * EXPANSION, 1, f"{name}_conv3", activation=False, epsilon=epsilon)
-    x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
+    return join(x, identity, name)
+
+
+def _ibn_bottleneck(x, width, stride, name):
+    first = conv_bn if width == WIDTHS[-1] else _conv_ibn
+    return _bottleneck(x, width, stride, name, first=first)
+
+
+def _conv_ibn(x, filters, kernel_size, name, strides, epsilon):
+    x = keras.layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        use_bias=False,
+        kernel_initializer=he_normal("fan_out"),
+        name=name,
+    )(x)
+    x = instance_batch_norm(x, name, epsilon)
     return keras.layers.ReLU(name=f"{name}_relu")(x)

@@ -15,6 +15,7 @@ def conv_bn(
     strides: int = 1,
     activation: bool = True,
     epsilon: float = 1e-5,
+    momentum: float = 0.9,
 ):
     """Applies a convolution without bias, batch normalisation and, on request, ReLU.
 
@@ -29,6 +30,7 @@ def conv_bn(
         strides: Stride of the convolution.
         activation: Whether ReLU follows.
         epsilon: Added to the variance by the batch normalisation.
+        momentum: Share of the moving statistics that a step keeps.
 
     Returns:
         Feature map [n, ceil(h / strides), ceil(w / strides), filters].
@@ -46,7 +48,7 @@ def conv_bn(
         kernel_initializer=he_normal("fan_out"),
         name=name,
     )(x)
-    x = batch_norm(x, f"{name}_bn", epsilon=epsilon)
+    x = batch_norm(x, f"{name}_bn", momentum, epsilon)
     return keras.layers.ReLU(name=f"{name}_relu")(x) if activation else x
 
 

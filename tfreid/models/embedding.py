@@ -82,9 +82,11 @@ def _backbone(config):
 def _backbone_settings(config):
     settings = {"last_stride": config.last_stride}
     if config.stride_in_1x1:
-        if not config.backbone.startswith("resnet"):
+        if not BACKBONES[config.backbone].stride_in_1x1:
+            allowed = ", ".join(name for name, entry in BACKBONES.items() if entry.stride_in_1x1)
             raise UserError(
-                f"model.stride_in_1x1 is for ResNets; {config.backbone} has no such block."
+                f"model.stride_in_1x1 is for ResNets of bottlenecks ({allowed}); "
+                f"{config.backbone} has no such block."
             )
         settings.update(stride_in_1x1=True, bn_epsilon=KERAS_APPLICATIONS_EPSILON)
     return settings

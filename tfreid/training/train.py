@@ -13,13 +13,15 @@ from tfreid.config import load_config
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.data.records import load_table
 from tfreid.evaluation.features import Evaluator
-from tfreid.models.embedding import build_embedding_model
+from tfreid.models.embedding import HEAD_LAYERS, build_embedding_model
 from tfreid.settings import Config
+from tfreid.training.objective import check_losses
 from tfreid.training.run_folder import RunFolder, start_run
 from tfreid.training.strategy import make_strategy, prepare_runtime
 from tfreid.training.trainer import Trainer
 from tfreid.weights.files import load_weights
-from tfreid.weights.keras_applications import load_imagenet_resnet50
+from tfreid.weights.keras_applications import DEPTHS as IMAGENET_DEPTHS
+from tfreid.weights.keras_applications import load_imagenet_resnet
 
 
 def train(
@@ -49,6 +51,7 @@ def train(
         if not resume or not config_path.exists():
             raise UserError("--config is missing; it can be left out only with --resume of a run.")
     config = load_config(config_path, overrides)
+    check_losses(config.loss)
     manifest = read_manifest(_records(config))
     prepare_runtime(config.training)
     strategy = make_strategy(config.training.devices)
@@ -108,12 +111,17 @@ def _load_initial_weights(model: keras.Model, config: Config) -> None:
     if config.model.imagenet_weights and weights != "imagenet":
         raise UserError("model.imagenet_weights needs model.weights=imagenet; set both or neither.")
     if weights == "imagenet":
-        if config.model.backbone != "resnet50":
+        if config.model.backbone not in IMAGENET_DEPTHS:
             raise UserError(
-                "model.weights=imagenet exists for resnet50 only, not for "
+                f"model.weights=imagenet exists for {', '.join(IMAGENET_DEPTHS)} only, not for "
                 f"{config.model.backbone}; give a .weights.h5 file or null."
             )
-        load_imagenet_resnet50(model, config.model.imagenet_weights or "imagenet")
+        source = config.model.imagenet_weights or "imagenet"
+        load_imagenet_resnet(model, config.model.backbone, source)
     elif weights is not None:
-        # Another dataset has other identities: its classifier is of no use here.
-        load_weights(model, weights, skip=("classifier/",))
+        # Another dataset has other identities: its classifier is of no use here. ImageNet's weights
+        # have no neck and no embedding.
+        heads = tuple(f"{layer}/" for layer in HEAD_LAYERS)
+        report = load_weights(model, weights, skip=("classifier/",), allow_missing=heads)
+        if report.missing:
+            print(f"{weights} has no {', '.join(report.missing)}: trained from initial values")

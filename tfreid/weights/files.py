@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import h5py
@@ -61,12 +61,22 @@ def save_weights(model: keras.Model, path: str) -> None:
     Raises:
         UserError: The file cannot be written there.
     """
+    values = {key: variable.numpy() for key, variable in weight_keys(model).items()}
+    save_arrays(values, path, model.name)
+
+
+def save_arrays(arrays: Mapping[str, np.ndarray], path: str, model_name: str) -> None:
+    """Writes weights by their keys `layer_name/weight_name`, as `save_weights` does.
+
+    Raises:
+        UserError: The file cannot be written there.
+    """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs[_VERSION_ATTRIBUTE] = FORMAT_VERSION
-        file.attrs[_MODEL_ATTRIBUTE] = model.name
-        for key, variable in weight_keys(model).items():
-            file[key] = variable.numpy()
+        file.attrs[_MODEL_ATTRIBUTE] = model_name
+        for key, array in arrays.items():
+            file[key] = array
     _write_whole(buffer.getbuffer(), os.fspath(path))
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tfreid.backbones import BACKBONES
-from tfreid.backbones.resnet import resnet50
+from tfreid.backbones.resnet import resnet, resnet_ibn_a
+from tfreid.layers.instance_norm import InstanceNormalization
 
 
 def build(shape=(256, 128, 3), **settings):
@@ -48,12 +49,12 @@ def test_where_the_stride_is(stride_in_1x1, strided):
 )
 def test_bad_strides(settings):
     with pytest.raises(ValueError, match="4 positive integers"):
-        resnet50(keras.Input((64, 32, 3)), **settings)
+        resnet(keras.Input((64, 32, 3)), **settings)
 
 
 def test_stem_pads_both_sides_alike():
     inputs = keras.Input((16, 16, 3))
-    full = keras.Model(inputs, resnet50(inputs))
+    full = keras.Model(inputs, resnet(inputs))
     stem = keras.Model(inputs, full.get_layer("stem_conv").output)
     image = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype(np.float32)
     kernel = np.asarray(full.get_layer("stem_conv").kernel)
@@ -70,3 +71,40 @@ def test_epsilon_reaches_every_normalisation():
     layers = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
     assert len(layers) == 53
     assert {layer.epsilon for layer in layers} == {1.001e-5}
+
+
+@pytest.mark.parametrize(
+    "name, shape",
+    [
+        ("resnet34", (None, 16, 8, 512)),
+        ("resnet50_ibn_a", (None, 16, 8, 2048)),
+    ],
+)
+def test_last_stride_of_the_others(name, shape):
+    inputs = keras.Input((256, 128, 3))
+    assert BACKBONES[name](inputs, last_stride=1).shape == shape
+
+
+def test_depths():
+    inputs = keras.Input((64, 32, 3))
+    with pytest.raises(ValueError, match="got 18"):
+        resnet(inputs, depth=18)
+    with pytest.raises(ValueError, match="got 34"):
+        resnet_ibn_a(inputs, depth=34)
+    with pytest.raises(ValueError, match="needs bottlenecks"):
+        resnet(inputs, depth=34, stride_in_1x1=True)
+
+
+def test_where_instance_normalisation_is():
+    inputs = keras.Input((64, 32, 3))
+    model = keras.Model(inputs, BACKBONES["resnet50_ibn_a"](inputs))
+    layers = [x.name for x in model.layers if isinstance(x, InstanceNormalization)]
+    blocks = [(1, 3), (2, 4), (3, 6)]
+    expected = [
+        f"stage{stage}_block{block}_conv1_in"
+        for stage, count in blocks
+        for block in range(1, count + 1)
+    ]
+    assert sorted(layers) == expected
+    assert model.get_layer("stage3_block2_conv1_in").gamma.shape == (128,)
+    assert model.get_layer("stage3_block2_conv1_bn").gamma.shape == (128,)

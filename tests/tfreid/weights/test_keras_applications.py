@@ -9,7 +9,8 @@ import pytest
 from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.layers.preprocessing import ImagePreprocessing
-from tfreid.weights.keras_applications import load_imagenet_resnet50
+from tfreid.weights.files import weight_keys
+from tfreid.weights.keras_applications import load_imagenet_resnet
 
 
 def our_model(mode="caffe", backbone="resnet50", size=(256, 128), **settings):
@@ -56,7 +57,7 @@ def assert_same(actual, expected):
 
 def test_same_features(theirs, images, expected):
     ours = our_model(stride_in_1x1=True, bn_epsilon=1.001e-5)
-    load_imagenet_resnet50(ours, theirs)
+    load_imagenet_resnet(ours, "resnet50", theirs)
     assert_same(ours(images, training=False), expected)
 
 
@@ -64,7 +65,7 @@ def test_weights_from_a_file(theirs, images, expected, tmp_path):
     path = tmp_path / "resnet50.weights.h5"
     theirs.save_weights(path)
     ours = our_model(stride_in_1x1=True, bn_epsilon=1.001e-5)
-    load_imagenet_resnet50(ours, str(path))
+    load_imagenet_resnet(ours, "resnet50", str(path))
     assert_same(ours(images, training=False), expected)
 
 
@@ -74,22 +75,43 @@ def test_weights_from_a_file(theirs, images, expected, tmp_path):
 def test_model_that_differs_from_theirs(settings):
     model = our_model(size=(64, 32), **settings)
     with pytest.raises(UserError, match="stride_in_1x1=true with model.normalization=caffe"):
-        load_imagenet_resnet50(model, "absent.h5")
+        load_imagenet_resnet(model, "resnet50", "absent.h5")
 
 
-def test_another_backbone():
-    with pytest.raises(UserError, match="no ResNet-50"):
-        load_imagenet_resnet50(our_model(backbone="osnet_x0_25", size=(64, 32)), "absent.h5")
+def test_every_layer_of_a_deeper_network():
+    theirs = keras.applications.ResNet101(weights=None, include_top=False)
+    ours = our_model(size=(32, 32), backbone="resnet101", stride_in_1x1=True)
+    variables = weight_keys(ours)
+    for variable in variables.values():
+        variable.assign(np.full(variable.shape, np.nan))
+    load_imagenet_resnet(ours, "resnet101", theirs)
+    assert not [key for key, variable in variables.items() if np.isnan(variable.numpy()).any()]
+    with pytest.raises(UserError, match="is no resnet50"):
+        load_imagenet_resnet(ours, "resnet50", theirs)
+    kernel = theirs.get_layer("conv4_block23_2_conv").kernel
+    np.testing.assert_array_equal(variables["stage3_block23_conv2/kernel"], kernel)
+
+
+@pytest.mark.parametrize("backbone", ["osnet_x0_25", "resnet50_ibn_a"])
+def test_another_backbone(backbone):
+    model = our_model(backbone=backbone, size=(64, 32))
+    with pytest.raises(UserError, match="is no resnet50"):
+        load_imagenet_resnet(model, "resnet50", "absent.h5")
+
+
+def test_backbone_without_such_weights():
+    with pytest.raises(ValueError, match="got resnet34"):
+        load_imagenet_resnet(keras.Sequential(), "resnet34")
 
 
 def test_missing_and_wrong_files(tmp_path):
     model = our_model(size=(64, 32), stride_in_1x1=True)
     with pytest.raises(UserError, match="absent.h5 does not exist"):
-        load_imagenet_resnet50(model, "absent.h5")
+        load_imagenet_resnet(model, "resnet50", "absent.h5")
     text = tmp_path / "text.h5"
     text.write_text("hello")
     with pytest.raises(UserError, match="text.h5 does not hold the weights"):
-        load_imagenet_resnet50(model, text)
+        load_imagenet_resnet(model, "resnet50", text)
 
 
 def test_failed_download(monkeypatch):
@@ -98,4 +120,4 @@ def test_failed_download(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "ResNet50", no_network)
     with pytest.raises(UserError, match="model.imagenet_weights=PATH"):
-        load_imagenet_resnet50(our_model(size=(64, 32), stride_in_1x1=True))
+        load_imagenet_resnet(our_model(size=(64, 32), stride_in_1x1=True), "resnet50")

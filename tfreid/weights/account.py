@@ -1,0 +1,81 @@
+"""What became of each weight of a converted checkpoint, in lines of text."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import yaml
+
+from tfreid.weights.convert import Conversion, MisfitError
+
+
+def describe(conversion: Conversion, source: str, target: str | None) -> Iterator[str]:
+    """Sums up a conversion: what was left out and why, how much was converted, and the recipe.
+
+    Args:
+        conversion: The conversion.
+        source: The checkpoint.
+        target: The weight file, or None where none is written.
+    """
+    for key, reason in conversion.unmatched.items():
+        yield f"no place for {key}: {reason}"
+    for key, (found, wanted) in conversion.misshaped.items():
+        yield f"left out {key}: {_shape(found)} in the file, {_shape(wanted)} in the model"
+    for key in conversion.missing:
+        yield f"not in the file: {key}; training starts it from its initial values"
+    for reason, items in _by_reason(conversion.dropped):
+        yield f"dropped {', '.join(items)}: {reason}"
+    if conversion.counters:
+        yield f"dropped {conversion.counters} counters of batches (num_batches_tracked)"
+    for note in conversion.notes:
+        yield f"note: {note}"
+    layers = {key.partition("/")[0] for key in conversion.weights}
+    parameters = sum(array.size for array in conversion.weights.values())
+    yield (
+        f"{source}: {len(conversion.weights)} weights of {len(layers)} layers, {parameters:,} "
+        f"numbers -> {target or 'nothing written'}"
+    )
+    yield from _recipe(conversion, target)
+
+
+def describe_misfit(error: MisfitError) -> Iterator[str]:
+    """Lists what does not fit, where the checkpoint is half of the network or more."""
+    if error.matched < len(error.missing) + len(error.misshaped):
+        return
+    for key in error.missing:
+        yield f"missing in the file: {key}"
+    for key, (found, wanted) in error.misshaped.items():
+        yield f"of another shape: {key}, {_shape(found)} in the file, {_shape(wanted)} here"
+    for key in error.surplus:
+        yield f"of another network: {key}"
+
+
+def list_weights(conversion: Conversion) -> Iterator[str]:
+    """Lists every converted weight: the file's key, ours, and its shape here."""
+    for key, array in conversion.weights.items():
+        yield f"{conversion.sources[key]} -> {key} {_shape(array.shape)}"
+
+
+def _recipe(conversion, target):
+    settings = {"backbone": conversion.backbone, "normalization": "torch", **conversion.settings}
+    identities = settings.pop("num_identities", None)
+    yield "the recipe's model section, to train from these weights or to evaluate them:"
+    lines = yaml.safe_dump({"model": settings}, sort_keys=False).splitlines()
+    weights = f"  weights: {target or 'FILE.weights.h5'}  # to train"
+    yield from itertools.chain(lines[:2], [weights], lines[2:])
+    if identities:
+        yield f"  # the classifier has {identities} identities"
+    if conversion.settings.get("neck"):
+        yield "  # strides are in no checkpoint; Bag of Tricks and fast-reid set last_stride: 1"
+
+
+def _by_reason(dropped):
+    reasons = {}
+    for key, reason in dropped.items():
+        reasons.setdefault(reason, []).append(key)
+    return reasons.items()
+
+
+def _shape(shape):
+    return "x".join(map(str, shape)) or "scalar"

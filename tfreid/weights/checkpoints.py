@@ -1,0 +1,125 @@
+"""Weights in the checkpoints of PyTorch toolboxes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfreid.weights.pytorch import archive, legacy
+from tfreid.weights.pytorch.pickles import NumpyArray
+from tfreid.weights.pytorch.safetensors import is_safetensors, read_safetensors
+from tfreid.weights.pytorch.tensors import StoredTensor, Unreadable, damaged
+
+# Under what toolboxes keep the weights beside epoch, optimizer and scores.
+WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "network", "weights")
+_START = 512
+_TAR_MAGIC = slice(257, 262)
+
+
+def read_state_dict(path: str) -> dict[str, np.ndarray]:
+    """Reads the weights in a checkpoint, without PyTorch and without running code of the file.
+
+    It may be what `torch.save` writes, in the format since PyTorch 1.6 or in the one before, with
+    the weights at the top or under one of `WRAPPERS`; or a safetensors file. What stands beside the
+    weights, such as an optimizer's state, is not read.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Arrays by the file's own keys: floats of any size as float32, integers as they are.
+
+    Raises:
+        UserError: The file is missing, damaged, of another kind, or holds more than plain weights.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise UserError(f"the checkpoint {path} does not exist; check the path.")
+    try:
+        with open(path, "rb") as file:
+            weights = _find_weights(_read(file))
+            _check_size(weights, os.path.getsize(path))
+            return {key: tensor.read() for key, tensor in weights.items()}
+    except Unreadable as error:
+        raise UserError(f"{path} {_printable(str(error))}.") from None
+
+
+def _read(file: BinaryIO) -> Any:
+    start = file.read(_START)
+    file.seek(0)
+    if start.startswith(archive.SIGNATURE):
+        return archive.read_archive(file)
+    if start.startswith(legacy.SIGNATURE):
+        return legacy.read_legacy(file)
+    if is_safetensors(start):
+        return read_safetensors(file)
+    raise Unreadable(_explain_kind(start))
+
+
+def _printable(text: str) -> str:
+    """Names in a damaged file may hold any character."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+
+
+def _explain_kind(start: bytes) -> str:
+    if not start:
+        return "is empty; download it again"
+    if start.lstrip().startswith(b"<"):
+        return "is a web page and no checkpoint; download the file that the page offers"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer and no checkpoint; fetch the file itself by git lfs pull"
+    if start.startswith(b"\x89HDF"):
+        return "is an HDF5 file and no checkpoint of PyTorch; .weights.h5 files need no conversion"
+    if start[_TAR_MAGIC] == b"ustar":
+        return (
+            "is a tar archive, PyTorch's format before version 0.2 or a packed folder; unpack it, "
+            "or load it with PyTorch and save it again"
+        )
+    return (
+        "is no checkpoint that can be read; give a file written by torch.save or a .safetensors "
+        "file"
+    )
+
+
+def _find_weights(content: Any) -> dict[str, StoredTensor | NumpyArray]:
+    """Picks the tensors with names, at the top or below wrappers."""
+    for _ in WRAPPERS:
+        inner = _unwrap(content)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping):
+        raise Unreadable(
+            f"holds a {type(content).__name__} instead of named weights; save "
+            "model.state_dict() with torch.save"
+        )
+    weights = {
+        key: value
+        for key, value in content.items()
+        if isinstance(key, str) and isinstance(value, (StoredTensor, NumpyArray))
+    }
+    if not weights:
+        found = ", ".join(map(str, list(content)[:5])) or "nothing"
+        raise Unreadable(
+            f"holds no weights (found: {found}); give a checkpoint with weights at the top or "
+            f"under {', '.join(WRAPPERS)}"
+        )
+    return weights
+
+
+def _unwrap(content: Any) -> Any:
+    if not isinstance(content, Mapping):
+        return None
+    wrapped = (content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping))
+    return next(wrapped, None)
+
+
+def _check_size(weights: dict[str, StoredTensor | NumpyArray], size: int) -> None:
+    """Refuses a small file whose many keys name one large tensor again and again."""
+    if sum(math.prod(tensor.shape) for tensor in weights.values()) > size:
+        raise damaged("its weights are more numbers than the file has bytes")

@@ -1,0 +1,282 @@
+"""Checkpoints of PyTorch toolboxes turned into this project's weights."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfreid.backbones import BACKBONES
+from tfreid.weights.checkpoints import read_state_dict
+from tfreid.weights.files import weight_keys
+from tfreid.weights.layouts import mobilenet_v3, osnet, resnet
+from tfreid.weights.layouts.heads import Classifier, convert_head
+from tfreid.weights.layouts.pairs import weight_pairs
+
+# Each backbone's module of `layer_pairs`, `rename` and `other_network`.
+LAYOUTS = {name: layout for layout in (resnet, osnet, mobilenet_v3) for name in layout.BACKBONES}
+# What data parallelism and the toolboxes put before a backbone's own names.
+_PREFIXES = ("module.", "model.", "base.", "backbone.")
+_COUNTER = ".num_batches_tracked"
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Converted weights and an account of every other one.
+
+    Attributes:
+        backbone: Name of the backbone.
+        weights: float32 arrays by our keys.
+        sources: The file's key of each of ours; all its keys here are without prefixes.
+        counters: How many batch counters were left out.
+        dropped: The reason for each key of the file that has no use here.
+        unmatched: Keys of the file that have no place in the model, each with the reason.
+        missing: Head weights of the wanted model that the file lacks.
+        misshaped: Head weights left out, each with its shape in the file and the wanted one.
+        settings: Settings of a recipe's `model` section that fit the weights.
+        notes: What else the user must know.
+    """
+
+    backbone: str
+    weights: dict[str, np.ndarray]
+    sources: dict[str, str]
+    counters: int
+    dropped: dict[str, str]
+    unmatched: dict[str, str]
+    missing: tuple[str, ...]
+    misshaped: dict[str, tuple[Shape, Shape]]
+    settings: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+class MisfitError(UserError):
+    """A checkpoint of another network.
+
+    Attributes:
+        matched: How many weights of the backbone the file has.
+        missing: Keys of the backbone that the file lacks.
+        misshaped: Keys of ours with the shape in the file and the wanted one.
+        surplus: Keys of the file that belong to a backbone, but to no layer of this one.
+    """
+
+    def __init__(self, message: str, trunk: _Trunk):
+        super().__init__(message)
+        self.matched = len(trunk.weights)
+        self.missing = trunk.missing
+        self.misshaped = trunk.misshaped
+        self.surplus = trunk.surplus
+
+
+def convert_checkpoint(
+    path: str,
+    backbone: str,
+    classifier: Classifier | None = None,
+    model_shapes: Mapping[str, Shape] | None = None,
+) -> Conversion:
+    """Converts a checkpoint of torchreid, Bag of Tricks, fast-reid, torchvision or timm.
+
+    Args:
+        path: File that `read_state_dict` reads.
+        backbone: Name in `LAYOUTS`.
+        classifier: Whether the classifier is converted; by default unless it is ImageNet's.
+        model_shapes: Shapes by our keys of the model that shall take the weights; by default the
+            head is converted as the file has it.
+
+    Raises:
+        UserError: The file cannot be read.
+        MisfitError: It holds the weights of another network.
+    """
+    return convert_state(read_state_dict(path), backbone, classifier, model_shapes, path)
+
+
+def convert_state(
+    state: Mapping[str, np.ndarray],
+    backbone: str,
+    classifier: Classifier | None = None,
+    model_shapes: Mapping[str, Shape] | None = None,
+    source: str = "the checkpoint",
+) -> Conversion:
+    """Converts arrays by PyTorch's keys; see `convert_checkpoint`."""
+    state, counters = _plain_names(state, source)
+    _refuse_other_network(state, backbone, source)
+    notes = []
+    if backbone in mobilenet_v3.BACKBONES:
+        state, note = mobilenet_v3.adapt(state)
+        notes += [note] if note else []
+    trunk = _fit_trunk(state, backbone)
+    _refuse_misfit(trunk, state, backbone, source)
+    rest = {key: value for key, value in state.items() if key not in trunk.sources.values()}
+    head = convert_head(rest, BACKBONES[backbone].channels, classifier)
+    wanted = None
+    if model_shapes is not None:
+        wanted = {key: tuple(model_shapes[key]) for key in model_shapes.keys() - trunk.weights}
+    weights, misshaped, unmatched = _place_head(head, rest, wanted)
+    weights = {**trunk.weights, **weights}
+    sources = {**trunk.sources, **head.sources}
+    return Conversion(
+        backbone=backbone,
+        weights={key: np.array(x, np.float32, order="C") for key, x in weights.items()},
+        sources={key: sources[key] for key in weights},
+        counters=counters,
+        dropped=head.dropped,
+        unmatched=unmatched,
+        missing=tuple(sorted((wanted or {}).keys() - head.weights)),
+        misshaped=misshaped,
+        settings=head.settings,
+        notes=tuple(notes),
+    )
+
+
+class _Trunk(NamedTuple):
+    """What of a file fits a backbone; keys are ours in dictionaries, in lists the file's."""
+
+    weights: dict[str, np.ndarray]
+    sources: dict[str, str]
+    missing: list[str]
+    misshaped: dict[str, tuple[Shape, Shape]]
+    surplus: list[str]
+
+    @property
+    def fits(self):
+        return not (self.missing or self.misshaped or self.surplus)
+
+
+def _plain_names(state, source):
+    """Takes prefixes off the keys, and counts and drops the counters of batches."""
+    plain, counters, origins = {}, 0, {}
+    for key, value in state.items():
+        name = key
+        while name.startswith(_PREFIXES):
+            name = name.partition(".")[2]
+        if name.endswith(_COUNTER):
+            counters += 1
+            continue
+        if name in plain:
+            raise UserError(
+                f"{os.fspath(source)} holds {name} twice, as {origins[name]} and {key}; save the "
+                "weights of one network only."
+            )
+        plain[name], origins[name] = value, key
+    return plain, counters
+
+
+def _fit_trunk(state, backbone):
+    layout = LAYOUTS[backbone]
+    names = {layout.rename(key, backbone): key for key in state}
+    trunk = _Trunk({}, {}, [], {}, [])
+    shapes = _trunk_shapes(backbone)
+    pairs = _trunk_pairs(backbone)
+    for pair in pairs:
+        key = names.get(pair.theirs)
+        if key is None:
+            trunk.missing.append(pair.theirs)
+            continue
+        trunk.sources[pair.ours] = key
+        array = _transform(pair, state[key])
+        if array.shape == shapes[pair.ours]:
+            trunk.weights[pair.ours] = array
+        else:
+            trunk.misshaped[pair.ours] = (array.shape, shapes[pair.ours])
+    roots = {pair.theirs.partition(".")[0] for pair in pairs}
+    used = set(trunk.sources.values())
+    trunk.surplus.extend(
+        key for name, key in names.items() if key not in used and name.partition(".")[0] in roots
+    )
+    return trunk
+
+
+def _trunk_pairs(backbone):
+    layers = LAYOUTS[backbone].layer_pairs(backbone)
+    return [pair for layer in layers for pair in weight_pairs(layer)]
+
+
+@functools.cache  # building a backbone takes seconds
+def _trunk_shapes(backbone):
+    images = keras.Input((None, None, 3))
+    model = keras.Model(images, BACKBONES[backbone](images))
+    return {key: tuple(variable.shape) for key, variable in weight_keys(model).items()}
+
+
+def _transform(pair, array):
+    try:
+        return pair.transform(array)
+    except (IndexError, ValueError):
+        # An array of other axes cannot be reordered; its shape tells.
+        return array
+
+
+def _refuse_other_network(state, backbone, source):
+    other = LAYOUTS[backbone].other_network(state, backbone)
+    if other:
+        raise UserError(
+            f"{os.fspath(source)} holds the weights of {other}; {backbone} is another network, so "
+            "give a checkpoint of it."
+        )
+
+
+def _refuse_misfit(trunk, state, backbone, source):
+    if trunk.fits:
+        return
+    total = len(_trunk_pairs(backbone))
+    counts = [
+        f"{len(keys)} {kind} ({', '.join(list(keys)[:2])}{', ...' if len(keys) > 2 else ''})"
+        for kind, keys in [
+            ("missing", trunk.missing),
+            ("of another shape", trunk.misshaped),
+            ("that it does not have", trunk.surplus),
+        ]
+        if keys
+    ]
+    fitting = _fitting_backbone(state, backbone)
+    mend = (
+        f"its weights are those of {fitting}, so give that as the architecture"
+        if fitting
+        else "it fits no other backbone of this project either"
+    )
+    raise MisfitError(
+        f"{os.fspath(source)} does not hold the weights of {backbone}: {len(trunk.weights)} of "
+        f"{total} match, {', '.join(counts)}; {mend}.",
+        trunk,
+    )
+
+
+def _fitting_backbone(state, but):
+    """Finds the other backbone that all weights fit; building one for its shapes takes a second."""
+    for backbone, layout in LAYOUTS.items():
+        if backbone == but or layout.other_network(state, backbone):
+            continue
+        names = {layout.rename(key, backbone) for key in state}
+        has_all = all(pair.theirs in names for pair in _trunk_pairs(backbone))
+        if has_all and _fit_trunk(state, backbone).fits:
+            return backbone
+    return None
+
+
+def _place_head(head, rest, wanted):
+    """Sorts a head's weights into those that a model takes, misshaped ones, and keys without place.
+
+    Without a model to take them, all have a place.
+    """
+    shift = head.weights.get("neck/beta")
+    if shift is not None and "neck/beta" not in (wanted or {}) and not np.any(shift):
+        del head.weights["neck/beta"]
+        head.dropped[head.sources["neck/beta"]] = "zero, as Bag of Tricks keeps the neck's shift"
+    weights, misshaped, unmatched = {}, {}, {}
+    for key, array in head.weights.items():
+        if wanted is None or wanted.get(key) == array.shape:
+            weights[key] = array
+        elif key in wanted:
+            misshaped[key] = (array.shape, wanted[key])
+        else:
+            unmatched[head.sources[key]] = f"the wanted model has no {key}"
+    known = {*head.sources.values(), *head.dropped}
+    unmatched.update({key: "unknown here" for key in rest if key not in known})
+    return weights, misshaped, unmatched

@@ -1,0 +1,98 @@
+"""A layer of ours beside the PyTorch module of the same function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+
+class LayerPair(NamedTuple):
+    """A layer of ours and the PyTorch module whose weights it takes.
+
+    Attributes:
+        ours: Name of our layer.
+        theirs: Path of their module, such as "layer1.0.conv1".
+        kind: What the module is, hence which weights it has; a key of `WEIGHTS`.
+        part: Beginning of our weights' names where one layer of ours holds several modules of
+            theirs, such as "squeeze_" for `squeeze_kernel`.
+    """
+
+    ours: str
+    theirs: str
+    kind: Literal[
+        "conv",
+        "conv_bias",
+        "depthwise",
+        "batch_norm",
+        "instance_norm",
+        "dense",
+        "dense_no_bias",
+        "conv_as_dense",
+    ]
+    part: str = ""
+
+
+class WeightPair(NamedTuple):
+    """A weight of ours, one of theirs, and the function from the array of theirs to ours.
+
+    Attributes:
+        ours: Our key, `layer/weight`.
+        theirs: Their key, `module.weight`.
+        transform: Reorders the array's axes.
+    """
+
+    ours: str
+    theirs: str
+    transform: Callable[[np.ndarray], np.ndarray]
+
+
+def weight_pairs(pair: LayerPair) -> Iterator[WeightPair]:
+    """Lists the weights of a pair of layers."""
+    for ours, theirs, transform in WEIGHTS[pair.kind]:
+        yield WeightPair(f"{pair.ours}/{pair.part}{ours}", f"{pair.theirs}.{theirs}", transform)
+
+
+def _same(array):
+    return array
+
+
+def _oihw_to_hwio(array):
+    """Also right for groups: both keep [.., input channels of a group, all output channels]."""
+    return np.transpose(array, (2, 3, 1, 0))
+
+
+def _depthwise(array):
+    """From [c, 1, h, w] to [h, w, c, 1]."""
+    return np.transpose(array, (2, 3, 0, 1))
+
+
+def _matrix(array):
+    """From [out, in] to [in, out]."""
+    return np.transpose(array)
+
+
+def _matrix_of_1x1(array):
+    """From [out, in, 1, 1] to [in, out]."""
+    return np.transpose(array[:, :, 0, 0])
+
+
+_AFFINE = (("gamma", "weight", _same), ("beta", "bias", _same))
+_BIAS = ("bias", "bias", _same)
+
+# Kind of module: (our weight, their weight, transform) each.
+WEIGHTS = {
+    "conv": (("kernel", "weight", _oihw_to_hwio),),
+    "conv_bias": (("kernel", "weight", _oihw_to_hwio), _BIAS),
+    "depthwise": (("depthwise_kernel", "weight", _depthwise),),
+    "batch_norm": (
+        *_AFFINE,
+        ("moving_mean", "running_mean", _same),
+        ("moving_variance", "running_var", _same),
+    ),
+    "instance_norm": _AFFINE,
+    "dense": (("kernel", "weight", _matrix), _BIAS),
+    "dense_no_bias": (("kernel", "weight", _matrix),),
+    "conv_as_dense": (("kernel", "weight", _matrix_of_1x1), _BIAS),
+}

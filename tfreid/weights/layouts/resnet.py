@@ -1,0 +1,94 @@
+"""ResNets: torchvision's layer names, IBN-Net's and those of the SE networks' PyTorch release."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from tfreid.backbones.residual import BLOCKS
+from tfreid.weights.layouts.pairs import LayerPair
+
+# Depth and whether the network has instance normalisation or squeeze-and-excitation.
+_DEPTHS = {
+    "resnet34": 34,
+    "resnet50": 50,
+    "resnet101": 101,
+    "resnet152": 152,
+    "resnet50_ibn_a": 50,
+    "resnet101_ibn_a": 101,
+    "se_resnet50": 50,
+    "se_resnext50": 50,
+}
+BACKBONES = tuple(_DEPTHS)
+# Children of `nn.Sequential(conv1, bn1, relu, maxpool, layer1, ..., layer4)`.
+_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+
+
+def layer_pairs(backbone: str) -> list[LayerPair]:
+    """Lists the layers of a backbone of `BACKBONES`, without its classifier.
+
+    The canonical names are torchvision's; IBN-Net's `bn1.IN` and `bn1.BN` where instance
+    normalisation takes half; for SE networks Cadene's `layer0` and `se_module`.
+    """
+    stem = "layer0." if backbone.startswith("se_") else ""
+    pairs = [*_conv_bn("stem_conv", f"{stem}conv1", f"{stem}bn1")]
+    for stage, blocks in enumerate(BLOCKS[_DEPTHS[backbone]], 1):
+        for block in range(blocks):
+            pairs += _block(backbone, stage, block)
+    return pairs
+
+
+def rename(key: str, backbone: str) -> str:
+    """Turns a weight's name in another layout of the same network into the canonical one.
+
+    Known is, for all but SE networks, the trunk as an `nn.Sequential` of its children, whose
+    layers have numbers. timm, torchreid and fast-reid use the canonical names.
+    """
+    if backbone.startswith("se_"):
+        return key
+    return re.sub(r"^([014567])(?=\.)", lambda match: _CHILDREN[match[1]], key)
+
+
+def other_network(keys: Iterable[str], backbone: str) -> str | None:
+    """Names the network that weights belong to where only their names tell it from `backbone`.
+
+    timm's own `seresnet50` and `seresnext50_32x4d`, unlike its `legacy_` ones, and the SE networks
+    of fast-reid and IBN-Net have weights of the same shapes but other strides and pooling, or no
+    biases.
+
+    Args:
+        keys: Names of the weights, without prefixes.
+        backbone: A name of `BACKBONES`.
+
+    Returns:
+        A noun phrase for an error message, or None where nothing speaks against the weights.
+    """
+    if not backbone.startswith("se_"):
+        return None
+    for key in keys:
+        if re.search(r"\.se\.fc[12]\.", key):
+            return "timm's own SE-ResNet, which strides and pools elsewhere than its legacy_ one"
+        if re.search(r"\.se\.fc\.[02]\.", key):
+            return "the SE-ResNet of fast-reid or IBN-Net, whose gates have no biases"
+    return None
+
+
+def _block(backbone, stage, block) -> Iterator[LayerPair]:
+    ours, theirs = f"stage{stage}_block{block + 1}", f"layer{stage}.{block}"
+    bottleneck = backbone != "resnet34"
+    if block == 0 and (bottleneck or stage > 1):
+        yield from _conv_bn(f"{ours}_shortcut", f"{theirs}.downsample.0", f"{theirs}.downsample.1")
+    for number in range(1, 4 if bottleneck else 3):
+        layer, batch_norm = f"{ours}_conv{number}", f"{theirs}.bn{number}"
+        if backbone.endswith("_ibn_a") and number == 1 and stage < 4:
+            yield LayerPair(f"{layer}_in", f"{batch_norm}.IN", "instance_norm")
+            batch_norm = f"{batch_norm}.BN"
+        yield from _conv_bn(layer, f"{theirs}.conv{number}", batch_norm)
+    if backbone.startswith("se_"):
+        for part, module in (("squeeze_", "fc1"), ("expand_", "fc2")):
+            yield LayerPair(f"{ours}_se", f"{theirs}.se_module.{module}", "conv_as_dense", part)
+
+
+def _conv_bn(ours, convolution, batch_norm):
+    yield LayerPair(ours, convolution, "conv")
+    yield LayerPair(f"{ours}_bn", batch_norm, "batch_norm")

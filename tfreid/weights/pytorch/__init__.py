@@ -1,0 +1,1 @@
+"""Weight files of PyTorch and of safetensors, read without PyTorch and without running code."""

@@ -1,0 +1,70 @@
+"""The zip format of `torch.save` since PyTorch 1.6."""
+
+from __future__ import annotations
+
+import functools
+import io
+import struct
+import zipfile
+from typing import Any, BinaryIO
+
+from tfreid.weights.pytorch.pickles import storage_description, unpickle
+from tfreid.weights.pytorch.tensors import Storage, Unreadable, damaged
+
+SIGNATURE = b"PK\x03\x04"
+# What zipfile raises for damaged archives of one kind or another.
+_DAMAGED = (
+    *(zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError),
+    *(struct.error, ValueError),
+)
+
+
+def read_archive(file: BinaryIO) -> Any:
+    """Reads the object in a zip checkpoint; its tensors are read later, while the file is open.
+
+    Raises:
+        Unreadable: The file is damaged, or holds more than plain weights.
+    """
+    try:
+        archive = zipfile.ZipFile(file)
+    except _DAMAGED as error:
+        raise damaged(error) from None
+    names = archive.namelist()
+    pickles = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
+    root = pickles[0][: -len("data.pkl")] if pickles else ""
+    if f"{root}constants.pkl" in names:
+        raise Unreadable(
+            "is a TorchScript program; save only its weights in PyTorch, "
+            "torch.save(torch.jit.load(FILE).state_dict(), OTHER)"
+        )
+    if len(pickles) != 1:
+        raise Unreadable(
+            "is a zip archive that torch.save did not write; if it holds a checkpoint, unpack it"
+        )
+    read = functools.partial(_read_entry, archive)
+    if f"{root}byteorder" in names and read(f"{root}byteorder") != b"little":
+        raise Unreadable("holds big-endian numbers; save it again on a little-endian machine")
+
+    # Tensors that share a storage follow each other.
+    @functools.lru_cache(maxsize=1)
+    def read_data(key):
+        return read(f"{root}data/{key}")
+
+    def load_storage(identifier):
+        element, key, count = storage_description(identifier)
+        return Storage(element, count, functools.partial(read_data, key))
+
+    return unpickle(io.BytesIO(read(pickles[0])), load_storage)
+
+
+def _read_entry(archive, name):
+    try:
+        entry = archive.getinfo(name)
+    except KeyError:
+        raise damaged(f"its part {name} is missing") from None
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise Unreadable("is a compressed zip archive, which torch.save never writes; unpack it")
+    try:
+        return archive.read(entry)
+    except _DAMAGED as error:
+        raise damaged(error) from None
