@@ -1,0 +1,183 @@
+"""The shipped recipes: their heads, and what the papers fix about them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from tfreid.backbones import BACKBONES
+from tfreid.config import load_config
+
+ROOT = Path(__file__).parents[1]
+RECIPES = {path.stem: path for path in sorted((ROOT / "configs").glob("*.yaml"))}
+OF_PAPERS = [name for name in RECIPES if name.startswith(("lin_", "report_"))]
+FIGURE = re.compile(r"(?:paper|report|checkpoint)'s figure[^:]*: "
+                    r"(?:rank-1 ([\d.]+) %, mAP ([\d.]+) %|a CMC plot)")
+LIN = "lin_resnet50_ibn_a_market1501"
+# The paper's rows: (rank-1, mAP) on Market-1501, then on DukeMTMC-reID, and what the row changes.
+LIN_ROWS = {
+    "": (94.9, 88.9, 90.9, 80.8, {}),
+    "_lin_before": (58.3, 40.1, 46.2, 29.5, {
+        "loss.id_weight": 0.0, "loss.lin_weight": 1.0, "loss.metric_feature": "embedding",
+        "evaluation.feature": "embedding"}),
+    "_lin_after": (80.1, 65.3, 73.6, 57.4, {"loss.id_weight": 0.0, "loss.lin_weight": 1.0}),
+    "_softmax": (94.1, 85.6, 88.2, 77.3, {"loss.lin_weight": 0.0, "model.neck": False}),
+    "_softmax_neck": (94.6, 86.1, 88.5, 77.3, {"loss.lin_weight": 0.0}),
+    "_t0_5": (95.1, 88.7, 90.6, 80.4, {"loss.lin_temperature": 0.5}),
+    "_t5_0": (94.7, 88.5, 90.6, 80.3, {"loss.lin_temperature": 5.0}),
+    "_r0_6": (94.6, 88.7, 90.6, 80.3, {"loss.lin_positive_boundary": 0.6}),
+    "_r0_8": (94.8, 88.8, 90.4, 80.8, {"loss.lin_positive_boundary": 0.8}),
+    "_w0_2": (95.3, 88.7, 90.1, 80.2, {"loss.lin_weight": 0.2}),
+    "_w0_6": (95.1, 89.0, 90.2, 80.6, {"loss.lin_weight": 0.6}),
+}
+LIN_BACKBONES = {
+    "resnet34": (93.7, 84.5, 87.0, 74.9),
+    "resnet50": (95.0, 87.2, 88.5, 77.9),
+    "se_resnet50": (94.5, 87.7, 88.3, 78.0),
+    "se_resnext50": (95.3, 88.6, 89.5, 79.0),
+}
+REPORT_ROWS = {
+    "resnet50": (89.4, 75.5, 80.4, 66.1, "resnet50", None),
+    "osnet_x025": (77.3, 56.3, 69.9, 50.8, "osnet_x0_25", 1000),
+    "mobilenet_v3": (77.0, 56.3, 51.4, 31.8, "mobilenet_v3_large", None),
+}
+
+
+def flat(tree, prefix=""):
+    settings = {}
+    for key, value in tree.items():
+        settings.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict)
+                        else {prefix + key: value})
+    return settings
+
+
+def settings_of(name):
+    return flat(dataclasses.asdict(load_config(RECIPES[name])))
+
+
+def changes(name, base):
+    """Settings, other than the name, in which a recipe differs from another."""
+    theirs = settings_of(base)
+    return {key: value for key, value in settings_of(name).items()
+            if value != theirs[key] and key != "name"}
+
+
+def head_of(name):
+    lines = RECIPES[name].read_text().splitlines()
+    end = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+    return "\n".join(line[2:] for line in lines[:end])
+
+
+def figure_of(name):
+    """Rank-1 and mAP, nothing where the paper only draws a plot, None where no figure is stated."""
+    found = FIGURE.search(head_of(name))
+    return tuple(float(number) for number in found.groups() if number) if found else None
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_names_itself_and_a_backbone_and_states_its_command(name):
+    config = load_config(RECIPES[name])
+    assert config.name == name
+    assert config.model.backbone in BACKBONES
+    head = head_of(name)
+    assert re.search(rf"python (train|test)_net\.py --config configs/{name}\.yaml", head)
+    for dataset in ("market1501", "dukemtmc"):
+        if name.endswith(dataset):
+            assert f"data.records=records/{dataset}" in head
+
+
+@pytest.mark.parametrize("name", OF_PAPERS)
+def test_recipes_of_papers_state_cost_and_figure(name):
+    assert "Cost: " in head_of(name)
+    assert figure_of(name) is not None
+    assert f"--output runs/{name} " in head_of(name)
+
+
+@pytest.mark.parametrize("row", LIN_ROWS)
+def test_rows_of_the_lin_loss_paper(row):
+    *figures, changed = LIN_ROWS[row]
+    duke = f"lin_resnet50_ibn_a_dukemtmc{row}"
+    assert figure_of(LIN + row) == tuple(figures[:2])
+    assert figure_of(duke) == tuple(figures[2:])
+    assert changes(LIN + row, LIN) == changed
+    assert changes(duke, LIN + row) == {}
+
+
+@pytest.mark.parametrize("backbone", LIN_BACKBONES)
+def test_backbones_of_the_lin_loss_paper(backbone):
+    figures = LIN_BACKBONES[backbone]
+    market, duke = f"lin_{backbone}_market1501", f"lin_{backbone}_dukemtmc"
+    assert figure_of(market) == figures[:2]
+    assert figure_of(duke) == figures[2:]
+    changed = changes(market, LIN)
+    assert changed["model.backbone"] == backbone
+    assert all(key.startswith("model.") for key in changed)
+    assert changes(duke, market) == {}
+
+
+def test_what_the_lin_loss_paper_fixes():
+    settings = settings_of(LIN)
+    fixed = {
+        "model.backbone": "resnet50_ibn_a", "model.last_stride": 1, "model.neck": True,
+        "model.neck_beta": False, "model.classifier_bias": False, "model.embedding_size": None,
+        "data.identities_per_batch": 16, "data.images_per_identity": 4,
+        "data.augmentation.erasing_probability": 0.5,
+        "loss.id_weight": 1.0, "loss.smoothing": 0.1, "loss.triplet_weight": 0.0,
+        "loss.center_weight": 0.0, "loss.metric_feature": "neck", "loss.lin_weight": 0.4,
+        "loss.lin_positive_boundary": 0.7, "loss.lin_negative_boundary": 2.0,
+        "loss.lin_temperature": 1.0, "loss.lin_decay": True, "loss.lin_pairs": "all",
+        "loss.lin_reduction": "mean",
+        "schedule.warmup_epochs": 10, "schedule.decay_epochs": [40, 70], "training.epochs": 120,
+        "evaluation.feature": "neck", "evaluation.metric": "cosine",
+    }
+    assert {key: settings[key] for key in fixed} == fixed
+
+
+@pytest.mark.parametrize("model", REPORT_ROWS)
+def test_models_of_the_report(model):
+    *figures, backbone, embedding_size = REPORT_ROWS[model]
+    market, duke = f"report_{model}_market1501", f"report_{model}_dukemtmc"
+    assert figure_of(market) == tuple(figures[:2])
+    assert figure_of(duke) == tuple(figures[2:])
+    settings = settings_of(market)
+    fixed = {
+        "model.backbone": backbone, "model.embedding_size": embedding_size,
+        "model.embedding_head": "linear", "model.neck": True, "model.neck_beta": True,
+        "model.classifier_bias": True, "model.num_identities": 751,
+        "data.identities_per_batch": 16, "data.images_per_identity": 4,
+        "loss.id_weight": 1.0, "loss.triplet_weight": 1.0, "loss.center_weight": 0.0005,
+        "optimizer.name": "adam", "schedule.warmup_start": 3.5e-5,
+        "schedule.learning_rate": 3.5e-4, "training.epochs": 120,
+    }
+    assert {key: settings[key] for key in fixed} == fixed
+    assert changes(duke, market) == {"model.num_identities": 702}
+
+
+@pytest.mark.parametrize("model", ["resnet50", "mobilenet_v3"])
+@pytest.mark.parametrize(("start", "end"), [("market1501", "dukemtmc"), ("dukemtmc", "market1501")])
+def test_fine_tunings_of_the_report(model, start, end):
+    changed = changes(f"report_{model}_{start}_to_{end}", f"report_{model}_{end}")
+    weights = f"runs/report_{model}_{start}/checkpoints/best.weights.h5"
+    assert changed == {"model.weights": weights, "training.epochs": 10}
+    assert f"--output runs/report_{model}_{start} " in head_of(f"report_{model}_{start}")
+
+
+def test_the_stock_osnet_is_that_of_the_public_checkpoint():
+    changed = changes("osnet_x025_market1501", "osnet_x1_0_market1501")
+    assert changed == {"model.backbone": "osnet_x0_25"}
+    assert figure_of("osnet_x025_market1501") == (91.48, 77.38)
+
+
+def test_the_documented_table_has_every_recipe_with_the_figure_of_its_head():
+    rows = {}
+    for line in (ROOT / "docs" / "recipes.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| `"):
+            rows[cells[0].strip("`")] = cells[-1]
+    assert set(rows) == set(RECIPES)
+    for name in OF_PAPERS:
+        figure = figure_of(name)
+        assert rows[name] == (" / ".join(map(str, figure)) if figure else "a CMC plot")
