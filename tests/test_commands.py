@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ import test_net
 import train_net
 from tfrecords import build
 from tfrecords.schema import encode_record
-from tools import export_model, query_export
+from tools import export_model, plot_cmc, query_export
 
 TINY = [
     "model.backbone=osnet_x0_25", "model.height=64", "model.width=32",
@@ -77,6 +78,42 @@ def test_evaluation_of_weights_by_recipe_equals_that_of_the_run(world, capsys, t
     assert not (tmp_path / "ranked_lists.png").exists()
 
 
+def test_several_test_sets_stand_beside_each_other(world, capsys, tmp_path):
+    shutil.copytree(world / "records", tmp_path / "other")
+    assert test_net.main([
+        "--run", str(world / "run"), "--output", str(tmp_path / "out"), "--ranked-queries", "0",
+        "--records", str(world / "records"), str(tmp_path / "other"),
+        "evaluation.reranking=true", "evaluation.reranking_k1=5",
+    ]) == 0
+    printed = capsys.readouterr().out
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert list(summary["test_sets"]) == ["records", "other"]
+    for name, figures in summary["test_sets"].items():
+        assert f"{name}, re-ranked" in printed
+        single = json.loads((tmp_path / "out" / name / "results.json").read_text())
+        assert {key: single[key] for key in figures} == figures
+        assert single["reranked"]["k1"] == 5 and single["reranked"]["metric"] == "cosine, re-ranked"
+        assert single["reranked"]["mean_ap"] != single["mean_ap"]
+    assert summary["test_sets"]["records"] == summary["test_sets"]["other"]
+    assert cv2.imread(str(tmp_path / "out" / "cmc.png")) is not None
+    assert not (tmp_path / "out" / "other" / "ranked_lists.png").exists()
+    assert plot_cmc.main([str(tmp_path / "out"), "--output", str(tmp_path / "all.png")]) == 0
+    assert "4 curves" in capsys.readouterr().out
+
+
+def test_one_other_test_set_keeps_the_runs_own_figures(world, capsys):
+    before = (world / "run" / "results.json").read_bytes()
+    shutil.copytree(world / "records", world / "elsewhere")
+    assert test_net.main(["--run", str(world / "run"), "--ranked-queries", "0", "--records",
+                          str(world / "elsewhere"), "evaluation.metric=minkowski",
+                          "evaluation.minkowski_p=4", "evaluation.max_rank=9"]) == 0
+    results = json.loads((world / "run" / "evaluation-elsewhere" / "results.json").read_text())
+    assert (results["metric"], results["minkowski_p"]) == ("minkowski", 4)
+    assert len(results["cmc"]) == 9
+    assert "minkowski, p = 4" in capsys.readouterr().out
+    assert (world / "run" / "results.json").read_bytes() == before
+
+
 def test_export_is_queried(world, exported, capsys):
     images = sorted((world / "images" / "query").glob("*.jpg"))[:3]
     capsys.readouterr()
@@ -111,6 +148,12 @@ def test_weights_of_another_architecture_are_refused(world, capsys):
     (test_net.main, ["--run", "RUN", "data.records=nowhere"], "nowhere"),
     (test_net.main, ["--run", "RUN", "evaluation.metric=cosin"], "'cosine'"),
     (test_net.main, ["--run", "RUN", "--weights", "no.weights.h5"], "does not exist"),
+    (test_net.main, ["--run", "RUN", "--records", "evaluation.max_rank=9"], "names no folder"),
+    (test_net.main, ["--run", "RUN", "--records", "nowhere", "elsewhere"], "nowhere"),
+    (test_net.main, ["--run", "RUN", "--records", "tests", "./tests"], "named twice"),
+    (test_net.main, ["--run", "RUN", "evaluation.metric=dot", "evaluation.reranking=true"],
+     "'dot' has no part in"),
+    (test_net.main, ["--run", "RUN", "evaluation.minkowski_p=0.5"], "minkowski_p"),
     (export_model.main, ["--run", "nowhere"], "no run there"),
     (query_export.main, ["--model", "nowhere", "no.jpg"], "no.jpg"),
 ])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from tfrecords.errors import UserError, command_line  # noqa: E402
 MARKET_IDENTITIES = 751
 # Both sides of a ratio take turns, so that other work on the machine slows both.
 _TURNS = 5
+_SLOW_TURNS = 2
 _SAMPLE_SECONDS = 0.005
 
 
@@ -32,10 +34,12 @@ def main(arguments: list[str] | None = None) -> None:
         "cpu_time_ratio that of the processor time, which other work on the machine hardly "
         "changes. training: images/s of whole train steps. inference: images/s of the ranked "
         "feature. evaluation: seconds, and memory above the features, of ranking random "
-        "features.",
+        "features. reranking: the same of k-reciprocal re-ranking, whose result alone takes 4 "
+        "bytes a pair.",
     )
     parser.add_argument("what", choices=sorted(_BENCHMARKS), help="what to measure")
-    parser.add_argument("--config", metavar="FILE", help="recipe (YAML); evaluation needs none")
+    parser.add_argument("--config", metavar="FILE", help="recipe (YAML); evaluation and "
+                        "reranking need none")
     parser.add_argument("--records", metavar="DIR", help="folder of records, for the pipeline "
                         "(short for data.records=DIR); the others use random images")
     parser.add_argument("--steps", type=_positive, default=20, metavar="N",
@@ -44,11 +48,12 @@ def main(arguments: list[str] | None = None) -> None:
                         help="batches before it, which compile and fill buffers (default: "
                         "%(default)s)")
     parser.add_argument("--queries", type=_positive, default=3368, metavar="N",
-                        help="queries of the evaluation (default: %(default)s, Market-1501's)")
+                        help="queries of evaluation and reranking (default: %(default)s, "
+                        "Market-1501's)")
     parser.add_argument("--gallery", type=_positive, default=15913, metavar="N",
-                        help="its gallery (default: %(default)s, Market-1501's)")
+                        help="their gallery (default: %(default)s, Market-1501's)")
     parser.add_argument("--dimensions", type=_positive, default=512, metavar="N",
-                        help="length of its features (default: %(default)s)")
+                        help="length of the features (default: %(default)s)")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
                         help="settings that replace those of the recipe")
     parsed = parser.parse_intermixed_args(arguments)
@@ -162,12 +167,35 @@ def measure_inference(parsed: argparse.Namespace, config) -> dict:
 
 def measure_evaluation(parsed: argparse.Namespace, config) -> dict:
     """Times `evaluate_ranking` on random features of Market-like identities and cameras."""
-    import numpy as np
-
     from tfreid.evaluation.ranking import evaluate_ranking
+
+    sides = _market_like(parsed)
+    settings = {} if config is None else {"metric": config.evaluation.metric,
+                                          "p": config.evaluation.minkowski_p}
+    return _measured(parsed, sides, lambda: evaluate_ranking(*sides, **settings), _TURNS)
+
+
+def measure_reranking(parsed: argparse.Namespace, config) -> dict:
+    """Times `k_reciprocal_rerank` on random features of Market-like identities."""
+    from tfreid.evaluation.reranking import k_reciprocal_rerank
+
+    sides = _market_like(parsed)
+    settings = () if config is None else (
+        config.evaluation.reranking_k1, config.evaluation.reranking_k2,
+        config.evaluation.reranking_lambda, config.evaluation.metric)
+    return _measured(parsed, sides,
+                     lambda: k_reciprocal_rerank(sides[0], sides[3], *settings), _SLOW_TURNS)
+
+
+def _market_like(parsed) -> list:
+    """Makes features, identities and cameras of queries, then of a gallery."""
+    import numpy as np
 
     random = np.random.default_rng(0)
     identities = max(1, min(MARKET_IDENTITIES - 1, parsed.queries, parsed.gallery))
+    # Images of one identity lie together, distractors anywhere.
+    centers = random.standard_normal((identities + 1, parsed.dimensions), np.float32)
+    centers[0] = 0.0
     sides = []
     for count, distractors in ((parsed.queries, 0.0), (parsed.gallery, 0.18)):
         # Every identity is there; Market's distractors have the identity 0.
@@ -175,21 +203,28 @@ def measure_evaluation(parsed: argparse.Namespace, config) -> dict:
                               random.integers(0, identities, count - identities)]) + 1
         ids[identities:][random.random(count - identities) < distractors] = 0
         features = random.standard_normal((count, parsed.dimensions), np.float32)
+        features += centers[ids]
         sides += [features, ids, random.integers(1, 7, count)]
+    return sides
+
+
+def _measured(parsed, sides, work, turns) -> dict:
+    """Times some work on features and watches the memory it takes above them."""
     seconds, peak = [], 0.0
-    for _ in range(_TURNS):
+    for _ in range(turns):
         with _PeakMemory() as memory:
-            seconds.append(_timed(lambda: evaluate_ranking(
-                *sides, metric=config.evaluation.metric if config else "cosine"))[0])
+            seconds.append(_timed(work))
         peak = max(peak, memory.megabytes)
     return {
         "queries": parsed.queries,
         "gallery": parsed.gallery,
         "dimensions": parsed.dimensions,
-        "seconds": _rounded(min(seconds)),
-        "seconds_of_each": [_rounded(value) for value in seconds],
+        "seconds": _rounded(min(wall for wall, _ in seconds)),
+        "seconds_of_each": [_rounded(wall) for wall, _ in seconds],
+        "cpu_seconds": _rounded(min(processor for _, processor in seconds)),
         "features_megabytes": _rounded((sides[0].nbytes + sides[3].nbytes) / 1e6),
         "megabytes_above_features": _rounded(peak),
+        "process_megabytes": _rounded(_peak_megabytes()),
     }
 
 
@@ -226,6 +261,7 @@ _BENCHMARKS = {
     "training": measure_training,
     "inference": measure_inference,
     "evaluation": measure_evaluation,
+    "reranking": measure_reranking,
 }
 
 
@@ -233,7 +269,7 @@ def _config(parsed):
     from tfreid.config import load_config
 
     if parsed.config is None:
-        if parsed.what == "evaluation" and not parsed.overrides:
+        if parsed.what in ("evaluation", "reranking") and not parsed.overrides:
             return None
         raise UserError("--config is missing; name a recipe, such as one of configs/.")
     records = [f"data.records={json.dumps(parsed.records)}"] if parsed.records else []
@@ -282,6 +318,11 @@ def _decode_with_opencv(files, height, width) -> None:
             list(pool.map(load, [files[core::cores] for core in range(cores)]))
     finally:
         cv2.setNumThreads(threads)
+
+
+def _peak_megabytes() -> float:
+    """The largest resident memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def _timed(work) -> tuple[float, float]:

@@ -50,6 +50,22 @@ def test_every_result_names_the_machine(measure):
     assert found["features_megabytes"] == pytest.approx(70 * 8 * 4 / 1e6, rel=1e-3)
 
 
+def test_reranking(measure):
+    found = measure("reranking", "--queries", "20", "--gallery", "50", "--dimensions", "8",
+                    recipe=False)
+    assert (found["queries"], found["gallery"], found["dimensions"]) == (20, 50, 8)
+    assert 0 < found["seconds"] == min(found["seconds_of_each"])
+    assert found["cpu_seconds"] >= 0
+    assert found["process_megabytes"] > found["megabytes_above_features"] >= 0
+
+
+def test_evaluation_takes_the_metric_of_a_recipe(measure):
+    arguments = ["--queries", "20", "--gallery", "50", "--dimensions", "8"]
+    assert measure("evaluation", *arguments, "evaluation.metric=minkowski",
+                   "evaluation.minkowski_p=4")["seconds"] > 0
+    assert measure("reranking", *arguments, "evaluation.reranking_k1=5")["seconds"] > 0
+
+
 def test_the_pipeline_beside_opencv(measure, records):
     found = measure("pipeline", "--records", str(records), "--steps", "2", "--warm-up", "1", *TINY)
     assert found["config"] == "tiny"

@@ -29,8 +29,8 @@ def convert_weights():
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """A ResNet-34 with a Bag of Tricks neck and 11 identities, as safetensors."""
+def trunk_shapes():
+    """The shapes of a ResNet-34 by PyTorch's names."""
     import keras
 
     from tfreid.weights.files import weight_keys
@@ -40,10 +40,16 @@ def checkpoint(tmp_path_factory):
     shapes = {}
     for pair in (pair for layer in layer_pairs("resnet34") for pair in weight_pairs(layer)):
         shape = tuple(variables[pair.ours].shape)
-        shapes[f"base.{pair.theirs}"] = (shape[3], shape[2], *shape[:2]) if shape[1:] else shape
+        shapes[pair.theirs] = (shape[3], shape[2], *shape[:2]) if shape[1:] else shape
+    return shapes
+
+
+def write_checkpoint(path, trunk, neck, classifier):
+    """Writes a trunk with a neck and 11 identities, as safetensors."""
+    shapes = dict(trunk)
     for part in ("weight", "bias", "running_mean", "running_var"):
-        shapes[f"bottleneck.{part}"] = (512,)
-    shapes["classifier.weight"] = (11, 512)
+        shapes[f"{neck}.{part}"] = (512,)
+    shapes[classifier] = (11, 512)
     header, data = {}, b""
     for key, shape in shapes.items():
         content = np.full(shape, float("bias" not in key), np.float16).tobytes()
@@ -51,9 +57,16 @@ def checkpoint(tmp_path_factory):
         header[key] = {"dtype": "F16", "shape": shape, "data_offsets": places}
         data += content
     text = json.dumps(header).encode()
-    path = tmp_path_factory.mktemp("checkpoint") / "bot.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, trunk_shapes):
+    """A ResNet-34 of Bag of Tricks."""
+    path = tmp_path_factory.mktemp("checkpoint") / "bot.safetensors"
+    trunk = {f"base.{key}": shape for key, shape in trunk_shapes.items()}
+    return write_checkpoint(path, trunk, "bottleneck", "classifier.weight")
 
 
 def test_converted_file_and_summary(convert_weights, checkpoint, tmp_path, capsys):
@@ -64,6 +77,7 @@ def test_converted_file_and_summary(convert_weights, checkpoint, tmp_path, capsy
     printed = capsys.readouterr().out
     assert "dropped bottleneck.bias: zero" in printed
     assert "  neck_beta: false\n" in printed and "has 11 identities" in printed
+    assert "  stem: bag_of_tricks\n  last_stride: 1\n" in printed and "note" not in printed
     assert "conv1.weight -> " not in printed
     shapes = read_shapes(output)
     assert shapes["classifier/kernel"] == (512, 11) and shapes["neck/gamma"] == (512,)
@@ -82,7 +96,24 @@ def test_dry_run_with_a_recipe(convert_weights, checkpoint, tmp_path, capsys):
     assert "left out neck/gamma: 512 in the file, 64 in the model" in printed
     assert "not in the file: fc/kernel" in printed
     assert "-> nothing written" in printed
+    assert "note: the recipe has model.stem torchvision, which is another" in printed
     assert list(tmp_path.iterdir()) == [recipe]
+
+
+@pytest.mark.parametrize("stem, notes", [("fast_reid", 0), ("bag_of_tricks", 1)])
+def test_the_stem_of_fast_reid(stem, notes, convert_weights, trunk_shapes, tmp_path, capsys):
+    trunk = {f"backbone.{key}": shape for key, shape in trunk_shapes.items()}
+    path = write_checkpoint(
+        tmp_path / "fast.safetensors", trunk, "heads.bottleneck.0", "heads.weight"
+    )
+    (tmp_path / "recipe.yaml").write_text(f"model: {{backbone: resnet34, stem: {stem}}}")
+    assert convert_weights.main(
+        ["--arch", "resnet34", "--input", path, "--dry-run",
+         "--config", str(tmp_path / "recipe.yaml")]
+    ) == 0
+    printed = capsys.readouterr().out
+    assert "  stem: fast_reid\n  last_stride: 1\n" in printed
+    assert printed.count(f"note: the recipe has model.stem {stem}") == notes
 
 
 @pytest.mark.parametrize(

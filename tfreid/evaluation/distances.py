@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import math
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
 from tfrecords.errors import UserError
+
+MINKOWSKI_P = 3.0
+_LARGEST_P = 32.0
+# Up to this exponent, powers of sensible float32 differences neither overflow nor vanish.
+_LARGEST_FLOAT32_P = 4.0
+# Differences held at once where no matrix product gives the distance: they stay in the cache.
+_TILE_ELEMENTS = 2**17
 
 
 class Metric(NamedTuple):
@@ -24,21 +33,28 @@ class Metric(NamedTuple):
 
 
 def pairwise_distances(
-    query: np.ndarray, gallery: np.ndarray, metric: str = "cosine"
+    query: np.ndarray, gallery: np.ndarray, metric: str = "cosine", p: float = MINKOWSKI_P
 ) -> np.ndarray:
     """Computes the distance from each query to each gallery feature.
 
     Args:
         query: features [q, d].
         gallery: features [g, d].
-        metric: "cosine" (1 - cosine similarity, in 0..2; a zero vector has similarity 0 to
-            everything) or "euclidean".
+        metric: one of
+            "cosine": 1 - cosine similarity, in 0..2; a zero vector has similarity 0 to everything;
+            "correlation": the cosine distance of the rows after each row's mean is taken off it;
+            "euclidean";
+            "cityblock": the sum of the absolute differences;
+            "minkowski": (sum of |difference|^p)^(1/p), so p=1 is cityblock and p=2 Euclidean;
+            "dot": the negative inner product, which is unbounded below and is not 0 for equal
+                features; it ranks by similarity and direction together with length.
+        p: exponent of "minkowski", from 1 to 32.
 
     Returns:
-        float32 distances [q, g].
+        float32 distances [q, g]; smaller is more alike.
 
     Raises:
-        UserError: the metric is unknown.
+        UserError: the metric is unknown or `p` is out of range.
         ValueError: the features are not two matrices of the same width.
     """
     query, gallery = np.asarray(query), np.asarray(gallery)
@@ -47,23 +63,37 @@ def pairwise_distances(
             "query and gallery must be matrices of the same width, received shapes "
             f"{query.shape} and {gallery.shape}"
         )
-    chosen = find_metric(metric)
+    chosen = find_metric(metric, p)
     distances = chosen.between(chosen.prepare(query), chosen.prepare(gallery))
     return distances.astype(np.float32, copy=False)
 
 
-def find_metric(name: str) -> Metric:
-    """Returns the metric of that name, or raises a `UserError` that names the nearest one."""
-    if name in METRICS:
-        return METRICS[name]
-    nearest = difflib.get_close_matches(str(name), METRICS, n=1, cutoff=0.0)[0]
-    raise UserError(
-        f"unknown distance metric {name!r}: did you mean {nearest!r}? "
-        f"(known metrics: {', '.join(sorted(METRICS))})"
-    )
+def find_metric(name: str, p: float = MINKOWSKI_P) -> Metric:
+    """Returns the metric of that name, Minkowski's with the exponent `p`.
+
+    Raises:
+        UserError: the name is unknown (the nearest one is named), or the exponent is out of range.
+    """
+    if name not in METRICS:
+        nearest = difflib.get_close_matches(str(name), METRICS, n=1, cutoff=0.0)[0]
+        raise UserError(
+            f"unknown distance metric {name!r}: did you mean {nearest!r}? "
+            f"(known metrics: {', '.join(sorted(METRICS))})"
+        )
+    metric = METRICS[name]
+    if name != "minkowski":
+        return metric
+    if not 1 <= p <= _LARGEST_P:
+        raise UserError(f"the Minkowski exponent must be from 1 to {_LARGEST_P:g}, not {p}.")
+    return metric._replace(between=functools.partial(metric.between, p=p))
 
 
-def _unit_rows(features: np.ndarray) -> np.ndarray:
+def describe_metric(name: str, p: float | None) -> str:
+    """Returns the metric as people write it, with the exponent where it has one."""
+    return f"{name}, p = {p:g}" if name == "minkowski" and p is not None else name
+
+
+def unit_rows(features: np.ndarray) -> np.ndarray:
     """Returns float32 rows of length one; zero rows stay zero."""
     squares = np.einsum("nd,nd->n", features, features, dtype=np.float64)
     lengths = np.sqrt(squares)
@@ -72,6 +102,16 @@ def _unit_rows(features: np.ndarray) -> np.ndarray:
     rows = np.empty(features.shape, np.float32)
     scale = scale[:, np.newaxis]
     return np.multiply(features, scale, out=rows, dtype=np.float64, casting="same_kind")
+
+
+def centred_unit_rows(features: np.ndarray) -> np.ndarray:
+    """Returns float32 rows of mean zero and length one; constant rows become zero."""
+    means = features.mean(axis=1, dtype=np.float64, keepdims=True)
+    # What rounding leaves of a constant row would otherwise be blown up to length one.
+    constant = np.ptp(features, axis=1) == 0
+    centred = np.subtract(features, means, dtype=np.float64)
+    centred[constant] = 0.0
+    return unit_rows(centred)
 
 
 def _cosine(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -97,7 +137,66 @@ def _euclidean(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return np.sqrt(distances, out=distances)
 
 
+def _floats(features: np.ndarray) -> np.ndarray:
+    """Returns float32 features as they are, and all other numbers as float64."""
+    dtype = np.float32 if features.dtype == np.float32 else np.float64
+    return np.ascontiguousarray(features, dtype)
+
+
+def _cityblock(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    return _summed(query, gallery, _absolute)
+
+
+def _minkowski(query: np.ndarray, gallery: np.ndarray, p: float = MINKOWSKI_P) -> np.ndarray:
+    if p > _LARGEST_FLOAT32_P:
+        query, gallery = query.astype(np.float64), gallery.astype(np.float64)
+    distances = _summed(query, gallery, functools.partial(_power, p=p))
+    return np.power(distances, 1.0 / p, out=distances)
+
+
+def _dot(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    distances = query @ gallery.T
+    return np.negative(distances, out=distances)
+
+
+def _summed(
+    query: np.ndarray, gallery: np.ndarray, term: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Sums `term` of the differences [n, d], which it may overwrite, over their dimensions."""
+    dtype = np.result_type(query, gallery)
+    distances = np.empty((len(query), len(gallery)), dtype)
+    rows = max(1, _TILE_ELEMENTS // gallery.shape[1])
+    buffer = np.empty((min(rows, len(gallery)), gallery.shape[1]), dtype)
+    for start in range(0, len(gallery), rows):
+        tile = gallery[start : start + rows]
+        difference = buffer[: len(tile)]
+        for feature, out in zip(query, distances[:, start : start + rows]):
+            np.subtract(tile, feature, out=difference)
+            # A product with ones would wake the threads of the matrix library for each row.
+            np.einsum("nd->n", term(difference), out=out)
+    return distances
+
+
+def _absolute(difference: np.ndarray) -> np.ndarray:
+    return np.abs(difference, out=difference)
+
+
+def _power(difference: np.ndarray, p: float) -> np.ndarray:
+    absolute = _absolute(difference)
+    if not float(p).is_integer() or p > 2 * _LARGEST_FLOAT32_P:
+        return np.power(absolute, absolute.dtype.type(p), out=absolute)
+    # Products are several times as fast as the general power.
+    power = absolute.copy()
+    for _ in range(math.floor(p) - 1):
+        np.multiply(power, absolute, out=power)
+    return power
+
+
 METRICS = {
-    "cosine": Metric(_unit_rows, _cosine),
+    "cosine": Metric(unit_rows, _cosine),
+    "correlation": Metric(centred_unit_rows, _cosine),
     "euclidean": Metric(_with_squares, _euclidean),
+    "cityblock": Metric(_floats, _cityblock),
+    "minkowski": Metric(_floats, _minkowski),
+    "dot": Metric(_floats, _dot),
 }

@@ -11,10 +11,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfrecords.manifest import read_manifest
 from tfreid.data.records import SplitIndex, read_index, stream_images
 from tfreid.evaluation.distances import find_metric
-from tfreid.evaluation.ranking import RankingResult, evaluate_ranking
-from tfreid.settings import Config
+from tfreid.evaluation.ranking import RankingResult, evaluate_distances, evaluate_ranking
+from tfreid.evaluation.reranking import check_rerankable, k_reciprocal_rerank
+from tfreid.settings import Config, EvaluationConfig
 
 # The check before training: enough images to rank, few enough to take seconds.
 _TRIAL_QUERIES = 4
@@ -23,13 +25,17 @@ _TRIAL_GALLERY = 16
 
 @dataclasses.dataclass(frozen=True)
 class Ranked:
-    """One evaluation: the figures, and the features [n, d] and indices that they came from."""
+    """One evaluation: the figures, and the features [n, d] and indices that they came from.
+
+    `reranked` holds the figures after re-ranking, where that was asked for.
+    """
 
     result: RankingResult
     query: SplitIndex
     gallery: SplitIndex
     query_features: np.ndarray
     gallery_features: np.ndarray
+    reranked: RankingResult | None = None
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Returns the six arrays that `evaluate_ranking` and `top_matches` begin with."""
@@ -37,6 +43,41 @@ class Ranked:
             self.query_features, self.query.ids, self.query.cameras,
             self.gallery_features, self.gallery.ids, self.gallery.cameras,
         )
+
+
+class FeatureExtractor:
+    """Computes the ranked feature of a split's images.
+
+    Args:
+        model: Embedding model.
+        config: Its whole configuration; `data.records` names the folder.
+    """
+
+    def __init__(self, model: keras.Model, config: Config):
+        self._config = config
+        output = config.evaluation.feature
+        self._predict = tf.function(
+            lambda images: model(images, training=False)[output],
+            input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
+        )
+
+    def __call__(self, split: str, indices: np.ndarray | None = None,
+                 progress: bool = True) -> np.ndarray:
+        """Returns features [n, d] of all images, or of those at some positions, in record order.
+
+        Raises:
+            UserError: The records are missing or broken, or an image cannot be decoded.
+        """
+        model, data = self._config.model, self._config.data
+        images_in_all = read_manifest(data.records).splits[split].images
+        blocks = []
+        with tqdm(total=images_in_all if indices is None else len(indices),
+                  desc=f"{split} features", unit="image", disable=not progress, leave=False) as bar:
+            for images in stream_images(data.records, split, model.height, model.width,
+                                        data.eval_batch_size, data.workers, indices):
+                blocks.append(self._predict(images).numpy())
+                bar.update(len(images))
+        return np.concatenate(blocks)
 
 
 class Evaluator:
@@ -51,16 +92,15 @@ class Evaluator:
     """
 
     def __init__(self, model: keras.Model, config: Config):
-        find_metric(config.evaluation.metric)  # before hours of training
+        # Found out here, before hours of training.
+        find_metric(config.evaluation.metric, config.evaluation.minkowski_p)
+        if config.evaluation.reranking:
+            check_rerankable(config.evaluation.metric)
         self._config = config
         self._directory = Path(config.data.records)
         self._query = read_index(self._directory, "query", config.data.verify)
         self._gallery = read_index(self._directory, "gallery", config.data.verify)
-        output = config.evaluation.feature
-        self._predict = tf.function(
-            lambda images: model(images, training=False)[output],
-            input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
-        )
+        self._extractor = FeatureExtractor(model, config)
 
     def evaluate(self, progress: bool = True, max_queries: int | None = None) -> Ranked:
         """Ranks the whole gallery for all queries, or for `max_queries` spread evenly over them.
@@ -106,27 +146,39 @@ class Evaluator:
         Raises:
             UserError: An image cannot be decoded.
         """
-        model, data = self._config.model, self._config.data
-        total = len(self._query if split == "query" else self._gallery)
-        blocks = []
-        with tqdm(total=total if indices is None else len(indices), desc=f"{split} features",
-                  unit="image", disable=not progress, leave=False) as bar:
-            for images in stream_images(self._directory, split, model.height, model.width,
-                                        data.eval_batch_size, data.workers, indices):
-                blocks.append(self._predict(images).numpy())
-                bar.update(len(images))
-        return np.concatenate(blocks)
+        return self._extractor(split, indices, progress)
 
     def _rank(self, queries, gallery, progress):
         query_index, gallery_index = _select(self._query, queries), _select(self._gallery, gallery)
         query_features = self.features("query", queries, progress)
         gallery_features = self.features("gallery", gallery, progress)
+        evaluation = self._config.evaluation
         result = evaluate_ranking(
             query_features, query_index.ids, query_index.cameras,
             gallery_features, gallery_index.ids, gallery_index.cameras,
-            metric=self._config.evaluation.metric, max_rank=self._config.evaluation.max_rank,
+            metric=evaluation.metric, max_rank=evaluation.max_rank, progress=progress,
+            p=evaluation.minkowski_p,
         )
         return Ranked(result, query_index, gallery_index, query_features, gallery_features)
+
+
+def reranked_result(
+    ranked: Ranked, config: EvaluationConfig, progress: bool = True
+) -> RankingResult:
+    """Scores an evaluation's features again after k-reciprocal re-ranking.
+
+    Raises:
+        UserError: The metric cannot be re-ranked.
+    """
+    kept = np.flatnonzero(ranked.gallery.ids >= 0)  # junk would be neighbours too
+    distances = k_reciprocal_rerank(
+        ranked.query_features, ranked.gallery_features[kept], config.reranking_k1,
+        config.reranking_k2, config.reranking_lambda, config.metric, progress,
+    )
+    return evaluate_distances(
+        distances, ranked.query.ids, ranked.query.cameras, ranked.gallery.ids[kept],
+        ranked.gallery.cameras[kept], f"{config.metric}, re-ranked", config.max_rank,
+    )
 
 
 def _select(index: SplitIndex, positions: np.ndarray | None) -> SplitIndex:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfreid.evaluation.distances import find_metric
+from tfreid.evaluation.distances import MINKOWSKI_P
+from tfreid.evaluation.protocol import Labels, Protocol, feature_protocol
 
 # Counting costs one pass over the gallery per positive; above this many, sorting is cheaper.
 _MOST_COUNTED_POSITIVES = 64
@@ -35,6 +34,7 @@ class RankingResult:
         metric: name of the distance.
         average_precision: float64 [queries], NaN where the query was skipped.
         first_match_rank: int64 [queries], rank of the nearest positive, 0 where skipped.
+        minkowski_p: exponent of the Minkowski distance, None for other distances.
     """
 
     cmc: np.ndarray
@@ -47,6 +47,7 @@ class RankingResult:
     metric: str
     average_precision: np.ndarray
     first_match_rank: np.ndarray
+    minkowski_p: float | None = None
 
     def rank(self, k: int) -> float:
         """Returns rank-k, for k from 1 to the length of the CMC curve."""
@@ -56,8 +57,10 @@ class RankingResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything but the per-query arrays as plain Python values, ready for JSON."""
+        exponent = {} if self.minkowski_p is None else {"minkowski_p": self.minkowski_p}
         return {
             "metric": self.metric,
+            **exponent,
             **{f"rank_{k}": self.rank(k) for k in (1, 5, 10, 20) if k <= len(self.cmc)},
             "mean_ap": self.mean_ap,
             "mean_ap_trapezoid": self.mean_ap_trapezoid,
@@ -94,6 +97,7 @@ def evaluate_ranking(
     max_rank: int = 50,
     block_size: int | None = None,
     progress: bool = False,
+    p: float = MINKOWSKI_P,
 ) -> RankingResult:
     """Ranks the gallery for every query and scores the ranking.
 
@@ -101,8 +105,8 @@ def evaluate_ranking(
     are ignored, as are junk images (negative identity); distractors have an identity that no query
     has. A negative camera is unknown and never equal to another. Equal distances rank in gallery
     order, and identical gallery features always have equal distances. Different features whose
-    distances agree to the last digit or two (float32 for cosine, float64 for Euclidean) may swap
-    places with another block size, since a matrix product rounds by position.
+    distances agree to the last digit or two (float64 for Euclidean, float32 for most others) may
+    swap places with another block size, since a matrix product rounds by position.
 
     Args:
         query_features: finite numbers [q, d].
@@ -115,6 +119,7 @@ def evaluate_ranking(
         max_rank: length of the CMC curve; the gallery may be shorter.
         block_size: queries compared at once; by default as many as fit a moderate block.
         progress: show a progress bar.
+        p: exponent of the "minkowski" distance.
 
     Returns:
         The scores, averaged over the queries that have a positive.
@@ -124,17 +129,42 @@ def evaluate_ranking(
             unknown metric, or no query with a positive.
         ValueError: `max_rank` or `block_size` below 1.
     """
-    if max_rank < 1:
-        raise ValueError(f"max_rank must be at least 1, received {max_rank}")
-    queries = _Images("query", query_features, query_ids, query_cameras)
-    gallery = _Gallery(queries, gallery_features, gallery_ids, gallery_cameras, metric)
-    ranks = [
-        _positive_ranks(row, positives)
-        for _, row, positives in gallery.rows(
-            queries, np.arange(len(queries.ids)), block_size, progress
-        )
-    ]
-    return _scores(ranks, max_rank, gallery.num_ranked, metric)
+    protocol = feature_protocol(
+        query_features, query_ids, query_cameras, gallery_features, gallery_ids, gallery_cameras,
+        metric, p,
+    )
+    exponent = p if metric == "minkowski" else None
+    return _evaluate(protocol, max_rank, metric, exponent, block_size, progress)
+
+
+def evaluate_distances(
+    distances: np.ndarray,
+    query_ids: np.ndarray,
+    query_cameras: np.ndarray,
+    gallery_ids: np.ndarray,
+    gallery_cameras: np.ndarray,
+    metric: str,
+    max_rank: int = 50,
+    progress: bool = False,
+) -> RankingResult:
+    """Scores the ranking that a matrix of distances gives, such as a re-ranked one.
+
+    Args:
+        distances: finite numbers [q, g]; smaller is more alike.
+        metric: what the distances are, for the report.
+        (the others): as in `evaluate_ranking`.
+
+    Raises:
+        UserError: as in `evaluate_ranking`.
+        ValueError: `distances` is not a matrix, or `max_rank` below 1.
+    """
+    distances = np.asarray(distances)
+    if distances.ndim != 2:
+        raise ValueError(f"distances must be a matrix, received shape {distances.shape}")
+    queries = Labels("query", distances.shape[0], query_ids, query_cameras)
+    gallery = Labels("gallery", distances.shape[1], gallery_ids, gallery_cameras)
+    protocol = Protocol(queries, gallery, lambda positions: _finite_rows(distances, positions))
+    return _evaluate(protocol, max_rank, metric, None, None, progress)
 
 
 def top_matches(
@@ -147,6 +177,7 @@ def top_matches(
     query_indices: Sequence[int],
     k: int = 10,
     metric: str = "cosine",
+    p: float = MINKOWSKI_P,
 ) -> TopMatches:
     """Finds the k nearest gallery images of some queries, by the rules of `evaluate_ranking`.
 
@@ -159,140 +190,51 @@ def top_matches(
         UserError: as in `evaluate_ranking`; queries without a positive are fine here.
         ValueError: `k` below 1 or a query index out of range.
     """
-    queries = _Images("query", query_features, query_ids, query_cameras)
+    protocol = feature_protocol(
+        query_features, query_ids, query_cameras, gallery_features, gallery_ids, gallery_cameras,
+        metric, p,
+    )
+    query_ids, gallery_ids = protocol.queries.ids, protocol.gallery.ids
     wanted = np.asarray(query_indices, np.int64)
     if k < 1:
         raise ValueError(f"k must be at least 1, received {k}")
-    if np.any((wanted < 0) | (wanted >= len(queries.ids))):
+    if np.any((wanted < 0) | (wanted >= len(query_ids))):
         raise ValueError(
-            f"query_indices must be from 0 to {len(queries.ids) - 1}, received {wanted.tolist()}"
+            f"query_indices must be from 0 to {len(query_ids) - 1}, received {wanted.tolist()}"
         )
-    gallery = _Gallery(queries, gallery_features, gallery_ids, gallery_cameras, metric)
     indices = np.full((len(wanted), k), -1, np.int64)
     distances = np.full((len(wanted), k), np.nan, np.float32)
     is_match = np.zeros((len(wanted), k), bool)
-    for place, (query, row, _) in enumerate(gallery.rows(queries, wanted)):
+    for place, (query, row, _) in enumerate(protocol.rows(wanted)):
         nearest = _nearest(row, k)
         indices[place, : len(nearest)] = nearest
         distances[place, : len(nearest)] = row[nearest]
-        is_match[place, : len(nearest)] = gallery.images.ids[nearest] == queries.ids[query]
+        is_match[place, : len(nearest)] = gallery_ids[nearest] == query_ids[query]
     return TopMatches(indices, distances, is_match)
 
 
-class _Images:
-    """Checked features, identities and cameras of the queries or of the gallery."""
-
-    def __init__(self, name: str, features, ids, cameras):
-        self.features = np.ascontiguousarray(features)
-        if self.features.ndim != 2 or 0 in self.features.shape:
-            raise UserError(
-                f"the {name} features must be a non-empty matrix with one row per image, "
-                f"received shape {self.features.shape}."
-            )
-        if self.features.dtype not in (np.float32, np.float64):
-            self.features = self._numbers(name, self.features)
-        # A row's sum is finite when its entries are, and needs no mask of the whole.
-        with np.errstate(invalid="ignore"):
-            sums = self.features.sum(axis=1, dtype=np.float64)
-        broken = np.flatnonzero(~np.isfinite(sums))
-        if len(broken):
-            raise UserError(
-                f"the {name} features hold NaN or infinity in {len(broken)} of "
-                f"{len(self.features)} rows (first: row {broken[0]}); check the model's weights."
-            )
-        self.ids = self._labels(f"{name} identities", ids)
-        self.cameras = self._labels(f"{name} cameras", cameras)
-        if name == "query" and self.ids.min() < 0:
-            raise UserError(
-                f"query {int(np.argmin(self.ids))} has the identity {self.ids.min()}, which marks "
-                "junk; remove such images from the queries."
-            )
-
-    @staticmethod
-    def _numbers(name: str, features: np.ndarray) -> np.ndarray:
-        try:
-            return features.astype(np.float32)
-        except (TypeError, ValueError) as error:
-            raise UserError(
-                f"the {name} features must be numbers, received {features.dtype}."
-            ) from error
-
-    def _labels(self, name: str, values) -> np.ndarray:
-        labels = np.asarray(values)
-        if labels.shape != (len(self.features),) or labels.dtype.kind not in "iu":
-            raise UserError(
-                f"the {name} must be {len(self.features)} integers, one per feature row, "
-                f"received {labels.dtype} of shape {labels.shape}."
-            )
-        return labels.astype(np.int64)
+def _finite_rows(distances: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    rows = distances[positions].astype(np.result_type(distances, np.float32), copy=False)
+    if not np.isfinite(rows).all():
+        raise UserError("the distances hold NaN or infinity; check the features they came from.")
+    return rows
 
 
-class _Gallery:
-    """A gallery made ready once, then compared with block after block of queries."""
-
-    def __init__(self, queries: _Images, features, ids, cameras, metric: str):
-        self.metric = find_metric(metric)
-        self.images = _Images("gallery", features, ids, cameras)
-        if self.images.features.shape[1] != queries.features.shape[1]:
-            raise UserError(
-                f"the query features have {queries.features.shape[1]} dimensions and the gallery "
-                f"features {self.images.features.shape[1]}; extract both with the same model."
-            )
-        self._prepared = self.metric.prepare(self.images.features)
-        self._junk = np.flatnonzero(self.images.ids < 0)
-        self._repeats, self._originals = _repeated_rows(self.images.features)
-        self._by_identity = np.argsort(self.images.ids, kind="stable")
-        self._sorted_ids = self.images.ids[self._by_identity]
-        self.num_ranked = len(self.images.ids) - len(self._junk)
-
-    def rows(
-        self,
-        queries: _Images,
-        wanted: np.ndarray,
-        block_size: int | None = None,
-        progress: bool = False,
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Yields per wanted query its index, its distances [g] and its positives' positions.
-
-        Ignored gallery images are at infinity.
-        """
-        if block_size is None:
-            block_size = min(256, max(16, 2**25 // len(self.images.ids)))
-        if block_size < 1:
-            raise ValueError(f"block_size must be at least 1, received {block_size}")
-        with tqdm(total=len(wanted), desc="ranking", unit="query", disable=not progress) as bar:
-            for start in range(0, len(wanted), block_size):
-                block = wanted[start : start + block_size]
-                for query, row in zip(block, self._distances(queries.features[block])):
-                    yield query, row, self._split(queries.ids[query], queries.cameras[query], row)
-                bar.update(len(block))
-
-    def _distances(self, query_features: np.ndarray) -> np.ndarray:
-        distances = self.metric.between(self.metric.prepare(query_features), self._prepared)
-        # A matrix product rounds by position, so equal features need not come out equal.
-        distances[:, self._repeats] = distances[:, self._originals]
-        distances[:, self._junk] = np.inf
-        return distances
-
-    def _split(self, identity: int, camera: int, row: np.ndarray) -> np.ndarray:
-        """Puts the images of the query's identity and camera at infinity; returns the positives."""
-        first = np.searchsorted(self._sorted_ids, identity, side="left")
-        last = np.searchsorted(self._sorted_ids, identity, side="right")
-        same_identity = self._by_identity[first:last]
-        ignored = (self.images.cameras[same_identity] == camera) & (camera >= 0)
-        row[same_identity[ignored]] = np.inf
-        return same_identity[~ignored]
-
-
-def _repeated_rows(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the positions of rows seen before, and where each was seen first."""
-    seen: dict[bytes, int] = {}
-    first = np.empty(len(features), np.int64)
-    for index, row in enumerate(features):
-        # Adding zero makes -0.0 and 0.0 the same bytes.
-        first[index] = seen.setdefault(hashlib.blake2b(row + 0, digest_size=16).digest(), index)
-    repeats = np.flatnonzero(first != np.arange(len(first)))
-    return repeats, first[repeats]
+def _evaluate(
+    protocol: Protocol,
+    max_rank: int,
+    metric: str,
+    minkowski_p: float | None,
+    block_size: int | None,
+    progress: bool,
+) -> RankingResult:
+    if max_rank < 1:
+        raise ValueError(f"max_rank must be at least 1, received {max_rank}")
+    ranks = [
+        _positive_ranks(row, positives)
+        for _, row, positives in protocol.rows(block_size=block_size, progress=progress)
+    ]
+    return _scores(ranks, max_rank, protocol.num_ranked, metric, minkowski_p)
 
 
 def _positive_ranks(row: np.ndarray, positives: np.ndarray) -> np.ndarray:
@@ -320,7 +262,11 @@ def _nearest(row: np.ndarray, k: int) -> np.ndarray:
 
 
 def _scores(
-    ranks: Sequence[np.ndarray], max_rank: int, num_gallery: int, metric: str
+    ranks: Sequence[np.ndarray],
+    max_rank: int,
+    num_gallery: int,
+    metric: str,
+    minkowski_p: float | None,
 ) -> RankingResult:
     """Averages over the queries; `ranks` holds each query's positive ranks, ascending."""
     first = np.array([found[0] if len(found) else 0 for found in ranks], np.int64)
@@ -346,6 +292,7 @@ def _scores(
         metric=metric,
         average_precision=rectangle,
         first_match_rank=first,
+        minkowski_p=minkowski_p,
     )
 
 

@@ -1,7 +1,9 @@
-"""One evaluation from weights to table, JSON, CMC plot and ranked-list picture."""
+"""From weights to tables, JSON, CMC plots and ranked-list pictures, for one test set or several."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,16 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
 from tfreid.data.records import decode_image, read_encoded
-from tfreid.evaluation.features import Evaluator, Ranked
-from tfreid.evaluation.ranking import top_matches
-from tfreid.evaluation.report import results_table, write_results_json
+from tfreid.evaluation.distances import describe_metric
+from tfreid.evaluation.features import Evaluator, Ranked, reranked_result
+from tfreid.evaluation.ranking import RankingResult, top_matches
+from tfreid.evaluation.report import comparison_table, results_table, write_results_json
 from tfreid.models.loading import load_embedding_model
 from tfreid.settings import Config
 from tfreid.visualization.cmc_plot import draw_cmc
 from tfreid.visualization.ranked_list import RankedImage, RankedRow, draw_ranked_lists
+
+_RERANKED = "re-ranked"
 
 
 def evaluate_weights(
@@ -24,7 +29,8 @@ def evaluate_weights(
     """Evaluates weights on the test images of `data.records`, prints a table and writes files.
 
     Args:
-        config: The settings.
+        config: The settings; with `evaluation.reranking` everything is given twice, plain and
+            re-ranked.
         weights: `.weights.h5` file.
         output: Folder for `results.json`, `cmc.png` and `ranked_lists.png`.
         ranked_queries: Queries in the ranked-list picture, evenly spread; 0 for no picture.
@@ -37,27 +43,128 @@ def evaluate_weights(
     """
     if config.data.records is None:
         raise UserError("data.records is not set; give the folder of the records to evaluate on.")
-    manifest = read_manifest(config.data.records)
+    read_manifest(config.data.records)  # a wrong folder is told before the model is built
     model, config = load_embedding_model(config, weights)
-    ranked = Evaluator(model, config).evaluate()
-    protocol = f"{manifest.dataset}, single query"
-    print(results_table(ranked.result, protocol))
+    ranked = _evaluate(Evaluator(model, config), config, weights, Path(output), ranked_queries)
+    print(results_table(ranked.result, _protocol(config), ranked.reranked))
+    return ranked
+
+
+def evaluate_test_sets(
+    config: Config,
+    weights: str | Path,
+    records: Sequence[str | Path],
+    output: str | Path,
+    ranked_queries: int = 8,
+) -> dict[str, Ranked]:
+    """Evaluates weights on several test sets, prints a table with a row for each, writes files.
+
+    Args:
+        config: The settings; `data.records` is not looked at.
+        weights: `.weights.h5` file.
+        records: Folders of records. Their names are the names of the test sets.
+        output: Folder for `summary.json`, a `cmc.png` of all sets, and for each set a folder of
+            its name as `evaluate_weights` fills it.
+        ranked_queries: Queries in each ranked-list picture; 0 for no pictures.
+
+    Returns:
+        Name of the test set -> its evaluation.
+
+    Raises:
+        UserError: A mistake in the settings, the weights or the records.
+    """
+    named = _named(records)
+    for folder in named.values():
+        read_manifest(folder)
     output = Path(output)
-    write_results_json(output / "results.json", {
-        "name": config.name, "protocol": protocol, "weights": str(weights),
-        "feature": config.evaluation.feature, **ranked.result.as_dict(),
+    model, config = load_embedding_model(config, weights)
+    # Every evaluator is made before the first one runs: a broken set is told at once.
+    prepared = {}
+    for name, folder in named.items():
+        data = dataclasses.replace(config.data, records=str(folder))
+        settings = dataclasses.replace(config, data=data)
+        prepared[name] = (Evaluator(model, settings), settings)
+    evaluations = {
+        name: _evaluate(evaluator, settings, weights, output / name, ranked_queries)
+        for name, (evaluator, settings) in prepared.items()
+    }
+    rows = {row: result for name, ranked in evaluations.items()
+            for row, result in _results(name, ranked).items()}
+    print(comparison_table(rows))
+    metric = config.evaluation.metric
+    print(f"distance: {describe_metric(metric, config.evaluation.minkowski_p)}")
+    write_results_json(output / "summary.json", {
+        "name": config.name, "weights": str(weights), "feature": config.evaluation.feature,
+        "test_sets": {name: _figures(ranked, config) for name, ranked in evaluations.items()},
     })
-    draw_cmc({config.name: ranked.result.cmc}, output / "cmc.png",
-             mean_aps={config.name: ranked.result.mean_ap})
+    _draw_curves(rows, output / "cmc.png")
+    return evaluations
+
+
+def _evaluate(
+    evaluator: Evaluator, config: Config, weights: str | Path, output: Path, ranked_queries: int
+) -> Ranked:
+    """Evaluates one test set and writes its files."""
+    ranked = evaluator.evaluate()
+    if config.evaluation.reranking:
+        result = reranked_result(ranked, config.evaluation)
+        ranked = dataclasses.replace(ranked, reranked=result)
+    write_results_json(output / "results.json", {
+        "name": config.name, "protocol": _protocol(config), "weights": str(weights),
+        "feature": config.evaluation.feature, **_figures(ranked, config),
+    })
+    _draw_curves(_results(config.name, ranked), output / "cmc.png")
     if ranked_queries:
         draw_ranked_lists(_rows(ranked, config, ranked_queries), output / "ranked_lists.png")
     return ranked
 
 
+def _protocol(config: Config) -> str:
+    return f"{read_manifest(config.data.records).dataset}, single query"
+
+
+def _results(name: str, ranked: Ranked) -> dict[str, RankingResult]:
+    """Returns the plain result under its name and, where there is one, the re-ranked."""
+    reranked = {} if ranked.reranked is None else {f"{name}, {_RERANKED}": ranked.reranked}
+    return {name: ranked.result, **reranked}
+
+
+def _figures(ranked: Ranked, config: Config) -> dict:
+    figures = ranked.result.as_dict()
+    if ranked.reranked is not None:
+        evaluation = config.evaluation
+        figures["reranked"] = {
+            "k1": evaluation.reranking_k1, "k2": evaluation.reranking_k2,
+            "lambda": evaluation.reranking_lambda, **ranked.reranked.as_dict(),
+        }
+    return figures
+
+
+def _draw_curves(results: dict[str, RankingResult], path: Path) -> None:
+    draw_cmc({name: result.cmc for name, result in results.items()}, path,
+             mean_aps={name: result.mean_ap for name, result in results.items()})
+
+
+def _named(records: Sequence[str | Path]) -> dict[str, Path]:
+    """Names each folder of records by its own name, numbered where two have the same."""
+    named: dict[str, Path] = {}
+    for folder in map(Path, records):
+        if folder.resolve() in (known.resolve() for known in named.values()):
+            raise UserError(f"{folder} is named twice; name each test set once.")
+        name, number = folder.resolve().name, 1
+        while name in named:
+            number += 1
+            name = f"{folder.resolve().name}-{number}"
+        named[name] = folder
+    return named
+
+
 def _rows(ranked: Ranked, config: Config, count: int) -> list[RankedRow]:
     valid = np.flatnonzero(ranked.result.first_match_rank > 0)
     chosen = valid[np.unique(np.linspace(0, len(valid) - 1, min(count, len(valid))).astype(int))]
-    top = top_matches(*ranked.arrays(), chosen, metric=config.evaluation.metric)
+    evaluation = config.evaluation
+    top = top_matches(*ranked.arrays(), chosen, metric=evaluation.metric,
+                      p=evaluation.minkowski_p)
     wanted = np.unique(top.indices[top.indices >= 0])
     gallery = dict(zip(wanted.tolist(), _images(config, "gallery", wanted)))
     queries = _images(config, "query", chosen)

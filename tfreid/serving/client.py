@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.evaluation.threshold import Threshold, load_threshold
+from tfreid.serving.export import EXPORTED_THRESHOLD
 
 
 def embed_with_saved_model(directory: str | Path, images: Sequence[bytes]) -> np.ndarray:
@@ -29,18 +31,22 @@ def embed_with_saved_model(directory: str | Path, images: Sequence[bytes]) -> np
     Raises:
         UserError: There is no SavedModel, or an image cannot be decoded.
     """
-    directory = Path(directory)
-    versions = [path for path in directory.glob("[0-9]*") if path.name.isdigit()]
-    if versions:
-        directory = max(versions, key=lambda path: int(path.name))
-    if not (directory / "saved_model.pb").exists():
-        raise UserError(f"{directory}: no SavedModel there; make one with tools/export_model.py.")
-    loaded = tf.saved_model.load(str(directory))
+    loaded = tf.saved_model.load(str(_version(directory)))
     try:
         result = loaded.signatures["serving_default"](image_bytes=tf.constant(list(images)))
     except tf.errors.InvalidArgumentError:
         raise UserError("an image cannot be decoded; give whole JPEG or PNG files.") from None
     return result["embedding"].numpy()
+
+
+def exported_threshold(directory: str | Path) -> Threshold | None:
+    """Returns the threshold in a SavedModel's folder, or None where it was exported without.
+
+    Raises:
+        UserError: There is no SavedModel, or its threshold is broken.
+    """
+    path = _version(directory) / EXPORTED_THRESHOLD
+    return load_threshold(path) if path.exists() else None
 
 
 def embed_with_server(url: str, images: Sequence[bytes], timeout: float = 30.0) -> np.ndarray:
@@ -74,3 +80,14 @@ def embed_with_server(url: str, images: Sequence[bytes], timeout: float = 30.0) 
         ) from None
     except OSError as error:
         raise UserError(f"{url}: no answer ({error}); check that TF Serving runs there.") from None
+
+
+def _version(directory: str | Path) -> Path:
+    """Returns the folder of a SavedModel: this one, or the highest version in it."""
+    directory = Path(directory)
+    versions = [path for path in directory.glob("[0-9]*") if path.name.isdigit()]
+    if versions:
+        directory = max(versions, key=lambda path: int(path.name))
+    if not (directory / "saved_model.pb").exists():
+        raise UserError(f"{directory}: no SavedModel there; make one with tools/export_model.py.")
+    return directory

@@ -15,6 +15,8 @@ from tfrecords.errors import UserError
 # Okabe and Ito's palette, which stays apart under colour blindness; dashes tell repeats apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":")
+# A legend of more curves would hide some of them, and stands below the axes.
+_MOST_INSIDE = 4
 
 
 def draw_cmc(
@@ -42,7 +44,8 @@ def draw_cmc(
         raise UserError("there is no CMC curve to draw; give at least one run.")
     checked = {name: _percentages(name, curve)[:max_rank] for name, curve in curves.items()}
 
-    figure = Figure(figsize=(7.2, 4.8), dpi=150, layout="constrained")
+    below = len(checked) if len(checked) > _MOST_INSIDE else 0
+    figure = Figure(figsize=(7.2, 4.8 + 0.2 * below), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for index, (name, curve) in enumerate(checked.items()):
@@ -94,4 +97,7 @@ def _style(axes, max_rank: int, lowest: float) -> None:
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+    place = {"loc": "lower right"}
+    if len(axes.get_lines()) > _MOST_INSIDE:
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12)}
+    axes.legend(**place, frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)

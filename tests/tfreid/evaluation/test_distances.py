@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+import tfreid.evaluation.distances as distances_module
 from tfrecords.errors import UserError
 from tfreid.evaluation.distances import METRICS, find_metric, pairwise_distances
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", "correlation", "euclidean", "cityblock"])
 def test_agrees_with_scipy(metric, dtype):
     rng = np.random.default_rng(1)
     query = (3.0 + rng.standard_normal((7, 33))).astype(dtype)
@@ -22,6 +23,58 @@ def test_agrees_with_scipy(metric, dtype):
     expected = cdist(query.astype(np.float64), gallery.astype(np.float64), metric)
     np.testing.assert_allclose(distances, expected, rtol=1e-5, atol=1e-6)
     assert distances.min() >= 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("p", [1, 1.5, 2, 3.0, 4, 7, 20, 32])
+def test_minkowski_agrees_with_scipy(p, dtype):
+    rng = np.random.default_rng(2)
+    # Differences of unit vectors are small, and their high powers leave float32.
+    query = rng.standard_normal((7, 65)).astype(dtype) / 20
+    gallery = rng.standard_normal((11, 65)).astype(dtype) / 20
+    gallery[4] = query[2]
+    distances = pairwise_distances(query, gallery, "minkowski", p=p)
+    assert distances.dtype == np.float32
+    expected = cdist(query.astype(np.float64), gallery.astype(np.float64), "minkowski", p=p)
+    np.testing.assert_allclose(distances, expected, rtol=1e-5)
+    assert distances[2, 4] == 0
+
+
+def test_the_default_exponent_is_three():
+    distances = pairwise_distances(np.zeros((1, 2)), np.array([[1.0, 2.0]]), "minkowski")
+    np.testing.assert_allclose(distances, [[9.0 ** (1 / 3)]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 255, 300])
+def test_differences_are_summed_over_all_tiles(count, monkeypatch):
+    monkeypatch.setattr(distances_module, "_TILE_ELEMENTS", 256 * 8)
+    rng = np.random.default_rng(3)
+    query = rng.standard_normal((3, 8), np.float32)
+    gallery = rng.standard_normal((count, 8), np.float32)
+    for metric in ("cityblock", "minkowski"):
+        np.testing.assert_allclose(
+            pairwise_distances(query, gallery, metric, p=3),
+            cdist(query, gallery, metric, **({"p": 3} if metric == "minkowski" else {})),
+            rtol=1e-5)
+
+
+def test_dot_is_the_negative_inner_product():
+    distances = pairwise_distances(np.array([[1.0, 2.0], [0.0, -1.0]]), np.array([[3.0, 4.0]]),
+                                   "dot")
+    # 1 * 3 + 2 * 4 = 11 and -1 * 4 = -4: the first is the more alike.
+    assert distances.tolist() == [[-11.0], [4.0]]
+
+
+def test_constant_rows_correlate_with_nothing():
+    constant = np.full((1, 3), 0.1, np.float32)
+    rows = np.array([[0.1, 0.1, 0.1], [1.0, 2.0, 3.0]], np.float32)
+    np.testing.assert_array_equal(pairwise_distances(constant, rows, "correlation"), [[1, 1]])
+
+
+@pytest.mark.parametrize("p", [0.5, 0, -1, 33, float("nan")])
+def test_an_exponent_out_of_range_is_refused(p):
+    with pytest.raises(UserError, match="exponent must be from 1 to 32"):
+        pairwise_distances(np.ones((1, 2)), np.ones((1, 2)), "minkowski", p=p)
 
 
 def test_euclidean_distance_of_close_features_far_from_zero():

@@ -9,7 +9,13 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from tfrecords.errors import UserError
-from tfreid.evaluation import RankingResult, evaluate_ranking, top_matches
+from tfreid.evaluation import (
+    RankingResult,
+    evaluate_distances,
+    evaluate_ranking,
+    pairwise_distances,
+    top_matches,
+)
 from tfreid.evaluation.ranking import _MOST_COUNTED_POSITIVES
 
 
@@ -162,7 +168,7 @@ def test_gallery_order_decides_ties():
     assert result.average_precision[0] == pytest.approx((1 / 2 + 2 / 4) / 2)
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "cityblock"])
 @pytest.mark.parametrize("num_query", [1, 3, 64])
 def test_equal_features_tie_wherever_they_stand(metric, num_query):
     # Long features and odd counts make a matrix product round differently from place to place.
@@ -187,7 +193,7 @@ def test_equal_features_tie_wherever_they_stand(metric, num_query):
     assert result.first_match_rank.tolist() == (nearer + len(same)).tolist()
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", "correlation", "euclidean", "cityblock"])
 @pytest.mark.parametrize("seed", range(4))
 def test_agrees_with_a_plain_loop(metric, seed):
     check_against_loop(random_case(seed), metric)
@@ -202,6 +208,47 @@ def test_agrees_with_a_plain_loop_with_many_positives():
     case = random_case(12, num_gallery=600, num_identities=4, copies=True)
     assert np.bincount(case["gallery_ids"]).min() > 1.5 * _MOST_COUNTED_POSITIVES
     check_against_loop(case, "cosine")
+
+
+def test_the_exponent_reaches_the_distances():
+    # From 0 the distractor at (3, 3) is at (2 * 3^p)^(1/p) and the match at (0, 4) always at 4:
+    # for p = 2 the match is the nearer (4.24), for p = 3 (54^(1/3) = 3.78) the distractor.
+    case = {
+        "query_features": np.zeros((1, 2)), "query_ids": [1], "query_cameras": [1],
+        "gallery_features": np.array([[3.0, 3.0], [0.0, 4.0]]), "gallery_ids": [0, 1],
+        "gallery_cameras": [2, 2], "metric": "minkowski",
+    }
+    for p, rank in ((2, 1), (3, 2), (2.0, 1)):
+        result = evaluate_ranking(**case, p=p)
+        assert result.first_match_rank.tolist() == [rank]
+        assert (result.metric, result.minkowski_p) == ("minkowski", p)
+        nearest = top_matches(**case, p=p, query_indices=[0]).indices[0, 0]
+        assert nearest == (1 if rank == 1 else 0)
+    assert evaluate_ranking(**case).first_match_rank.tolist() == [2]
+    assert evaluate_ranking(**{**case, "metric": "cityblock"}).minkowski_p is None
+
+
+def test_a_matrix_of_distances_ranks_as_its_features():
+    case = random_case(13)
+    distances = pairwise_distances(case["query_features"], case["gallery_features"], "cityblock")
+    before = distances.copy()
+    labels = {key: case[key] for key in case if not key.endswith("features")}
+    found = evaluate_distances(distances, **labels, metric="mine", max_rank=9)
+    expected = evaluate_ranking(**case, metric="cityblock", max_rank=9)
+    np.testing.assert_array_equal(found.cmc, expected.cmc)
+    assert found.mean_ap == expected.mean_ap
+    assert found.metric == "mine"
+    np.testing.assert_array_equal(distances, before)
+
+
+def test_bad_matrices_of_distances():
+    labels = [[1], [1], [1, 2], [2, 2]]
+    with pytest.raises(UserError, match="NaN or infinity"):
+        evaluate_distances(np.array([[1.0, np.nan]]), *labels, metric="mine")
+    with pytest.raises(UserError, match="gallery identities must be 3 integers"):
+        evaluate_distances(np.zeros((1, 3)), *labels, metric="mine")
+    with pytest.raises(ValueError, match=r"shape \(3,\)"):
+        evaluate_distances(np.zeros(3), *labels, metric="mine")
 
 
 @pytest.mark.parametrize("block_size", [1, 7, 39, 40, 1000])

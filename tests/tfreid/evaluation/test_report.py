@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tfreid.evaluation import RankingResult, results_table, write_results_json
+from tfreid.evaluation import RankingResult, comparison_table, results_table, write_results_json
 
 
-def make_result(max_rank=20):
-    return RankingResult(
+def make_result(max_rank=20, **changes):
+    return RankingResult(**{**dict(
         cmc=np.linspace(0.91478, 1.0, max_rank),
         mean_ap=0.773812,
         mean_ap_trapezoid=0.7649,
@@ -23,7 +24,7 @@ def make_result(max_rank=20):
         metric="cosine",
         average_precision=np.array([0.7, np.nan]),
         first_match_rank=np.array([1, 0]),
-    )
+    ), **changes})
 
 
 def rows_of(table):
@@ -52,6 +53,36 @@ def test_table_leaves_out_what_was_not_measured():
     rows = rows_of(results_table(make_result(max_rank=7)))
     assert "rank-5" in rows
     assert not {"rank-10", "rank-20", "protocol"} & set(rows)
+
+
+def test_table_shows_plain_and_reranked_side_by_side():
+    reranked = make_result(mean_ap=0.9, metric="cosine, re-ranked")
+    lines = results_table(make_result(), "Market-1501", reranked).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    cells = [line.split() for line in lines]
+    assert ["plain", "re-ranked"] in cells
+    assert ["mAP", "77.38", "%", "90.00", "%"] in cells
+    assert ["protocol", "Market-1501"] in cells
+
+
+def test_the_minkowski_exponent_is_reported():
+    result = make_result(metric="minkowski", minkowski_p=2.5)
+    assert rows_of(results_table(result))["distance"] == "minkowski, p = 2.5"
+    assert result.as_dict()["minkowski_p"] == 2.5
+    assert "minkowski_p" not in make_result().as_dict()
+
+
+def test_comparison_has_a_row_for_each_test_set():
+    lines = comparison_table({
+        "market1501": make_result(), "a longer name": make_result(7, num_gallery=9),
+    }).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    heads, first, second = (re.split("  +", lines[place]) for place in (1, 3, 4))
+    first, second = (dict(zip(heads, row)) for row in (first, second))
+    assert first == {"test set": "market1501", "rank-1": "91.48 %", "rank-5": "93.27 %",
+                     "rank-10": "95.51 %", "mAP": "77.38 %", "mINP": "50.00 %",
+                     "queries": "3,367", "skipped": "1", "gallery": "15,913"}
+    assert (second["test set"], second["rank-10"], second["gallery"]) == ("a longer name", "-", "9")
 
 
 def test_json_of_a_result(tmp_path):

@@ -15,11 +15,13 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.data.records import read_encoded
+from tfreid.evaluation.threshold import Threshold, weights_fingerprint
 from tfreid.models.embedding import build_embedding_model
 from tfreid.serving import export
-from tfreid.serving.client import embed_with_saved_model, embed_with_server
+from tfreid.serving.client import embed_with_saved_model, embed_with_server, exported_threshold
 from tfreid.serving.export import export_model
 from tfreid.settings import Config, DataConfig, ExportConfig, ModelConfig
+from tools import query_export
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,52 @@ def test_mistakes_get_one_sentence(exported, tmp_path):
         embed_with_saved_model(version, [b"not an image"])
     with pytest.raises(UserError, match="no answer"):
         embed_with_server("http://127.0.0.1:9/v1/models/reid", [b""], timeout=2)
+
+
+def make_threshold(model, config, **changes):
+    return Threshold(**{**dict(
+        threshold=0.5, metric="euclidean", minkowski_p=3.0, feature="neck", normalized=True,
+        chosen_by="equal error rate", true_positive_rate=0.9, false_positive_rate=0.1,
+        dataset="synthetic", split="query x gallery", weights="best.weights.h5",
+        fingerprint=weights_fingerprint(model),
+    ), **changes})
+
+
+def test_a_threshold_is_exported_with_a_verdict_on_pairs(exported, tmp_path, capsys):
+    model, config, _, plain = exported
+    crops = read_encoded(config.data.records, "gallery", np.arange(6))
+    embeddings = embed_with_saved_model(plain, crops)
+    distances = np.linalg.norm(embeddings[:3] - embeddings[3:], axis=1)
+    # Half-way, so that at least one pair is on either side.
+    limit = float((np.sort(distances)[0] + np.sort(distances)[1]) / 2)
+    threshold = make_threshold(model, config, threshold=limit)
+    version = export_model(model, config, tmp_path / "export", threshold)
+    assert exported_threshold(tmp_path / "export") == threshold
+    assert exported_threshold(plain) is None
+    found = tf.saved_model.load(str(version)).signatures["verify"](
+        image_bytes=tf.constant(crops[:3]), other_image_bytes=tf.constant(crops[3:]))
+    np.testing.assert_allclose(found["distance"], distances, atol=1e-5)
+    assert found["same_person"].numpy().tolist() == (distances <= limit).tolist()
+
+    paths = []
+    for number, crop in enumerate([*crops[:3], *crops[3:]]):
+        paths.append(str(tmp_path / f"{number}.jpg"))
+        (tmp_path / f"{number}.jpg").write_bytes(crop)
+    capsys.readouterr()
+    assert query_export.main(["--model", str(version), *paths]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("euclidean distances")
+    for first, distance in enumerate(distances):
+        verdict = "the same person" if distance <= limit else "two persons"
+        assert f"{first + 1} and {first + 4}: {verdict} ({distance:.3f})" in printed
+
+
+def test_a_threshold_of_something_else_is_not_exported(exported, tmp_path):
+    model, config, _, _ = exported
+    wrong = make_threshold(model, config, fingerprint="0")
+    with pytest.raises(UserError, match="calibrated for other weights"):
+        export_model(model, config, tmp_path / "out", wrong)
+    assert not (tmp_path / "out").exists()
 
 
 def test_rest_client_speaks_the_predict_protocol():

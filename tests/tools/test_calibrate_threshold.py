@@ -1,0 +1,156 @@
+"""Calibration of a run's threshold, from its images to the file that the export takes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from tfreid.config import save_config
+from tfreid.data.records import read_index
+from tfreid.evaluation import pairwise_distances
+from tfreid.evaluation.features import FeatureExtractor
+from tfreid.evaluation.threshold import load_threshold, weights_fingerprint
+from tfreid.models.embedding import build_embedding_model
+from tfreid.settings import Config, DataConfig, ModelConfig
+from tfreid.weights.files import save_weights
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def calibrate():
+    path = ROOT / "tools" / "calibrate_threshold.py"
+    specification = importlib.util.spec_from_file_location("calibrate_threshold", path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture(scope="module")
+def run(records, tmp_path_factory):
+    """A run's folder with an untrained network, and that network."""
+    keras.utils.set_random_seed(3)
+    config = Config(
+        name="tiny",
+        model=ModelConfig(backbone="osnet_x0_25", height=32, width=16, num_identities=8),
+        data=DataConfig(records=str(records)),
+    )
+    model = build_embedding_model(config.model)
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "checkpoints").mkdir()
+    save_config(config, folder / "config.yaml")
+    save_weights(model, folder / "checkpoints" / "best.weights.h5")
+    return folder, model, config
+
+
+def pair_distances(records, model, config, metric, splits, normalize):
+    """All distances of pairs, by a plain loop: of one person, and of two."""
+    extract = FeatureExtractor(model, config)
+    features = {split: extract(split, progress=False) for split in splits}
+    for split in splits if normalize else ():
+        features[split] /= np.linalg.norm(features[split], axis=1, keepdims=True)
+    left, right = splits[0], splits[-1]
+    indices = {split: read_index(records, split) for split in splits}
+    every = pairwise_distances(features[left], features[right], metric)
+    found = {True: [], False: []}
+    for row in range(len(every)):
+        for column in range(len(every[row])):
+            same = indices[left].ids[row] == indices[right].ids[column]
+            if same and indices[left].cameras[row] == indices[right].cameras[column]:
+                continue
+            if left != right or row < column:
+                found[bool(same)].append(every[row, column])
+    return np.array(found[True]), np.array(found[False])
+
+
+def test_the_kept_threshold_does_what_the_file_says(calibrate, run, records, capsys):
+    folder, model, config = run
+    status = calibrate(["--run", str(folder), "--choose", "0.05", "--false-positive-rates",
+                        "0.1,0.3", "evaluation.metric=euclidean"])
+    assert status == 0
+    threshold = load_threshold(folder / "threshold.json")
+    # Features are unit vectors, as they are served.
+    positives, negatives = pair_distances(records, model, config, "euclidean",
+                                          ["query", "gallery"], normalize=True)
+    assert threshold.measured["positive_pairs"] == len(positives) > 0
+    assert threshold.measured["negative_pairs"] == len(negatives) > 0
+    limit = int(0.05 * len(negatives))
+    assert np.sum(negatives <= threshold.threshold) <= limit
+    assert threshold.false_positive_rate == np.mean(negatives <= threshold.threshold)
+    assert threshold.true_positive_rate == np.mean(positives <= threshold.threshold)
+    # It is the highest: the next distance would let one too many pass.
+    assert threshold.threshold in np.float64([*positives, *negatives])
+    above = np.concatenate([positives, negatives])
+    following = above[above > threshold.threshold].min()
+    assert np.sum(negatives <= following) > limit
+    assert set(threshold.measured["at_false_positive_rates"]) == {"0.05", "0.1", "0.3"}
+    assert threshold.fingerprint == weights_fingerprint(model)
+    assert (threshold.metric, threshold.feature, threshold.normalized) == (
+        "euclidean", "neck", True)
+    assert (threshold.dataset, threshold.split) == ("synthetic", "query x gallery")
+    printed = capsys.readouterr().out
+    for words in ("equal error rate", "area under the ROC", "0.3", f"{threshold.threshold:.4f}"):
+        assert words in printed
+    for picture in ("pair_distances.png", "roc.png"):
+        assert cv2.imread(str(folder / picture)) is not None
+
+
+def test_one_split_is_paired_with_itself(calibrate, run, records, tmp_path):
+    folder, model, config = run
+    status = calibrate(["--run", str(folder), "--split", "train", "--output", str(tmp_path),
+                        "--records", str(records), "evaluation.metric=cityblock",
+                        "export.normalize=false"])
+    assert status == 0
+    threshold = load_threshold(tmp_path / "threshold.json")
+    positives, negatives = pair_distances(records, model, config, "cityblock", ["train"],
+                                          normalize=False)
+    assert not threshold.normalized
+    measured = threshold.measured
+    assert (measured["positive_pairs"], measured["negative_pairs"]) == (
+        len(positives), len(negatives))
+    assert threshold.split == "train" and threshold.chosen_by == "equal error rate"
+    misses = np.mean(positives > threshold.threshold)
+    false = np.mean(negatives <= threshold.threshold)
+    assert abs(misses - false) < 0.05
+    assert measured["equal_error_rate"] == pytest.approx((misses + false) / 2, abs=0.03)
+
+
+def test_records_without_queries(calibrate, run, records, capsys, tmp_path):
+    folder, _, _ = run
+    for path in records.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["splits"]["query"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert calibrate(["--run", str(folder), "--records", str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert "query" in message and message.count("\n") == 1
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--run", "nowhere"], "no run there"),
+    (["--run", "RUN", "--split", "validation"], "validation"),
+    (["--run", "RUN", "--records", "nowhere"], "nowhere"),
+    (["--run", "RUN", "evaluation.metric=cosin"], "did you mean 'cosine'"),
+    (["--run", "RUN", "--weights", "no.weights.h5"], "does not exist"),
+])
+def test_mistakes_are_one_sentence(calibrate, run, capsys, arguments, words):
+    arguments = [str(run[0]) if word == "RUN" else word for word in arguments]
+    assert calibrate(arguments) == 2
+    message = capsys.readouterr().err
+    assert words in message and message.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["--run", "a", "--choose", "1.5"], ["--run", "a", "--false-positive-rates", "0.1,0"],
+])
+def test_wrong_usage_is_argparses_error(calibrate, arguments):
+    with pytest.raises(SystemExit) as caught:
+        calibrate(arguments)
+    assert caught.value.code == 2

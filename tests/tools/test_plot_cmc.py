@@ -1,0 +1,92 @@
+"""One plot of several results: which curves it finds, under which names."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tfreid.evaluation.saved_results import read_curves
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def plot():
+    specification = importlib.util.spec_from_file_location("plot_cmc",
+                                                           ROOT / "tools" / "plot_cmc.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module.main
+
+
+def figures(rank_1, **more):
+    return {"cmc": [rank_1, 1.0], "mean_ap": rank_1 / 2, **more}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Folders `first` and `second` with results, without a name of their own, and `empty`."""
+    for name, rank_1 in (("first", 0.5), ("second", 0.8)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text(json.dumps(figures(rank_1)))
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+def test_one_picture_of_several_runs(plot, runs, capsys):
+    output = runs / "new" / "cmc.png"
+    assert plot([str(runs / "first"), str(runs / "second" / "results.json"), "--output",
+                 str(output)]) == 0
+    assert cv2.imread(str(output)) is not None
+    assert f"wrote {output} with 2 curves" in capsys.readouterr().out
+
+
+def test_names_and_figures(runs):
+    curves = read_curves([runs / "first", runs / "second"])
+    assert [curve.name for curve in curves] == ["first", "second"]
+    assert [curve.mean_ap for curve in curves] == [0.25, 0.4]
+    np.testing.assert_array_equal(curves[1].cmc, [0.8, 1.0])
+    labelled = read_curves([runs / "first", runs / "second"], ["a", "b"])
+    assert [curve.name for curve in labelled] == ["a", "b"]
+
+
+def test_names_that_runs_share_are_told_apart(runs):
+    for name in ("first", "second"):
+        (runs / name / "results.json").write_text(json.dumps(figures(0.5, name="osnet")))
+    names = [curve.name for curve in read_curves([runs / "first", runs / "second"])]
+    assert names == [f"osnet ({runs / 'first'})", f"osnet ({runs / 'second'})"]
+
+
+def test_reranked_figures_and_test_sets_have_curves_of_their_own(runs):
+    (runs / "empty" / "summary.json").write_text(json.dumps({"name": "osnet", "test_sets": {
+        "market1501": figures(0.9, reranked=figures(0.95)), "other": figures(0.3)}}))
+    curves = read_curves([runs / "empty"])
+    assert {curve.name: curve.cmc[0] for curve in curves} == {
+        "osnet, market1501": 0.9, "osnet, market1501, re-ranked": 0.95, "osnet, other": 0.3}
+
+
+def test_mistakes_are_one_sentence(plot, runs, capsys):
+    (runs / "no-curve.json").write_text('{"mean_ap": 0.5}')
+    (runs / "no-object.json").write_text("[1]")
+    (runs / "no-json.json").write_text("half a fi")
+    first = str(runs / "first")
+    for arguments, words in (
+        ([str(runs / "empty")], "evaluate the run with test_net.py first"),
+        ([str(runs / "nowhere")], "no results there"),
+        ([str(runs / "no-curve.json")], "holds no CMC curve"),
+        ([str(runs / "no-object.json")], "not a results file"),
+        ([str(runs / "no-json.json")], "not a results file"),
+        ([first, "--labels", "a", "b"], "2 labels for 1 results"),
+        ([first, first], "two curves have the name"),
+        ([first, str(runs / "second"), "--labels", "a", "a"], "two curves have the name 'a'"),
+    ):
+        assert plot([*arguments, "--output", str(runs / "cmc.png")]) == 2
+        message = capsys.readouterr().err
+        assert words in message and message.count("\n") == 1
+    assert not (runs / "cmc.png").exists()
+

@@ -1,0 +1,207 @@
+"""Which gallery images count for a query: identities, cameras, junk; and their distances."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Callable
+
+import numpy as np
+from tqdm import tqdm
+
+from tfrecords.errors import UserError
+from tfreid.evaluation.distances import MINKOWSKI_P, find_metric
+
+
+class Labels:
+    """Checked identities and cameras [images] of the queries or of the gallery."""
+
+    def __init__(self, name: str, count: int, ids, cameras):
+        self.ids = _integers(f"{name} identities", count, ids)
+        self.cameras = _integers(f"{name} cameras", count, cameras)
+        if name == "query" and self.ids.min() < 0:
+            raise UserError(
+                f"query {int(np.argmin(self.ids))} has the identity {self.ids.min()}, which marks "
+                "junk; remove such images from the queries."
+            )
+
+
+def check_features(query_features, gallery_features) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the features as float32 or float64 matrices.
+
+    Raises:
+        UserError: they are empty, misshapen, not numbers or not finite.
+    """
+    query = _finite_matrix("query", query_features)
+    gallery = _finite_matrix("gallery", gallery_features)
+    if gallery.shape[1] != query.shape[1]:
+        raise UserError(
+            f"the query features have {query.shape[1]} dimensions and the gallery "
+            f"features {gallery.shape[1]}; extract both with the same model."
+        )
+    return query, gallery
+
+
+class FeatureDistances:
+    """Distances of blocks of queries to a gallery that was made ready once.
+
+    Args:
+        query_features: checked features [q, d].
+        gallery_features: checked features [g, d].
+        metric: a name that `pairwise_distances` knows.
+        p: its Minkowski exponent.
+    """
+
+    def __init__(
+        self,
+        query_features: np.ndarray,
+        gallery_features: np.ndarray,
+        metric: str,
+        p: float = MINKOWSKI_P,
+    ):
+        self._metric = find_metric(metric, p)
+        self._query = query_features
+        self._gallery = self._metric.prepare(gallery_features)
+        self._repeats, self._originals = repeated_rows(gallery_features)
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """Returns the distances [n, g] of the queries at some positions, in an array of its own."""
+        block = self._metric.prepare(self._query[positions])
+        distances = self._metric.between(block, self._gallery)
+        # A matrix product rounds by position, so equal features need not come out equal.
+        distances[:, self._repeats] = distances[:, self._originals]
+        return distances
+
+
+class Protocol:
+    """The rules of the field, row by row.
+
+    A query's positives are the gallery images with its identity. Those that its own camera took
+    are ignored, as are junk images (negative identity). A negative camera is unknown and never
+    equal to another.
+
+    Args:
+        queries: labels of the queries.
+        gallery: labels of the gallery.
+        distances: positions [n] among the queries -> float distances [n, g] that may be changed.
+    """
+
+    def __init__(
+        self,
+        queries: Labels,
+        gallery: Labels,
+        distances: Callable[[np.ndarray], np.ndarray],
+    ):
+        self.queries, self.gallery = queries, gallery
+        self._distances = distances
+        self._junk = np.flatnonzero(gallery.ids < 0)
+        self._by_identity = np.argsort(gallery.ids, kind="stable")
+        self._sorted_ids = gallery.ids[self._by_identity]
+        self.num_ranked = len(gallery.ids) - len(self._junk)
+
+    def rows(
+        self,
+        wanted: np.ndarray | None = None,
+        block_size: int | None = None,
+        progress: bool = False,
+        description: str = "ranking",
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yields per wanted query its index, its distances [g] and its positives' positions.
+
+        Ignored gallery images are at infinity.
+        """
+        wanted = np.arange(len(self.queries.ids)) if wanted is None else wanted
+        if block_size is None:
+            block_size = min(256, max(16, 2**25 // len(self.gallery.ids)))
+        if block_size < 1:
+            raise ValueError(f"block_size must be at least 1, received {block_size}")
+        with tqdm(total=len(wanted), desc=description, unit="query", disable=not progress,
+                  leave=False) as bar:
+            for start in range(0, len(wanted), block_size):
+                block = wanted[start : start + block_size]
+                distances = self._distances(block)
+                distances[:, self._junk] = np.inf
+                for query, row in zip(block, distances):
+                    yield query, row, self._split(query, row)
+                bar.update(len(block))
+
+    def _split(self, query: int, row: np.ndarray) -> np.ndarray:
+        """Puts the images of the query's identity and camera at infinity; returns the positives."""
+        identity, camera = self.queries.ids[query], self.queries.cameras[query]
+        first = np.searchsorted(self._sorted_ids, identity, side="left")
+        last = np.searchsorted(self._sorted_ids, identity, side="right")
+        same_identity = self._by_identity[first:last]
+        ignored = (self.gallery.cameras[same_identity] == camera) & (camera >= 0)
+        row[same_identity[ignored]] = np.inf
+        return same_identity[~ignored]
+
+
+def feature_protocol(
+    query_features: np.ndarray,
+    query_ids: np.ndarray,
+    query_cameras: np.ndarray,
+    gallery_features: np.ndarray,
+    gallery_ids: np.ndarray,
+    gallery_cameras: np.ndarray,
+    metric: str = "cosine",
+    p: float = MINKOWSKI_P,
+) -> Protocol:
+    """Checks features and labels and returns the protocol over their distances.
+
+    Raises:
+        UserError: inputs that are empty, misshapen or not finite, a negative query identity, or an
+            unknown metric.
+    """
+    query_features, gallery_features = check_features(query_features, gallery_features)
+    return Protocol(
+        Labels("query", len(query_features), query_ids, query_cameras),
+        Labels("gallery", len(gallery_features), gallery_ids, gallery_cameras),
+        FeatureDistances(query_features, gallery_features, metric, p),
+    )
+
+
+def repeated_rows(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the positions of rows seen before, and where each was seen first."""
+    seen: dict[bytes, int] = {}
+    first = np.empty(len(features), np.int64)
+    for index, row in enumerate(features):
+        # Adding zero makes -0.0 and 0.0 the same bytes.
+        first[index] = seen.setdefault(hashlib.blake2b(row + 0, digest_size=16).digest(), index)
+    repeats = np.flatnonzero(first != np.arange(len(first)))
+    return repeats, first[repeats]
+
+
+def _finite_matrix(name: str, features) -> np.ndarray:
+    features = np.ascontiguousarray(features)
+    if features.ndim != 2 or 0 in features.shape:
+        raise UserError(
+            f"the {name} features must be a non-empty matrix with one row per image, "
+            f"received shape {features.shape}."
+        )
+    if features.dtype not in (np.float32, np.float64):
+        try:
+            features = features.astype(np.float32)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"the {name} features must be numbers, received {features.dtype}."
+            ) from error
+    # A row's sum is finite when its entries are, and needs no mask of the whole.
+    with np.errstate(invalid="ignore"):
+        sums = features.sum(axis=1, dtype=np.float64)
+    broken = np.flatnonzero(~np.isfinite(sums))
+    if len(broken):
+        raise UserError(
+            f"the {name} features hold NaN or infinity in {len(broken)} of "
+            f"{len(features)} rows (first: row {broken[0]}); check the model's weights."
+        )
+    return features
+
+
+def _integers(name: str, count: int, values) -> np.ndarray:
+    labels = np.asarray(values)
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise UserError(
+            f"the {name} must be {count} integers, one per feature row, "
+            f"received {labels.dtype} of shape {labels.shape}."
+        )
+    return labels.astype(np.int64)

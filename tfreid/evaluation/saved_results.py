@@ -1,0 +1,99 @@
+"""Reads the CMC curves back that evaluations have written."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tfrecords.errors import UserError
+
+_RESULTS = "results.json"
+_SUMMARY = "summary.json"
+
+
+class SavedCurve(NamedTuple):
+    """A curve with its name: `cmc` float64 [ranks] as fractions, and the mAP beside it."""
+
+    name: str
+    cmc: np.ndarray
+    mean_ap: float
+
+
+def read_curves(
+    sources: Sequence[str | Path], labels: Sequence[str] | None = None
+) -> list[SavedCurve]:
+    """Reads the curves of runs, evaluations and summaries of several test sets.
+
+    Args:
+        sources: Folders with a `results.json` (or a `summary.json`), or such files.
+        labels: A name for each source; None takes the name in the file, or the folder's where it
+            has none. Names that several sources share are followed by the folder.
+
+    Returns:
+        The curves, in order; re-ranked ones and those of several test sets each on their own,
+        with the source's name before theirs. No two have one name.
+
+    Raises:
+        UserError: A source without results, results without a curve, or as many labels as not.
+    """
+    paths = [_results_file(Path(source)) for source in sources]
+    contents = [_read(path) for path in paths]
+    if labels is None:
+        names = [str(content.get("name") or path.parent.resolve().name)
+                 for content, path in zip(contents, paths)]
+        shared = {name for name, count in Counter(names).items() if count > 1}
+        names = [f"{name} ({path.parent})" if name in shared else name
+                 for name, path in zip(names, paths)]
+    elif len(labels) == len(paths):
+        names = list(labels)
+    else:
+        raise UserError(f"there are {len(labels)} labels for {len(paths)} results; give one each.")
+    curves = [curve for name, content, path in zip(names, contents, paths)
+              for curve in _curves(name, content, path)]
+    repeated = [name for name, count in Counter(c.name for c in curves).items() if count > 1]
+    if repeated:
+        raise UserError(f"two curves have the name {repeated[0]!r}; name results once, and give "
+                        "each its own label.")
+    return curves
+
+
+def _results_file(source: Path) -> Path:
+    if source.is_file():
+        return source
+    for name in (_RESULTS, _SUMMARY):
+        if (source / name).is_file():
+            return source / name
+    raise UserError(f"{source}: no results there (no {_RESULTS}); evaluate the run with "
+                    "test_net.py first.")
+
+
+def _read(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a results file (no JSON object); give one of test_net.py.")
+    return content
+
+
+def _curves(name: str, content: dict, path: Path) -> list[SavedCurve]:
+    if "test_sets" in content:
+        return [curve for test_set, figures in content["test_sets"].items()
+                for curve in _curves(f"{name}, {test_set}", figures, path)]
+    curves = [_curve(name, content, path)]
+    if "reranked" in content:
+        curves.append(_curve(f"{name}, re-ranked", content["reranked"], path))
+    return curves
+
+
+def _curve(name: str, figures: dict, path: Path) -> SavedCurve:
+    try:
+        return SavedCurve(name, np.asarray(figures["cmc"], np.float64), float(figures["mean_ap"]))
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: holds no CMC curve; evaluate again with test_net.py.") from None
