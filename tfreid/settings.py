@@ -42,6 +42,9 @@ class ModelConfig(_Strict):
     num_identities: width of the classifier; null takes it from the training records.
     stride_in_1x1: put a ResNet bottleneck's stride on its first convolution, as the ImageNet
         weights of Keras Applications need; the torchvision layout puts it on the 3x3.
+    stem: whose first layers a ResNet has: `torchvision`, `bag_of_tricks` (plain networks without
+        the ReLU before the max pooling) or `fast_reid` (plain and IBN, max pooling without
+        padding). All take the same weights, so the one they were trained with must be set.
     """
 
     backbone: str = "resnet50"
@@ -59,6 +62,7 @@ class ModelConfig(_Strict):
     classifier_bias: bool = False
     num_identities: Optional[Positive] = None
     stride_in_1x1: bool = False
+    stem: Literal["torchvision", "bag_of_tricks", "fast_reid"] = "torchvision"
 
 
 @dataclasses.dataclass

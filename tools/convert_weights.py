@@ -29,7 +29,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f"--arch is {parsed.arch}, and must be one of {', '.join(LAYOUTS)}.")
     if parsed.output and not parsed.output.endswith(".weights.h5"):
         raise UserError(f"--output is {parsed.output}, and must end in .weights.h5.")
-    shapes = _model_shapes(parsed)
+    recipe = _recipe_model(parsed)
+    shapes = None if recipe is None else _shapes(recipe)
     try:
         conversion = convert_checkpoint(parsed.input, parsed.arch, parsed.classifier, shapes)
     except MisfitError as error:
@@ -39,7 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
         save_arrays(conversion.weights, parsed.output, parsed.arch)
     if parsed.list or parsed.dry_run:
         print("\n".join(list_weights(conversion)))
-    print("\n".join(describe(conversion, parsed.input, None if parsed.dry_run else parsed.output)))
+    target = None if parsed.dry_run else parsed.output
+    print("\n".join(describe(conversion, parsed.input, target, recipe)))
 
 
 def _parser():
@@ -65,15 +67,13 @@ def _parser():
     return parser
 
 
-def _model_shapes(parsed):
-    """Returns the shapes of the recipe's model, whose classifier takes any width."""
+def _recipe_model(parsed):
+    """Returns the `model` section of the recipe, or None without one."""
     if parsed.config is None:
         if parsed.overrides:
             raise UserError("settings on the command line need --config RECIPE; give one.")
         return None
     from tfreid.config import load_config
-    from tfreid.models.embedding import build_embedding_model
-    from tfreid.weights.files import weight_keys
 
     config = load_config(parsed.config, parsed.overrides).model
     if config.backbone != parsed.arch:
@@ -86,8 +86,21 @@ def _model_shapes(parsed):
             f"{parsed.config} has model.stride_in_1x1, and PyTorch's weights carry the stride in "
             "the 3x3 convolutions; set it to false."
         )
+    return config
+
+
+def _shapes(config):
+    """Returns the shapes of the recipe's model, with None for identities that it leaves open."""
+    from tfreid.models.embedding import build_embedding_model
+    from tfreid.weights.files import weight_keys
+
     model = build_embedding_model(config, num_identities=1)
-    return {key: tuple(variable.shape) for key, variable in weight_keys(model).items()}
+    shapes = {key: tuple(variable.shape) for key, variable in weight_keys(model).items()}
+    if config.num_identities is None:
+        for key in shapes:
+            if key.startswith("classifier/"):
+                shapes[key] = (*shapes[key][:-1], None)
+    return shapes
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TINY = ["model.backbone=osnet_x0_25", "model.height=32", "model.width=16",
+TINY = ["model.backbone=tiny", "model.height=32", "model.width=16",
         "data.identities_per_batch=2", "data.images_per_identity=2", "data.eval_batch_size=2"]
 
 
@@ -25,7 +25,7 @@ def benchmark():
 
 
 @pytest.fixture
-def measure(benchmark, capsys, tmp_path):
+def measure(benchmark, tiny_backbone, capsys, tmp_path):
     """Returns a function that runs the command and reads what it printed."""
     (tmp_path / "tiny.yaml").write_text("name: tiny\n")
 
@@ -81,7 +81,7 @@ def test_train_steps(measure):
     found = measure("training", "--steps", "1", "--warm-up", "1", *TINY)
     assert found["images_per_second"] > 0
     assert found["batch_size"] == 4 * found["replicas"]
-    assert (found["backbone"], found["precision"]) == ("osnet_x0_25", "float32")
+    assert (found["backbone"], found["precision"]) == ("tiny", "float32")
 
 
 def test_inference(measure):

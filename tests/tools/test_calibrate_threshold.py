@@ -33,12 +33,12 @@ def calibrate():
 
 
 @pytest.fixture(scope="module")
-def run(records, tmp_path_factory):
+def run(records, tiny_backbone, tmp_path_factory):
     """A run's folder with an untrained network, and that network."""
     keras.utils.set_random_seed(3)
     config = Config(
         name="tiny",
-        model=ModelConfig(backbone="osnet_x0_25", height=32, width=16, num_identities=8),
+        model=ModelConfig(backbone=tiny_backbone, height=32, width=16, num_identities=8),
         data=DataConfig(records=str(records)),
     )
     model = build_embedding_model(config.model)
@@ -81,14 +81,15 @@ def test_the_kept_threshold_does_what_the_file_says(calibrate, run, records, cap
     assert threshold.measured["positive_pairs"] == len(positives) > 0
     assert threshold.measured["negative_pairs"] == len(negatives) > 0
     limit = int(0.05 * len(negatives))
-    assert np.sum(negatives <= threshold.threshold) <= limit
-    assert threshold.false_positive_rate == np.mean(negatives <= threshold.threshold)
-    assert threshold.true_positive_rate == np.mean(positives <= threshold.threshold)
+    # Unit vectors made here may differ in the last digit.
+    reached = threshold.threshold + 1e-6
+    assert np.sum(negatives <= reached) <= limit
+    assert threshold.false_positive_rate == np.mean(negatives <= reached)
+    assert threshold.true_positive_rate == np.mean(positives <= reached)
     # It is the highest: the next distance would let one too many pass.
-    assert threshold.threshold in np.float64([*positives, *negatives])
-    above = np.concatenate([positives, negatives])
-    following = above[above > threshold.threshold].min()
-    assert np.sum(negatives <= following) > limit
+    every = np.concatenate([positives, negatives])
+    assert np.abs(every - threshold.threshold).min() < 1e-6
+    assert np.sum(negatives <= every[every > reached].min() + 1e-6) > limit
     assert set(threshold.measured["at_false_positive_rates"]) == {"0.05", "0.1", "0.3"}
     assert threshold.fingerprint == weights_fingerprint(model)
     assert (threshold.metric, threshold.feature, threshold.normalized) == (

@@ -97,7 +97,30 @@ def test_dry_run_with_a_recipe(convert_weights, checkpoint, tmp_path, capsys):
     assert "not in the file: fc/kernel" in printed
     assert "-> nothing written" in printed
     assert "note: the recipe has model.stem torchvision, which is another" in printed
+    # The settings of the file's head are not those of the recipe's.
+    assert "identities" not in printed and "neck" not in printed.partition("\nmodel:\n")[2]
     assert list(tmp_path.iterdir()) == [recipe]
+
+
+@pytest.mark.parametrize("identities, status", [(None, 0), (11, 0), (7, 2)])
+def test_keep_with_a_recipe(identities, status, convert_weights, checkpoint, tmp_path, capsys):
+    recipe, output = tmp_path / "recipe.yaml", tmp_path / "kept.weights.h5"
+    recipe.write_text(
+        "model: {backbone: resnet34, stem: bag_of_tricks, num_identities: "
+        f"{'null' if identities is None else identities}}}"
+    )
+    assert convert_weights.main(
+        ["--arch", "resnet34", "--input", checkpoint, "--output", str(output),
+         "--config", str(recipe), "--classifier", "keep"]
+    ) == status
+    printed = capsys.readouterr()
+    assert output.exists() is (status == 0)
+    if status:
+        assert "classifier/kernel is 512x11 in the file and 512x7 in the model" in printed.err
+        assert printed.err.count("\n") == 1
+    else:
+        assert read_shapes(output)["classifier/kernel"] == (512, 11)
+        assert "has 11 identities" in printed.out
 
 
 @pytest.mark.parametrize("stem, notes", [("fast_reid", 0), ("bag_of_tricks", 1)])

@@ -8,7 +8,7 @@ from typing import Callable
 
 from tfreid.backbones.mobilenet_v3 import mobilenet_v3_large
 from tfreid.backbones.osnet import osnet
-from tfreid.backbones.resnet import resnet, resnet_ibn_a
+from tfreid.backbones.resnet import IBN_STEMS, STEMS, resnet, resnet_ibn_a
 from tfreid.backbones.se_resnet import se_resnet50, se_resnext50
 
 
@@ -21,11 +21,13 @@ class Backbone:
         channels: Channels of its feature map.
         stride_in_1x1: Whether it takes the settings `stride_in_1x1` and `bn_epsilon`, which the
             weights of Keras Applications need.
+        stems: What its setting `stem` may be; empty where it has no such setting.
     """
 
     apply: Callable
     channels: int
     stride_in_1x1: bool = False
+    stems: tuple[str, ...] = ()
 
     def __call__(self, images, **settings):
         """Applies the backbone to images [n, h, w, 3], with the published strides by default."""
@@ -34,11 +36,13 @@ class Backbone:
 
 def _resnet(depth: int) -> Backbone:
     apply = functools.partial(resnet, depth=depth)
-    return Backbone(apply, 512) if depth == 34 else Backbone(apply, 2048, stride_in_1x1=True)
+    if depth == 34:
+        return Backbone(apply, 512, stems=STEMS)
+    return Backbone(apply, 2048, stride_in_1x1=True, stems=STEMS)
 
 
 def _resnet_ibn_a(depth: int) -> Backbone:
-    return Backbone(functools.partial(resnet_ibn_a, depth=depth), 2048)
+    return Backbone(functools.partial(resnet_ibn_a, depth=depth), 2048, stems=IBN_STEMS)
 
 
 def _osnet(width: float) -> Backbone:

@@ -7,8 +7,12 @@ import functools
 import keras
 
 from tfreid.backbones.residual import EXPANSION, WIDTHS, join, residual_stages, shortcut
-from tfreid.layers.convolution import conv_bn, he_normal, max_pool_3x3
+from tfreid.layers.convolution import conv_bn, he_normal, max_pool_3x3, max_pool_3x3_ceil
 from tfreid.layers.instance_norm import instance_batch_norm
+
+# Whose stem: all have the same weights, but not the same function.
+STEMS = ("torchvision", "bag_of_tricks", "fast_reid")
+IBN_STEMS = ("torchvision", "fast_reid")
 
 
 def resnet(
@@ -18,6 +22,7 @@ def resnet(
     last_stride: int | None = None,
     stride_in_1x1: bool = False,
     bn_epsilon: float = 1e-5,
+    stem: str = "torchvision",
 ):
     """Applies ResNet-34, -50, -101 or -152 up to its last feature map.
 
@@ -34,14 +39,17 @@ def resnet(
         stride_in_1x1: Whether the first 1x1 convolution of a bottleneck carries the stride, as in
             the paper and in the weights of Keras Applications.
         bn_epsilon: Added to variances; the weights of Keras Applications expect 1.001e-5.
+        stem: `torchvision`: ReLU, then the maximum over 3x3, padded by one; `bag_of_tricks`, of the
+            code of Luo et al.: no ReLU; `fast_reid`, since November 2020: ReLU, then the maximum
+            over 3x3 from the corner on, without padding, sizes rounded up.
 
     Returns:
         Feature map [n, h / 32, w / 32, c] at the default strides, sizes rounded up, where c is
         2048, at depth 34 512.
 
     Raises:
-        ValueError: An unknown depth, `strides` are not four positive integers, or `stride_in_1x1`
-            at depth 34.
+        ValueError: An unknown depth or stem, `strides` are not four positive integers, or
+            `stride_in_1x1` at depth 34.
     """
     if depth == 34:
         if stride_in_1x1:
@@ -49,7 +57,8 @@ def resnet(
         block = functools.partial(_basic_block, epsilon=bn_epsilon)
     else:
         block = functools.partial(_bottleneck, stride_in_1x1=stride_in_1x1, epsilon=bn_epsilon)
-    return residual_stages(_stem(x, bn_epsilon), depth, strides, last_stride, block)
+    x = _stem(x, stem, STEMS, bn_epsilon)
+    return residual_stages(x, depth, strides, last_stride, block)
 
 
 def resnet_ibn_a(
@@ -57,6 +66,7 @@ def resnet_ibn_a(
     depth: int = 50,
     strides: tuple[int, int, int, int] | None = None,
     last_stride: int | None = None,
+    stem: str = "torchvision",
 ):
     """Applies ResNet-50-IBN-a or -101-IBN-a up to its last feature map.
 
@@ -69,21 +79,29 @@ def resnet_ibn_a(
         depth: 50, 101 or 152.
         strides: Strides of the four stages. Defaults to (1, 2, 2, 2).
         last_stride: Replaces the last of `strides`.
+        stem: `torchvision` or `fast_reid`, as in `resnet`; the IBN networks of Bag of Tricks have
+            the first.
 
     Returns:
         Feature map [n, h / 32, w / 32, 2048] at the default strides, sizes rounded up.
 
     Raises:
-        ValueError: A depth without bottlenecks, or `strides` are not four positive integers.
+        ValueError: A depth without bottlenecks, another stem, or `strides` are not four positive
+            integers.
     """
     if depth == 34:
         raise ValueError("depth must be one of [50, 101, 152], got 34")
-    return residual_stages(_stem(x, 1e-5), depth, strides, last_stride, _ibn_bottleneck)
+    x = _stem(x, stem, IBN_STEMS)
+    return residual_stages(x, depth, strides, last_stride, _ibn_bottleneck)
 
 
-def _stem(x, epsilon):
-    x = conv_bn(x, 64, 7, "stem_conv", strides=2, epsilon=epsilon)
-    return max_pool_3x3(x, "stem_pool")
+def _stem(x, stem, allowed, epsilon=1e-5):
+    if stem not in allowed:
+        raise ValueError(f"stem must be one of {list(allowed)}, got {stem}")
+    relu = stem != "bag_of_tricks"
+    x = conv_bn(x, 64, 7, "stem_conv", strides=2, activation=relu, epsilon=epsilon)
+    max_pool = max_pool_3x3_ceil if stem == "fast_reid" else max_pool_3x3
+    return max_pool(x, "stem_pool")
 
 
 def _basic_block(x, width, stride, name, epsilon):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from tfreid.backbones.residual import EXPANSION, join, residual_stages, shortcut
-from tfreid.layers.convolution import conv_bn
+from tfreid.layers.convolution import conv_bn, max_pool_3x3_ceil
 from tfreid.layers.grouped_convolution import GroupedConv3x3
 from tfreid.layers.normalization import batch_norm
 from tfreid.layers.squeeze_excitation import SqueezeExcitation
@@ -63,9 +63,7 @@ def se_resnext50(
 
 def _stem(x):
     x = conv_bn(x, 64, 7, "stem_conv", strides=2)
-    # Behind a ReLU zeros cannot exceed a maximum; no window reaches those beside an odd side.
-    x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name="stem_pool_pad")(x)
-    return keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+    return max_pool_3x3_ceil(x, "stem_pool")
 
 
 def _se_bottleneck(x, width, stride, name):

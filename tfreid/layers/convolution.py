@@ -53,11 +53,22 @@ def conv_bn(
 
 
 def max_pool_3x3(x, name: str):
-    """Halves a feature map [n, h, w, c] after a ReLU by the maximum over 3x3, padded by one.
+    """Halves a feature map [n, h, w, c] by the maximum over 3x3, around every second position.
 
-    Zeros may pad what is never negative: they cannot exceed a maximum.
+    As padded by one: at stride 1 "same" is even, and leaves out what lies beyond the border, where
+    a padding of zeros would exceed the negative values of a map without ReLU.
     """
-    x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+    x = keras.layers.MaxPooling2D(3, strides=1, padding="same", name=f"{name}_max")(x)
+    return keras.layers.MaxPooling2D(1, strides=2, name=name)(x)
+
+
+def max_pool_3x3_ceil(x, name: str):
+    """Halves a feature map [n, h, w, c] after a ReLU by the maximum over 3x3 from the corner on.
+
+    The last window may reach one beyond an even side (PyTorch's `ceil_mode`). Zeros may pad what
+    is never negative: they cannot exceed a maximum. No window reaches those beside an odd side.
+    """
+    x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
     return keras.layers.MaxPooling2D(3, strides=2, name=name)(x)
 
 

@@ -35,7 +35,8 @@ def build_embedding_model(config: ModelConfig, num_identities: int | None = None
         there is no neck), `logits` [n, identities]; all float32.
 
     Raises:
-        UserError: An unknown backbone, or settings that it cannot have.
+        UserError: An unknown backbone, settings that it cannot have, or settings that need
+            another one.
     """
     backbone = _backbone(config)
     identities = config.num_identities or num_identities
@@ -50,6 +51,9 @@ def build_embedding_model(config: ModelConfig, num_identities: int | None = None
     embedding = keras.layers.Activation("linear", dtype="float32", name="embedding")(
         _embedding(x, config)
     )
+    if config.neck_beta and not config.neck:
+        raise UserError("model.neck_beta needs a neck; set model.neck to true, or neck_beta to "
+                        "false.")
     neck = batch_norm_neck(embedding, bias=config.neck_beta) if config.neck else embedding
     logits = keras.layers.Dense(
         identities,
@@ -89,11 +93,24 @@ def _backbone_settings(config):
                 f"{config.backbone} has no such block."
             )
         settings.update(stride_in_1x1=True, bn_epsilon=KERAS_APPLICATIONS_EPSILON)
+    if config.stem != "torchvision":
+        if config.stem not in BACKBONES[config.backbone].stems:
+            allowed = ", ".join(name for name, x in BACKBONES.items() if config.stem in x.stems)
+            raise UserError(
+                f"model.stem is {config.stem}, which {config.backbone} does not have (only "
+                f"{allowed} do); leave it out."
+            )
+        settings["stem"] = config.stem
     return settings
 
 
 def _embedding(x, config):
     if config.embedding_size is None:
+        if config.embedding_head != "linear":
+            raise UserError(
+                f"model.embedding_head {config.embedding_head} has no width; set "
+                "model.embedding_size (512 for the stock OSNet)."
+            )
         return pool(x, config.pooling)
     if config.embedding_head == "linear_bn_relu":
         if config.pooling != "average":

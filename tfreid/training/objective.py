@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfrecords.errors import UserError
 from tfreid import addons
 from tfreid.losses.center import center_loss, center_step, center_terms
 from tfreid.losses.classification import label_smoothed_softmax
@@ -13,14 +14,39 @@ from tfreid.losses.triplet import triplet_terms
 from tfreid.settings import LossConfig
 
 
-def check_losses(config: LossConfig) -> None:
+def check_losses(config: LossConfig, jit_compile: bool = False, replicas: int = 1) -> None:
     """Refuses losses that cannot be had here, so that a run fails before it begins.
 
+    Args:
+        config: The `loss` section.
+        jit_compile: Whether XLA is to compile them.
+        replicas: On how many devices.
+
     Raises:
-        UserError: `addons_loss` is set and TensorFlow Addons is not installed.
+        UserError: No loss has a weight, `addons_loss` is set and TensorFlow Addons is not
+            installed, or XLA cannot compile a loss.
     """
-    if config.addons_loss and config.addons_weight:
+    addons_weight = config.addons_weight if config.addons_loss else 0.0
+    weights = (config.id_weight, config.triplet_weight, config.lin_weight, addons_weight,
+               config.center_weight)
+    if not any(weights):
+        raise UserError("no loss has a weight, so nothing can be learnt; set loss.id_weight or "
+                        "another loss's weight above 0.")
+    if addons_weight:
         addons.require(f"loss.addons_loss={config.addons_loss}")
+    uncompilable = {
+        "loss.triplet_across_replicas":
+            replicas > 1 and config.triplet_across_replicas and config.triplet_weight,
+        "loss.lin_across_replicas":
+            replicas > 1 and config.lin_across_replicas and config.lin_weight,
+        "loss.addons_loss=npairs": config.addons_loss == "npairs" and config.addons_weight,
+    }
+    blockers = [name for name, is_on in uncompilable.items() if is_on]
+    if jit_compile and blockers:
+        raise UserError(
+            f"training.jit_compile cannot be combined with {blockers[0]} here; turn one of them "
+            "off."
+        )
 
 
 class EmbeddingObjective(tf.Module):
@@ -65,18 +91,6 @@ class EmbeddingObjective(tf.Module):
         config = self._config
         return bool(config.triplet_normalize or config.lin_weight and not config.triplet_weight)
 
-    def uncompilable_setting(self, replicas: int) -> str | None:
-        """Returns the first setting that XLA cannot compile on so many replicas, if any."""
-        config = self._config
-        settings = {
-            "loss.triplet_across_replicas":
-                replicas > 1 and config.triplet_across_replicas and config.triplet_weight,
-            "loss.lin_across_replicas":
-                replicas > 1 and config.lin_across_replicas and config.lin_weight,
-            "loss.addons_loss=npairs": config.addons_loss == "npairs" and config.addons_weight,
-        }
-        return next((name for name, is_on in settings.items() if is_on), None)
-
     def __call__(
         self, outputs: dict[str, tf.Tensor], labels: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
@@ -109,7 +123,7 @@ class EmbeddingObjective(tf.Module):
                 outputs["embedding"], labels, self.centers, config.center_variant
             )
             losses["center"] = config.center_weight * tf.reduce_mean(pulls)
-        total = tf.add_n(list(losses.values())) if losses else tf.constant(0.0)
+        total = tf.add_n(list(losses.values()))
         scalars.update({f"loss/{name}": value for name, value in losses.items()})
         predicted = tf.argmax(outputs["logits"], axis=1, output_type=tf.int32)
         scalars["accuracy/id"] = tf.reduce_mean(tf.cast(predicted == labels, tf.float32))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfrecords.errors import UserError
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.objective import EmbeddingObjective
 from tfreid.training.optimizers import GradientApplier
@@ -24,9 +23,6 @@ class TrainStep:
         applier: Its optimizer.
         average: Moving average of the weights, or None.
         jit_compile: Whether XLA compiles the forward and backward pass.
-
-    Raises:
-        UserError: `jit_compile` with a loss that XLA cannot compile.
     """
 
     def __init__(
@@ -38,12 +34,6 @@ class TrainStep:
         average: WeightAverage | None = None,
         jit_compile: bool = False,
     ):
-        blocker = objective.uncompilable_setting(strategy.num_replicas_in_sync)
-        if jit_compile and blocker:
-            raise UserError(
-                f"training.jit_compile cannot be combined with {blocker} here; turn one of them "
-                "off."
-            )
         self._strategy = strategy
         self._model = model
         self._objective = objective

@@ -51,10 +51,10 @@ def train(
         if not resume or not config_path.exists():
             raise UserError("--config is missing; it can be left out only with --resume of a run.")
     config = load_config(config_path, overrides)
-    check_losses(config.loss)
     manifest = read_manifest(_records(config))
     prepare_runtime(config.training)
     strategy = make_strategy(config.training.devices)
+    check_losses(config.loss, config.training.jit_compile, strategy.num_replicas_in_sync)
     config = _resolved(config, manifest, strategy.num_replicas_in_sync, RunFolder(Path(output)))
     table = load_table(config.data.records, "train", config.data.verify)
     batches = IdentityBatches(

@@ -7,16 +7,23 @@ from collections.abc import Iterator
 
 import yaml
 
+from tfreid.settings import ModelConfig
 from tfreid.weights.convert import Conversion, MisfitError
+from tfreid.weights.layouts import resnet
+
+_TRUNK_SETTINGS = ("backbone", "normalization", "stem", "last_stride")
 
 
-def describe(conversion: Conversion, source: str, target: str | None) -> Iterator[str]:
+def describe(
+    conversion: Conversion, source: str, target: str | None, recipe: ModelConfig | None = None
+) -> Iterator[str]:
     """Sums up a conversion: what was left out and why, how much was converted, and the recipe.
 
     Args:
         conversion: The conversion.
         source: The checkpoint.
         target: The weight file, or None where none is written.
+        recipe: The `model` section that shall take the weights, if there is one.
     """
     for key, reason in conversion.unmatched.items():
         yield f"no place for {key}: {reason}"
@@ -30,13 +37,19 @@ def describe(conversion: Conversion, source: str, target: str | None) -> Iterato
         yield f"dropped {conversion.counters} counters of batches (num_batches_tracked)"
     for note in conversion.notes:
         yield f"note: {note}"
+    trained = conversion.settings.get("stem")
+    if recipe and trained and recipe.stem != trained:
+        yield (
+            f"note: the recipe has model.stem {recipe.stem}, which is another function of the same "
+            f"weights; going by the names in the file, they were trained with {trained}"
+        )
     layers = {key.partition("/")[0] for key in conversion.weights}
     parameters = sum(array.size for array in conversion.weights.values())
     yield (
         f"{source}: {len(conversion.weights)} weights of {len(layers)} layers, {parameters:,} "
         f"numbers -> {target or 'nothing written'}"
     )
-    yield from _recipe(conversion, target)
+    yield from _recipe(conversion, target, recipe)
 
 
 def describe_misfit(error: MisfitError) -> Iterator[str]:
@@ -57,16 +70,23 @@ def list_weights(conversion: Conversion) -> Iterator[str]:
         yield f"{conversion.sources[key]} -> {key} {_shape(array.shape)}"
 
 
-def _recipe(conversion, target):
+def _recipe(conversion, target, recipe):
     settings = {"backbone": conversion.backbone, "normalization": "torch", **conversion.settings}
     identities = settings.pop("num_identities", None)
-    yield "the recipe's model section, to train from these weights or to evaluate them:"
+    if recipe:
+        # The head is the recipe's own; the file's may be another.
+        settings = {key: settings[key] for key in _TRUNK_SETTINGS if key in settings}
+        yield "what the recipe's model section needs, to train from these weights:"
+    else:
+        yield "the recipe's model section, to train from these weights or to evaluate them:"
     lines = yaml.safe_dump({"model": settings}, sort_keys=False).splitlines()
     weights = f"  weights: {target or 'FILE.weights.h5'}  # to train"
     yield from itertools.chain(lines[:2], [weights], lines[2:])
-    if identities:
+    if identities and "classifier/kernel" in conversion.weights:
         yield f"  # the classifier has {identities} identities"
-    if conversion.settings.get("neck"):
+    if "last_stride" in settings:
+        yield "  # strides are in no checkpoint; this last_stride is the toolbox's default"
+    elif settings.get("neck") and conversion.backbone in resnet.BACKBONES:
         yield "  # strides are in no checkpoint; Bag of Tricks and fast-reid set last_stride: 1"
 
 

@@ -18,6 +18,7 @@ from tfreid.weights.pytorch.tensors import StoredTensor, Unreadable, damaged
 # Under what toolboxes keep the weights beside epoch, optimizer and scores.
 WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "network", "weights")
 _START = 512
+_LONGEST_NAME = 60
 _TAR_MAGIC = slice(257, 262)
 
 
@@ -104,11 +105,13 @@ def _find_weights(content: Any) -> dict[str, StoredTensor | NumpyArray]:
         if isinstance(key, str) and isinstance(value, (StoredTensor, NumpyArray))
     }
     if not weights:
-        found = ", ".join(map(str, list(content)[:5])) or "nothing"
+        names = [_shortened(key) for key in content if isinstance(key, str)]
+        found = ", ".join(names[:5]) or "nothing with a name"
         raise Unreadable(
             f"holds no weights (found: {found}); give a checkpoint with weights at the top or "
             f"under {', '.join(WRAPPERS)}"
         )
+    _check_names(weights)
     return weights
 
 
@@ -117,6 +120,20 @@ def _unwrap(content: Any) -> Any:
         return None
     wrapped = (content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping))
     return next(wrapped, None)
+
+
+def _check_names(weights: dict[str, StoredTensor | NumpyArray]) -> None:
+    """Refuses names that a terminal would obey instead of showing them."""
+    bad = next((key for key in weights if not key.isprintable()), None)
+    if bad is not None:
+        raise Unreadable(
+            f"names a weight {_shortened(bad)}, with characters that cannot be printed; save it "
+            "again under another name"
+        )
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
 def _check_size(weights: dict[str, StoredTensor | NumpyArray], size: int) -> None:

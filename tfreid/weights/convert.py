@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import keras
 import numpy as np
@@ -26,6 +26,8 @@ _PREFIXES = ("module.", "model.", "base.", "backbone.")
 _COUNTER = ".num_batches_tracked"
 
 Shape = tuple[int, ...]
+# Shapes that a model wants; None stands for the number of identities where it is open.
+OpenShape = tuple[Optional[int], ...]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Conversion:
         dropped: The reason for each key of the file that has no use here.
         unmatched: Keys of the file that have no place in the model, each with the reason.
         missing: Head weights of the wanted model that the file lacks.
-        misshaped: Head weights left out, each with its shape in the file and the wanted one.
+        misshaped: Head weights that do not fit, each with its shape in the file and the wanted one;
+            their layers are left out whole.
         settings: Settings of a recipe's `model` section that fit the weights.
         notes: What else the user must know.
     """
@@ -79,7 +82,7 @@ def convert_checkpoint(
     path: str,
     backbone: str,
     classifier: Classifier | None = None,
-    model_shapes: Mapping[str, Shape] | None = None,
+    model_shapes: Mapping[str, OpenShape] | None = None,
 ) -> Conversion:
     """Converts a checkpoint of torchreid, Bag of Tricks, fast-reid, torchvision or timm.
 
@@ -87,11 +90,12 @@ def convert_checkpoint(
         path: File that `read_state_dict` reads.
         backbone: Name in `LAYOUTS`.
         classifier: Whether the classifier is converted; by default unless it is ImageNet's.
-        model_shapes: Shapes by our keys of the model that shall take the weights; by default the
-            head is converted as the file has it.
+        model_shapes: Shapes by our keys of the model that shall take the weights, with None where
+            the file tells the number of identities; by default the head is converted as the file
+            has it.
 
     Raises:
-        UserError: The file cannot be read.
+        UserError: The file cannot be read, or its classifier not be kept as asked.
         MisfitError: It holds the weights of another network.
     """
     return convert_state(read_state_dict(path), backbone, classifier, model_shapes, path)
@@ -101,24 +105,26 @@ def convert_state(
     state: Mapping[str, np.ndarray],
     backbone: str,
     classifier: Classifier | None = None,
-    model_shapes: Mapping[str, Shape] | None = None,
+    model_shapes: Mapping[str, OpenShape] | None = None,
     source: str = "the checkpoint",
 ) -> Conversion:
     """Converts arrays by PyTorch's keys; see `convert_checkpoint`."""
+    settings = resnet.toolbox_settings(state, backbone) if backbone in resnet.BACKBONES else {}
     state, counters = _plain_names(state, source)
     _refuse_other_network(state, backbone, source)
     notes = []
     if backbone in mobilenet_v3.BACKBONES:
         state, note = mobilenet_v3.adapt(state)
         notes += [note] if note else []
+    _refuse_twins(state, backbone, source)
     trunk = _fit_trunk(state, backbone)
     _refuse_misfit(trunk, state, backbone, source)
     rest = {key: value for key, value in state.items() if key not in trunk.sources.values()}
     head = convert_head(rest, BACKBONES[backbone].channels, classifier)
-    wanted = None
-    if model_shapes is not None:
-        wanted = {key: tuple(model_shapes[key]) for key in model_shapes.keys() - trunk.weights}
+    wanted = None if model_shapes is None else _wanted_head(model_shapes, trunk, head)
     weights, misshaped, unmatched = _place_head(head, rest, wanted)
+    if classifier == "keep":
+        _refuse_lost_classifier(head, weights, misshaped, source)
     weights = {**trunk.weights, **weights}
     sources = {**trunk.sources, **head.sources}
     return Conversion(
@@ -130,7 +136,7 @@ def convert_state(
         unmatched=unmatched,
         missing=tuple(sorted((wanted or {}).keys() - head.weights)),
         misshaped=misshaped,
-        settings=head.settings,
+        settings={**settings, **head.settings},
         notes=tuple(notes),
     )
 
@@ -160,12 +166,25 @@ def _plain_names(state, source):
             counters += 1
             continue
         if name in plain:
-            raise UserError(
-                f"{os.fspath(source)} holds {name} twice, as {origins[name]} and {key}; save the "
-                "weights of one network only."
-            )
+            raise _twice(name, origins[name], key, source)
         plain[name], origins[name] = value, key
     return plain, counters
+
+
+def _twice(name, first, second, source):
+    return UserError(
+        f"{os.fspath(source)} holds {name} twice, as {first} and {second}; save the weights of one "
+        "network only."
+    )
+
+
+def _refuse_twins(state, backbone, source):
+    """Refuses two dialects in one file, of which only one could be converted."""
+    origins = {}
+    for key in state:
+        name = LAYOUTS[backbone].rename(key, backbone)
+        if origins.setdefault(name, key) != key:
+            raise _twice(name, origins[name], key, source)
 
 
 def _fit_trunk(state, backbone):
@@ -255,28 +274,66 @@ def _fitting_backbone(state, but):
             continue
         names = {layout.rename(key, backbone) for key in state}
         has_all = all(pair.theirs in names for pair in _trunk_pairs(backbone))
-        if has_all and _fit_trunk(state, backbone).fits:
+        if has_all and len(names) == len(state) and _fit_trunk(state, backbone).fits:
             return backbone
     return None
+
+
+def _wanted_head(model_shapes, trunk, head):
+    """Returns the shapes of a model's head, with the file's identities where it has no number."""
+    kernel = head.weights.get("classifier/kernel")
+    identities = None if kernel is None else kernel.shape[1]
+    return {
+        key: tuple(identities if size is None else size for size in model_shapes[key])
+        for key in model_shapes.keys() - trunk.weights
+    }
 
 
 def _place_head(head, rest, wanted):
     """Sorts a head's weights into those that a model takes, misshaped ones, and keys without place.
 
-    Without a model to take them, all have a place.
+    Without a model to take them, all have a place. Layers are taken whole or not at all.
     """
     shift = head.weights.get("neck/beta")
     if shift is not None and "neck/beta" not in (wanted or {}) and not np.any(shift):
         del head.weights["neck/beta"]
         head.dropped[head.sources["neck/beta"]] = "zero, as Bag of Tricks keeps the neck's shift"
     weights, misshaped, unmatched = {}, {}, {}
+    broken = {}
+    for key in wanted or ():
+        found = head.weights.get(key)
+        layer = key.partition("/")[0]
+        if found is None:
+            broken.setdefault(layer, f"the file has no {key}")
+        elif found.shape != wanted[key]:
+            misshaped[key] = (found.shape, wanted[key])
+            broken[layer] = f"{key} does not fit"
     for key, array in head.weights.items():
-        if wanted is None or wanted.get(key) == array.shape:
-            weights[key] = array
-        elif key in wanted:
-            misshaped[key] = (array.shape, wanted[key])
-        else:
+        layer = key.partition("/")[0]
+        if wanted is not None and key not in wanted:
             unmatched[head.sources[key]] = f"the wanted model has no {key}"
+        elif layer not in broken:
+            weights[key] = array
+        elif key not in misshaped:
+            unmatched[head.sources[key]] = f"{broken[layer]}, so {layer} is left out whole"
     known = {*head.sources.values(), *head.dropped}
     unmatched.update({key: "unknown here" for key in rest if key not in known})
     return weights, misshaped, unmatched
+
+
+def _refuse_lost_classifier(head, weights, misshaped, source):
+    lost = [key for key in head.weights if key.startswith("classifier/") and key not in weights]
+    misfit = next((key for key in lost if key in misshaped), None)
+    if "classifier/kernel" not in head.weights:
+        reason = "the file has no classifier of the features of this backbone and its head"
+    elif misfit:
+        found, wanted = ("x".join(map(str, shape)) for shape in misshaped[misfit])
+        reason = f"{misfit} is {found} in the file and {wanted} in the model"
+    elif lost:
+        reason = f"the model and the file must both have a bias or none, and {lost[0]} has no place"
+    else:
+        return
+    raise UserError(
+        f"{os.fspath(source)}: the classifier cannot be kept, because {reason}; change the model's "
+        "settings or drop it by --classifier drop."
+    )

@@ -66,6 +66,41 @@ def test_stem_pads_both_sides_alike():
     np.testing.assert_allclose(stem(image)[0], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("stem", ["torchvision", "bag_of_tricks", "fast_reid"])
+def test_pooling_of_the_stem(stem):
+    inputs = keras.Input((None, None, 3))
+    full = keras.Model(inputs, BACKBONES["resnet34"](inputs, stem=stem))
+    # Windows without a positive value, whose maximum a padding of zeros would raise.
+    full.get_layer("stem_conv_bn").beta.assign(np.full(64, -1.0))
+    outputs = [full.get_layer(name).output for name in ("stem_conv_bn", "stem_pool")]
+    model = keras.Model(inputs, outputs)
+    for height, width in ((26, 28), (28, 30)):
+        images = np.random.default_rng(0).normal(size=(1, height, width, 3)).astype(np.float32)
+        before, after = (np.asarray(x)[0] for x in model(images))
+        assert before.shape[:2] == (height // 2, width // 2)
+        if stem != "bag_of_tricks":
+            before = np.maximum(before, 0)
+        # First row or column of every window. Without padding, 13 hold the windows 0-2, ...,
+        # 10-12; 14 and 15 have one more, 12-14.
+        starts = {13: range(0, 11, 2), 14: range(0, 13, 2), 15: range(0, 13, 2)}
+        if stem != "fast_reid":
+            starts = {size: range(-1, size - 1, 2) for size in starts}
+        expected = [
+            [before[max(r, 0) : r + 3, max(c, 0) : c + 3].max((0, 1)) for c in starts[width // 2]]
+            for r in starts[height // 2]
+        ]
+        np.testing.assert_array_equal(after, expected)
+        assert (after < 0).any() == (stem == "bag_of_tricks")
+
+
+def test_unknown_stems():
+    inputs = keras.Input((64, 32, 3))
+    with pytest.raises(ValueError, match="stem must be one of .*'fast_reid'.*, got timm"):
+        resnet(inputs, stem="timm")
+    with pytest.raises(ValueError, match="got bag_of_tricks"):
+        resnet_ibn_a(inputs, stem="bag_of_tricks")
+
+
 def test_epsilon_reaches_every_normalisation():
     model = build(bn_epsilon=1.001e-5)
     layers = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]

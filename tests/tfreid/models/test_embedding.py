@@ -154,8 +154,31 @@ def test_an_unknown_backbone_names_the_nearest(name, nearest):
 def test_settings_that_do_not_fit_the_backbone():
     with pytest.raises(UserError, match=r"stride_in_1x1 is for ResNets"):
         small(stride_in_1x1=True)
+    with pytest.raises(UserError, match=r"fast_reid, which osnet_x0_25 .*resnet101_ibn_a do\)"):
+        small(stem="fast_reid")
+    with pytest.raises(UserError, match=r"stem is bag_of_tricks, which resnet50_ibn_a does not"):
+        small(backbone="resnet50_ibn_a", stem="bag_of_tricks")
     with pytest.raises(UserError, match=r"set model\.pooling to average"):
         small(embedding_size=16, embedding_head="linear_bn_relu", pooling="gem")
+
+
+@pytest.mark.parametrize(
+    "settings, mend",
+    [
+        ({"embedding_head": "linear_bn_relu"}, r"set model\.embedding_size"),
+        ({"neck": False, "neck_beta": True}, r"neck_beta needs a neck"),
+    ],
+)
+def test_settings_that_need_another_one(settings, mend):
+    with pytest.raises(UserError, match=mend):
+        build_embedding_model(ModelConfig(backbone="osnet_x0_25", **settings), 3)
+
+
+@pytest.mark.parametrize(("stem", "relu", "padded"), [
+    ("torchvision", True, False), ("bag_of_tricks", False, False), ("fast_reid", True, True)])
+def test_the_stem_reaches_the_backbone(stem, relu, padded):
+    names = {layer.name for layer in small(backbone="resnet34", stem=stem).layers}
+    assert ("stem_conv_relu" in names, "stem_pool_pad" in names) == (relu, padded)
 
 
 def test_last_stride_decides_the_size_of_the_map():

@@ -25,11 +25,11 @@ from tools import query_export
 
 
 @pytest.fixture(scope="module")
-def exported(records, tmp_path_factory):
+def exported(records, tiny_backbone, tmp_path_factory):
     """A model, its settings and the folder of its first exported version."""
     keras.utils.set_random_seed(4)
     config = Config(
-        model=ModelConfig(backbone="osnet_x0_25", height=64, width=32, num_identities=8),
+        model=ModelConfig(backbone=tiny_backbone, height=64, width=32, num_identities=8),
         data=DataConfig(records=str(records)),
     )
     model = build_embedding_model(config.model)

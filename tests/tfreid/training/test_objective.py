@@ -168,20 +168,28 @@ def test_boundaries_in_the_wrong_order_are_refused():
 
 
 @pytest.mark.parametrize(
-    "settings, replicas, expected",
+    "settings, replicas, blocker",
     [
         ({"triplet_across_replicas": True}, 2, "loss.triplet_across_replicas"),
-        ({"triplet_across_replicas": True}, 1, None),
-        ({"triplet_across_replicas": True, "triplet_weight": 0.0}, 2, None),
         ({"lin_weight": 1.0, "lin_across_replicas": True}, 2, "loss.lin_across_replicas"),
+        pytest.param({"addons_loss": "npairs"}, 1, "loss.addons_loss=npairs",
+                     marks=requires_addons),
     ],
 )
-def test_what_cannot_be_compiled(settings, replicas, expected):
-    objective = EmbeddingObjective(LossConfig(**settings), IDENTITIES, SIZE)
-    assert objective.uncompilable_setting(replicas) == expected
+def test_losses_that_cannot_be_compiled(settings, replicas, blocker):
+    config = LossConfig(**settings)
+    with pytest.raises(UserError, match=f"jit_compile cannot be combined with {blocker} here"):
+        objective_module.check_losses(config, jit_compile=True, replicas=replicas)
+    objective_module.check_losses(config, jit_compile=False, replicas=replicas)
 
 
-@requires_addons
-def test_n_pairs_cannot_be_compiled():
-    objective = EmbeddingObjective(LossConfig(addons_loss="npairs"), IDENTITIES, SIZE)
-    assert objective.uncompilable_setting(1) == "loss.addons_loss=npairs"
+def test_losses_that_can_be_compiled():
+    across = LossConfig(triplet_across_replicas=True)
+    objective_module.check_losses(across, jit_compile=True, replicas=1)
+    unweighted = LossConfig(triplet_across_replicas=True, triplet_weight=0.0)
+    objective_module.check_losses(unweighted, jit_compile=True, replicas=2)
+
+
+def test_an_objective_without_losses_is_refused():
+    with pytest.raises(UserError, match="no loss has a weight"):
+        EmbeddingObjective(LossConfig(**NO_LOSS, addons_loss="npairs", addons_weight=0.0), 2, 2)

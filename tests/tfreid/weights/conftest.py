@@ -1,4 +1,4 @@
-"""What PyTorch computed, for parity tests."""
+"""What PyTorch computed, for parity tests, and writers of its files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import json
 import runpy
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Callable
 
+import keras
 import numpy as np
 import pytest
 
+from tfrecords.errors import UserError
+from tfreid.backbones import BACKBONES
+from tfreid.weights.checkpoints import read_state_dict
+from tfreid.weights.convert import convert_state
+from tfreid.weights.files import weight_keys
+
 _FOLDER = Path(__file__).parents[2] / "golden"
 _DRAWS = runpy.run_path(str(_FOLDER / "draws.py"))
+_FILES = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("checkpoint_files.py"))))
 
 
 @dataclass(frozen=True)
@@ -54,3 +63,58 @@ def golden() -> Callable[[str], Golden]:
         return Golden(state, images, output, about["parameters"], feature)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def check_parity(golden) -> Callable[..., tuple[int, int]]:
+    """The function that holds a backbone, and heads by their golden output, to PyTorch's output.
+
+    It returns the trainable weights of our model, and those of PyTorch's ImageNet classifier.
+    """
+
+    def check(name, **heads):
+        recorded = golden(name)
+        images = keras.Input(recorded.images.shape[1:])
+        features = BACKBONES[name](images)
+        outputs = {"output": features, **{key: head(features) for key, head in heads.items()}}
+        model = keras.Model(images, outputs)
+        variables, conversion = weight_keys(model), convert_state(recorded.state, name)
+        assert conversion.weights.keys() == variables.keys()
+        assert set(conversion.sources.values()) == recorded.state.keys()
+        for key, variable in variables.items():
+            variable.assign(conversion.weights[key])
+        for key, actual in model(recorded.images, training=False).items():
+            expected = getattr(recorded, key)
+            tolerance = 1e-4 * np.abs(expected).max()
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
+        trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+        return trainable, recorded.parameters
+
+    return check
+
+
+@pytest.fixture
+def files(monkeypatch) -> SimpleNamespace:
+    """The content of `checkpoint_files.py`."""
+    _FILES.name_torch(monkeypatch)
+    return _FILES
+
+
+@pytest.fixture(params=_FILES.WRITERS)
+def write(request, files) -> Callable[..., Path]:
+    """The function that writes a pickled checkpoint, once for each of PyTorch's formats."""
+    return files.WRITERS[request.param]
+
+
+@pytest.fixture
+def sentence() -> Callable[[Path], str]:
+    """The function that reads a bad file and returns the sentence, which must be one."""
+
+    def read(path):
+        with pytest.raises(UserError) as error:
+            read_state_dict(path)
+        message = str(error.value)
+        assert message.startswith(str(path)) and message.endswith(".") and "\n" not in message
+        return message[len(str(path)) + 1 :]
+
+    return read

@@ -88,6 +88,19 @@ def test_two_networks_in_one_file(stock):
         convert_state(twice, NAME)
 
 
+def test_two_dialects_in_one_file(stock, monkeypatch):
+    """OSNet has one dialect; two keys that mean the same are those of torchvision and timm."""
+    layout = LAYOUTS[NAME]
+    monkeypatch.setattr(
+        layout, "rename", lambda key, backbone: key.replace("first.", "conv1.conv."), raising=True
+    )
+    twice = {**stock, "first.weight": stock["conv1.conv.weight"]}
+    with pytest.raises(UserError, match="conv1.conv.weight twice, as conv1.conv.weight and first"):
+        convert_state(twice, NAME)
+    del twice["conv1.conv.weight"]
+    assert "stem_conv/kernel" in convert_state(twice, NAME).weights
+
+
 @pytest.mark.parametrize("bias", [False, True])
 def test_bag_of_tricks(bias, trunk):
     state = {f"base.{key}": value for key, value in trunk.items()}
@@ -182,6 +195,87 @@ def test_head_of_a_recipe(stock):
     assert conversion.missing == (
         "classifier/kernel", "neck/gamma", "neck/moving_mean", "neck/moving_variance"
     )
+
+
+def linear_head(embedding_size=512, neck=False, classifier_bias=True, num_identities=7):
+    """The shapes of torchreid's head, without the backbone's, whose building takes seconds."""
+    norms = ["fc_bn", "neck"] if neck else ["fc_bn"]
+    parts = ("gamma", "beta", "moving_mean", "moving_variance")
+    shapes = {f"{norm}/{part}": (embedding_size,) for norm in norms for part in parts}
+    shapes.update({"fc/kernel": (128, embedding_size), "fc/bias": (embedding_size,)})
+    shapes["classifier/kernel"] = (embedding_size, num_identities)
+    return {**shapes, "classifier/bias": (num_identities,)} if classifier_bias else shapes
+
+
+@pytest.mark.parametrize("size", [64, 128, 512])
+@pytest.mark.parametrize("neck", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_no_written_layer_is_partial(size, neck, bias, stock):
+    state = {**stock, **batch_norm("bottleneck", 512)}
+    shapes = linear_head(size, neck, bias)
+    conversion = convert_state(state, NAME, None, shapes)
+    for head in ("fc/", "fc_bn/", "neck/", "classifier/"):
+        wanted = {key for key in shapes if key.startswith(head)}
+        written = {key for key in conversion.weights if key.startswith(head)}
+        assert written in (set(), wanted)
+        assert bool(written) is (size == 512 and bool(wanted) and head != "classifier/")
+
+
+def test_a_classifier_of_another_width_is_left_out_whole(stock):
+    shapes = linear_head()
+    conversion = convert_state(stock, NAME, None, shapes)
+    shapes["classifier/bias"] = (751,)
+    half = convert_state(stock, NAME, None, shapes)
+    for found in (conversion, half):
+        assert not any(key.startswith("classifier/") for key in found.weights)
+        assert found.misshaped["classifier/kernel"] == ((512, 751), (512, 7))
+    reason = "classifier/kernel does not fit, so classifier is left out whole"
+    assert half.unmatched == {"classifier.bias": reason}
+    lines = list(describe(half, "a.pth", None))
+    assert not any("identities" in line for line in lines)
+
+
+def test_a_layer_without_a_weight_that_the_model_has(stock):
+    state = {key: value for key, value in stock.items() if key != "classifier.bias"}
+    shapes = linear_head(num_identities=751)
+    conversion = convert_state(state, NAME, None, shapes)
+    assert conversion.unmatched == {
+        "classifier.weight": "the file has no classifier/bias, so classifier is left out whole"
+    }
+    assert conversion.missing == ("classifier/bias",)
+
+
+def test_the_file_tells_the_identities_where_the_recipe_does_not(stock):
+    shapes = linear_head(num_identities=None)
+    conversion = convert_state(stock, NAME, "keep", shapes)
+    assert conversion.weights["classifier/kernel"].shape == (512, 751)
+    assert conversion.weights["classifier/bias"].shape == (751,)
+    damaged = {**stock, "classifier.bias": normal(750)}
+    with pytest.raises(UserError, match="classifier/bias is 750 in the file and 751 in the model"):
+        convert_state(damaged, NAME, "keep", shapes)
+
+
+@pytest.mark.parametrize(
+    "settings, reason",
+    [
+        ({"num_identities": 7}, "classifier/kernel is 512x751 in the file and 512x7 in the model"),
+        ({"embedding_size": 64}, "classifier/kernel is 512x751 in the file and 64x751 in the"),
+        ({"classifier_bias": False}, "both have a bias or none, and classifier/bias has no place"),
+    ],
+)
+def test_a_classifier_that_cannot_be_kept(settings, reason, stock):
+    shapes = linear_head(**{"num_identities": 751, **settings})
+    with pytest.raises(UserError) as error:
+        convert_state(stock, NAME, "keep", shapes, "a.pth")
+    message = str(error.value)
+    assert message.startswith("a.pth: the classifier cannot be kept") and reason in message
+
+
+def test_no_classifier_to_keep(trunk):
+    with pytest.raises(UserError, match="cannot be kept, because the file has no classifier of"):
+        convert_state(trunk, NAME, "keep")
+    with pytest.raises(UserError, match="cannot be kept, because the file has no classifier of"):
+        convert_state({**trunk, "classifier.weight": normal(751, 64)}, NAME, "keep")
 
 
 @pytest.mark.parametrize("frozen", [True, False])

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 
-from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import osnet_head
-from tfreid.weights.convert import convert_state
-from tfreid.weights.files import weight_keys
 from tfreid.weights.layouts.osnet import BACKBONES as FAMILY
 from tfreid.weights.layouts.osnet import layer_pairs, other_network
 from tfreid.weights.layouts.pairs import weight_pairs
@@ -24,22 +20,9 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_same_feature_map_and_embedding(name, golden):
-    recorded = golden(name)
-    inputs = keras.Input(recorded.images.shape[1:])
-    features = BACKBONES[name](inputs)
-    model = keras.Model(inputs, [features, osnet_head(features)])
-    variables = weight_keys(model)
-    weights = convert_state(recorded.state, name).weights
-    assert weights.keys() == variables.keys()
-    for key, variable in variables.items():
-        variable.assign(weights[key])
-    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    assert trainable + 1000 * (512 + 1) == recorded.parameters == PUBLISHED[name]
-    outputs = model(recorded.images, training=False)
-    for actual, expected in zip(outputs, (recorded.output, recorded.feature)):
-        tolerance = 1e-4 * np.abs(expected).max()
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
+def test_same_feature_map_and_embedding(name, check_parity):
+    trainable, parameters = check_parity(name, feature=osnet_head)
+    assert trainable + 1000 * (512 + 1) == parameters == PUBLISHED[name]
 
 
 def test_the_embedding_is_no_trivial_one(golden):

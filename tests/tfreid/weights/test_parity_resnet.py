@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import keras
-import numpy as np
 import pytest
 
 from tfreid.backbones import BACKBONES
-from tfreid.weights.files import weight_keys
 from tfreid.weights.layouts.pairs import weight_pairs
 from tfreid.weights.layouts.resnet import BACKBONES as FAMILY
-from tfreid.weights.layouts.resnet import layer_pairs, other_network, rename
+from tfreid.weights.layouts.resnet import layer_pairs, other_network, rename, toolbox_settings
 
 # Trainable weights of the ImageNet classifiers, as published.
 PUBLISHED = {
@@ -26,22 +23,9 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_same_feature_map(name, golden):
-    recorded = golden(name)
-    inputs = keras.Input(recorded.images.shape[1:])
-    model = keras.Model(inputs, BACKBONES[name](inputs))
-    variables, state = weight_keys(model), dict(recorded.state)
-    for pair in layer_pairs(name):
-        for ours, theirs, transform in weight_pairs(pair):
-            variables.pop(ours).assign(transform(state.pop(theirs)))
-    assert not variables and not state
-    channels = recorded.output.shape[-1]
-    trunk = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    assert trunk + 1000 * (channels + 1) == recorded.parameters == PUBLISHED[name]
-    assert BACKBONES[name].channels == channels
-    actual = np.asarray(model(recorded.images, training=False))
-    tolerance = 1e-4 * np.abs(recorded.output).max()
-    np.testing.assert_allclose(actual, recorded.output, rtol=0, atol=tolerance)
+def test_same_feature_map(name, check_parity):
+    trunk, parameters = check_parity(name)
+    assert trunk + 1000 * (BACKBONES[name].channels + 1) == parameters == PUBLISHED[name]
 
 
 def test_every_residual_backbone_has_a_layout():
@@ -72,3 +56,28 @@ def test_look_alikes_of_the_se_networks(backbone):
     assert "timm's own" in other_network(["conv1.weight", "layer1.0.se.fc1.weight"], backbone)
     assert "fast-reid" in other_network(["conv1.weight", "layer1.0.se.fc.0.weight"], backbone)
     assert other_network(["layer1.0.se.fc1.weight"], "resnet50") is None
+
+
+@pytest.mark.parametrize(
+    "keys, plain, ibn",
+    [
+        (["base.conv1.weight", "bottleneck.weight"], "bag_of_tricks", "torchvision"),
+        (["module.base.conv1.weight", "module.bottleneck.bias"], "bag_of_tricks", "torchvision"),
+        (["backbone.conv1.weight", "heads.bottleneck.0.weight"], "fast_reid", "fast_reid"),
+        (["backbone.conv1.weight", "heads.weight"], "fast_reid", "fast_reid"),
+        (["backbone.conv1.weight", "heads.bnneck.weight"], "torchvision", "torchvision"),
+        (["base.0.weight", "bottleneck.weight"], None, None),
+        (["base.conv1.weight", "classifier.weight"], None, None),
+        (["conv1.weight", "bottleneck.weight"], None, None),
+        (["conv1.weight", "fc.weight"], None, None),
+    ],
+)
+def test_settings_that_only_the_names_tell(keys, plain, ibn):
+    for backbone, stem in (("resnet34", plain), ("resnet101", plain), ("resnet50_ibn_a", ibn)):
+        expected = {"stem": stem, "last_stride": 1} if stem else {}
+        assert toolbox_settings(keys, backbone) == expected
+
+
+def test_the_se_networks_have_one_stem():
+    keys = ["base.layer0.conv1.weight", "bottleneck.weight"]
+    assert toolbox_settings(keys, "se_resnet50") == {"last_stride": 1}

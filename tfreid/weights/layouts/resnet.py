@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+from tfreid.backbones import BACKBONES as NETWORKS
 from tfreid.backbones.residual import BLOCKS
 from tfreid.weights.layouts.pairs import LayerPair
 
@@ -71,6 +73,35 @@ def other_network(keys: Iterable[str], backbone: str) -> str | None:
         if re.search(r"\.se\.fc\.[02]\.", key):
             return "the SE-ResNet of fast-reid or IBN-Net, whose gates have no biases"
     return None
+
+
+def toolbox_settings(keys: Iterable[str], backbone: str) -> dict[str, Any]:
+    """Tells from a toolbox's names what no weight shows: the stem, and the usual last stride.
+
+    Bag of Tricks, and AGW after it, call the trunk `base` and the neck `bottleneck`, and their
+    plain networks lack the stem's ReLU; a trunk of numbered children is torchvision's. fast-reid
+    pools its stem in its own way since November 2020; no neck is called `bnneck` since September.
+
+    Args:
+        keys: Names of the weights, with prefixes.
+        backbone: A name of `BACKBONES`.
+
+    Returns:
+        Settings of a recipe's `model` section; empty where the names are of neither toolbox.
+    """
+    names = " ".join(keys)
+    if re.search(r"\bbase\.(layer0\.)?conv1\.", names) and re.search(r"\bbottleneck\.", names):
+        stem = "bag_of_tricks"
+    elif re.search(r"\bheads\.bnneck\.", names):
+        stem = "torchvision"
+    elif re.search(r"\bheads\.(bottleneck\.|weight\b)", names):
+        stem = "fast_reid"
+    else:
+        return {}
+    stems = NETWORKS[backbone].stems
+    if not stems:
+        return {"last_stride": 1}
+    return {"stem": stem if stem in stems else "torchvision", "last_stride": 1}
 
 
 def _block(backbone, stage, block) -> Iterator[LayerPair]:

@@ -14,7 +14,14 @@ from typing import Any, BinaryIO, Callable
 import numpy as np
 
 from tfreid.weights.pytorch import tensors
-from tfreid.weights.pytorch.tensors import Element, StoredTensor, Unreadable, damaged, view
+from tfreid.weights.pytorch.tensors import (
+    LARGEST,
+    Element,
+    StoredTensor,
+    Unreadable,
+    damaged,
+    view,
+)
 
 _REFUSED = (
     "{}, which is more than plain weights, and nothing in it was run; load it with PyTorch if you "
@@ -29,6 +36,11 @@ _CONSTANTS = {
 _NUMPY_TYPE = re.compile("[fiub][1-8]")
 # Items that calls may copy: a file's few bytes could copy one long list again and again.
 _MOST_COPIES = 100_000_000
+# What a damaged pickle makes the functions below raise.
+_DAMAGED = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError),
+    *(TypeError, ValueError),
+)
 
 
 def unpickle(file: BinaryIO, load_storage: Callable[[Any], Any] | None = None) -> Any:
@@ -49,8 +61,8 @@ def unpickle(file: BinaryIO, load_storage: Callable[[Any], Any] | None = None) -
         for operation, argument, _ in pickletools.genops(file):
             machine.execute(operation.name, argument)
         return machine.stack.pop()
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise damaged(f"its pickle cannot be read: {error}") from None
+    except _DAMAGED as error:
+        raise damaged(f"its pickle cannot be read: {str(error) or type(error).__name__}") from None
 
 
 def storage_description(identifier: Any) -> tuple[Element, str, int]:
@@ -63,10 +75,10 @@ def storage_description(identifier: Any) -> tuple[Element, str, int]:
         raise Unreadable(_REFUSED.format("holds the program of a network"))
     kind, storage, key, _, count = identifier[:5]
     if kind != "storage" or any(view is not None for view in identifier[5:]):
-        raise ValueError(f"a {kind} that is no plain storage")
+        raise ValueError(f"a {_text(kind)} that is no plain storage")
     if not isinstance(storage, Global) or storage.element is None:
         raise TypeError("a storage without a type")
-    if not isinstance(key, str) or type(count) is not int or count < 0:
+    if not isinstance(key, str) or type(count) is not int or not 0 <= count <= LARGEST:
         raise TypeError("a storage without a key or a size")
     return storage.element, key, count
 
@@ -169,13 +181,14 @@ class _Machine:
 
     def push_stack_global(self):
         name, module = self.stack.pop(), self.stack.pop()
-        self.push_global(f"{module}.{name}")
+        self.push_global(f"{_text(module)}.{_text(name)}")
 
     def call(self):
         arguments, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, Global) or function.make is None:
             name = function.name if isinstance(function, Global) else type(function).__name__
             raise Unreadable(_REFUSED.format(f"calls {name}"))
+        self.copies += len(arguments)
         self.copies += sum(len(item) for item in arguments if hasattr(item, "__len__"))
         if self.copies > _MOST_COPIES:
             raise ValueError("its calls copy more than a checkpoint needs")
@@ -229,6 +242,11 @@ _OPERATIONS = {
     "BUILD": lambda machine, _: machine.restore(),
     "BINPERSID": lambda machine, _: machine.push_storage(),
 }
+
+
+def _text(value):
+    """Returns a string of the file; other objects may nest too deep, or too often, to print."""
+    return value if isinstance(value, str) else type(value).__name__
 
 
 def _checked_key(key):

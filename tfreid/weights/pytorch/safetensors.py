@@ -62,7 +62,10 @@ def _tensor(file, data, end, dtype, shape, data_offsets):
     shape = shape[: tensors.MAX_AXES + 1]
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     storage = Storage(element, count, functools.partial(_read, file, data + start, stop - start))
-    return view(storage, 0, shape, strides)
+    tensor = view(storage, 0, shape, strides)
+    if math.prod(tensor.shape) * element.stored.itemsize != stop - start:
+        raise damaged(f"a tensor of shape {tensor.shape} has {stop - start} bytes")
+    return tensor
 
 
 def _read(file, start, size):

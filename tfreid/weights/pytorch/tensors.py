@@ -11,6 +11,8 @@ import numpy as np
 
 DAMAGED = "is cut short or damaged ({}); copy or download it again"
 MAX_AXES = 32
+# Larger sizes, counted in bytes, overflow NumPy's integers.
+LARGEST = 2**59
 
 
 class Unreadable(Exception):
@@ -109,6 +111,11 @@ def view(
         raise damaged("a tensor has no storage, or its axes do not fit its strides")
     if any(type(number) is not int or number < 0 for number in numbers):
         raise damaged("a tensor has a size that is no count")
+    # NumPy multiplies the other axes of an empty array, too.
+    if max(numbers) > LARGEST or math.prod(max(size, 1) for size in shape) > LARGEST:
+        raise damaged("a tensor has more elements than any file")
+    # PyTorch gives axes of one element any stride.
+    strides = tuple(0 if size == 1 else stride for size, stride in zip(shape, strides))
     # Overlapping elements could make a huge array of a small file.
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
     if 0 not in shape and (last >= storage.count or math.prod(shape) > storage.count):

@@ -1,0 +1,136 @@
+"""Checkpoint files, zip and legacy: those of PyTorch, damaged ones and other kinds."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfrecords.errors import UserError
+from tfreid.weights.checkpoints import read_state_dict
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+MAGIC = 0x1950A86A20F9469CFC6C
+VALUES = np.arange(24, dtype=np.float32).reshape(4, 6) - 5.5
+
+
+@pytest.mark.parametrize("name", ["checkpoint_zip.pth", "checkpoint_legacy.pth"])
+def test_files_that_torch_wrote(name):
+    found = read_state_dict(GOLDEN / name)
+    assert list(found) == ["a", "b", "c", "n"]
+    whole = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.testing.assert_array_equal(found["a"], whole.T)
+    np.testing.assert_array_equal(found["b"], whole[1:, 1:3])
+    np.testing.assert_array_equal(found["c"], whole / 8)
+    assert found["n"] == 7 and found["n"].dtype == np.int64
+
+
+@pytest.mark.parametrize("name", ["zip", "legacy", "safetensors"])
+def test_cut_anywhere(name, files, sentence, tmp_path):
+    path = tmp_path / "whole"
+    if name == "safetensors":
+        entry = {"a": {"dtype": "F32", "shape": [4, 6], "data_offsets": [0, 96]}}
+        files.write_safetensors(path, entry, VALUES.tobytes())
+    else:
+        files.WRITERS[name](path, {"w": files.tensor(VALUES), "epoch": 3})
+    content = path.read_bytes()
+    assert read_state_dict(path)
+    cut = tmp_path / "cut"
+    for end in range(0, len(content), 7):
+        cut.write_bytes(content[:end])
+        sentence(cut)
+
+
+def test_flipped_bytes_end_in_a_sentence_or_values(files, tmp_path):
+    generator = np.random.default_rng(0)
+    bad = tmp_path / "bad"
+    for write in files.WRITERS.values():
+        content = write(tmp_path / "whole", {"w": files.tensor(VALUES), "epoch": 3}).read_bytes()
+        for place in generator.integers(0, len(content), 100):
+            changed = bytearray(content)
+            changed[place] ^= generator.integers(1, 256)
+            bad.write_bytes(changed)
+            try:
+                assert all(value.size <= 100 for value in read_state_dict(bad).values())
+            except UserError as error:
+                assert "\n" not in str(error)
+
+
+def test_damaged_zip_data_fails_its_checksum(files, sentence, tmp_path):
+    path = files.write_zip(tmp_path / "x.pth", {"w": files.tensor(VALUES)})
+    content = bytearray(path.read_bytes())
+    content[content.index(VALUES.tobytes()) + 5] ^= 1
+    path.write_bytes(content)
+    assert "Bad CRC-32" in sentence(path)
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (b"", "is empty"),
+        (b"\n<!DOCTYPE html><html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file"),
+        (bytes(257) + b"ustar" + bytes(99), "is a tar archive"),
+        (b"hello world", "is no checkpoint that can be read"),
+        (pickle.dumps({"a": 1}), "is a pickle that torch.save did not write"),
+        (pickle.dumps(MAGIC, 2) + pickle.dumps(1002, 2), "unknown version"),
+        (pickle.dumps(MAGIC, 2) + pickle.dumps(1001, 2), "is cut short or damaged"),
+        (b"PK\x03\x04 and no more", "is cut short or damaged"),
+    ],
+)
+def test_files_of_other_kinds(content, reason, sentence, tmp_path):
+    path = tmp_path / "file.pth"
+    path.write_bytes(content)
+    assert reason in sentence(path)
+
+
+def test_zip_archives_of_other_kinds(files, sentence, tmp_path):
+    def archive(*names):
+        path = tmp_path / "file.zip"
+        with zipfile.ZipFile(path, "w") as file:
+            for name in names:
+                file.writestr(name, b"}.")
+        return path
+
+    assert "torch.save did not write" in sentence(archive("a.txt"))
+    assert "torch.save did not write" in sentence(archive("a/data.pkl", "b/data.pkl"))
+    assert "TorchScript" in sentence(archive("net/data.pkl", "net/constants.pkl"))
+    assert "no weights (found: nothing with a name)" in sentence(archive("net/data.pkl"))
+    state = {"w": files.tensor(VALUES)}
+    path = tmp_path / "packed.pth"
+    assert "compressed" in sentence(files.write_zip(path, state, compression=zipfile.ZIP_DEFLATED))
+    assert "big-endian" in sentence(files.write_zip(path, state, order=b"big"))
+    assert "big-endian" in sentence(files.write_legacy(path, state, order=False))
+    pickled, _ = files.dump(state)
+    assert "archive/data/0 is missing" in sentence(files.write_zip(path, pickled))
+
+
+def test_content_without_weights(write, files, sentence, tmp_path):
+    path = tmp_path / "x.pth"
+    assert "holds a list" in sentence(write(path, [files.tensor(VALUES)]))
+    assert "no weights (found: epoch, best)" in sentence(write(path, {"epoch": 3, "best": 0.5}))
+    assert "no weights" in sentence(write(path, {"state_dict": {}, "epoch": 3}))
+    assert "(found: nothing with a name)" in sentence(write(path, {10**5000: 3}))
+    assert f"(found: {'x' * 60}...)" in sentence(write(path, {2: 1, "x" * 10**6: 3}))
+    endless = {"w": 1}
+    endless["model"] = endless
+    assert "no weights" in sentence(write(path, endless))
+    other = {"w": files.tensor(VALUES, "ComplexFloat")}
+    assert "ComplexFloatStorage" in sentence(write(path, other))
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match="absent.pth does not exist"):
+        read_state_dict(tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize("name", ["conv1\x1b[2J.weight", "conv1\r.weight", "conv1\u202e.weight"])
+def test_names_that_a_terminal_would_obey(name, write, files, sentence, tmp_path):
+    message = sentence(write(tmp_path / "x.pth", {name: files.tensor(VALUES)}))
+    assert "names a weight conv1" in message and message.isprintable()
+    fine = {"kopf.größe 1": files.tensor(VALUES)}
+    assert list(read_state_dict(write(tmp_path / "y.pth", fine))) == list(fine)
