@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tfrecords import (
     csv_table,
+    cuhk01,
     cuhk03,
     dukemtmc,
     folder,
@@ -18,8 +19,10 @@ from tfrecords import (
     market1501_500k,
     msmt17,
     rendered,
+    viper,
 )
 from tfrecords.errors import command_line
+from tfrecords.identity_splits import describe_identity_splits
 from tfrecords.manifest import Manifest
 from tfrecords.records import build_records
 from tfrecords.scan import Scan, name_some
@@ -51,8 +54,13 @@ DATASETS = {
     "msmt17": Dataset(msmt17.scan_msmt17, msmt17.add_options,
                       "MSMT17, V1 or V2, by its lists", layout=msmt17.LAYOUT),
     "cuhk03": Dataset(cuhk03.scan_cuhk03, cuhk03.add_options,
-                      "CUHK03, detected or labeled, by the new protocol (767/700 identities)",
+                      "CUHK03, detected or labeled, by the new protocol (767/700 identities) or "
+                      "the original one (drawn splits)",
                       layout=cuhk03.LAYOUT),
+    "cuhk01": Dataset(cuhk01.scan_cuhk01, cuhk01.add_options,
+                      "CUHK01, 871/100 identities, in drawn splits", layout=cuhk01.LAYOUT),
+    "viper": Dataset(viper.scan_viper, viper.add_options,
+                     "VIPeR, 316/316 identities, in drawn splits", layout=viper.LAYOUT),
     "last": Dataset(last.scan_last, last.add_options,
                     "LaST, people in films, without cameras", layout=last.LAYOUT),
     "csv": Dataset(csv_table.scan_csv, csv_table.add_options,
@@ -91,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def format_summary(manifest: Manifest) -> str:
-    """Returns a table with a line per split, and a line with what was dropped."""
+    """Returns a table with a line per split, and lines on identity splits and what was dropped."""
     titles = ("split", "images", "identities", "cameras", "distractors", "shards", "MB")
     lines = [f"{titles[0]:12}" + "".join(f"{title:>12}" for title in titles[1:])]
     for name, split in manifest.splits.items():
@@ -100,6 +108,8 @@ def format_summary(manifest: Manifest) -> str:
         megabytes = sum(shard.bytes for shard in split.shards) / 1e6
         lines.append(f"{name:12}" + "".join(f"{count:12,}" for count in counts)
                      + f"{megabytes:12,.1f}")
+    if manifest.identity_splits:
+        lines.append(describe_identity_splits(manifest.identity_splits))
     dropped = [f"{count:,} {reason}" for reason, count in manifest.dropped.items() if count]
     lines.append(f"dropped: {', '.join(dropped) or 'nothing'}")
     return "\n".join(lines)

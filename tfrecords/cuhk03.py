@@ -1,4 +1,4 @@
-"""CUHK03 with the new protocol of 767 training and 700 test identities."""
+"""CUHK03: the new protocol of 767 training and 700 test identities, and the original one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrecords.cuhk03_images import MatSource, missing_images
+from tfrecords.cuhk03_original import CAMERA_PAIRS, SPLITS, scan_original
 from tfrecords.errors import UserError
 from tfrecords.layout import Counts, compare_with_protocol
 from tfrecords.matlab import load_v5
@@ -23,10 +24,15 @@ ROOT/
     cuhk03_new_protocol_config_labeled.mat      the splits of --kind labeled
     images_detected/1_001_1_01.png              read where there is no cuhk-03.mat: camera pair,
     images_labeled/                             person, view and image, as toolboxes extract them
-Protocol (new, Zhong et al. 2017): 767 identities for training and 700 for test, 2 views.
+--protocol 767/700 (new, Zhong et al. 2017): 767 identities for training and 700 for test, 2 views.
 detected: train 7,365 images, query 1,400, gallery 5,332; labeled: 7,368, 1,400 and 5,328.
+--protocol original (Li et al. 2014) needs cuhk-03.mat alone. Each of 20 splits draws 100 identities
+for test and 100 for validation from those with images in both views; all others train. The five
+camera pairs hold 843, 440, 77, 58 and 49 identities, 1,467 in all, which leaves 1,267. Papers count
+1,360 and train on 1,160: the first three pairs, --camera-pairs 3.
 The .mat holds arrays and no image files, so their pixels are stored as PNG, without loss."""
 KINDS = ("detected", "labeled")
+PROTOCOLS = ("767/700", "original")
 _PROTOCOL = {
     "detected": {"train": Counts(7365, 767), "query": Counts(1400, 700),
                  "gallery": Counts(5332, 700)},
@@ -48,17 +54,47 @@ class _Config(NamedTuple):
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds CUHK03's own flag."""
+    """Adds CUHK03's own flags."""
     parser.add_argument(
         "--kind", choices=KINDS, default="detected",
         help="boxes of a pedestrian detector, as in use, or boxes drawn by hand, which score "
              "higher; papers report them apart (default: %(default)s)")
+    parser.add_argument(
+        "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0],
+        help="one fixed division with many gallery images a person, as newer papers use, or "
+             "splits drawn anew whose results are averaged (default: %(default)s)")
+    original = parser.add_argument_group("with --protocol original")
+    original.add_argument(
+        "--splits", type=int, metavar="N",
+        help=f"identity splits to draw; images are stored once and data.split chooses a split "
+             f"(default: {SPLITS})")
+    original.add_argument(
+        "--seed", type=int,
+        help="seed of the drawing; the same seed draws the same identities on every machine "
+             "(default: 0)")
+    original.add_argument(
+        "--official-testsets", action="store_true",
+        help="take the 100 test identities of every split from the release's testsets and draw "
+             "only those for validation")
+    original.add_argument(
+        "--camera-pairs", type=int, choices=CAMERA_PAIRS,
+        help="camera pairs to read: 5 for all of the release, 3 for the 1,360 identities that "
+             "papers count, of which 1,160 train (default: 5)")
 
 
-def scan_cuhk03(root: str | os.PathLike, *, kind: str = "detected") -> Scan:
-    """Lists CUHK03 by the new protocol.
+def scan_cuhk03(
+    root: str | os.PathLike,
+    *,
+    kind: str = "detected",
+    protocol: str = PROTOCOLS[0],
+    splits: int | None = None,
+    seed: int | None = None,
+    official_testsets: bool = False,
+    camera_pairs: int | None = None,
+) -> Scan:
+    """Lists CUHK03 by one of its protocols.
 
-    The protocol is that of Zhong et al., "Re-ranking Person Re-identification with k-reciprocal
+    The new one is that of Zhong et al., "Re-ranking Person Re-identification with k-reciprocal
     Encoding": queries are one image of each test identity in each of its two views. Images come
     from cuhk-03.mat where it is there, otherwise from images_KIND; the records call them
     images_KIND/NAME either way.
@@ -66,14 +102,27 @@ def scan_cuhk03(root: str | os.PathLike, *, kind: str = "detected") -> Scan:
     Args:
         root: the folder of the release and of the split files.
         kind: "detected" or "labeled".
+        protocol: "767/700" or "original".
+        splits, seed, official_testsets, camera_pairs: of the original protocol, see
+            `cuhk03_original.scan_original`; None for its defaults.
 
     Raises:
-        UserError: if a file is missing or damaged, or the split file names images that are not
-            there.
+        UserError: if a file is missing or damaged, the split file names images that are not
+            there, or a setting is out of range or of the other protocol.
     """
-    if kind not in KINDS:
-        raise ValueError(f"`kind` must be one of {KINDS}. Received: {kind!r}")
+    for name, value, choices in (("kind", kind, KINDS), ("protocol", protocol, PROTOCOLS)):
+        if value not in choices:
+            raise ValueError(f"`{name}` must be one of {choices}. Received: {value!r}")
     root = existing_root(root)
+    settings = {"splits": splits, "seed": seed, "camera_pairs": camera_pairs,
+                "official_testsets": official_testsets or None}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if protocol == "original":
+        return scan_original(root, _find(root, _MAT), kind, **settings)
+    if settings:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
+        raise UserError(f"{flags} goes with --protocol original only: the protocol {protocol} has "
+                        "one fixed split.")
     config = _read_config(_find(root, f"cuhk03_new_protocol_config_{kind}.mat"))
     folder = f"images_{kind}"
     source = _find_images(root, kind, folder, config)
@@ -84,7 +133,7 @@ def scan_cuhk03(root: str | os.PathLike, *, kind: str = "detected") -> Scan:
     return Scan(
         root,
         splits,
-        options={"kind": kind, "protocol": "767/700"},
+        options={"kind": kind, "protocol": protocol},
         warnings=compare_with_protocol(f"CUHK03 ({kind})", splits, _PROTOCOL[kind]),
         source=source,
     )

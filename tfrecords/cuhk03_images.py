@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # 1_001_1_01.png: camera pair, person of the pair, view, image (1-5 in view 1, 6-10 in view 2).
 _NAME = re.compile(r"(\d+)_(\d+)_\d+_(\d+)\.png")
+_IMAGES_PER_VIEW = 5
 # What h5py raises for damaged parts, and for variables that are no cells of arrays.
 _UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError)
 
@@ -64,6 +65,40 @@ def missing_images(file: Path, kind: str, names: Sequence[str]) -> list[str]:
         return [name for name in names if cells.find(name) is None]
 
 
+def list_mat_images(
+    file: Path, kind: str
+) -> tuple[list[int], list[tuple[str, int, int, int]]]:
+    """Lists the images of cuhk-03.mat.
+
+    Returns:
+        The people of each camera pair; and of every image its name, camera pair, person of the
+        pair and view, all from 1.
+
+    Raises:
+        UserError: if the file is damaged or not CUHK03's.
+    """
+    with open_v73(file) as opened:
+        return _Cells(opened, kind).images()
+
+
+def read_testsets(file: Path) -> list[list[tuple[int, int]]]:
+    """Reads the test sets of cuhk-03.mat: camera pair and person of the pair, from 1.
+
+    Raises:
+        UserError: if the file is damaged or not CUHK03's.
+    """
+    with open_v73(file) as opened:
+        if "testsets" not in opened:
+            raise UserError(f"{file} holds no variable testsets: take cuhk-03.mat from the release "
+                            "of CUHK03, or leave out --official-testsets.")
+        try:
+            # [100, 2] in MATLAB; HDF5 has the axes in reverse order.
+            tables = [opened[cell][()].T for cell in np.ravel(opened["testsets"][()])]
+            return [[(int(pair), int(person)) for pair, person in table] for table in tables]
+        except _UNREADABLE as error:
+            raise damaged(file, error) from error
+
+
 class _Cells:
     """An open file's cells: five camera pairs, a row per person, a column per image."""
 
@@ -77,6 +112,17 @@ class _Cells:
             self._pairs = [opened[cell][()].T for cell in np.ravel(opened[kind][()])]
         except _UNREADABLE as error:
             raise damaged(opened.filename, error) from error
+
+    def images(self) -> tuple[list[int], list[tuple[str, int, int, int]]]:
+        """Returns the people of each camera pair, and (name, pair, person, view) of every image."""
+        found = []
+        for pair, cells in enumerate(self._pairs, start=1):
+            for person, image in np.ndindex(*cells.shape):
+                view = 1 if image < _IMAGES_PER_VIEW else 2
+                name = f"{pair}_{person + 1:03d}_{view}_{image + 1:02d}.png"
+                if self.find(name) is not None:
+                    found.append((name, pair, person + 1, view))
+        return [cells.shape[0] for cells in self._pairs], found
 
     def find(self, name: str) -> h5py.Dataset | None:
         """Returns the array of an image, or None if its name or its cell is empty."""

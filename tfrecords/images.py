@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _START_OF_SCAN = 0xDA
 _MARKERS_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD8))
+_BITMAP_START, _BITMAP_HEADER = b"BM", 34  # bytes up to the end of the compression field
+_BITMAP_PLAIN = (0, 3, 6)  # compressions that are none: plain, and two with masks of the colours
 
 
 class CorruptImage(Exception):
@@ -56,6 +62,34 @@ def check_whole(data: bytes) -> str:
     return image_format
 
 
+def png_of_bitmap(data: bytes) -> bytes:
+    """Stores the pixels of a Windows bitmap as a PNG, which keeps all of them.
+
+    Raises:
+        CorruptImage: if the bytes are not a bitmap, end too early or do not decode.
+    """
+    if not data:
+        raise CorruptImage("empty file")
+    if not data.startswith(_BITMAP_START):
+        raise CorruptImage("no bitmap")
+    if len(data) < _bitmap_end(data):
+        raise CorruptImage("truncated")
+    import cv2
+
+    return cv2.imencode(".png", _decode(data, cv2.IMREAD_COLOR))[1].tobytes()
+
+
+def _bitmap_end(data: bytes) -> int:
+    """Returns how many bytes a bitmap needs: decoders fill up one that ends early."""
+    if len(data) < _BITMAP_HEADER:
+        return _BITMAP_HEADER
+    start, _, width, height, _, bits, compression = struct.unpack_from("<IIiiHHI", data, 10)
+    if compression not in _BITMAP_PLAIN:
+        return start
+    row = (abs(width) * bits + 31) // 32 * 4
+    return start + row * abs(height)
+
+
 def _scan_offset(data: bytes) -> int:
     """Walks the JPEG segments to the first scan: an embedded thumbnail has an end marker too."""
     position = len(_JPEG_START)
@@ -76,13 +110,19 @@ def _scan_offset(data: bytes) -> int:
 
 def _decoded_size(data: bytes) -> tuple[int, int]:
     import cv2
+
+    # IMREAD_UNCHANGED keeps the stored orientation, as TensorFlow's decoder does.
+    return _decode(data, cv2.IMREAD_UNCHANGED).shape[:2]
+
+
+def _decode(data: bytes, how: int) -> np.ndarray:
+    import cv2
     import numpy as np
 
     try:
-        # IMREAD_UNCHANGED keeps the stored orientation, as TensorFlow's decoder does.
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error as error:
         raise CorruptImage("cannot be decoded") from error
     if pixels is None:
         raise CorruptImage("cannot be decoded")
-    return pixels.shape[0], pixels.shape[1]
+    return pixels

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfrecords.errors import UserError
+from tfrecords.images import IMAGE_SUFFIXES
 from tfrecords.scan import (
     NO_CAMERA,
     NOT_AN_IMAGE,
@@ -68,6 +69,7 @@ def list_people(
     dropped: Counter[str],
     warnings: list[str],
     nested: bool = False,
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
 ) -> list[ImageEntry]:
     """Lists the images of a folder whose file names tell the person.
 
@@ -80,11 +82,12 @@ def list_people(
         dropped: is counted up: reason -> files left out.
         warnings: gets sentences for the user.
         nested: also lists the folders right in `folder`.
+        suffixes: how image files end, in lower case.
 
     Raises:
         UserError: if no image is left.
     """
-    paths, others = _list_files(root / folder, nested)
+    paths, others = _list_files(root / folder, nested, suffixes)
     entries, strangers, junk = [], [], 0
     for path in paths:
         match = names.pattern.fullmatch(path.rpartition("/")[2])
@@ -129,15 +132,17 @@ def refuse_problems(file: Path, problems: Sequence[str]) -> None:
         raise UserError(f"{file}: {count}: {name_some(problems, '; ')}.")
 
 
-def _list_files(folder: Path, nested: bool) -> tuple[list[str], int]:
+def _list_files(
+    folder: Path, nested: bool, suffixes: tuple[str, ...]
+) -> tuple[list[str], int]:
     """Returns the image paths below a folder, sorted, and the number of other files."""
-    paths, others = list_images(folder)
+    paths, others = list_images(folder, suffixes)
     if nested:
         with os.scandir(folder) as found:
             inner = sorted(item.name for item in found
                            if item.is_dir() and not item.name.startswith("."))
         for name in inner:
-            images, skipped = list_images(folder / name)
+            images, skipped = list_images(folder / name, suffixes)
             paths += [f"{name}/{image}" for image in images]
             others += skipped
     return paths, others

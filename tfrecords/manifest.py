@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tfrecords.errors import UserError
 from tfrecords.schema import SCHEMA_VERSION
 
 MANIFEST_NAME = "manifest.json"
+STORED_SPLIT = "images"
 _REBUILD = "build the records again with `python -m tfrecords.build`"
 
 
@@ -39,13 +40,18 @@ class Split:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that a reader must know of a folder of records."""
+    """All that a reader must know of a folder of records.
+
+    `identity_splits` is empty or says, of each way to divide the people of the one split `images`,
+    who trains and who is tested: `train`, `test` and perhaps `val` -> sorted person ids.
+    """
 
     schema_version: int
     dataset: str
     options: dict[str, Any]
     splits: dict[str, Split]
     dropped: dict[str, int]
+    identity_splits: list[dict[str, list[int]]] = field(default_factory=list)
 
 
 def read_manifest(directory: str | os.PathLike) -> Manifest:
@@ -180,4 +186,20 @@ def _from_json(content: dict[str, Any]) -> Manifest:
         options=dict(content["options"]),
         splits=splits,
         dropped={reason: int(count) for reason, count in content["dropped"].items()},
+        identity_splits=_identity_splits(content.get("identity_splits", []), splits),
     )
+
+
+def _identity_splits(content: Any, splits: dict[str, Split]) -> list[dict[str, list[int]]]:
+    """Checks the identity splits; raises KeyError, TypeError or ValueError if malformed."""
+    found = [{name: sorted(map(int, people)) for name, people in split.items()}
+             for split in content]
+    if found and list(splits) != [STORED_SPLIT]:
+        raise ValueError(f"identity splits need the one split {STORED_SPLIT}")
+    for split in found:
+        people = [*split["train"], *split.get("val", ()), *split["test"]]
+        if len(set(people)) != len(people):
+            raise ValueError("an identity split names a person twice")
+        if not split["train"] or not split["test"] or split.keys() - {"train", "val", "test"}:
+            raise ValueError("an identity split is not made of train, val and test")
+    return found

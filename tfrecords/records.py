@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfrecords.identity_splits import refuse_losses
 from tfrecords.manifest import Manifest, write_manifest
 from tfrecords.plan import count_split, plan_shards
 from tfrecords.pool import run_jobs
@@ -114,7 +115,9 @@ def _summarize(scan: Scan, jobs: list[ShardJob], state: BuildState) -> Manifest:
     for split in scan.splits:
         done = [state.shards[job.file] for job in jobs if job.split == split]
         corrupt = {path for shard in done for path, _ in shard.corrupt}
+        refuse_losses(scan, corrupt)
         splits[split] = count_split(scan, split, [shard.shard for shard in done], corrupt)
         if corrupt:
             dropped[CORRUPT] = dropped.get(CORRUPT, 0) + len(corrupt)
-    return Manifest(SCHEMA_VERSION, state.dataset, state.options, splits, dropped)
+    return Manifest(SCHEMA_VERSION, state.dataset, state.options, splits, dropped,
+                    scan.identity_splits)

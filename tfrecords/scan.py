@@ -39,6 +39,8 @@ class Scan:
         warnings: sentences for the user.
         distractor_id: the person id whose images belong to no identity, if there is one.
         source: reads the images; by default the files below `root`.
+        identity_splits: where the protocol draws identities: each maps `train`, `test` and perhaps
+            `val` to sorted person ids, and the one split is `images`.
     """
 
     root: Path
@@ -48,6 +50,7 @@ class Scan:
     warnings: list[str] = field(default_factory=list)
     distractor_id: int | None = None
     source: ImageSource | None = None
+    identity_splits: list[dict[str, list[int]]] = field(default_factory=list)
 
     def __post_init__(self):
         if self.source is None:
@@ -62,7 +65,9 @@ def existing_root(root: str | os.PathLike) -> Path:
     return root
 
 
-def list_images(folder: Path) -> tuple[list[str], int]:
+def list_images(
+    folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
+) -> tuple[list[str], int]:
     """Lists the image files right in a folder, sorted, and counts its other and hidden files."""
     try:
         with os.scandir(folder) as found:
@@ -70,7 +75,7 @@ def list_images(folder: Path) -> tuple[list[str], int]:
     except PermissionError as error:
         raise UserError(f"{folder} may not be read: mend its permissions.") from error
     images = sorted(name for name in names
-                    if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
+                    if name.lower().endswith(suffixes) and not name.startswith("."))
     return images, len(names) - len(images)
 
 

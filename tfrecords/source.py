@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Protocol
 
-from tfrecords.images import CorruptImage
+from tfrecords.images import CorruptImage, png_of_bitmap
 
 
 class ImageSource(Protocol):
@@ -57,3 +57,11 @@ class FolderSource:
     def _file(self, path: str) -> Path:
         first, _, rest = path.partition("/")
         return Path(self.mounts[first], rest) if first in self.mounts else Path(self.root, path)
+
+
+class BitmapSource(FolderSource):
+    """Image files below a folder, of which bitmaps are read as PNG."""
+
+    def _read(self, path: str) -> bytes:
+        data = super()._read(path)
+        return png_of_bitmap(data) if path.lower().endswith(".bmp") else data

@@ -5,24 +5,27 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Literal, Optional, Union
 
-import pydantic
 from pydantic import Field
 
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Strict:
-    """Refuses unknown keys in every section."""
-
-    __pydantic_config__ = pydantic.ConfigDict(extra="forbid")
+from tfreid.setting_types import (
+    NotNegative,
+    NotNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Section,
+    Share,
+)
+from tfreid.settings_of_pairs import (
+    CsnConfig,
+    PairDataConfig,
+    PairLossConfig,
+    PairScoreConfig,
+    SingleShotConfig,
+)
 
 
 @dataclasses.dataclass
-class ModelConfig(_Strict):
+class ModelConfig(Section):
     """What the network is.
 
     backbone: name in `tfreid.backbones.BACKBONES`.
@@ -66,10 +69,12 @@ class ModelConfig(_Strict):
 
 
 @dataclasses.dataclass
-class AugmentationConfig(_Strict):
+class AugmentationConfig(Section):
     """How training images are varied; each `probability` of 0 turns its step off.
 
     pad: zero pixels added on each side before cropping back to the size at a random place.
+    translation: instead of `pad`, the largest shift as a share of the height and of the width
+        (0.05: samples around the image centre of Ahmed et al. 2015).
     erasing_*: random erasing (Zhong et al. 2020): share of the area and aspect ratio of the
         rectangle, filled with the mean colour.
     brightness, contrast, saturation, hue: largest relative change (hue: share of the circle);
@@ -78,6 +83,7 @@ class AugmentationConfig(_Strict):
 
     flip_probability: Share = 0.5
     pad: NotNegative = 10
+    translation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     erasing_probability: Share = 0.5
     erasing_area_min: Share = 0.02
     erasing_area_max: Share = 0.4
@@ -91,29 +97,35 @@ class AugmentationConfig(_Strict):
     def __post_init__(self):
         if self.erasing_area_min > self.erasing_area_max:
             raise ValueError("erasing_area_min is above erasing_area_max")
+        if self.pad and self.translation:
+            raise ValueError("pad and translation are two ways to shift; set one of them to 0")
 
 
 @dataclasses.dataclass
-class DataConfig(_Strict):
+class DataConfig(Section):
     """Which records, and how they become batches.
 
     records: folder written by `python -m tfrecords.build`.
+    split: which of the identity splits drawn by the builder, where the records hold several
+        (VIPeR, CUHK01, CUHK03's original protocol).
     identities_per_batch, images_per_identity: P and K of every replica's batch.
     verify: `size` checks that shards are whole; `checksum` also reads them through.
     workers: threads that decode; 0 chooses by the number of cores.
     """
 
     records: Optional[str] = None
+    split: NotNegative = 0
     identities_per_batch: Positive = 16
     images_per_identity: Annotated[int, Field(ge=2)] = 4
     eval_batch_size: Positive = 64
     verify: Literal["size", "checksum"] = "size"
     workers: NotNegative = 0
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
+    pairs: PairDataConfig = dataclasses.field(default_factory=PairDataConfig)
 
 
 @dataclasses.dataclass
-class LossConfig(_Strict):
+class LossConfig(Section):
     """The loss is the sum of weight * loss over the losses whose weight is above 0.
 
     smoothing: label smoothing of the ID loss.
@@ -169,7 +181,7 @@ class LossConfig(_Strict):
 
 
 @dataclasses.dataclass
-class OptimizerConfig(_Strict):
+class OptimizerConfig(Section):
     """How weights are updated.
 
     weight_decay_mode: `coupled` adds the decay to the gradient (as PyTorch's Adam and SGD do, so as
@@ -191,7 +203,7 @@ class OptimizerConfig(_Strict):
 
 
 @dataclasses.dataclass
-class ScheduleConfig(_Strict):
+class ScheduleConfig(Section):
     """Learning rate by epoch: linear warm-up, then steps or a cosine.
 
     warmup_start: rate of the first epoch.
@@ -210,7 +222,7 @@ class ScheduleConfig(_Strict):
 
 
 @dataclasses.dataclass
-class TrainingConfig(_Strict):
+class TrainingConfig(Section):
     """How long and on what.
 
     steps_per_epoch: batches an epoch; null goes once over the training images.
@@ -250,9 +262,11 @@ class TrainingConfig(_Strict):
 
 
 @dataclasses.dataclass
-class EvaluationConfig(_Strict):
+class EvaluationConfig(Section):
     """How a gallery is ranked.
 
+    protocol: `full` ranks the whole gallery for every query (CMC and mAP); `single_shot` averages
+        the CMC of trials with one query and one gallery image per identity.
     feature: `neck` ranks with the feature after the batch-norm neck, `embedding` with the one
         before it.
     metric: distance between features: `cosine`, `euclidean`, `cityblock`, `minkowski`,
@@ -267,6 +281,9 @@ class EvaluationConfig(_Strict):
         encoding is averaged over, and lambda, the share of the original distance.
     """
 
+    protocol: Literal["full", "single_shot"] = "full"
+    single_shot: SingleShotConfig = dataclasses.field(default_factory=SingleShotConfig)
+    pair_score: PairScoreConfig = dataclasses.field(default_factory=PairScoreConfig)
     feature: Literal["neck", "embedding"] = "neck"
     metric: str = "cosine"
     minkowski_p: Annotated[float, Field(ge=1, le=32)] = 3.0
@@ -278,20 +295,28 @@ class EvaluationConfig(_Strict):
 
 
 @dataclasses.dataclass
-class ExportConfig(_Strict):
+class ExportConfig(Section):
     """What the served model returns: `normalize` makes embeddings unit vectors."""
 
     normalize: bool = True
 
 
 @dataclasses.dataclass
-class Config(_Strict):
-    """All settings of one run. `name` labels it in tables and plots."""
+class Config(Section):
+    """All settings of one run.
+
+    name: labels it in tables and plots.
+    system: `embedding` learns a feature of one image (`loss`); `csn` compares two images (`csn`,
+        `pair_loss`, `data.pairs`) and takes height, width, normalization and weights of `model`.
+    """
 
     name: str = "run"
+    system: Literal["embedding", "csn"] = "embedding"
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    csn: CsnConfig = dataclasses.field(default_factory=CsnConfig)
+    pair_loss: PairLossConfig = dataclasses.field(default_factory=PairLossConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)

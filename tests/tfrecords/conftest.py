@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 
@@ -137,6 +138,62 @@ def make_msmt17(tmp_path, write_images):
         return root
 
     return make
+
+
+@pytest.fixture
+def viper_root(tmp_path, write_images, clutter):
+    """VIPeR: six people twice, and one whom camera b alone saw; numbers have gaps."""
+    root = tmp_path / "viper" / "VIPeR"
+    write_images(root, [f"{folder}/{person:03}_{angle}.bmp" for folder, angle in
+                        (("cam_a", 45), ("cam_b", 180)) for person in (0, 1, 4, 5, 9, 873)])
+    write_images(root, ["cam_b/002_90.bmp"])
+    clutter(root / "cam_a")
+    return root
+
+
+@pytest.fixture
+def write_cuhk03_mat():
+    """Returns a function that writes cuhk-03.mat.
+
+    `kinds` maps a kind to (camera pair, person, image) -> RGB pixels, `testsets` is the release's.
+    """
+
+    def write(file: Path, kinds: dict, testsets=None) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(file, "w", userblock_size=512) as mat:
+            store = mat.create_group("#refs#")
+            written: dict[int, h5py.Reference] = {}
+
+            def reference(data):
+                # A checksum lets HDF5 notice damage, as it does in MATLAB's compressed arrays.
+                return store.create_dataset(str(len(store)), data=data,
+                                            fletcher32=data.ndim == 3).ref
+
+            # As MATLAB does: axes reversed, empty cells as vectors of their sizes.
+            empty = reference(np.zeros(2, np.uint64))
+            mat[empty].attrs["MATLAB_empty"] = np.uint8(1)
+            for kind, images in kinds.items():
+                pairs = []
+                for pair in range(1, 6):
+                    people = max([person for found, person, _ in images if found == pair],
+                                 default=1)
+                    cells = np.full((10, people), empty, dtype=h5py.ref_dtype)
+                    for (found, person, image), pixels in images.items():
+                        if found == pair:
+                            if id(pixels) not in written:
+                                written[id(pixels)] = reference(pixels.T)
+                            cells[image - 1, person - 1] = written[id(pixels)]
+                    pairs.append(reference(cells))
+                mat.create_dataset(kind, data=np.array([pairs], h5py.ref_dtype),
+                                   dtype=h5py.ref_dtype)
+            if testsets is not None:
+                tables = [reference(np.asarray(table, np.float64).T) for table in testsets]
+                mat.create_dataset("testsets", data=np.array([tables], h5py.ref_dtype),
+                                   dtype=h5py.ref_dtype)
+        with open(file, "r+b") as stream:
+            stream.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
+
+    return write
 
 
 @pytest.fixture

@@ -40,33 +40,17 @@ def _names() -> list[tuple[str, int, int, int]]:
             for image in images]
 
 
-def _write_mat(file, kinds=("detected", "labeled"), change=lambda pixels: pixels):
-    """Writes cuhk-03.mat as MATLAB does: axes reversed, empty cells as vectors of their sizes."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(file, "w", userblock_size=512) as mat:
-        store = mat.create_group("#refs#")
+@pytest.fixture
+def write_mat(write_cuhk03_mat):
+    """Returns a function that writes cuhk-03.mat with the images of PEOPLE."""
 
-        def reference(data):
-            # A checksum lets HDF5 notice damage, as it does in MATLAB's compressed arrays.
-            return store.create_dataset(str(len(store)), data=data,
-                                        fletcher32=data.ndim == 3).ref
+    def write(file, kinds=("detected", "labeled"), change=lambda pixels: pixels):
+        write_cuhk03_mat(file, {
+            kind: {(pair, person, image): change(_pixels(kind, pair, person, image))
+                   for (pair, person), images in PEOPLE.items() for image in images}
+            for kind in kinds})
 
-        empty = reference(np.zeros(2, np.uint64))
-        mat[empty].attrs["MATLAB_empty"] = np.uint8(1)
-        for kind in kinds:
-            pairs = []
-            for pair in range(1, 6):
-                people = max([person for found, person in PEOPLE if found == pair], default=1)
-                cells = np.full((10, people), empty, dtype=h5py.ref_dtype)
-                for person in range(1, people + 1):
-                    for image in PEOPLE.get((pair, person), ()):
-                        pixels = change(_pixels(kind, pair, person, image))
-                        cells[image - 1, person - 1] = reference(pixels.T)
-                pairs.append(reference(cells))
-            mat.create_dataset(kind, data=np.array([pairs], h5py.ref_dtype),
-                               dtype=h5py.ref_dtype)
-    with open(file, "r+b") as stream:
-        stream.write(MATLAB_HEADER)
+    return write
 
 
 def _write_config(file, **changes):
@@ -88,10 +72,10 @@ def _write_config(file, **changes):
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path, write_mat):
     """The release and the split files of both kinds."""
     folder = tmp_path / "cuhk03"
-    _write_mat(folder / "cuhk03_release" / "cuhk-03.mat")
+    write_mat(folder / "cuhk03_release" / "cuhk-03.mat")
     for kind in ("detected", "labeled"):
         _write_config(folder / f"cuhk03_new_protocol_config_{kind}.mat")
     return folder
@@ -173,12 +157,12 @@ def test_files_right_in_the_root_and_all_in_the_release_will_do(root):
     assert str(scan.source) == str(root / "cuhk-03.mat")
 
 
-def test_the_other_kind_is_not_read_by_mistake(root):
+def test_the_other_kind_is_not_read_by_mistake(root, write_mat):
     (root / "cuhk03_new_protocol_config_labeled.mat").unlink()
     scan_cuhk03(root, kind="detected")
     with pytest.raises(UserError, match="config_labeled.mat is missing"):
         scan_cuhk03(root, kind="labeled")
-    _write_mat(root / "cuhk03_release" / "cuhk-03.mat", kinds=["labeled"])
+    write_mat(root / "cuhk03_release" / "cuhk-03.mat", kinds=["labeled"])
     with pytest.raises(UserError, match="cuhk-03.mat holds no variable detected"):
         scan_cuhk03(root)
     with pytest.raises(ValueError, match="'drawn'"):
@@ -235,9 +219,9 @@ def test_broken_files_are_one_sentence(root, tmp_path, capsys, name, damage, mes
     assert not (tmp_path / "out").exists()
 
 
-def test_an_array_that_is_no_colour_image_is_corrupt(root, tmp_path, capsys):
-    _write_mat(root / "cuhk03_release" / "cuhk-03.mat",
-               change=lambda pixels: pixels[:, :, :2] if pixels.shape[1] == 12 else pixels)
+def test_an_array_that_is_no_colour_image_is_corrupt(root, tmp_path, capsys, write_mat):
+    write_mat(root / "cuhk03_release" / "cuhk-03.mat",
+              change=lambda pixels: pixels[:, :, :2] if pixels.shape[1] == 12 else pixels)
     assert main(["cuhk03", "--root", str(root), "--output", str(tmp_path / "out"), "--workers",
                  "1"]) == 2
     assert re.search(r"images in .*cuhk-03.mat are corrupt: images_detected/\S+ "

@@ -1,4 +1,8 @@
-"""Records read back: a table of encoded images in memory, or a stream of decoded ones."""
+"""Records read back: a table of encoded images in memory, or a stream of decoded ones.
+
+Where the records hold identity splits, `split` names a view of one of them, `number` chooses which
+(`data.split`), and positions count within the view.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,16 @@ import tensorflow as tf
 from tfrecords import schema
 from tfrecords.errors import UserError
 from tfrecords.images import CorruptImage, check_whole
-from tfrecords.manifest import read_manifest, shard_paths
+from tfrecords.manifest import Manifest, read_manifest, shard_paths
+from tfreid.data.views import (
+    View,
+    available_splits,
+    check_number,
+    check_split,
+    make_view,
+    sort_splits,
+    stored_split,
+)
 from tfreid.layers.preprocessing import resize_images
 
 _PARSE_BATCH = 1024
@@ -45,22 +58,61 @@ class ImageTable:
     megabytes: float
 
 
-def read_index(directory: str | Path, split: str, verify: str = "size") -> SplitIndex:
+def split_names(directory: str | Path, number: int = 0) -> list[str]:
+    """Returns the names of the splits that can be read.
+
+    Raises:
+        UserError: The records are missing, or have no identity split of that number.
+    """
+    manifest = read_manifest(directory)
+    check_number(directory, manifest, number)
+    return sort_splits(available_splits(manifest))
+
+
+def split_size(directory: str | Path, split: str, number: int = 0) -> tuple[int, int]:
+    """Returns how many images and how many identities a split has.
+
+    Raises:
+        UserError: The records are missing, or have no such split.
+    """
+    manifest = _checked_manifest(directory, split, number)
+    if not manifest.identity_splits:
+        return manifest.splits[split].images, manifest.splits[split].identities
+    index = read_index(directory, split, number=number)
+    return len(index), len(np.unique(index.ids))
+
+
+def describe_records(directory: str | Path, number: int = 0) -> str:
+    """Returns the dataset's name, and the number of the identity split where there are several.
+
+    Raises:
+        UserError: The records are missing, or have no identity split of that number.
+    """
+    manifest = read_manifest(directory)
+    check_number(directory, manifest, number)
+    return f"{manifest.dataset}, split {number}" if manifest.identity_splits else manifest.dataset
+
+
+def read_index(
+    directory: str | Path, split: str, verify: str = "size", number: int = 0
+) -> SplitIndex:
     """Reads ids, labels, cameras and paths of a split.
 
     Raises:
         UserError: The records are missing, or disagree with their manifest.
     """
-    return _collect(directory, split, verify, keep_images=False)[0]
+    return _collect_view(directory, split, verify, number, keep_images=False)[0]
 
 
-def load_table(directory: str | Path, split: str = "train", verify: str = "size") -> ImageTable:
+def load_table(
+    directory: str | Path, split: str = "train", verify: str = "size", number: int = 0
+) -> ImageTable:
     """Loads a split's encoded images into memory: about the size of its shards.
 
     Raises:
         UserError: The records are missing, or disagree with their manifest, or an image is cut off.
     """
-    index, encoded = _collect(directory, split, verify, keep_images=True)
+    index, encoded = _collect_view(directory, split, verify, number, keep_images=True)
     # OpenCV would fill up the missing part with grey.
     damaged = [path for path, data in zip(index.paths, encoded) if not _is_whole(data)]
     if damaged:
@@ -76,6 +128,7 @@ def stream_images(
     batch_size: int,
     workers: int = 0,
     indices: np.ndarray | None = None,
+    number: int = 0,
 ) -> Iterator[np.ndarray]:
     """Yields every image of a split once, in record order, decoded and resized.
 
@@ -87,6 +140,7 @@ def stream_images(
         batch_size: Images a batch; the last one is smaller.
         workers: Threads that decode; 0 lets tf.data choose.
         indices: Only these positions, in increasing order.
+        number: Which identity split.
 
     Yields:
         float32 RGB batches [n, height, width, 3] in 0-255.
@@ -94,7 +148,8 @@ def stream_images(
     Raises:
         UserError: An image cannot be decoded; the message names it.
     """
-    encoded = _encoded_images(directory, split, indices)
+    stored, positions = _locate(directory, split, number, indices)
+    encoded = _encoded_images(directory, stored, positions)
     images = encoded.map(
         lambda image: resize_images(decode_image(image), height, width),
         num_parallel_calls=workers or tf.data.AUTOTUNE,
@@ -103,19 +158,22 @@ def stream_images(
         for batch in images.batch(batch_size).prefetch(2):
             yield batch.numpy()
     except _DAMAGE:
-        raise _undecodable(directory, split) from None
+        raise _undecodable(directory, stored, positions) from None
 
 
-def read_encoded(directory: str | Path, split: str, indices: np.ndarray) -> list[bytes]:
+def read_encoded(
+    directory: str | Path, split: str, indices: np.ndarray, number: int = 0
+) -> list[bytes]:
     """Reads the image files at some positions of a split, in increasing order.
 
     Raises:
         UserError: The records are missing, or disagree with their manifest.
     """
+    stored, positions = _locate(directory, split, number, indices)
     try:
-        return [image.numpy() for image in _encoded_images(directory, split, indices)]
+        return [image.numpy() for image in _encoded_images(directory, stored, positions)]
     except _DAMAGE as error:
-        raise _damaged(directory, split, error) from None
+        raise _damaged(directory, stored, error) from None
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
@@ -132,6 +190,46 @@ def undecodable(paths: Sequence[str]) -> UserError:
         f"{paths[0]}{others}: the image cannot be decoded; replace or remove the file and build "
         "the records again."
     )
+
+
+def _checked_manifest(directory, split, number) -> Manifest:
+    manifest = read_manifest(directory)
+    check_number(directory, manifest, number)
+    check_split(directory, manifest, split)
+    return manifest
+
+
+def _collect_view(directory, split, verify, number, keep_images):
+    manifest = _checked_manifest(directory, split, number)
+    index, encoded = _collect(directory, stored_split(manifest, split), verify, keep_images)
+    if not manifest.identity_splits:
+        return index, encoded
+    view = _view(directory, manifest, split, number, index)
+    chosen = view.positions
+    shown = SplitIndex(index.ids[chosen], view.labels, index.cameras[chosen], index.paths[chosen])
+    return shown, [encoded[position] for position in chosen] if keep_images else encoded
+
+
+def _view(directory, manifest, split, number, index) -> View:
+    view = make_view(manifest, split, number, index.ids, index.cameras)
+    if not len(view):
+        raise UserError(f"{directory}: no image belongs to {split} of identity split {number}; "
+                        "build the records again.")
+    return view
+
+
+def _locate(directory, split, number, indices):
+    """Returns the split on disk and the positions in it; None stands for all."""
+    manifest = _checked_manifest(directory, split, number)
+    stored = stored_split(manifest, split)
+    if not manifest.identity_splits:
+        return stored, indices
+    index, _ = _collect(directory, stored, "size", keep_images=False)
+    positions = _view(directory, manifest, split, number, index).positions
+    if indices is None:
+        return stored, positions
+    indices = np.asarray(indices)
+    return stored, positions[indices[indices < len(positions)]]
 
 
 def _collect(directory, split, verify, keep_images):
@@ -194,12 +292,16 @@ def _is_whole(data):
         return False
 
 
-def _undecodable(directory, split):
+def _undecodable(directory, split, positions):
     """Decodes images one by one, to name the one that a stream failed on."""
+    wanted = None if positions is None else set(np.asarray(positions).tolist())
+    position = 0
     for parsed in _parsed(directory, split):
         for image, path in zip(parsed["image/encoded"], parsed["image/path"].numpy().astype(str)):
-            try:
-                decode_image(image)
-            except tf.errors.InvalidArgumentError:
-                return undecodable([path])
+            if wanted is None or position in wanted:
+                try:
+                    decode_image(image)
+                except tf.errors.InvalidArgumentError:
+                    return undecodable([path])
+            position += 1
     return UserError(f"{directory}: an image of split {split} cannot be decoded.")

@@ -9,8 +9,7 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import read_manifest
-from tfreid.data.records import read_index
+from tfreid.data.records import describe_records, read_index
 from tfreid.evaluation.distances import describe_metric, find_metric, unit_rows
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.protocol import FeatureDistances, Labels, Protocol, check_features
@@ -63,12 +62,18 @@ def calibrate(
     Raises:
         UserError: A mistake in the settings, the weights or the records, or no pairs of a kind.
     """
+    if config.system != "embedding":
+        raise UserError(
+            f"a distance threshold is for embeddings; with system: {config.system} the export's "
+            "signature compare gives the probability of a match, so choose from 0.5 upwards."
+        )
     records, evaluation = config.data.records, config.evaluation
     if records is None:
         raise UserError("data.records is not set; give the folder of the records to calibrate on.")
     find_metric(evaluation.metric, evaluation.minkowski_p)
     sides = ["query", "gallery"] if split is None else [split]
-    indices = [read_index(records, side, config.data.verify) for side in sides]
+    verify, number = config.data.verify, config.data.split
+    indices = [read_index(records, side, verify, number) for side in sides]
     model, config = load_embedding_model(config, weights)
     extract = FeatureExtractor(model, config)
     features = [extract(side) for side in sides]
@@ -120,7 +125,7 @@ def _threshold(
         feature=evaluation.feature,
         normalized=config.export.normalize,
         chosen_by=rule,
-        dataset=read_manifest(config.data.records).dataset,
+        dataset=describe_records(config.data.records, config.data.split),
         split=split or _TEST_PAIRS,
         weights=str(weights),
         fingerprint=weights_fingerprint(model),

@@ -10,7 +10,7 @@ from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.models.embedding import build_embedding_model
 from tfreid.settings import ModelConfig
-from tfreid.training.train import _load_initial_weights
+from tfreid.training.embedding_system import EmbeddingSystem
 from tfreid.weights.account import describe, describe_misfit, list_weights
 from tfreid.weights.convert import LAYOUTS, MisfitError, convert_state
 from tfreid.weights.files import load_weights, save_arrays, weight_keys
@@ -359,7 +359,7 @@ def test_a_trunk_alone_starts_training(trunk, tmp_path, capsys):
     neck = weight_keys(model)["neck/gamma"].numpy()
     from tfreid.settings import Config
 
-    _load_initial_weights(model, Config(model=settings))
+    EmbeddingSystem().load_weights(model, Config(model=settings))
     printed = capsys.readouterr().out
     assert "has no fc/bias, fc/kernel, neck/gamma" in printed
     variables = weight_keys(model)
@@ -370,7 +370,7 @@ def test_a_trunk_alone_starts_training(trunk, tmp_path, capsys):
     broken = {k: v for k, v in convert_state(trunk, NAME).weights.items() if "last_conv/" not in k}
     save_arrays(broken, path, NAME)
     with pytest.raises(UserError, match=r"1 missing \(last_conv/kernel\)"):
-        _load_initial_weights(model, Config(model=settings))
+        EmbeddingSystem().load_weights(model, Config(model=settings))
 
 
 def test_arrays_are_saved_as_models_are(tmp_path):

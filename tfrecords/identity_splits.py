@@ -1,0 +1,133 @@
+"""Identity splits: who trains and who is tested, drawn from a seed, many from one build."""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfrecords.manifest import STORED_SPLIT
+from tfrecords.scan import ImageEntry, Scan, name_some
+
+
+def add_split_options(parser: argparse.ArgumentParser, splits: int) -> None:
+    """Adds the flags of the drawing; `splits` is the protocol's number."""
+    parser.add_argument(
+        "--splits", type=int, default=splits, metavar="N",
+        help="identity splits to draw, whose results are averaged; images are stored once and "
+             "data.split chooses a split (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0,
+        help="seed of the drawing; the same seed draws the same identities on every machine, and "
+             "split N is the same however many are drawn (default: %(default)s)")
+
+
+def draw_identity_splits(
+    images: Sequence[ImageEntry],
+    *,
+    test: int,
+    val: int = 0,
+    splits: int = 10,
+    seed: int = 0,
+    tests: Sequence[Collection[int]] | None = None,
+) -> list[dict[str, list[int]]]:
+    """Draws who is tested and, if wanted, who validates; all others train.
+
+    Only identities seen by two cameras are drawn, since the others have no match. Split `number`
+    hangs on the identities, `seed` and `number` alone.
+
+    Args:
+        images: all images of the dataset.
+        test: test identities of a split.
+        val: validation identities of a split; 0 for none.
+        splits: how many splits.
+        seed: non-negative integer.
+        tests: test identities of every split where a release fixes them; `test` is then unused.
+
+    Returns:
+        One dict a split: `train`, `val` unless there is none, and `test` -> sorted person ids.
+
+    Raises:
+        UserError: if a setting is out of range, or there are too few identities.
+    """
+    check_drawing(splits, seed)
+    if tests is not None and len(tests) < splits:
+        raise UserError(f"--splits is {splits} but the release fixes the test identities of "
+                        f"{len(tests)} splits: set it to {len(tests)} or less.")
+    cameras = _cameras(images)
+    matched = np.array(sorted(person for person, seen in cameras.items() if len(seen) > 1), int)
+    drawn = []
+    for number in range(splits):
+        fixed = None if tests is None else set(tests[number])
+        order = [person for person in _shuffled(matched, seed, number)
+                 if fixed is None or person not in fixed]
+        held_out = val + (test if fixed is None else 0)
+        chosen = set(order[val:held_out]) if fixed is None else fixed
+        validating = set(order[:val])
+        training = cameras.keys() - chosen - validating
+        if len(order) < held_out or not training or not chosen:
+            raise UserError(
+                f"the dataset holds {len(cameras)} identities, {len(matched)} of them seen by two "
+                f"cameras, which are too few for {test} test and {val} validation identities and "
+                "others to train on: --root must name the whole release.")
+        split = {"train": training, "val": validating, "test": chosen}
+        drawn.append({name: sorted(people) for name, people in split.items()
+                      if people or name != "val"})
+    return drawn
+
+
+def check_drawing(splits: int, seed: int) -> None:
+    """Raises a `UserError` if a setting of the drawing is out of range."""
+    if splits < 1:
+        raise UserError(f"--splits must be at least 1, but is {splits}.")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed must lie between 0 and {2**32 - 1}, but is {seed}.")
+
+
+def refuse_losses(scan: Scan, corrupt: Collection[str]) -> None:
+    """Raises a `UserError` if corrupt images take from an identity what its split needs of it.
+
+    That is one image for training, and for a test every camera that saw it; other machines, whose
+    copies are whole, would otherwise evaluate other queries.
+    """
+    if not scan.identity_splits or not corrupt:
+        return
+    images = scan.splits[STORED_SPLIT]
+    planned = _cameras(images)
+    left = _cameras(entry for entry in images if entry.path not in corrupt)
+    tested = {person for split in scan.identity_splits
+              for person in (*split.get("val", ()), *split["test"])}
+    lost = sorted(person for person in planned if person not in left
+                  or (person in tested and planned[person] != left[person]))
+    if lost:
+        raise UserError(f"every image of person {name_some(map(str, lost))} in {scan.root}, or "
+                        "every one by a camera, is corrupt, and the identity splits need them: "
+                        "repair them and run the same command again.")
+
+
+def describe_identity_splits(identity_splits: Sequence[dict[str, list[int]]]) -> str:
+    """Returns a line such as "10 identity splits: train 316, test 316"."""
+    counts = []
+    for name in identity_splits[0]:
+        found = sorted({len(split.get(name, ())) for split in identity_splits})
+        counts.append(f"{name} " + " to ".join(f"{count:,}" for count in
+                                               dict.fromkeys((found[0], found[-1]))))
+    noun = "split" if len(identity_splits) == 1 else "splits"
+    return f"{len(identity_splits)} identity {noun}: {', '.join(counts)}"
+
+
+def _cameras(images: Iterable[ImageEntry]) -> dict[int, set[int]]:
+    cameras: dict[int, set[int]] = defaultdict(set)
+    for entry in images:
+        cameras[entry.person_id].add(entry.camera_id)
+    return dict(cameras)
+
+
+def _shuffled(people: np.ndarray, seed: int, number: int) -> list[int]:
+    # NumPy promises the generator's raw numbers for ever, but not what its other methods make of
+    # them.
+    keys = np.random.default_rng([seed, number]).bit_generator.random_raw(len(people))
+    return people[np.argsort(keys, kind="stable")].tolist()

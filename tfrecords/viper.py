@@ -1,0 +1,65 @@
+"""VIPeR: 632 people, each once by either of two cameras, half of them drawn for testing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections import Counter
+
+from tfrecords.identity_splits import add_split_options, draw_identity_splits
+from tfrecords.images import IMAGE_SUFFIXES
+from tfrecords.layout import Counts, FileNames, compare_with_protocol, find_root, list_people
+from tfrecords.manifest import STORED_SPLIT
+from tfrecords.scan import Scan
+from tfrecords.source import BitmapSource
+
+LAYOUT = """\
+ROOT/         VIPeR, or the folder that holds it
+    cam_a/    000_45.bmp: person and viewing angle; camera 1
+    cam_b/    000_90.bmp: camera 2
+Protocol: 1,264 images of 632 identities, one by each camera. Each split trains on 316 identities
+and tests the other 316: cam_a's images are the queries, cam_b's the gallery. Results are averaged
+over the splits, usually 10. Bitmaps are stored as PNG, which keeps every pixel."""
+_FOLDERS = {"cam_a": 1, "cam_b": 2}
+_NAMES = FileNames(
+    "VIPeR", re.compile(r"(?P<person>\d+)_\d+\.(bmp|png|jpg|jpeg)", re.IGNORECASE),
+    "000_45.bmp", "person, viewing angle")
+_PROTOCOL = {STORED_SPLIT: Counts(1264, 632)}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of the drawing."""
+    add_split_options(parser, splits=10)
+
+
+def scan_viper(root: str | os.PathLike, *, splits: int = 10, seed: int = 0) -> Scan:
+    """Lists VIPeR (Gray et al. 2007) and draws its identity splits.
+
+    Args:
+        root: the dataset folder, or its parent.
+        splits: how many splits.
+        seed: of the drawing.
+
+    Raises:
+        UserError: if a folder is missing or holds no image named as VIPeR's, or a setting is out
+            of range.
+    """
+    root = find_root(root, list(_FOLDERS), "VIPeR")
+    dropped: Counter[str] = Counter()
+    warnings: list[str] = []
+    images = [
+        entry._replace(camera_id=camera) for folder, camera in _FOLDERS.items()
+        for entry in list_people(root, folder, _NAMES, dropped, warnings,
+                                 suffixes=(*IMAGE_SUFFIXES, ".bmp"))]
+    stored = {STORED_SPLIT: images}
+    test = len({entry.person_id for entry in images}) // 2
+    return Scan(
+        root,
+        stored,
+        dict(dropped),
+        options={"splits": splits, "seed": seed},
+        warnings=warnings + compare_with_protocol("VIPeR", stored, _PROTOCOL),
+        source=BitmapSource(str(root)),
+        identity_splits=draw_identity_splits(images, test=test, splits=splits, seed=seed),
+    )
