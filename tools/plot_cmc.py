@@ -23,7 +23,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("results", nargs="+", metavar="RUN|FILE",
                         help="folder with a results.json, such as a run, or such a file of "
                         "train_net.py or test_net.py, or a summary.json of several test sets; "
-                        "re-ranked figures in it give a curve of their own")
+                        "re-ranked figures in it give a curve of their own, and single-shot "
+                        "results or averages over splits a band of one standard deviation")
     parser.add_argument("--labels", nargs="+", metavar="TEXT",
                         help="names in the legend, one for each RUN|FILE (default: the names in "
                         "the files, or the folders')")
@@ -38,7 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     curves = read_curves(parsed.results, parsed.labels)
     draw_cmc({curve.name: curve.cmc for curve in curves}, parsed.output, parsed.max_rank,
-             mean_aps={curve.name: curve.mean_ap for curve in curves})
+             mean_aps={curve.name: curve.mean_ap for curve in curves},
+             stds={curve.name: curve.std for curve in curves})
     print(f"wrote {parsed.output} with {len(curves)} curve{'s' if len(curves) > 1 else ''}")
 
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tfrecords.errors import UserError
 from tfreid.evaluation.saved_results import read_curves
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,30 @@ def test_reranked_figures_and_test_sets_have_curves_of_their_own(runs):
     curves = read_curves([runs / "empty"])
     assert {curve.name: curve.cmc[0] for curve in curves} == {
         "osnet, market1501": 0.9, "osnet, market1501, re-ranked": 0.95, "osnet, other": 0.3}
+
+
+def single_shot(**changes):
+    return {"protocol": "single_shot", "cmc": [0.5, 1.0], "cmc_std": [0.1, 0.0], **changes}
+
+
+def test_single_shot_results_have_a_deviation_and_no_mean_ap(plot, runs, capsys):
+    (runs / "first" / "results.json").write_text(json.dumps(single_shot()))
+    first, second = read_curves([runs / "first", runs / "second"])
+    assert first.mean_ap is None and second.mean_ap == 0.4 and second.std is None
+    np.testing.assert_array_equal(first.std, [0.1, 0.0])
+    output = runs / "cmc.png"
+    assert plot([str(runs / "first"), str(runs / "second"), "--output", str(output)]) == 0
+    assert "2 curves" in capsys.readouterr().out and cv2.imread(str(output)) is not None
+
+
+@pytest.mark.parametrize("changes", [
+    {"cmc": []}, {"cmc": 0.5}, {"cmc": [50.0, 100.0]}, {"cmc": [float("nan"), 1.0]},
+    {"cmc_std": [0.1]}, {"cmc_std": [-0.1, 0.0]}, {"cmc_std": None}, {"protocol": "full"},
+])
+def test_broken_figures_are_no_curve(runs, changes):
+    (runs / "first" / "results.json").write_text(json.dumps(single_shot(**changes)))
+    with pytest.raises(UserError, match="holds no CMC curve"):
+        read_curves([runs / "first"])
 
 
 def test_mistakes_are_one_sentence(plot, runs, capsys):

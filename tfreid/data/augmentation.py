@@ -33,16 +33,17 @@ def draw_augmentations(
 
     Returns:
         `flip` [count] of bool; `shift` [count, 2], rows and columns by which the padded image
-        moves, in [-pad, pad]; `erase` [count, 4], top, left, bottom, right of the erased rectangle
-        (all 0 for none); `color` [count, 4], factors of brightness, contrast and saturation and
-        the shift of the hue as a share of the circle.
+        moves, in [-pad, pad] or up to the share `translation` of height and width, rounded (Ahmed
+        et al. 2015); `erase` [count, 4], top, left, bottom, right of the erased rectangle (all 0
+        for none); `color` [count, 4], factors of brightness, contrast and saturation and the shift
+        of the hue as a share of the circle.
     """
     ranges = np.array([config.brightness, config.contrast, config.saturation, config.hue])
     color = random.uniform(-ranges, ranges, (count, 4))
     color[random.random(count) >= config.color_probability] = 0.0
     return {
         "flip": random.random(count) < config.flip_probability,
-        "shift": random.integers(-config.pad, config.pad, (count, 2), np.int32, endpoint=True),
+        "shift": _draw_shifts(config, count, height, width, random),
         "erase": _draw_rectangles(config, count, height, width, random),
         "color": (color + (1.0, 1.0, 1.0, 0.0)).astype(np.float32),
     }
@@ -137,6 +138,13 @@ def resize(image: np.ndarray, height: int, width: int, target: np.ndarray) -> np
         small = (min(old_width, width), min(old_height, height))
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
     return cv2.resize(image, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
+
+
+def _draw_shifts(config, count, height, width, random):
+    reach = config.pad
+    if config.translation:
+        reach = np.rint(np.multiply(config.translation, (height, width))).astype(np.int32)
+    return random.integers(-reach, reach, (count, 2), np.int32, endpoint=True)
 
 
 def _draw_rectangles(config, count, height, width, random):

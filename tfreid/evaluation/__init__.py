@@ -10,8 +10,20 @@ from tfreid.evaluation.ranking import (
     evaluate_ranking,
     top_matches,
 )
-from tfreid.evaluation.report import comparison_table, results_table, write_results_json
+from tfreid.evaluation.report import (
+    comparison_table,
+    format_single_shot,
+    results_table,
+    write_results_json,
+)
 from tfreid.evaluation.reranking import k_reciprocal_rerank
+from tfreid.evaluation.single_shot import (
+    SingleShotResult,
+    Trial,
+    draw_trials,
+    single_shot_cmc,
+    single_shot_result,
+)
 from tfreid.evaluation.verification import (
     OperatingPoint,
     VerificationCurve,
@@ -22,14 +34,20 @@ from tfreid.evaluation.verification import (
 __all__ = [
     "OperatingPoint",
     "RankingResult",
+    "SingleShotResult",
     "TopMatches",
+    "Trial",
     "VerificationCurve",
     "comparison_table",
+    "draw_trials",
     "evaluate_distances",
     "evaluate_ranking",
+    "format_single_shot",
     "k_reciprocal_rerank",
     "pairwise_distances",
     "results_table",
+    "single_shot_cmc",
+    "single_shot_result",
     "streamed_verification_curve",
     "top_matches",
     "verification_curve",

@@ -13,6 +13,8 @@ import numpy as np
 from tfrecords.manifest import write_json
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.ranking import RankingResult
+from tfreid.evaluation.single_shot import AveragedCmc, SingleShotResult
+from tfreid.evaluation.split_average import SplitAverage
 
 
 def results_table(
@@ -26,7 +28,7 @@ def results_table(
         reranked: the scores after re-ranking, for a column beside the plain ones.
     """
     columns = [_scores(one) for one in (result, reranked) if one is not None]
-    scores = [(name, *(f"{100 * column[name]:.2f} %" for column in columns))
+    scores = [(name, *(_percent(column[name]) for column in columns))
               for name in columns[0]]
     if reranked is not None:
         scores.insert(0, ("", "plain", "re-ranked"))
@@ -55,19 +57,62 @@ def comparison_table(rows: Mapping[str, RankingResult]) -> str:
         counts = (result.num_valid_queries, result.num_skipped_queries, result.num_gallery)
         cells.append((
             name,
-            *(f"{100 * scores[head]:.2f} %" if head in scores else "-" for head in heads[1:6]),
+            *(_percent(scores[head]) if head in scores else "-" for head in heads[1:6]),
             *(f"{count:,}" for count in counts),
         ))
     return ruled_table([[heads], cells])
 
 
-def write_results_json(path: str | os.PathLike, results: RankingResult | Mapping[str, Any]) -> None:
+def format_single_shot(result: SingleShotResult, protocol: str = "") -> str:
+    """Returns a table of the mean scores over the trials, in percent, and of how they were made.
+
+    Args:
+        result: what `single_shot_result` returned.
+        protocol: name of the dataset and of the rules, e.g. "VIPeR, split 0, single shot".
+    """
+    spread = result.trials > 1
+    scores = [_spread_row(result, k, spread) for k in result.reported_ranks]
+    if spread:
+        scores.insert(0, ("", "mean", "std over trials"))
+    facts = [
+        ("identities in a trial", f"{result.num_identities:,}"),
+        ("trials", f"{result.trials:,}"),
+        ("ranked by", result.metric),
+    ]
+    if protocol:
+        facts.insert(0, ("protocol", protocol))
+    return ruled_table([scores, facts])
+
+
+def format_split_average(average: SplitAverage) -> str:
+    """Returns a table with a row per split, their mean and their standard deviation, in percent.
+
+    Args:
+        average: what `average_splits` returned.
+    """
+    ranks = average.reported_ranks
+    heads = ("split", *(f"rank-{k}" for k in ranks))
+    rows = [(split, *(_percent(curve[k - 1]) for k in ranks))
+            for split, curve in zip(average.splits, average.curves)]
+    sums = [("mean", *(_percent(average.rank(k)) for k in ranks)),
+            ("std over splits", *(_percent(average.rank_std(k)) for k in ranks))]
+    fewest, most = min(average.identities), max(average.identities)
+    facts = [
+        ("trials in each split", f"{average.trials:,}"),
+        ("identities in a trial", f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"),
+        ("ranked by", average.metric),
+    ]
+    return ruled_table([[heads], rows, sums, facts])
+
+
+def write_results_json(path: str | os.PathLike, results: Any) -> None:
     """Writes results as JSON, replacing the file in one step.
 
     Args:
         path: the file; its folder is made if it is missing.
-        results: a ranking result, or a mapping of names to plain values, NumPy values, paths and
-            ranking results (each written as its `as_dict()`).
+        results: a result (of a ranking, of single-shot trials, or their average over splits), or a
+            mapping of names to plain values, NumPy values, paths and results (each written as its
+            `as_dict()`).
 
     Raises:
         TypeError: a value has no JSON form.
@@ -110,9 +155,18 @@ def _scores(result: RankingResult) -> dict[str, float]:
     }
 
 
+def _spread_row(averaged: AveragedCmc, k: int, spread: bool) -> tuple[str, ...]:
+    row = (f"rank-{k}", _percent(averaged.rank(k)))
+    return (*row, _percent(averaged.rank_std(k))) if spread else row
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
 def _plain(value: Any) -> Any:
     """Turns what `json` does not know into plain Python."""
-    if isinstance(value, RankingResult):
+    if isinstance(value, (RankingResult, SingleShotResult, SplitAverage)):
         return value.as_dict()
     if isinstance(value, Mapping):
         return dict(value)

@@ -6,22 +6,31 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.evaluation.single_shot import SINGLE_SHOT
 
 _RESULTS = "results.json"
 _SUMMARY = "summary.json"
 
 
 class SavedCurve(NamedTuple):
-    """A curve with its name: `cmc` float64 [ranks] as fractions, and the mAP beside it."""
+    """A curve with its name, and what was measured beside it.
+
+    Attributes:
+        name: for a legend.
+        cmc: float64 [ranks], as fractions.
+        mean_ap: the mAP; None for single-shot results, which have none.
+        std: float64 [ranks], standard deviation over trials or splits; None where there are none.
+    """
 
     name: str
     cmc: np.ndarray
-    mean_ap: float
+    mean_ap: float | None = None
+    std: np.ndarray | None = None
 
 
 def read_curves(
@@ -41,8 +50,8 @@ def read_curves(
     Raises:
         UserError: A source without results, results without a curve, or as many labels as not.
     """
-    paths = [_results_file(Path(source)) for source in sources]
-    contents = [_read(path) for path in paths]
+    paths = [find_results(source) for source in sources]
+    contents = [read_results(path) for path in paths]
     if labels is None:
         names = [str(content.get("name") or path.parent.resolve().name)
                  for content, path in zip(contents, paths)]
@@ -62,7 +71,13 @@ def read_curves(
     return curves
 
 
-def _results_file(source: Path) -> Path:
+def find_results(source: str | Path) -> Path:
+    """Returns the results file that a folder holds, or that `source` is itself.
+
+    Raises:
+        UserError: There is none.
+    """
+    source = Path(source)
     if source.is_file():
         return source
     for name in (_RESULTS, _SUMMARY):
@@ -72,7 +87,12 @@ def _results_file(source: Path) -> Path:
                     "test_net.py first.")
 
 
-def _read(path: Path) -> dict:
+def read_results(path: Path) -> dict[str, Any]:
+    """Reads a results file.
+
+    Raises:
+        UserError: It holds no JSON object.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -86,14 +106,27 @@ def _curves(name: str, content: dict, path: Path) -> list[SavedCurve]:
     if "test_sets" in content:
         return [curve for test_set, figures in content["test_sets"].items()
                 for curve in _curves(f"{name}, {test_set}", figures, path)]
-    curves = [_curve(name, content, path)]
+    curves = [saved_curve(name, content, path)]
     if "reranked" in content:
-        curves.append(_curve(f"{name}, re-ranked", content["reranked"], path))
+        curves.append(saved_curve(f"{name}, re-ranked", content["reranked"], path))
     return curves
 
 
-def _curve(name: str, figures: dict, path: Path) -> SavedCurve:
+def saved_curve(name: str, figures: dict[str, Any], path: Path) -> SavedCurve:
+    """Takes the curve of one result out of the content of a results file.
+
+    Raises:
+        UserError: There is no curve of fractions, or what its protocol has beside it is missing.
+    """
     try:
-        return SavedCurve(name, np.asarray(figures["cmc"], np.float64), float(figures["mean_ap"]))
+        cmc = np.asarray(figures["cmc"], np.float64)
+        if cmc.ndim != 1 or not cmc.size or not np.all((cmc >= 0) & (cmc <= 1 + 1e-9)):
+            raise ValueError("no vector of fractions")
+        if figures.get("protocol") != SINGLE_SHOT:
+            return SavedCurve(name, cmc, mean_ap=float(figures["mean_ap"]))
+        std = np.asarray(figures["cmc_std"], np.float64)
+        if std.shape != cmc.shape or not np.all(std >= 0):
+            raise ValueError("no deviation for each rank")
+        return SavedCurve(name, cmc, std=std)
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path}: holds no CMC curve; evaluate again with test_net.py.") from None

@@ -6,17 +6,28 @@ and Keras 3 divides it by the number of replicas: take the functions there, or `
 
 from tfreid.losses.center import CenterLoss, center_loss
 from tfreid.losses.classification import LabelSmoothedSoftmax, label_smoothed_softmax
+from tfreid.losses.contrastive import (
+    ContrastiveLoss,
+    contrastive_from_distance,
+    contrastive_loss,
+)
 from tfreid.losses.lin import LinLoss, lin_loss
+from tfreid.losses.pair_softmax import PairSoftmax, pair_softmax
 from tfreid.losses.triplet import TripletLoss, batch_all_triplet, batch_hard_triplet
 
 __all__ = [
     "CenterLoss",
+    "ContrastiveLoss",
     "LabelSmoothedSoftmax",
     "LinLoss",
+    "PairSoftmax",
     "TripletLoss",
     "batch_all_triplet",
     "batch_hard_triplet",
     "center_loss",
+    "contrastive_from_distance",
+    "contrastive_loss",
     "label_smoothed_softmax",
     "lin_loss",
+    "pair_softmax",
 ]

@@ -1,4 +1,4 @@
-"""Pairwise distances between two sets of embeddings, in float32 and with finite gradients."""
+"""Distances between embeddings, of every pair or row by row; float32, with finite gradients."""
 
 from __future__ import annotations
 
@@ -43,6 +43,19 @@ def pairwise_euclidean(a, b=None) -> tf.Tensor:
         [n, m] float32, never negative.
     """
     return _safe_sqrt(pairwise_squared_euclidean(a, b))
+
+
+def paired_euclidean(a, b) -> tf.Tensor:
+    """Computes ||a_i - b_i|| row by row; the gradient at distance zero is zero, not infinite.
+
+    Args:
+        a, b: [n, d] of any floating type.
+
+    Returns:
+        [n] float32, never negative.
+    """
+    differences = tf.cast(a, tf.float32) - tf.cast(b, tf.float32)
+    return _safe_sqrt(tf.reduce_sum(tf.square(differences), axis=1))
 
 
 def pairwise_cosine(a, b=None) -> tf.Tensor:

@@ -23,7 +23,8 @@ def draw_cmc(
     curves: Mapping[str, np.ndarray],
     path: str | os.PathLike,
     max_rank: int = 20,
-    mean_aps: Mapping[str, float] | None = None,
+    mean_aps: Mapping[str, float | None] | None = None,
+    stds: Mapping[str, np.ndarray | None] | None = None,
 ) -> None:
     """Draws the CMC curve of each run into one PNG.
 
@@ -33,9 +34,13 @@ def draw_cmc(
         path: the PNG file; its folder is made if it is missing.
         max_rank: last rank drawn.
         mean_aps: name of a run -> its mAP as a fraction, for the legend; runs may be missing.
+        stds: name of a run -> standard deviation [ranks] of its CMC over trials or splits, drawn
+            as a band of one on either side; runs may be missing, and zeros, as those of a single
+            trial, draw none.
 
     Raises:
-        UserError: no curve, or a curve that is not a vector of fractions.
+        UserError: no curve, a curve that is not a vector of fractions, or deviations that are not
+            as many.
         ValueError: `max_rank` below 1.
     """
     if max_rank < 1:
@@ -43,25 +48,35 @@ def draw_cmc(
     if not curves:
         raise UserError("there is no CMC curve to draw; give at least one run.")
     checked = {name: _percentages(name, curve)[:max_rank] for name, curve in curves.items()}
+    bands = {name: _deviations(name, std, curve)[:max_rank]
+             for name, curve in curves.items()
+             if (std := (stds or {}).get(name)) is not None and np.any(std)}
 
     below = len(checked) if len(checked) > _MOST_INSIDE else 0
     figure = Figure(figsize=(7.2, 4.8 + 0.2 * below), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for index, (name, curve) in enumerate(checked.items()):
+        ranks, colour = np.arange(1, len(curve) + 1), _COLOURS[index % len(_COLOURS)]
+        band = bands.get(name)
+        if band is not None:
+            low, high = np.clip((curve - band, curve + band), 0.0, 100.0)
+            axes.fill_between(ranks, low, high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(
-            np.arange(1, len(curve) + 1),
+            ranks,
             curve,
-            color=_COLOURS[index % len(_COLOURS)],
+            color=colour,
             linestyle=_DASHES[index // len(_COLOURS) % len(_DASHES)],
             linewidth=1.8,
             marker="o",
             markersize=3.5,
             # A curve at 100 % would otherwise lose half its line to the frame.
             clip_on=False,
-            label=_label(name, curve[0], (mean_aps or {}).get(name)),
+            label=_label(name, curve[0], (mean_aps or {}).get(name), band),
         )
-    _style(axes, max_rank, min(curve[0] for curve in checked.values()))
+    lowest = min(curve[0] - (bands[name][0] if name in bands else 0.0)
+                 for name, curve in checked.items())
+    _style(axes, max_rank, lowest, "band: ± one standard deviation" if bands else None)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png")
@@ -77,14 +92,26 @@ def _percentages(name: str, curve: np.ndarray) -> np.ndarray:
     return 100.0 * curve
 
 
-def _label(name: str, rank_1: float, mean_ap: float | None) -> str:
+def _deviations(name: str, std: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    std = np.asarray(std, np.float64)
+    if std.shape != np.shape(curve) or not np.all(std >= 0):
+        raise UserError(
+            f"the standard deviations of {name!r} must be numbers from 0, one for each of its "
+            f"{len(curve)} ranks, received shape {std.shape}."
+        )
+    return 100.0 * std
+
+
+def _label(name: str, rank_1: float, mean_ap: float | None, band: np.ndarray | None) -> str:
     scores = f"rank-1 {rank_1:.2f} %"
+    if band is not None:
+        scores = f"rank-1 {rank_1:.2f} ± {band[0]:.2f} %"
     if mean_ap is not None:
         scores += f", mAP {100 * mean_ap:.2f} %"
     return f"{name} ({scores})"
 
 
-def _style(axes, max_rank: int, lowest: float) -> None:
+def _style(axes, max_rank: int, lowest: float, legend_title: str | None) -> None:
     """Labels the axes and zooms in on the part of the scale that the curves use."""
     axes.set_xlabel("rank k")
     axes.set_ylabel("queries matched within the first k (%)")
@@ -100,4 +127,5 @@ def _style(axes, max_rank: int, lowest: float) -> None:
     place = {"loc": "lower right"}
     if len(axes.get_lines()) > _MOST_INSIDE:
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12)}
-    axes.legend(**place, frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+    axes.legend(**place, frameon=True, framealpha=0.9, edgecolor="none", fontsize=9,
+                title=legend_title, title_fontsize=9)

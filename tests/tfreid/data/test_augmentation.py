@@ -93,6 +93,31 @@ def test_shifts_are_uniform_over_the_padding():
         np.testing.assert_allclose(counts / 4000, 1 / 7, atol=0.03)
 
 
+def test_translation_is_uniform_up_to_its_share_of_each_side():
+    """CSN's 160 x 60 image and 0.05: 8 rows and 3 columns each way."""
+    shift = draw(settings(translation=0.05), count=20000, height=160, width=60)["shift"]
+    assert shift.dtype == np.int32
+    for axis, reach in ((0, 8), (1, 3)):
+        values, counts = np.unique(shift[:, axis], return_counts=True)
+        np.testing.assert_array_equal(values, np.arange(-reach, reach + 1))
+        np.testing.assert_allclose(counts / 20000, 1 / (2 * reach + 1), atol=0.015)
+    assert abs(np.corrcoef(shift.T)[0, 1]) < 0.03
+
+
+def test_translation_changes_nothing_else_that_is_drawn_before_it():
+    padded, translated = draw(AugmentationConfig(color_probability=0.5)), draw(
+        AugmentationConfig(color_probability=0.5, pad=0, translation=0.1))
+    np.testing.assert_array_equal(padded["flip"], translated["flip"])
+    np.testing.assert_array_equal(padded["color"], translated["color"])
+
+
+def test_the_draws_of_padding_stay_what_they_were():
+    """Runs that were begun before must go on with the same images."""
+    shift = draw(settings(pad=3), count=6)["shift"]
+    expected = [[-1, 0], [2, 3], [-3, 3], [0, -1], [1, 1], [-2, -1]]
+    np.testing.assert_array_equal(shift, expected)
+
+
 @pytest.mark.parametrize(("height", "width"), [(256, 128), (64, 64)])
 def test_rectangles_keep_area_aspect_and_image(height, width):
     config = settings(erasing_probability=1.0, erasing_area_min=0.05, erasing_area_max=0.2,

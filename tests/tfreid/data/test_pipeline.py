@@ -132,7 +132,7 @@ def jpeg(pixels, quality=100) -> bytes:
 @pytest.mark.parametrize("has_rgb", [True, False])
 def test_channels_are_rgb_whatever_opencv_can_decode_to(table, monkeypatch, has_rgb):
     if not has_rgb:
-        monkeypatch.setattr("tfreid.data.pipeline._READ_RGB", None)
+        monkeypatch.setattr("tfreid.data.image_batches._READ_RGB", None)
     red = np.full((40, 20, 3), (200, 30, 60), np.uint8)
     images = read(make(replaced(table, jpeg(red)), augmentation=PLAIN).epoch(0, 1))[0][0]
     np.testing.assert_allclose(images, np.broadcast_to((200, 30, 60), images.shape), atol=3)

@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfreid.evaluation import RankingResult, comparison_table, results_table, write_results_json
+from tfreid.evaluation import (
+    RankingResult,
+    SingleShotResult,
+    comparison_table,
+    format_single_shot,
+    results_table,
+    write_results_json,
+)
+from tfreid.evaluation.report import format_split_average
+from tfreid.evaluation.split_average import SplitAverage
 
 
 def make_result(max_rank=20, **changes):
@@ -83,6 +92,46 @@ def test_comparison_has_a_row_for_each_test_set():
                      "rank-10": "95.51 %", "mAP": "77.38 %", "mINP": "50.00 %",
                      "queries": "3,367", "skipped": "1", "gallery": "15,913"}
     assert (second["test set"], second["rank-10"], second["gallery"]) == ("a longer name", "-", "9")
+
+
+def test_single_shot_shows_mean_and_deviation():
+    curves = np.array([[0.80, 0.9, 0.9, 0.9, 1.0], [0.84, 0.9, 0.9, 0.9, 1.0]])
+    table = format_single_shot(SingleShotResult(curves, 1316, "cosine"), "VIPeR, single shot")
+    lines = table.splitlines()
+    assert len({len(line) for line in lines}) == 1
+    cells = [re.split("  +", line) for line in lines]
+    # 0.02 * sqrt(2) is the sample deviation of two figures 0.04 apart.
+    for row in (["", "mean", "std over trials"], ["rank-1", "82.00 %", "2.83 %"],
+                ["rank-5", "100.00 %", "0.00 %"], ["protocol", "VIPeR, single shot"],
+                ["identities in a trial", "1,316"], ["trials", "2"], ["ranked by", "cosine"]):
+        assert row in cells
+    assert "rank-10" not in table
+
+
+def test_single_shot_of_one_trial_has_no_deviation():
+    rows = rows_of(format_single_shot(SingleShotResult(np.array([[0.5]]), 9, "cosine")))
+    assert rows == {"rank-1": "50.00 %", "identities in a trial": "9", "trials": "1",
+                    "ranked by": "cosine"}
+
+
+def test_average_over_splits_has_a_row_for_each():
+    average = SplitAverage(np.array([[0.80] * 5, [0.84] * 5]), "viper", ("0", "3"),
+                           (Path("a"), Path("b")), (99, 100), 20, "cosine")
+    lines = format_split_average(average).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    cells = [re.split("  +", line) for line in lines]
+    for row in (["split", "rank-1", "rank-5"], ["0", "80.00 %", "80.00 %"],
+                ["3", "84.00 %", "84.00 %"], ["mean", "82.00 %", "82.00 %"],
+                ["std over splits", "2.83 %", "2.83 %"], ["trials in each split", "20"],
+                ["identities in a trial", "99 to 100"], ["ranked by", "cosine"]):
+        assert row in cells
+
+
+def test_json_of_single_shot_results(tmp_path):
+    path = tmp_path / "results.json"
+    result = SingleShotResult(np.array([[0.5], [1.0]]), 2, "cosine")
+    write_results_json(path, {"viper": result})
+    assert json.loads(path.read_text()) == {"viper": result.as_dict()}
 
 
 def test_json_of_a_result(tmp_path):
