@@ -45,6 +45,15 @@ REPORT_ROWS = {
     "mobilenet_v3": (77.0, 56.3, 51.4, 31.8, "mobilenet_v3_large", None),
 }
 
+# Guo and Cheung 2018, Table 2: rank-1 of (L2, L3) and of (L2, L3, L4); Section 4.2: pairs in a
+# batch, and how many samples of an image.
+CSN_ROWS = {
+    "cuhk03_detected": (79.45, 86.45, 256, 2),
+    "cuhk03_labeled": (80.30, 87.50, 256, 2),
+    "cuhk01": (86.55, 88.20, 128, 5),
+    "viper": (48.03, 50.10, 128, 5),
+}
+
 
 def flat(tree, prefix=""):
     settings = {}
@@ -171,6 +180,33 @@ def test_the_stock_osnet_is_that_of_the_public_checkpoint():
     assert figure_of("osnet_x025_market1501") == (91.48, 77.38)
 
 
+@pytest.mark.parametrize("dataset", CSN_ROWS)
+def test_rows_of_the_csn_paper(dataset):
+    smaller, larger, batch_size, samples = CSN_ROWS[dataset]
+    settings = settings_of(f"csn_l23_{dataset}")
+    fixed = {
+        "system": "csn", "csn.levels": [2, 3], "csn.divide": True, "csn.attention": "transformer",
+        "csn.ranking_net": True, "model.height": 160, "model.width": 60,
+        "data.pairs.batch_size": batch_size, "data.pairs.samples": samples,
+        "data.pairs.negatives_per_positive": 2, "data.pairs.negatives": "dataset",
+        "data.augmentation.flip_probability": 0.5, "data.augmentation.erasing_probability": 0.0,
+        "pair_loss.match_weight": 1.0, "pair_loss.contrastive_weight": 1.0,
+        "pair_loss.margin": 1.0, "pair_loss.contrastive_scale": "half",
+        "optimizer.name": "adam", "optimizer.weight_decay": 0.0005,
+        "schedule.learning_rate": 0.0005, "schedule.warmup_epochs": 0,
+        "schedule.decay_epochs": [], "training.epochs": 5,
+        "evaluation.protocol": "single_shot", "evaluation.pair_score.distance_weight": 0.2,
+        "evaluation.pair_score.epsilon": 1e-4,
+    }
+    assert {key: settings[key] for key in fixed} == fixed
+    changed = changes(f"csn_l234_{dataset}", f"csn_l23_{dataset}")
+    assert changed == {"csn.levels": [2, 3, 4]}
+    for name, figure in (("csn_l23_", smaller), ("csn_l234_", larger)):
+        head = head_of(name + dataset)
+        assert f"Table 2: rank-1 {figure:.2f}, " in head
+        assert f"data.records=records/{dataset} data.split=0" in head
+
+
 def test_the_documented_table_has_every_recipe_with_the_figure_of_its_head():
     rows = {}
     for line in (ROOT / "docs" / "recipes.md").read_text().splitlines():
@@ -181,3 +217,6 @@ def test_the_documented_table_has_every_recipe_with_the_figure_of_its_head():
     for name in OF_PAPERS:
         figure = figure_of(name)
         assert rows[name] == (" / ".join(map(str, figure)) if figure else "a CMC plot")
+    for dataset, (smaller, larger, *_) in CSN_ROWS.items():
+        assert rows[f"csn_l23_{dataset}"] == f"{smaller:.2f}"
+        assert rows[f"csn_l234_{dataset}"] == f"{larger:.2f}"

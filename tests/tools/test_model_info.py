@@ -40,6 +40,15 @@ def test_identities_and_overrides_before_and_after_options(model_info, capsys, t
     assert counts[1] - counts[0] == 10 * (128 + 1)
 
 
+def test_a_csn(model_info, capsys):
+    recipe = str(ROOT / "configs" / "csn_l23_market1501.yaml")
+    assert model_info.main(["--config", recipe, "csn.levels=[2,3,4]"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["trainable_params"] == 650_052
+    assert found["levels"] == [2, 3, 4]
+    assert found["paper_table_5"] == {"params": 800_000, "flops": 1_310_000_000}
+
+
 def test_mistakes_are_one_sentence(model_info, capsys, tmp_path):
     assert model_info.main(["--config", str(tmp_path / "none.yaml")]) == 2
     assert "none.yaml" in capsys.readouterr().err

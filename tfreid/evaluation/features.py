@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -11,8 +12,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import read_manifest
-from tfreid.data.records import SplitIndex, read_index, stream_images
+from tfreid.data.records import SplitIndex, read_index, split_size, stream_images
 from tfreid.evaluation.distances import find_metric
 from tfreid.evaluation.ranking import RankingResult, evaluate_distances, evaluate_ranking
 from tfreid.evaluation.reranking import check_rerankable, k_reciprocal_rerank
@@ -21,6 +21,13 @@ from tfreid.settings import Config, EvaluationConfig
 # The check before training: enough images to rank, few enough to take seconds.
 _TRIAL_QUERIES = 4
 _TRIAL_GALLERY = 16
+
+
+class Projection(NamedTuple):
+    """Features [n, d] of the first n gallery images, and what is known of these images."""
+
+    features: np.ndarray
+    index: SplitIndex
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +50,32 @@ class Ranked:
             self.query_features, self.query.ids, self.query.cameras,
             self.gallery_features, self.gallery.ids, self.gallery.cameras,
         )
+
+    @property
+    def main_figure(self) -> float:
+        """The mAP, which tells better weights from worse."""
+        return self.result.mean_ap
+
+    def scalars(self) -> dict[str, float]:
+        """Returns TensorBoard's points by tag."""
+        return {"evaluation/rank_1": self.result.rank(1), "evaluation/mAP": self.result.mean_ap,
+                "evaluation/mINP": self.result.mean_inp}
+
+    def progress(self) -> dict[str, float]:
+        """Returns the figures that a run keeps of each evaluation."""
+        return {"rank_1": self.result.rank(1), "mean_ap": self.result.mean_ap}
+
+    def headline(self) -> str:
+        """Returns rank-1 and mAP in percent."""
+        return f"rank-1 {self.result.rank(1):.2%}, mAP {self.result.mean_ap:.2%}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the figures before re-ranking, ready for JSON."""
+        return self.result.as_dict()
+
+    def projection(self) -> Projection:
+        """Returns the gallery's features for TensorBoard's projector."""
+        return Projection(self.gallery_features, self.gallery)
 
 
 class FeatureExtractor:
@@ -69,12 +102,12 @@ class FeatureExtractor:
             UserError: The records are missing or broken, or an image cannot be decoded.
         """
         model, data = self._config.model, self._config.data
-        images_in_all = read_manifest(data.records).splits[split].images
+        total = split_size(data.records, split, data.split)[0] if indices is None else len(indices)
         blocks = []
-        with tqdm(total=images_in_all if indices is None else len(indices),
-                  desc=f"{split} features", unit="image", disable=not progress, leave=False) as bar:
+        with tqdm(total=total, desc=f"{split} features", unit="image", disable=not progress,
+                  leave=False) as bar:
             for images in stream_images(data.records, split, model.height, model.width,
-                                        data.eval_batch_size, data.workers, indices):
+                                        data.eval_batch_size, data.workers, indices, data.split):
                 blocks.append(self._predict(images).numpy())
                 bar.update(len(images))
         return np.concatenate(blocks)
@@ -98,8 +131,9 @@ class Evaluator:
             check_rerankable(config.evaluation.metric)
         self._config = config
         self._directory = Path(config.data.records)
-        self._query = read_index(self._directory, "query", config.data.verify)
-        self._gallery = read_index(self._directory, "gallery", config.data.verify)
+        verify, number = config.data.verify, config.data.split
+        self._query = read_index(self._directory, "query", verify, number)
+        self._gallery = read_index(self._directory, "gallery", verify, number)
         self._extractor = FeatureExtractor(model, config)
 
     def evaluate(self, progress: bool = True, max_queries: int | None = None) -> Ranked:

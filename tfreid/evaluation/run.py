@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import read_manifest
-from tfreid.data.records import decode_image, read_encoded
+from tfreid.data.records import decode_image, describe_records, read_encoded, split_names
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.features import Evaluator, Ranked, reranked_result
+from tfreid.evaluation.pair_evaluation import ScoredPairs
+from tfreid.evaluation.pair_run import evaluate_pairs, scores_pairs
 from tfreid.evaluation.ranking import RankingResult, top_matches
 from tfreid.evaluation.report import comparison_table, results_table, write_results_json
 from tfreid.models.loading import load_embedding_model
@@ -25,7 +26,7 @@ _RERANKED = "re-ranked"
 
 def evaluate_weights(
     config: Config, weights: str | Path, output: str | Path, ranked_queries: int = 8
-) -> Ranked:
+) -> Ranked | ScoredPairs:
     """Evaluates weights on the test images of `data.records`, prints a table and writes files.
 
     Args:
@@ -43,7 +44,10 @@ def evaluate_weights(
     """
     if config.data.records is None:
         raise UserError("data.records is not set; give the folder of the records to evaluate on.")
-    read_manifest(config.data.records)  # a wrong folder is told before the model is built
+    if scores_pairs(config):
+        return evaluate_pairs(config, weights, {Path(output): config.data.records})[Path(output)]
+    # A wrong folder is told before the model is built.
+    split_names(config.data.records, config.data.split)
     model, config = load_embedding_model(config, weights)
     ranked = _evaluate(Evaluator(model, config), config, weights, Path(output), ranked_queries)
     print(results_table(ranked.result, _protocol(config), ranked.reranked))
@@ -56,7 +60,7 @@ def evaluate_test_sets(
     records: Sequence[str | Path],
     output: str | Path,
     ranked_queries: int = 8,
-) -> dict[str, Ranked]:
+) -> dict[str, Ranked | ScoredPairs]:
     """Evaluates weights on several test sets, prints a table with a row for each, writes files.
 
     Args:
@@ -75,8 +79,18 @@ def evaluate_test_sets(
     """
     named = _named(records)
     for folder in named.values():
-        read_manifest(folder)
+        split_names(folder, config.data.split)
     output = Path(output)
+    if scores_pairs(config):
+        found = evaluate_pairs(config, weights, {output / name: x for name, x in named.items()})
+        evaluations = {folder.name: scored for folder, scored in found.items()}
+        write_results_json(output / "summary.json", {
+            "name": config.name, "weights": str(weights),
+            "test_sets": {name: scored.as_dict() for name, scored in evaluations.items()},
+        })
+        draw_cmc({name: scored.result.cmc for name, scored in evaluations.items()},
+                 output / "cmc.png")
+        return evaluations
     model, config = load_embedding_model(config, weights)
     # Every evaluator is made before the first one runs: a broken set is told at once.
     prepared = {}
@@ -120,7 +134,7 @@ def _evaluate(
 
 
 def _protocol(config: Config) -> str:
-    return f"{read_manifest(config.data.records).dataset}, single query"
+    return f"{describe_records(config.data.records, config.data.split)}, single query"
 
 
 def _results(name: str, ranked: Ranked) -> dict[str, RankingResult]:
@@ -183,5 +197,5 @@ def _rows(ranked: Ranked, config: Config, count: int) -> list[RankedRow]:
 
 
 def _images(config: Config, split: str, positions: np.ndarray) -> list[np.ndarray]:
-    encoded = read_encoded(config.data.records, split, positions)
+    encoded = read_encoded(config.data.records, split, positions, config.data.split)
     return [decode_image(image).numpy() for image in encoded]

@@ -8,11 +8,33 @@ from pathlib import Path
 import keras
 
 from tfreid.devices import share_gpus
+from tfreid.models.csn import build_csn
 from tfreid.models.embedding import build_embedding_model
 from tfreid.settings import Config
 from tfreid.weights.files import load_weights, read_shapes
 
 _CLASSIFIER = "classifier/"
+
+
+def load_model(config: Config, weights: str | Path) -> tuple[keras.Model, Config]:
+    """Builds the model of any system with trained weights.
+
+    Args:
+        config: The settings.
+        weights: `.weights.h5` file.
+
+    Returns:
+        The model, and the settings with what the file decides.
+
+    Raises:
+        UserError: The file is missing, or holds the weights of another architecture.
+    """
+    if config.system == "embedding":
+        return load_embedding_model(config, weights)
+    share_gpus()
+    model = build_csn(config)
+    load_weights(model, weights)
+    return model, config
 
 
 def load_embedding_model(config: Config, weights: str | Path) -> tuple[keras.Model, Config]:

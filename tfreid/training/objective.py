@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
@@ -9,9 +10,11 @@ from tfreid import addons
 from tfreid.losses.center import center_loss, center_step, center_terms
 from tfreid.losses.classification import label_smoothed_softmax
 from tfreid.losses.lin import lin_terms
-from tfreid.losses.statistics import batch_statistics
+from tfreid.losses.statistics import batch_statistics, collapsed
 from tfreid.losses.triplet import triplet_terms
 from tfreid.settings import LossConfig
+from tfreid.training.interfaces import Batch, Objective
+from tfreid.training.summaries import Summaries
 
 
 def check_losses(config: LossConfig, jit_compile: bool = False, replicas: int = 1) -> None:
@@ -49,7 +52,7 @@ def check_losses(config: LossConfig, jit_compile: bool = False, replicas: int = 
         )
 
 
-class EmbeddingObjective(tf.Module):
+class EmbeddingObjective(Objective):
     """Adds up the losses of one replica's batch, and owns the class centers.
 
     By default L = L_ID + L_triplet + beta * L_center (Luo et al., "Bag of Tricks and a Strong
@@ -80,16 +83,14 @@ class EmbeddingObjective(tf.Module):
                 name="centers",
             )
 
-    @property
-    def metric_feature(self) -> str:
-        """Name of the output that the metric losses see."""
-        return self._config.metric_feature
-
-    @property
-    def compares_unit_vectors(self) -> bool:
-        """Whether the distances that the metric losses see are those of L2-normalised features."""
-        config = self._config
-        return bool(config.triplet_normalize or config.lin_weight and not config.triplet_weight)
+    def forward(
+        self, model: keras.Model, batch: Batch
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Computes the loss of images [n, h, w, 3] and their labels [n], as `__call__`."""
+        images, labels = batch
+        outputs = model(images, training=True)
+        loss, scalars = self(outputs, labels)
+        return loss, scalars, outputs
 
     def __call__(
         self, outputs: dict[str, tf.Tensor], labels: tf.Tensor
@@ -131,10 +132,11 @@ class EmbeddingObjective(tf.Module):
         scalars.update(self._statistics(outputs, labels))
         return total, scalars
 
-    def after_step(self, outputs: dict[str, tf.Tensor], labels: tf.Tensor) -> None:
+    def after_step(self, outputs: dict[str, tf.Tensor], batch: Batch) -> None:
         """Moves the class centers towards the batches of all replicas."""
         if self.centers is None:
             return
+        _, labels = batch
         terms = center_terms(outputs["embedding"], labels, self.centers)
         context = tf.distribute.get_replica_context()
         differences, counts = context.all_reduce(tf.distribute.ReduceOp.SUM, list(terms))
@@ -142,6 +144,31 @@ class EmbeddingObjective(tf.Module):
             differences, counts, self._config.center_variant, self._config.center_rate
         )
         self.centers.assign_sub(step)
+
+    def watched(self, outputs: dict[str, tf.Tensor], batch: Batch) -> Batch:
+        """Returns the features [n, d] that the metric losses saw, and their labels [n]."""
+        _, labels = batch
+        return outputs[self._config.metric_feature], labels
+
+    def summarize(self, summaries: Summaries, watched: Batch, step: int) -> None:
+        """Writes histograms of the distances that the metric losses saw."""
+        features, labels = watched
+        summaries.distances(features, labels, self._compares_unit_vectors(), step)
+
+    def warning(self, means: dict[str, float]) -> str | None:
+        """Tells of a collapse of all embeddings to one."""
+        if not collapsed(means):
+            return None
+        return (
+            f"all embeddings are nearly the same (spread {means['embedding/spread']:.3f}): "
+            "training has collapsed; lower the learning rate, lengthen the warm-up or set "
+            "loss.triplet_margin=soft"
+        )
+
+    def _compares_unit_vectors(self):
+        """Whether the metric losses see distances of L2-normalised features."""
+        config = self._config
+        return bool(config.triplet_normalize or config.lin_weight and not config.triplet_weight)
 
     def _triplet(self, features, labels):
         config = self._config
@@ -177,7 +204,7 @@ class EmbeddingObjective(tf.Module):
     def _statistics(self, outputs, labels):
         """Distances as the metric losses see them, lengths and spread as the backbone made them."""
         config = self._config
-        settings = (labels, config.triplet_margin, self.compares_unit_vectors)
+        settings = (labels, config.triplet_margin, self._compares_unit_vectors())
         statistics = batch_statistics(outputs["embedding"], *settings)
         if config.metric_feature == "neck":
             # A collapse shows before the neck, which stretches whatever it is given.

@@ -11,8 +11,9 @@ from tfreid.config import load_config, save_config
 from tfreid.settings import Config
 
 # What a resumed run may not change: the checkpoint or the order of batches hangs on it.
-_FIXED = ("model.", "data.", "loss.", "optimizer.", "training.seed", "training.steps_per_epoch",
-          "training.precision", "training.frozen_backbone_epochs")
+_FIXED = ("system", "model.", "data.", "loss.", "csn.", "pair_loss.", "optimizer.",
+          "training.seed", "training.steps_per_epoch", "training.precision",
+          "training.frozen_backbone_epochs")
 _NOT_FIXED = ("model.weights", "model.imagenet_weights", "data.records", "data.verify",
               "data.workers", "data.eval_batch_size", "optimizer.clip_norm")
 

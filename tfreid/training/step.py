@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfreid.training.averaging import WeightAverage
-from tfreid.training.objective import EmbeddingObjective
+from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.optimizers import GradientApplier
 
 
@@ -18,8 +18,8 @@ class TrainStep:
 
     Args:
         strategy: Under whose scope the rest was made.
-        model: Embedding model.
-        objective: Its losses.
+        model: What is trained.
+        objective: What it minimises.
         applier: Its optimizer.
         average: Moving average of the weights, or None.
         jit_compile: Whether XLA compiles the forward and backward pass.
@@ -29,7 +29,7 @@ class TrainStep:
         self,
         strategy: tf.distribute.Strategy,
         model: keras.Model,
-        objective: EmbeddingObjective,
+        objective: Objective,
         applier: GradientApplier,
         average: WeightAverage | None = None,
         jit_compile: bool = False,
@@ -45,38 +45,35 @@ class TrainStep:
             self._gradients = tf.function(self._losses_and_gradients, jit_compile=True)
         self._run = tf.function(self._step)
 
-    def __call__(self, images, labels) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    def __call__(self, batch: Batch) -> tuple[dict[str, tf.Tensor], Batch]:
         """Trains on one batch per replica.
 
         Args:
-            images: Per-replica RGB images [n, h, w, 3].
-            labels: Per-replica identities [n].
+            batch: Per-replica tensors, as the objective takes them.
 
         Returns:
-            Scalars averaged over the replicas; of the first, the features [n, d] that the metric
-            losses saw, and their labels [n].
+            Scalars averaged over the replicas, and what the objective watches on the first one.
         """
-        return self._run(images, labels)
+        return self._run(batch)
 
-    def _step(self, images, labels):
-        scalars, features, labels = self._strategy.run(self._replica_step, args=(images, labels))
+    def _step(self, batch):
+        scalars, watched = self._strategy.run(self._replica_step, args=(batch,))
         if self._average is not None:
             self._average.update()
         mean = tf.distribute.ReduceOp.MEAN
         scalars = {k: self._strategy.reduce(mean, v, axis=None) for k, v in scalars.items()}
-        first = self._strategy.experimental_local_results
-        return scalars, first(features)[0], first(labels)[0]
+        local = self._strategy.experimental_local_results
+        return scalars, tuple(local(value)[0] for value in watched)
 
-    def _replica_step(self, images, labels):
-        gradients, outputs, scalars = self._gradients(images, labels)
+    def _replica_step(self, batch):
+        gradients, outputs, scalars = self._gradients(batch)
         self._applier.apply(gradients, self._variables)
-        self._objective.after_step(outputs, labels)
-        return scalars, outputs[self._objective.metric_feature], labels
+        self._objective.after_step(outputs, batch)
+        return scalars, self._objective.watched(outputs, batch)
 
-    def _losses_and_gradients(self, images, labels):
+    def _losses_and_gradients(self, batch):
         with tf.GradientTape() as tape:
-            outputs = self._model(images, training=True)
-            loss, scalars = self._objective(outputs, labels)
+            loss, scalars, outputs = self._objective.forward(self._model, batch)
             loss = self._applier.scale(loss)
         gradients = tape.gradient(loss, self._variables)
         # A loss of weight zero leaves weights out, such as the classifier's.

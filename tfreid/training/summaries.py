@@ -10,8 +10,9 @@ import tensorflow as tf
 from tensorboard.plugins import projector
 
 from tfreid.data.records import stream_images
-from tfreid.evaluation.features import Ranked
+from tfreid.evaluation.features import Projection
 from tfreid.losses.statistics import negative_distances, positive_distances
+from tfreid.settings import DataConfig
 
 _GRID_IMAGES = 32
 _GRID_COLUMNS = 8
@@ -46,21 +47,31 @@ class Summaries:
                 "distance/negative", negative_distances(features, labels, normalize)
             )
 
-    def training_images(self, images: tf.Tensor, step: int) -> None:
-        """Writes a grid of augmented uint8 images [n, h, w, 3], as the network sees them."""
-        grid = _grid(images[:_GRID_IMAGES].numpy(), _GRID_COLUMNS)
+    def images(
+        self, tag: str, images: tf.Tensor, step: int, columns: int = _GRID_COLUMNS
+    ) -> None:
+        """Writes a grid of the first images of [n, h, w, 3]: uint8, or floats in 0-1."""
+        images = tf.image.convert_image_dtype(images[:_GRID_IMAGES], tf.uint8, saturate=True)
         with self._writer.as_default(step=step):
-            tf.summary.image("training images", grid[None])
+            tf.summary.image(tag, _grid(images.numpy(), columns)[None])
 
-    def projector(self, ranked: Ranked, records: Path, count: int) -> None:
-        """Writes gallery features, identities, cameras and thumbnails for the projector tab."""
-        count = min(count, len(ranked.gallery))
-        np.savetxt(self._directory / "gallery.tsv", ranked.gallery_features[:count], "%.5g", "\t")
-        rows = zip(ranked.gallery.ids[:count], ranked.gallery.cameras[:count])
+    def projector(self, projection: Projection, data: DataConfig, count: int) -> None:
+        """Writes gallery features, identities, cameras and thumbnails for the projector tab.
+
+        Args:
+            projection: The features.
+            data: Names the records whose gallery they are of.
+            count: How many images to show at most.
+        """
+        features, index = projection
+        count = min(count, len(index))
+        np.savetxt(self._directory / "gallery.tsv", features[:count], "%.5g", "\t")
+        rows = zip(index.ids[:count], index.cameras[:count])
         (self._directory / "gallery_labels.tsv").write_text(
             "identity\tcamera\n" + "".join(f"{identity}\t{camera}\n" for identity, camera in rows)
         )
-        batches = stream_images(records, "gallery", *_THUMBNAIL, count, indices=np.arange(count))
+        batches = stream_images(data.records, "gallery", *_THUMBNAIL, count,
+                                indices=np.arange(count), number=data.split)
         thumbnails = np.clip(np.concatenate(list(batches)), 0, 255).astype(np.uint8)
         sprite = _grid(thumbnails, int(np.ceil(np.sqrt(count))), square=True)
         cv2.imwrite(str(self._directory / "gallery.png"), sprite[..., ::-1])

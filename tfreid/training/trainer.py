@@ -15,15 +15,11 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfreid.data.pipeline import IdentityBatches
-from tfreid.evaluation.features import Evaluator, Ranked
 from tfreid.evaluation.report import write_results_json
-from tfreid.losses.statistics import collapsed
-from tfreid.models.embedding import set_backbone_trainable
 from tfreid.settings import Config
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.checkpoints import Checkpoints
-from tfreid.training.objective import EmbeddingObjective
+from tfreid.training.interfaces import Batches, Evaluation, Evaluator, System
 from tfreid.training.optimizers import GradientApplier
 from tfreid.training.run_folder import RunFolder
 from tfreid.training.schedules import learning_rate_at
@@ -35,11 +31,15 @@ from tfreid.weights.files import save_weights
 
 @dataclasses.dataclass
 class Progress:
-    """Which evaluations a run has behind it. Figures are shares; steps count from 0."""
+    """Which evaluations a run has behind it. Figures are shares; steps count from 0.
+
+    `best_figure` is the evaluation's main figure at `best`.
+    """
 
     evaluated_step: int = -1
     untrained: dict | None = None
     best: dict | None = None
+    best_figure: float | None = None
 
 
 class Trainer:
@@ -49,9 +49,10 @@ class Trainer:
         config: Resolved settings; nothing that the training hangs on is left open.
         run: The run's folder.
         strategy: Under whose scope the model was made.
-        model: Embedding model.
+        system: Which made the following.
+        model: What is trained.
         batches: Training batches.
-        evaluator: Ranks the test images, or None where the records hold none.
+        evaluator: Tests the model, or None where the records hold nothing to test on.
     """
 
     def __init__(
@@ -59,20 +60,20 @@ class Trainer:
         config: Config,
         run: RunFolder,
         strategy: tf.distribute.Strategy,
+        system: System,
         model: keras.Model,
-        batches: IdentityBatches,
+        batches: Batches,
         evaluator: Evaluator | None,
     ):
         self._config = config
         self._run = run
         self._strategy = strategy
+        self._system = system
         self._model = model
         self._batches = batches
         self._evaluator = evaluator
         with strategy.scope():
-            self._objective = EmbeddingObjective(
-                config.loss, config.model.num_identities, model.output["embedding"].shape[-1]
-            )
+            self._objective = system.make_objective(config, model)
             self._applier = GradientApplier(
                 config.optimizer, list(model.trainable_variables),
                 loss_scaling=config.training.precision == "mixed_float16",
@@ -86,7 +87,7 @@ class Trainer:
         )
         replicas = strategy.num_replicas_in_sync
         self._steps_per_epoch = config.training.steps_per_epoch
-        self._images_per_step = batches.batch_size * replicas
+        self._items_per_step = batches.batch_size * replicas
         self._progress = Progress()
         self._train_step: TrainStep | None = None
         self._frozen: bool | None = None
@@ -152,18 +153,18 @@ class Trainer:
         self._logged = (time.perf_counter(), step)
         with tqdm(total=self._steps_per_epoch, initial=first, unit="step",
                   desc=f"epoch {epoch + 1}/{training.epochs}") as bar:
-            for images, labels in self._epoch_batches(epoch, first, last):
+            for batch in self._epoch_batches(epoch, first, last):
                 if step == 0:
-                    self._summaries.training_images(self._first_replica(images), step)
+                    images = self._strategy.experimental_local_results(batch[0])[0]
+                    self._summaries.images("training images", images, step)
                 self._profile()
-                scalars, features, feature_labels = self._train_step(images, labels)
+                scalars, watched = self._train_step(batch)
                 step += 1
                 self._pending.append((step, scalars))
                 bar.update()
                 if step % training.log_every == 0 or step == training.max_steps:
                     self._log(step, rate, bar)
-                    self._summaries.distances(features, feature_labels,
-                                              self._objective.compares_unit_vectors, step)
+                    self._objective.summarize(self._summaries, watched, step)
                 every = training.checkpoint_every_steps
                 if every and step % every == 0:
                     self._log(step, rate, bar)
@@ -179,14 +180,14 @@ class Trainer:
         if frozen == self._frozen:
             return
         self._frozen = frozen
-        set_backbone_trainable(self._model, not frozen)
+        self._system.set_backbone_trainable(self._model, not frozen)
         self._train_step = TrainStep(
             self._strategy, self._model, self._objective, self._applier, self._average,
             self._config.training.jit_compile,
         )
 
     def _epoch_batches(self, epoch, first, last):
-        """Yields per-replica batches; each replica takes the next P x K batch in turn."""
+        """Yields per-replica batches; each replica takes the next batch in turn."""
         replicas = self._strategy.num_replicas_in_sync
         dataset = self._batches.epoch(
             epoch, self._steps_per_epoch * replicas, first * replicas
@@ -212,16 +213,14 @@ class Trainer:
             if not math.isfinite(row["loss/total"]):
                 raise self._diverged("the loss", row["loss/total"], at)
         means = {name: float(np.mean([row[name] for _, row in rows])) for name in rows[0][1]}
-        if collapsed(means):
-            warnings.warn(
-                f"step {step}: all embeddings are nearly the same (spread "
-                f"{means['embedding/spread']:.3f}): training has collapsed; lower the learning "
-                "rate, lengthen the warm-up or set loss.triplet_margin=soft", stacklevel=2)
-        means["learning_rate"] = rate
-        means["images_per_second"] = (step - first) * self._images_per_step / elapsed
+        warning = self._objective.warning(means)
+        if warning:
+            warnings.warn(f"step {step}: {warning}", stacklevel=2)
+        unit, per_second = self._system.unit, (step - first) * self._items_per_step / elapsed
+        means.update({"learning_rate": rate, f"{unit}_per_second": per_second})
         self._summaries.scalars(means, step)
         bar.set_postfix({"loss": f"{means['loss/total']:.3f}",
-                         "images/s": f"{means['images_per_second']:.0f}", "lr": f"{rate:.2g}"})
+                         f"{unit}/s": f"{per_second:.0f}", "lr": f"{rate:.2g}"})
 
     def _save(self, step):
         """Writes a checkpoint, unless the last update has spoilt the weights."""
@@ -265,34 +264,29 @@ class Trainer:
 
     def _evaluate(self, step):
         with self._evaluated_weights():
-            ranked = self._evaluator.evaluate(max_queries=self._config.training.evaluate_queries)
-            result = ranked.result
-            figures = {"step": step, "rank_1": result.rank(1), "mean_ap": result.mean_ap}
-            best = self._progress.best
-            if step and (best is None or figures["mean_ap"] > best["mean_ap"]):
+            queries = self._config.training.evaluate_queries
+            evaluation = self._evaluator.evaluate(max_queries=queries)
+            figures = {"step": step, **evaluation.progress()}
+            best = self._progress.best_figure
+            if step and (best is None or evaluation.main_figure > best):
                 self._progress.best = figures
+                self._progress.best_figure = evaluation.main_figure
                 save_weights(self._model, self._run.best_weights)
-                self._keep(ranked, figures)
+                self._keep(evaluation, figures)
         if step == 0:
             self._progress.untrained = figures
         self._progress.evaluated_step = step
         write_results_json(self._run.progress, dataclasses.asdict(self._progress))
-        print(f"step {step}: rank-1 {result.rank(1):.2%}, mAP {result.mean_ap:.2%}"
-              + (" (untrained)" if step == 0 else ""))
-        self._summaries.scalars(
-            {"evaluation/rank_1": result.rank(1), "evaluation/mAP": result.mean_ap,
-             "evaluation/mINP": result.mean_inp}, step)
+        print(f"step {step}: {evaluation.headline()}" + (" (untrained)" if step == 0 else ""))
+        self._summaries.scalars(evaluation.scalars(), step)
         self._summaries.flush()
 
-    def _keep(self, ranked: Ranked, figures: dict):
-        write_results_json(self._run.results, {**ranked.result.as_dict(), **figures})
-        count = self._config.training.projector_images
-        if count:
-            self._summaries.projector(ranked, self._config.data.records, count)
+    def _keep(self, evaluation: Evaluation, figures: dict):
+        write_results_json(self._run.results, {**evaluation.as_dict(), **figures})
+        count, projection = self._config.training.projector_images, evaluation.projection()
+        if count and projection is not None:
+            self._summaries.projector(projection, self._config.data, count)
 
     def _evaluated_weights(self):
         """The moving average, where there is one, as the model's weights."""
         return self._average.swapped_in() if self._average else contextlib.nullcontext()
-
-    def _first_replica(self, value):
-        return self._strategy.experimental_local_results(value)[0]

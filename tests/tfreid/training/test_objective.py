@@ -193,3 +193,35 @@ def test_losses_that_can_be_compiled():
 def test_an_objective_without_losses_is_refused():
     with pytest.raises(UserError, match="no loss has a weight"):
         EmbeddingObjective(LossConfig(**NO_LOSS, addons_loss="npairs", addons_weight=0.0), 2, 2)
+
+
+class _Histograms:
+    """Notes what an objective wants to be shown."""
+
+    def distances(self, *shown):
+        self.shown = shown
+
+
+@pytest.mark.parametrize("settings, unit_vectors", [
+    ({}, False),
+    ({"triplet_normalize": True}, True),
+    ({"lin_weight": 1.0, "triplet_weight": 0.0}, True),
+    ({"lin_weight": 1.0}, False),
+])
+def test_the_metric_feature_is_shown_as_the_losses_see_it(settings, unit_vectors):
+    objective = EmbeddingObjective(LossConfig(metric_feature="neck", **settings), IDENTITIES, SIZE)
+    outputs = {name: value[0] for name, value in some_outputs().items()}
+    watched = objective.watched(outputs, (np.zeros((4, 8, 4, 3)), LABELS[0]))
+    summaries = _Histograms()
+    objective.summarize(summaries, watched, 5)
+    features, labels, normalize, step = summaries.shown
+    np.testing.assert_array_equal(features, outputs["neck"])
+    np.testing.assert_array_equal(labels, LABELS[0])
+    assert (normalize, step) == (unit_vectors, 5)
+
+
+def test_a_collapse_is_told():
+    objective = EmbeddingObjective(LossConfig(), IDENTITIES, SIZE)
+    spread = batch_statistics(some_outputs()["embedding"][0], LABELS[0])["embedding/spread"]
+    assert objective.warning({"embedding/spread": float(spread)}) is None
+    assert "training has collapsed" in objective.warning({"embedding/spread": 0.0})

@@ -72,7 +72,7 @@ class _Training:
                 lambda context: tf.constant(values[context.replica_id_in_sync_group])
             )
 
-        scalars, _, _ = self.step(spread(images), spread(labels))
+        scalars, _ = self.step((spread(images), spread(labels)))
         return {name: float(value) for name, value in scalars.items()}
 
     def trained(self):

@@ -1,0 +1,69 @@
+"""The system that compares two images at several levels."""
+
+from __future__ import annotations
+
+import keras
+
+from tfrecords.errors import UserError
+from tfreid.data.pairs import PairBatches
+from tfreid.data.records import ImageTable
+from tfreid.evaluation.pair_evaluation import make_pair_evaluator
+from tfreid.models.csn import build_csn
+from tfreid.settings import Config
+from tfreid.training.interfaces import Evaluator
+from tfreid.training.pair_objective import PairObjective, check_pair_losses
+from tfreid.weights.files import load_weights
+
+
+class CsnSystem:
+    """Pairs, the losses of the `pair_loss` section, single-shot CMC or a ranked shortlist.
+
+    The methods are those of `tfreid.training.interfaces.System`.
+    """
+
+    unit = "pairs"
+
+    def check(self, config: Config, replicas: int) -> None:
+        """Refuses settings of other systems that would be ignored."""
+        check_pair_losses(config)
+        if config.training.frozen_backbone_epochs:
+            raise UserError("training.frozen_backbone_epochs is for backbones with a head; the CSN "
+                            "has none, so set it to 0.")
+
+    def resolve(self, config: Config, table: ImageTable) -> Config:
+        """Changes nothing: the network does not depend on the identities."""
+        return config
+
+    def make_batches(self, table: ImageTable, config: Config) -> PairBatches:
+        """Makes the batches of pairs."""
+        model = config.model
+        return PairBatches(table, config.data, model.height, model.width, config.training.seed)
+
+    def steps_per_epoch(self, batches: PairBatches, replicas: int) -> int:
+        """Goes once over the pairs."""
+        return max(1, batches.batches_per_epoch // replicas)
+
+    def describe(self, table: ImageTable, batches: PairBatches) -> str:
+        """Counts images and pairs."""
+        return (f"{batches.num_positive_pairs:,} matching pairs of {len(table.index):,} images in "
+                f"memory ({table.megabytes:.0f} MB)")
+
+    def build_model(self, config: Config) -> keras.Model:
+        """Builds the CSN."""
+        return build_csn(config)
+
+    def load_weights(self, model: keras.Model, config: Config) -> None:
+        """Loads the weights of another run of the same network."""
+        if config.model.weights is not None:
+            load_weights(model, config.model.weights)
+
+    def set_backbone_trainable(self, model: keras.Model, trainable: bool) -> None:
+        """Does nothing: `check` allows no frozen epochs."""
+
+    def make_objective(self, config: Config, model: keras.Model) -> PairObjective:
+        """Makes the sum of the losses."""
+        return PairObjective(config.pair_loss, config.csn.levels)
+
+    def make_evaluator(self, model: keras.Model, config: Config) -> Evaluator | None:
+        """Makes the evaluator, on validation identities where the records hold such."""
+        return make_pair_evaluator(model, config, training=True)

@@ -1,0 +1,101 @@
+"""The system that learns one feature of one image."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+
+from tfrecords.errors import UserError
+from tfreid.data.pipeline import IdentityBatches
+from tfreid.data.records import ImageTable, split_names
+from tfreid.evaluation.features import Evaluator
+from tfreid.models.embedding import HEAD_LAYERS, build_embedding_model, set_backbone_trainable
+from tfreid.settings import Config
+from tfreid.training.objective import EmbeddingObjective, check_losses
+from tfreid.weights.files import load_weights
+from tfreid.weights.keras_applications import DEPTHS as IMAGENET_DEPTHS
+from tfreid.weights.keras_applications import load_imagenet_resnet
+
+
+class EmbeddingSystem:
+    """P x K batches, the losses of the `loss` section, a gallery ranked by feature distance.
+
+    The methods are those of `tfreid.training.interfaces.System`.
+    """
+
+    unit = "images"
+
+    def check(self, config: Config, replicas: int) -> None:
+        """Refuses losses that cannot be had here; see `check_losses`."""
+        check_losses(config.loss, config.training.jit_compile, replicas)
+
+    def resolve(self, config: Config, table: ImageTable) -> Config:
+        """Sets the width of the classifier."""
+        identities = int(table.index.labels.max()) + 1
+        if config.model.num_identities not in (None, identities):
+            raise UserError(
+                f"model.num_identities is {config.model.num_identities} but {config.data.records} "
+                f"holds {identities} training identities; set it to {identities} or to null."
+            )
+        return dataclasses.replace(
+            config, model=dataclasses.replace(config.model, num_identities=identities)
+        )
+
+    def make_batches(self, table: ImageTable, config: Config) -> IdentityBatches:
+        """Makes the P x K batches."""
+        model = config.model
+        return IdentityBatches(
+            table, config.data, model.height, model.width, config.training.seed
+        )
+
+    def steps_per_epoch(self, batches: IdentityBatches, replicas: int) -> int:
+        """Goes once over the number of training images."""
+        return max(1, len(batches.table.index) // (batches.batch_size * replicas))
+
+    def describe(self, table: ImageTable, batches: IdentityBatches) -> str:
+        """Counts images and identities."""
+        return (f"{len(table.index)} images of {table.index.labels.max() + 1} identities in memory "
+                f"({table.megabytes:.0f} MB)")
+
+    def build_model(self, config: Config) -> keras.Model:
+        """Builds the embedding model."""
+        return build_embedding_model(config.model)
+
+    def load_weights(self, model: keras.Model, config: Config) -> None:
+        """Loads ImageNet's weights, or those of a file but for its classifier."""
+        weights = config.model.weights
+        if config.model.imagenet_weights and weights != "imagenet":
+            raise UserError(
+                "model.imagenet_weights needs model.weights=imagenet; set both or neither."
+            )
+        if weights == "imagenet":
+            if config.model.backbone not in IMAGENET_DEPTHS:
+                raise UserError(
+                    f"model.weights=imagenet exists for {', '.join(IMAGENET_DEPTHS)} only, not for "
+                    f"{config.model.backbone}; give a .weights.h5 file or null."
+                )
+            source = config.model.imagenet_weights or "imagenet"
+            load_imagenet_resnet(model, config.model.backbone, source)
+        elif weights is not None:
+            # Another dataset has other identities: its classifier is of no use here. ImageNet's
+            # weights have no neck and no embedding.
+            heads = tuple(f"{layer}/" for layer in HEAD_LAYERS)
+            report = load_weights(model, weights, skip=("classifier/",), allow_missing=heads)
+            if report.missing:
+                print(f"{weights} has no {', '.join(report.missing)}: trained from initial values")
+
+    def set_backbone_trainable(self, model: keras.Model, trainable: bool) -> None:
+        """Freezes or frees all but the head."""
+        set_backbone_trainable(model, trainable)
+
+    def make_objective(self, config: Config, model: keras.Model) -> EmbeddingObjective:
+        """Makes the weighted sum of the losses."""
+        embedding_size = model.output["embedding"].shape[-1]
+        return EmbeddingObjective(config.loss, config.model.num_identities, embedding_size)
+
+    def make_evaluator(self, model: keras.Model, config: Config) -> Evaluator | None:
+        """Makes the evaluator, where the records hold a query and a gallery split."""
+        if {"query", "gallery"} <= set(split_names(config.data.records, config.data.split)):
+            return Evaluator(model, config)
+        return None

@@ -1,0 +1,121 @@
+"""The training objective of the CSN: classification and contrastive loss, and priors of regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrecords.errors import UserError
+from tfreid.layers.spatial_transformer import inside_penalty, rotation_penalty, scale_penalty
+from tfreid.losses.contrastive import contrastive_from_distance
+from tfreid.losses.pair_softmax import pair_softmax
+from tfreid.models.csn import map_shape
+from tfreid.settings import Config, PairLossConfig
+from tfreid.training.interfaces import Batch, Objective
+from tfreid.training.summaries import Summaries
+from tfreid.visualization.regions import draw_regions
+
+_PICTURES = 16
+
+
+def check_pair_losses(config: Config) -> None:
+    """Refuses losses that leave nothing to learn.
+
+    Raises:
+        UserError: No loss has a weight.
+    """
+    losses = config.pair_loss
+    if not losses.match_weight and not (losses.contrastive_weight and config.csn.ranking_net):
+        raise UserError("no loss has a weight, so nothing can be learnt; set "
+                        "pair_loss.match_weight above 0.")
+
+
+class PairObjective(Objective):
+    """L = L_cls + L_ctr (Guo and Cheung 2018, Eq. 6) and the priors of Section 4.2.
+
+    Args:
+        config: The `pair_loss` section.
+        levels: The levels that the network compares.
+    """
+
+    def __init__(self, config: PairLossConfig, levels: Sequence[int]):
+        super().__init__(name="objective")
+        self._config = config
+        self._levels = tuple(levels)
+
+    def forward(
+        self, model: keras.Model, batch: Batch
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Computes the loss of a batch of `tfreid.data.pairs.PairBatches`."""
+        images, first, second, matches = batch
+        outputs = model(
+            {"images": tf.cast(images, tf.float32), "first": first, "second": second},
+            training=True,
+        )
+        loss, scalars = self(outputs, matches)
+        return loss, scalars, outputs
+
+    def __call__(
+        self, outputs: dict[str, tf.Tensor], matches: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Computes the loss of pairs.
+
+        Args:
+            outputs: Of the pair model.
+            matches: [n], 1 where both images show one identity, else 0.
+
+        Returns:
+            The scalar loss, and the scalars worth plotting, among them `loss/total`.
+        """
+        config = self._config
+        losses = {}
+        if config.match_weight:
+            entropies = pair_softmax(outputs["logits"], matches)
+            losses["match"] = config.match_weight * tf.reduce_mean(entropies)
+        if "distance" in outputs and config.contrastive_weight:
+            pulls = contrastive_from_distance(
+                outputs["distance"], matches, config.margin, config.contrastive_scale)
+            losses["contrastive"] = config.contrastive_weight * tf.reduce_mean(pulls)
+        losses["regions"] = tf.add_n(
+            [self._priors(outputs[f"regions_{level}"]) for level in self._levels])
+        total = tf.add_n(list(losses.values()))
+        scalars = {f"loss/{name}": value for name, value in losses.items()}
+        return total, {**scalars, "loss/total": total, **_statistics(outputs, matches)}
+
+    def watched(self, outputs: dict[str, tf.Tensor], batch: Batch) -> Batch:
+        """Returns some images [n, h, w, 3] and the regions [n, p, 6] of every level in them."""
+        regions = (outputs[f"regions_{level}"][:_PICTURES] for level in self._levels)
+        return (batch[0][:_PICTURES], *regions)
+
+    def summarize(self, summaries: Summaries, watched: Batch, step: int) -> None:
+        """Draws the attended regions on images."""
+        images, *regions = (x.numpy() for x in watched)
+        shapes = {level: map_shape(level, *images.shape[1:3]) for level in self._levels}
+        drawn = [draw_regions(image, dict(zip(self._levels, found)), shapes, scale=2)
+                 for image, *found in zip(images, *regions)]
+        summaries.images("attended_regions", np.stack(drawn), step)
+
+    def _priors(self, regions):
+        config = self._config
+        return (config.rotation_weight * rotation_penalty(regions)
+                + config.scale_weight * scale_penalty(regions)
+                + config.inside_weight * inside_penalty(regions))
+
+
+def _statistics(outputs, matches):
+    """Accuracy and mean distance of matching and of non-matching pairs apart."""
+    matches = tf.cast(tf.reshape(matches, [-1]), tf.int32)
+    right = tf.argmax(outputs["logits"], axis=1, output_type=tf.int32) == matches
+    values = {"accuracy": tf.cast(right, tf.float32)}
+    if "distance" in outputs:
+        values["distance"] = outputs["distance"]
+    scalars = {"accuracy/pairs": tf.reduce_mean(values["accuracy"])}
+    for kind, is_kind in (("matching", matches == 1), ("non_matching", matches == 0)):
+        weights = tf.cast(is_kind, tf.float32)
+        for name, value in values.items():
+            scalars[f"{name}/{kind}"] = tf.math.divide_no_nan(
+                tf.reduce_sum(weights * value), tf.reduce_sum(weights))
+    return scalars

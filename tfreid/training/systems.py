@@ -1,0 +1,9 @@
+"""The systems that can be trained, by their name in `system`."""
+
+from __future__ import annotations
+
+from tfreid.training.csn_system import CsnSystem
+from tfreid.training.embedding_system import EmbeddingSystem
+from tfreid.training.interfaces import System
+
+SYSTEMS: dict[str, System] = {"embedding": EmbeddingSystem(), "csn": CsnSystem()}
