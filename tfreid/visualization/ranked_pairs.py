@@ -17,8 +17,8 @@ from tfreid.visualization.similarity_maps import (
 )
 
 _MATCH, _MISMATCH, _QUERY = "#009250", "#d03028", "#5a5a5a"
-# Inches: white space; heights of the title, of labels, of the foot and of an image, and its greatest
-# width; least sizes of the page and of a row; widths that texts need.
+# Inches: white space; heights of the title, of labels, of the foot and of an image, and its
+# greatest width; least sizes of the page and of a row; widths that texts need.
 _MARGIN, _GAP, _SPACE = 0.25, 0.12, 0.25
 _HEAD, _LABEL, _FOOT, _ROW, _WIDEST = 0.75, 0.5, 1.2, 1.7, 1.0
 _NARROWEST, _LEAST_ROW, _FIGURES, _LEVEL = 8.0, 1.1, 1.7, 1.95
@@ -97,8 +97,8 @@ class _Sheet:
         """Shows one result's image and figures."""
         result, top = self._results[place], self._top(place)
         color = _MATCH if result.is_match else _MISMATCH
-        self.page.show(result.details.outlined(1), self._result_left, top, self._width, self._height,
-                       frame=color)
+        self.page.show(result.details.outlined(1), self._result_left, top, self._width,
+                       self._height, frame=color)
         sign = ("\N{CHECK MARK} same person" if result.is_match
                 else "\N{MULTIPLICATION X} other person")
         left = self._result_left + self._width + _GAP

@@ -21,8 +21,8 @@ _HEAT_SHARE = 0.62
 _ENLARGED = 4
 _LEVEL_NAMES = {2: "low", 3: "mid", 4: "high"}
 _STRIPE_NAMES = ("upper part", "middle part", "bottom part")
-# Inches: white space; heights of the title, of labels, of the foot and of an image, and its greatest
-# width; least widths of a heat map with its text and of the page; a colour bar with its text.
+# Inches: white space; heights of the title, of labels, of the foot and of an image, and its
+# greatest width; least widths of a heat map with its text and of the page; a bar with its text.
 _MARGIN, _GAP, _SPACE = 0.2, 0.12, 0.25
 _HEAD, _LABEL, _FOOT, _ROW, _WIDEST = 0.95, 0.5, 0.75, 2.5, 1.5
 _CELL_TEXT, _NARROWEST, _BAR = 1.5, 8.0, 1.3
@@ -191,7 +191,8 @@ class _PairSheet:
         self._halves = (first, first + block)
         self._right = first + 2 * block - _SPACE
         legend = _LEGEND_LINE * len(details.levels) * len(details.part_names)
-        body = max(len(details.levels) * (_LABEL + self._height), _LABEL + self._height + _GAP + legend)
+        row = _LABEL + self._height
+        body = max(len(details.levels) * row, row + _GAP + legend)
         self.page = Page(max(self._right + _BAR, _NARROWEST), _HEAD + body + _FOOT)
 
     def add_texts(self, names: tuple[str, str], heading: str, shared: bool) -> None:
