@@ -1,4 +1,4 @@
-"""Exports a trained run as a SavedModel for TF Serving, after checking that it embeds alike."""
+"""Exports a trained run as a SavedModel for TF Serving, after checking that it works alike."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="where tools/calibrate_threshold.py has left RUN/threshold.json, the export gets it "
-        "too, and a signature, verify, that says of two images whether they show one person.",
+        "too, and a signature, verify, that says of two images whether they show one person. A run "
+        "with system: csn gets the signatures extract and extract_images (features of images), "
+        "compare (features of pairs) and compare_all (queries with a gallery); see "
+        "tools/query_export.py --help.",
     )
     parser.add_argument("--run", required=True, metavar="RUN", help="folder of a trained run")
     parser.add_argument("--output", metavar="DIR",
@@ -28,22 +31,37 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--weights", default="best", metavar="best|last|FILE",
                         help="which weights (default: those of the best evaluation)")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings on top of the run's, such as export.normalize=false or "
-                        "data.records=DIR where the records have moved")
+                        help="settings on top of the run's, such as export.normalize=false, "
+                        "evaluation.pair_score.both_orders=true, or data.records=DIR where the "
+                        "records have moved")
     parsed = parser.parse_intermixed_args(arguments)
 
-    from tfreid.evaluation.threshold import THRESHOLD_NAME, load_threshold
-    from tfreid.models.loading import load_embedding_model
-    from tfreid.serving.export import export_model
+    from tfreid.models.loading import load_model
     from tfreid.training.run_folder import open_run
 
     run, config = open_run(parsed.run, parsed.overrides)
-    model, config = load_embedding_model(config, run.weights(parsed.weights))
-    calibrated = run.path / THRESHOLD_NAME
-    threshold = load_threshold(calibrated) if calibrated.exists() else None
-    version = export_model(model, config, parsed.output or run.path / "export", threshold)
-    added = "" if threshold is None else f"; {calibrated} is in it, for the signature verify"
+    model, config = load_model(config, run.weights(parsed.weights))
+    output = Path(parsed.output or run.path / "export")
+    export = _export_pair_model if config.system == "csn" else _export_embedding_model
+    version, added = export(model, config, output, run)
     print(f"exported to {version}; its signatures agree with the trained model{added}")
+
+
+def _export_embedding_model(model, config, output, run) -> tuple[Path, str]:
+    from tfreid.evaluation.threshold import THRESHOLD_NAME, load_threshold
+    from tfreid.serving.export import export_model
+
+    calibrated = run.path / THRESHOLD_NAME
+    if not calibrated.exists():
+        return export_model(model, config, output), ""
+    version = export_model(model, config, output, load_threshold(calibrated))
+    return version, f"; {calibrated} is in it, for the signature verify"
+
+
+def _export_pair_model(model, config, output, run) -> tuple[Path, str]:
+    from tfreid.serving.pair_export import export_pair_model
+
+    return export_pair_model(model, config, output), ""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Embeds image files with an exported model, prints their distances and who is the same person."""
+"""Asks an exported model about image files: how far apart they are, and who is the same person."""
 
 from __future__ import annotations
 
@@ -12,11 +12,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tfrecords.errors import UserError, command_line  # noqa: E402
 
+_EPILOG = """\
+With an embedding model the distances of all images to each other are printed. With a pair model
+(system: csn) the first image is the query, and the others are ranked by their score with it.
+
+A service extracts its gallery once and keeps the features; each query is then extracted once and
+compared with all of them:
+
+  model = tf.saved_model.load("served/csn/1").signatures
+  gallery = model["extract"](image_bytes=tf.constant(gallery_files))   # to be stored
+  query = model["extract"](image_bytes=tf.constant([query_file]))
+  inputs = {f"query_{name}": value for name, value in query.items()}
+  inputs.update({f"gallery_{name}": value for name, value in gallery.items()})
+  scores = model["compare_all"](**inputs)["score"]                     # [1, gallery]
+"""
+
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", metavar="DIR",
                         help="exported SavedModel, or the folder of its versions")
@@ -30,20 +46,25 @@ def main(arguments: list[str] | None = None) -> None:
     parsed = parser.parse_args(arguments)
     files = [_read(Path(path)) for path in parsed.images]
 
+    from tfreid.serving.client import SavedModelClient, ServerClient
+
+    client = ServerClient(parsed.url) if parsed.url else SavedModelClient(parsed.model)
+    outputs = client.extract(files)
+    if "embedding" in outputs:
+        _print_distances(outputs["embedding"], parsed)
+    else:
+        _print_scores(client, outputs, parsed)
+
+
+def _print_distances(embeddings, parsed) -> None:
+    """Prints the distances of all images to each other, and verdicts where there is a threshold."""
     from tfreid.evaluation import pairwise_distances
     from tfreid.evaluation.distances import describe_metric
     from tfreid.evaluation.threshold import load_threshold
-    from tfreid.serving.client import (
-        embed_with_saved_model,
-        embed_with_server,
-        exported_threshold,
-    )
+    from tfreid.serving.client import exported_threshold
 
     threshold = load_threshold(parsed.threshold) if parsed.threshold else None
-    if parsed.url:
-        embeddings = embed_with_server(parsed.url, files)
-    else:
-        embeddings = embed_with_saved_model(parsed.model, files)
+    if parsed.model:
         threshold = threshold or exported_threshold(parsed.model)
     if threshold is None:
         distances = pairwise_distances(embeddings, embeddings, "cosine")
@@ -54,8 +75,26 @@ def main(arguments: list[str] | None = None) -> None:
               f"{threshold.threshold:.3f}: the same person)")
     for number, (path, row) in enumerate(zip(parsed.images, distances), 1):
         print(f"{number:3}  {'  '.join(f'{value:.3f}' for value in row)}  {path}")
-    if threshold is not None and len(files) > 1:
+    if threshold is not None and len(distances) > 1:
         _print_verdicts(distances, threshold)
+
+
+def _print_scores(client, features, parsed) -> None:
+    """Ranks all images but the first by their score with the first."""
+    if parsed.threshold:
+        raise UserError("--threshold is for embeddings; leave it out, a pair model gives "
+                        "probabilities of a match.")
+    if len(parsed.images) < 2:
+        raise UserError("a pair model compares; give a second image.")
+    query, gallery = ({name: values[rows] for name, values in features.items()}
+                      for rows in (slice(1), slice(1, None)))
+    compared = client.compare_all(query, gallery)
+    columns = [name for name in ("score", "probability", "distance") if name in compared]
+    print(f"compared with {parsed.images[0]} (probability: of a match), best score first")
+    print(f"     {'  '.join(f'{name:>11}' for name in columns)}")
+    for rank, place in enumerate((-compared["score"][0]).argsort(kind="stable"), 1):
+        figures = "  ".join(f"{compared[name][0, place]:11.4f}" for name in columns)
+        print(f"{rank:3}  {figures}  {parsed.images[place + 1]}")
 
 
 def _print_verdicts(distances, threshold) -> None:

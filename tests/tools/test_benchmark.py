@@ -10,9 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfreid.benchmarks.measuring import PeakMemory
+
 ROOT = Path(__file__).parents[2]
 TINY = ["model.backbone=tiny", "model.height=32", "model.width=16",
         "data.identities_per_batch=2", "data.images_per_identity=2", "data.eval_batch_size=2"]
+CSN = ["system=csn", "model.height=32", "model.width=16", "csn.levels=[3]",
+       "data.eval_batch_size=2"]
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +88,56 @@ def test_train_steps(measure):
     assert (found["backbone"], found["precision"]) == ("tiny", "float32")
 
 
+def test_a_csn_trains_on_pairs_and_extracts_images(measure):
+    pairs = ["data.pairs.batch_size=6", "data.pairs.negatives=batch"]
+    found = measure("training", "--steps", "1", "--warm-up", "1", *CSN, *pairs)
+    assert found["pairs_per_second"] > 0
+    assert (found["batch_size"], found["batch_of"], found["levels"]) == (6, "pairs", [3])
+    assert found["images_per_batch"] == 4  # two matching pairs, whose images make up the others
+    found = measure("inference", "--steps", "1", "--warm-up", "1", *CSN)
+    assert found["images_per_second"] > 0 and found["system"] == "csn"
+
+
+def test_the_similarity_beside_tensorflows_own(measure):
+    found = measure("similarity", "--batch", "1", recipe=False)
+    for what in ("forward", "gradient"):
+        assert found[f"{what}_seconds"] > 0 and found[f"plain_{what}_seconds"] > 0
+        assert found[f"{what}_ratio"] == pytest.approx(np.median(found[f"{what}_ratios"]))
+        assert found[f"{what}_largest_relative_difference"] < 1e-4
+    assert (found["batch_size"], found["map"], found["parts"]) == (
+        1, [40, 15, 96], [3, 10, 10, 96])
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_a_gallery_beside_the_whole_network(measure, every):
+    pairs = ["--all-pairs"] if every else ["--pairs", "4"]
+    found = measure("gallery", "--queries", "2", "--gallery", "3", *pairs, *CSN,
+                    "evaluation.pair_score.both_orders=true")
+    assert (found["queries"], found["gallery"]) == (2, 3)
+    assert found["whole_network_pairs_measured"] == (6 if every else 4)
+    total = found["whole_network_seconds" + ("" if every else "_extrapolated")]
+    assert total == pytest.approx(6 / found["whole_network_pairs_per_second"], rel=1e-2)
+    assert found["pairs_per_second"] == pytest.approx(6 / found["seconds"], rel=1e-2)
+    assert 0 < found["extraction_seconds"] < found["seconds"]
+    assert found["ratio"] == pytest.approx(np.median(found["ratios"]), rel=1e-2)
+    assert found["largest_score_difference"] < 1e-3 * found["largest_score"]
+
+
+def test_a_gallery_is_for_pair_models(benchmark, capsys, tmp_path):
+    (tmp_path / "tiny.yaml").write_text("name: tiny")
+    assert benchmark.main(["gallery", "--config", str(tmp_path / "tiny.yaml")]) == 2
+    message = capsys.readouterr().err
+    assert "system: csn" in message and message.count("\n") == 1
+
+
 def test_inference(measure):
     found = measure("inference", "--steps", "1", "--warm-up", "1", *TINY)
     assert found["images_per_second"] > 0
     assert found["batch_size"] == 2
 
 
-def test_memory_is_the_peak_above_the_start(benchmark):
-    with benchmark._PeakMemory() as memory:
+def test_memory_is_the_peak_above_the_start():
+    with PeakMemory() as memory:
         block = np.ones(10_000_000)  # 80 MB
         time.sleep(0.05)
         del block

@@ -1,4 +1,4 @@
-"""Asking for embeddings: of a SavedModel on disk, or of TF Serving over REST."""
+"""Asking an export: a SavedModel on disk, or TF Serving over REST."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +17,107 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid.evaluation.threshold import Threshold, load_threshold
 from tfreid.serving.export import EXPORTED_THRESHOLD
+
+Outputs = dict[str, np.ndarray]
+
+
+class Client(Protocol):
+    """Asks an export, wherever it is."""
+
+    def extract(self, images: Sequence[bytes]) -> Outputs:
+        """Sends image files to the signature that is served by default.
+
+        Args:
+            images: JPEG or PNG files [n], of any sizes.
+
+        Returns:
+            `embedding` [n, d] of an embedding model, the features of a pair model.
+
+        Raises:
+            UserError: An image cannot be decoded, or the server does not answer as it should.
+        """
+
+    def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
+        """Compares features of q queries and g gallery images, with a pair model's export.
+
+        Returns:
+            `probability`, `score` and, where there is a ranking net, `distance`, each [q, g].
+
+        Raises:
+            UserError: The server does not answer as it should.
+        """
+
+
+class SavedModelClient:
+    """Asks a SavedModel; see `Client`.
+
+    Args:
+        directory: A version's folder, or the folder of versions, whose highest is taken.
+
+    Raises:
+        UserError: There is no SavedModel.
+    """
+
+    def __init__(self, directory: str | Path):
+        self._signatures = tf.saved_model.load(str(_version(directory))).signatures
+
+    def extract(self, images: Sequence[bytes]) -> Outputs:
+        """Sends image files to the signature that is served by default."""
+        try:
+            return self._ask("serving_default", {"image_bytes": list(images)})
+        except tf.errors.InvalidArgumentError:
+            raise UserError("an image cannot be decoded; give whole JPEG or PNG files.") from None
+
+    def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
+        """Compares features of queries and gallery images."""
+        return self._ask("compare_all", _sided(queries, gallery))
+
+    def _ask(self, signature, inputs):
+        constants = {name: tf.constant(values) for name, values in inputs.items()}
+        return {name: x.numpy() for name, x in self._signatures[signature](**constants).items()}
+
+
+class ServerClient:
+    """Asks a running TF Serving; see `Client`.
+
+    Args:
+        url: Of the model, such as `http://localhost:8501/v1/models/reid`.
+        timeout: Seconds to wait for an answer.
+    """
+
+    def __init__(self, url: str, timeout: float = 30.0):
+        self._url = url
+        self._timeout = timeout
+
+    def extract(self, images: Sequence[bytes]) -> Outputs:
+        """Sends image files to the signature that is served by default."""
+        rows = [{"image_bytes": {"b64": base64.b64encode(image).decode()}} for image in images]
+        return self._ask({"instances": rows}, "predictions", _from_rows)
+
+    def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
+        """Compares features of queries and gallery images."""
+        inputs = {name: values.tolist() for name, values in _sided(queries, gallery).items()}
+        return self._ask({"signature_name": "compare_all", "inputs": inputs}, "outputs", _as_arrays)
+
+    def _ask(self, body, key, convert):
+        request = urllib.request.Request(
+            f"{self._url.rstrip('/')}:predict", json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout) as response:
+                return convert(json.load(response)[key])
+        except urllib.error.HTTPError as error:
+            reason = error.read().decode(errors="replace")[:300]
+            raise UserError(f"{self._url}: the server refused the request ({reason}).") from None
+        except (http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(
+                f"{self._url}: something answered, but not TF Serving's REST port (usually 8501)."
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"{self._url}: no answer ({error}); check that TF Serving runs there."
+            ) from None
 
 
 def embed_with_saved_model(directory: str | Path, images: Sequence[bytes]) -> np.ndarray:
@@ -29,24 +131,9 @@ def embed_with_saved_model(directory: str | Path, images: Sequence[bytes]) -> np
         float32 embeddings [n, d].
 
     Raises:
-        UserError: There is no SavedModel, or an image cannot be decoded.
+        UserError: There is no SavedModel of an embedding model, or an image cannot be decoded.
     """
-    loaded = tf.saved_model.load(str(_version(directory)))
-    try:
-        result = loaded.signatures["serving_default"](image_bytes=tf.constant(list(images)))
-    except tf.errors.InvalidArgumentError:
-        raise UserError("an image cannot be decoded; give whole JPEG or PNG files.") from None
-    return result["embedding"].numpy()
-
-
-def exported_threshold(directory: str | Path) -> Threshold | None:
-    """Returns the threshold in a SavedModel's folder, or None where it was exported without.
-
-    Raises:
-        UserError: There is no SavedModel, or its threshold is broken.
-    """
-    path = _version(directory) / EXPORTED_THRESHOLD
-    return load_threshold(path) if path.exists() else None
+    return _embedding(SavedModelClient(directory).extract(images), directory)
 
 
 def embed_with_server(url: str, images: Sequence[bytes], timeout: float = 30.0) -> np.ndarray:
@@ -61,25 +148,43 @@ def embed_with_server(url: str, images: Sequence[bytes], timeout: float = 30.0) 
         float32 embeddings [n, d].
 
     Raises:
-        UserError: No server answers there, or it answers with an error.
+        UserError: No server answers there, it answers with an error, or it serves a pair model.
     """
-    instances = [{"image_bytes": {"b64": base64.b64encode(image).decode()}} for image in images]
-    body = json.dumps({"instances": instances}).encode()
-    request = urllib.request.Request(
-        f"{url.rstrip('/')}:predict", body, {"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            return np.array(json.load(response)["predictions"], np.float32)
-    except urllib.error.HTTPError as error:
-        reason = error.read().decode(errors="replace")[:300]
-        raise UserError(f"{url}: the server refused the images ({reason}).") from None
-    except (http.client.HTTPException, ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{url}: something answered, but not TF Serving's REST port (usually 8501)."
-        ) from None
-    except OSError as error:
-        raise UserError(f"{url}: no answer ({error}); check that TF Serving runs there.") from None
+    return _embedding(ServerClient(url, timeout).extract(images), url)
+
+
+def exported_threshold(directory: str | Path) -> Threshold | None:
+    """Returns the threshold in a SavedModel's folder, or None where it was exported without.
+
+    Raises:
+        UserError: There is no SavedModel, or its threshold is broken.
+    """
+    path = _version(directory) / EXPORTED_THRESHOLD
+    return load_threshold(path) if path.exists() else None
+
+
+def _embedding(outputs: Outputs, source) -> np.ndarray:
+    if "embedding" not in outputs:
+        raise UserError(f"{source} is a pair model, which has no embeddings; compare its features.")
+    return outputs["embedding"]
+
+
+def _sided(queries: Outputs, gallery: Outputs) -> Outputs:
+    """Joins both sides' features under the names that `compare_all` has for them."""
+    sides = {"query": queries, "gallery": gallery}
+    return {f"{side}_{name}": values for side, features in sides.items()
+            for name, values in features.items()}
+
+
+def _from_rows(rows: list) -> Outputs:
+    """The outputs of a request by rows: a dictionary each, or bare values of a single output."""
+    if not isinstance(rows[0], dict):
+        rows = [{"embedding": row} for row in rows]
+    return _as_arrays({name: [row[name] for row in rows] for name in rows[0]})
+
+
+def _as_arrays(outputs: dict) -> Outputs:
+    return {name: np.array(values, np.float32) for name, values in outputs.items()}
 
 
 def _version(directory: str | Path) -> Path:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecords.errors import UserError
-from tfrecords.manifest import read_manifest
-from tfreid.data.records import decode_image, read_encoded
+from tfreid.data.records import decode_image
 from tfreid.evaluation.threshold import THRESHOLD_NAME, Threshold, save_threshold
 from tfreid.layers.preprocessing import resize_images
 from tfreid.serving.pair_distance import paired_distances
+from tfreid.serving.saved_model import (
+    check_alike,
+    decode_files,
+    parity_files,
+    round_alike,
+    served_weights,
+    write_version,
+)
 from tfreid.settings import Config
 
-# Largest difference, relative to the largest embedding value, between training side and export.
-TOLERANCE = 1e-4
 # Inside a version: where TF Serving leaves files of others alone.
 EXPORTED_THRESHOLD = f"assets.extra/{THRESHOLD_NAME}"
-_PARITY_IMAGES = 8
 
 
 class ServedModel(tf.Module):
@@ -37,8 +39,7 @@ class ServedModel(tf.Module):
     def __init__(self, model: keras.Model, config: Config, threshold: Threshold | None = None):
         super().__init__(name="served_model")
         self._model = model
-        # Tracked one by one: the graph needs the weights, not Keras's way of keeping them.
-        self.weights = [_tf_variable(weight) for weight in model.weights]
+        self.weights = served_weights(model)
         self._output = config.evaluation.feature
         self._normalize = config.export.normalize
         self._size = (config.model.height, config.model.width)
@@ -68,11 +69,7 @@ class ServedModel(tf.Module):
         return {"distance": distance, "same_person": distance <= chosen.threshold}
 
     def _decode(self, files):
-        return tf.map_fn(
-            lambda image: resize_images(decode_image(image), *self._size),
-            files,
-            fn_output_signature=tf.TensorSpec([*self._size, 3], tf.float32),
-        )
+        return decode_files(files, *self._size)
 
     def _embed(self, images):
         embedding = self._model(images, training=False)[self._output]
@@ -101,37 +98,30 @@ def export_model(
         UserError: There are no records to check with, the embeddings differ, or the threshold was
             calibrated for something else.
     """
-    if config.data.records is None:
-        raise UserError("data.records is not set; the export is checked on images from records.")
+    crops = parity_files(config)
     if threshold is not None:
         threshold.check_fits(model, config)
-    output = Path(output)
-    version = 1 + max((int(p.name) for p in output.glob("[0-9]*") if p.name.isdigit()), default=0)
-    unfinished = output / f".unfinished-{version}"
-    shutil.rmtree(unfinished, ignore_errors=True)
     served = ServedModel(model, config, threshold)
     signatures = {"serving_default": served.encoded, "images": served.images}
     if threshold is not None:
         signatures["verify"] = served.verify
-    try:
-        tf.saved_model.save(served, str(unfinished), signatures=signatures)
-        _check_parity(unfinished, model, config, threshold)
+
+    def finish(directory):
+        _check_parity(directory, crops, model, config, threshold)
         if threshold is not None:
-            save_threshold(threshold, unfinished / EXPORTED_THRESHOLD)
-        unfinished.rename(output / str(version))
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return output / str(version)
+            save_threshold(threshold, directory / EXPORTED_THRESHOLD)
+
+    return write_version(served, signatures, output, finish)
 
 
 def _check_parity(
-    directory: Path, model: keras.Model, config: Config, threshold: Threshold | None
+    directory: Path,
+    crops: list[bytes],
+    model: keras.Model,
+    config: Config,
+    threshold: Threshold | None,
 ) -> None:
-    splits = read_manifest(config.data.records).splits
-    split = "gallery" if "gallery" in splits else next(iter(splits))
-    crops = read_encoded(config.data.records, split, np.arange(_PARITY_IMAGES))
-    # GPUs would otherwise round products by batch size.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    round_alike()
     decoded = [decode_image(crop) for crop in crops]
     size = (config.model.height, config.model.width)
     expected = model(
@@ -146,7 +136,7 @@ def _check_parity(
         [loaded["images"](images=image[None])["embedding"].numpy() for image in decoded]
     )
     for name, found in (("serving_default", encoded), ("images", images)):
-        _check_alike(name, found, expected, np.abs(expected).max())
+        check_alike(name, found, expected, np.abs(expected).max())
     if threshold is not None:
         distances = threshold.distances(expected, expected)
         lengths = threshold.distances(expected, np.zeros_like(expected[:1]))
@@ -156,18 +146,4 @@ def _check_parity(
         # Distances alone are no scale: those of a model that embeds all images alike are noise.
         scale = max(np.abs(distances).max(), np.abs(lengths).max())
         mirrored = np.diagonal(distances[:, ::-1])
-        _check_alike("verify", pairs["distance"].numpy(), mirrored, scale)
-
-
-def _check_alike(signature: str, found: np.ndarray, expected: np.ndarray, scale: float) -> None:
-    difference = np.abs(found - expected).max() / scale
-    if not difference <= TOLERANCE:
-        raise UserError(
-            f"signature {signature} differs from the trained model by {difference:.2g} of the "
-            f"largest value (at most {TOLERANCE} is accepted); nothing was exported."
-        )
-
-
-def _tf_variable(weight):
-    """The TensorFlow variable inside a Keras 3 variable; Keras 2 weights are such themselves."""
-    return getattr(weight, "value", weight) if not isinstance(weight, tf.Variable) else weight
+        check_alike("verify", pairs["distance"].numpy(), mirrored, scale)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import h5py
 import keras
@@ -14,19 +17,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train_net
 from tfreid.models.csn import build_csn
-from tfreid.settings import Config, ModelConfig, OptimizerConfig
+from tfreid.settings import Config, CsnConfig, ModelConfig, OptimizerConfig
 from tfreid.training.optimizers import GradientApplier
 from tfreid.training.pair_objective import PairObjective
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy
 
+ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = [
     "model.height=64", "model.width=24", "data.pairs.batch_size=6", "training.max_steps=2",
     "training.log_every=1", "training.checkpoint_every_steps=1", "training.keep_checkpoints=9",
     "evaluation.single_shot.identities=4", "evaluation.single_shot.training_trials=2",
-    "training.deterministic=true", "training.devices=[CPU:0]",
+    "training.devices=[CPU:0]",
 ]
-SMALL = Config(system="csn", model=ModelConfig(height=64, width=24))
+SMALL = Config(system="csn", model=ModelConfig(height=64, width=24), csn=CsnConfig(levels=[3]))
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +44,9 @@ def recipe(tmp_path_factory, records):
 
 @pytest.fixture
 def train(recipe, capfd):
+    """Trains in this process: quicker, where no exact repetition is asked for."""
+
     def run(output, *more, expect=0):
-        keras.utils.set_random_seed(0)
         status = train_net.main(["--config", str(recipe), "--output", str(output), *SETTINGS,
                                  *more])
         captured = capfd.readouterr()
@@ -56,8 +61,18 @@ def train(recipe, capfd):
 def whole(recipe, tmp_path_factory):
     """A run of two steps."""
     output = tmp_path_factory.mktemp("whole") / "run"
-    assert train_net.main(["--config", str(recipe), "--output", str(output), *SETTINGS]) == 0
+    _train_apart(recipe, output)
     return output
+
+
+def _train_apart(recipe, output, *more):
+    """Trains in a process of its own, which no other test shares its deterministic mode with."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train_net.py"), "--config", str(recipe), "--output",
+         str(output), *SETTINGS, "training.deterministic=true", *more],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def _weights(path):
@@ -94,10 +109,10 @@ def test_tensorboard_gets_losses_accuracies_and_regions(whole):
     assert [event.step for event in events.Tensors("attended_regions")] == [1, 2]
 
 
-def test_resumed_equals_uninterrupted(whole, train, tmp_path):
+def test_resumed_equals_uninterrupted(whole, recipe, tmp_path):
     run = tmp_path / "resumed"
-    train(run, "training.max_steps=1")
-    printed = train(run, "--resume")
+    _train_apart(recipe, run, "training.max_steps=1", "training.evaluate_every=0")
+    printed = _train_apart(recipe, run, "--resume")
     assert "resuming after step 1" in printed
     mine, expected = (_weights(r / "checkpoints/last.weights.h5") for r in (run, whole))
     assert mine.keys() == expected.keys()
@@ -107,7 +122,7 @@ def test_resumed_equals_uninterrupted(whole, train, tmp_path):
 
 def test_two_devices_run(train, tmp_path):
     printed = train(tmp_path / "two", "training.devices=[CPU:0,CPU:1]", "training.max_steps=1",
-                    "training.deterministic=false", "training.evaluate_every=0")
+                    "csn.levels=[3]")
     assert "2 device(s)" in printed
 
 
@@ -137,11 +152,24 @@ def test_mistakes_get_one_sentence(train, tmp_path, more, words):
 
 def test_a_ranked_gallery_while_training(train, tmp_path):
     train(tmp_path / "full", "evaluation.protocol=full", "evaluation.pair_score.shortlist=5",
-          "training.max_steps=1")
+          "training.max_steps=1", "csn.levels=[3]")
     results = json.loads((tmp_path / "full/results.json").read_text())
     assert results["metric"] == "SimiScore, shortlist of 5"
     assert results["num_valid_queries"] == 12
     assert 0 < results["mean_ap"] <= 1
+
+
+@pytest.mark.parametrize("protocol", ["single_shot", "full"])
+def test_mixed_precision_trains_and_ranks(train, tmp_path, protocol):
+    try:
+        train(tmp_path / "mixed", "training.precision=mixed_bfloat16", "csn.levels=[3]",
+              "training.max_steps=1", f"evaluation.protocol={protocol}")
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    results = json.loads((tmp_path / "mixed/results.json").read_text())
+    assert 0 <= results["rank_1"] <= 1
+    for value in _weights(tmp_path / "mixed/checkpoints/last.weights.h5").values():
+        assert np.isfinite(value).all()
 
 
 def _build():

@@ -1,0 +1,97 @@
+"""Time and memory of some work, and random images for it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfreid.settings import Config
+
+_SAMPLE_SECONDS = 0.005
+_PATCHES = (8, 4)
+
+
+class PeakMemory:
+    """Watches how far the process's resident memory rises above where it began."""
+
+    def __enter__(self):
+        self._start = self._highest = self._resident()
+        self._done = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_):
+        self._done.set()
+        self._watcher.join()
+
+    @property
+    def megabytes(self) -> float:
+        """The highest rise."""
+        return (self._highest - self._start) / 1e6
+
+    def _watch(self):
+        while not self._done.wait(_SAMPLE_SECONDS):
+            self._highest = max(self._highest, self._resident())
+
+    @staticmethod
+    def _resident() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """Returns the seconds and the processor seconds of all threads that some work takes."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def rounded(value: float) -> float:
+    """Returns a value with four digits."""
+    return float(f"{value:.4g}")
+
+
+def peak_megabytes() -> float:
+    """Returns the largest resident memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def describe_machine() -> dict[str, Any]:
+    """Returns what a figure depends on beside the settings."""
+    return {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "gpus": len(tf.config.list_physical_devices("GPU")),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def describe_network(config: Config) -> dict[str, Any]:
+    """Returns which network a figure is of."""
+    network = ({"levels": list(config.csn.levels)} if config.system == "csn"
+               else {"backbone": config.model.backbone})
+    return {"config": config.name, "system": config.system, **network,
+            "size": [config.model.height, config.model.width],
+            "precision": config.training.precision}
+
+
+def random_images(count: int, height: int, width: int) -> np.ndarray:
+    """Returns float32 images [count, height, width, 3] in 0-255 of random coloured patches.
+
+    Plain noise would give all images nearly the same feature.
+    """
+    patches = np.random.default_rng(0).uniform(0, 255, (count, *_PATCHES, 3)).astype(np.float32)
+    return np.stack([cv2.resize(image, (width, height)) for image in patches])

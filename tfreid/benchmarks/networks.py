@@ -1,0 +1,104 @@
+"""Train steps and feature extraction on random images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
+from tfreid.data.records import ImageTable, SplitIndex
+from tfreid.models.csn import build_csn, pair_parts
+from tfreid.models.embedding import build_embedding_model
+from tfreid.settings import Config
+from tfreid.training.optimizers import GradientApplier
+from tfreid.training.step import TrainStep
+from tfreid.training.strategy import make_strategy, prepare_runtime
+from tfreid.training.systems import SYSTEMS
+
+MARKET_IDENTITIES = 751
+_CAMERAS = 2
+_CROP = (128, 64)
+_DIFFERENT_IMAGES = 64
+
+
+def measure_training(config: Config, steps: int, warm_up: int) -> dict[str, Any]:
+    """Times whole train steps on one batch: forward, losses, backward and update.
+
+    Args:
+        config: The settings of any system.
+        steps: Batches measured.
+        warm_up: Batches before them, which compile.
+
+    Raises:
+        UserError: The settings contradict each other.
+    """
+    prepare_runtime(config.training)
+    strategy = make_strategy(config.training.devices)
+    system, replicas = SYSTEMS[config.system], strategy.num_replicas_in_sync
+    system.check(config, replicas)
+    table = _random_table(config)
+    config = system.resolve(config, table)
+    batches = system.make_batches(table, config)
+    with strategy.scope():
+        model = system.build_model(config)
+        objective = system.make_objective(config, model)
+        applier = GradientApplier(
+            config.optimizer, list(model.trainable_variables),
+            loss_scaling=config.training.precision == "mixed_float16",
+        )
+    step = TrainStep(strategy, model, objective, applier, jit_compile=config.training.jit_compile)
+    dataset = tf.data.Dataset.from_tensors(next(iter(batches.epoch(0, 1))))
+    batch = next(iter(strategy.distribute_datasets_from_function(
+        lambda _: dataset.repeat(replicas))))
+
+    def run(count):
+        for _ in range(count):
+            scalars, _ = step(batch)
+        float(scalars["loss/total"])  # waits for the device
+
+    run(warm_up)
+    wall, _ = timed(lambda: run(steps))
+    size = batches.batch_size * replicas
+    return {**describe_network(config), "batch_size": size, "batch_of": system.unit,
+            "images_per_batch": batches.images_per_batch * replicas, "replicas": replicas,
+            f"{system.unit}_per_second": rounded(steps * size / wall)}
+
+
+def measure_inference(config: Config, steps: int, warm_up: int) -> dict[str, Any]:
+    """Times the ranked feature of random images; of a CSN, the features that are compared."""
+    prepare_runtime(config.training)
+    predict = tf.function(_predictor(config))
+    size = (config.model.height, config.model.width)
+    images = tf.constant(random_images(config.data.eval_batch_size, *size))
+
+    def run(count):
+        for _ in range(count):
+            tf.nest.map_structure(lambda x: x.numpy(), predict(images))
+
+    run(warm_up)
+    wall, _ = timed(lambda: run(steps))
+    return {**describe_network(config), "batch_size": len(images),
+            "images_per_second": rounded(steps * len(images) / wall)}
+
+
+def _predictor(config):
+    if config.system == "csn":
+        parts = pair_parts(build_csn(config))
+        return lambda images: parts.extract(images, training=False)
+    model = build_embedding_model(config.model, config.model.num_identities or MARKET_IDENTITIES)
+    return lambda images: model(images, training=False)[config.evaluation.feature]
+
+
+def _random_table(config: Config) -> ImageTable:
+    """Images of as many identities as Market-1501 trains on, each by two cameras."""
+    identities = config.model.num_identities or MARKET_IDENTITIES
+    files = [cv2.imencode(".jpg", image)[1].tobytes()
+             for image in random_images(_DIFFERENT_IMAGES, *_CROP)]
+    labels = np.repeat(np.arange(identities), _CAMERAS)
+    encoded = [files[row % len(files)] for row in range(len(labels))]
+    cameras = np.tile(np.arange(_CAMERAS), identities)
+    index = SplitIndex(labels, labels, cameras, np.full(len(labels), "random"))
+    return ImageTable(encoded, index, sum(map(len, files)) / 1e6)

@@ -1,0 +1,79 @@
+"""The training pipeline beside bare OpenCV."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import cv2
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfreid.benchmarks.measuring import rounded, timed
+from tfreid.data.records import load_table
+from tfreid.settings import Config
+from tfreid.training.systems import SYSTEMS
+
+# Both sides of a ratio take turns, so that other work on the machine slows both.
+_TURNS = 5
+
+
+def measure_pipeline(config: Config, steps: int, warm_up: int) -> dict[str, Any]:
+    """Compares the training pipeline with OpenCV decoding and resizing the same number of images.
+
+    Args:
+        config: The settings, with `data.records`.
+        steps: Batches of a turn.
+        warm_up: Batches before the first turn.
+
+    Raises:
+        UserError: There are no records, or they are broken.
+    """
+    data, height, width = config.data, config.model.height, config.model.width
+    if data.records is None:
+        raise UserError("--records is missing; name a folder of records with a train split.")
+    table = load_table(data.records, "train", data.verify, data.split)
+    batches = SYSTEMS[config.system].make_batches(table, config)
+    count = steps * batches.images_per_batch
+    files = [np.frombuffer(encoded, np.uint8) for encoded in table.encoded]
+    files = [files[index % len(files)] for index in range(count)]
+    turns = []
+    for _ in batches.epoch(0, warm_up):
+        pass
+    for turn in range(_TURNS):
+        # From the first batch on: a pipeline that has begun already holds batches made for nothing.
+        epoch = batches.epoch(turn, steps)
+        turns.append((timed(lambda epoch=epoch: sum(1 for _ in epoch)),
+                      timed(lambda: _decode_with_opencv(files, height, width))))
+    seconds = np.array(turns)  # [turns, pipeline or OpenCV, wall or processor]
+    rates = count / seconds
+    ratios = np.median(rates[:, 0] / rates[:, 1], axis=0)
+    return {
+        "config": config.name,
+        "size": [height, width],
+        "batch_size": batches.batch_size,
+        "images_per_batch": batches.images_per_batch,
+        "pipeline_images_per_second": rounded(np.median(rates[:, 0, 0])),
+        "opencv_images_per_second": rounded(np.median(rates[:, 1, 0])),
+        "ratio": rounded(ratios[0]),
+        "ratios": [rounded(ratio) for ratio in rates[:, 0, 0] / rates[:, 1, 0]],
+        "cpu_time_ratio": rounded(ratios[1]),
+        "pipeline_cpu_microseconds": rounded(1e6 / np.median(rates[:, 0, 1])),
+        "opencv_cpu_microseconds": rounded(1e6 / np.median(rates[:, 1, 1])),
+    }
+
+
+def _decode_with_opencv(files, height, width) -> None:
+    def load(share):
+        for encoded in share:
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+            cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+
+    threads, cores = cv2.getNumThreads(), os.cpu_count()
+    cv2.setNumThreads(1)
+    try:
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(load, [files[core::cores] for core in range(cores)]))
+    finally:
+        cv2.setNumThreads(threads)

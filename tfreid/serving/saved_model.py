@@ -1,0 +1,117 @@
+"""What all exports share: versions that appear only when they are right, images in, parity."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrecords.errors import UserError
+from tfreid.data.records import decode_image, read_encoded, split_names, split_size
+from tfreid.layers.preprocessing import resize_images
+from tfreid.settings import Config
+
+# Largest difference, relative to the largest value, between training side and export.
+TOLERANCE = 1e-4
+_PARITY_IMAGES = 8
+
+
+def write_version(
+    served: tf.Module,
+    signatures: dict[str, Any],
+    output: str | Path,
+    finish: Callable[[Path], None],
+) -> Path:
+    """Saves the next version of a SavedModel, which appears only when it is finished.
+
+    Args:
+        served: What is saved.
+        signatures: Its signatures.
+        output: Folder of versions: `output/1`, then `output/2`, ...
+        finish: Checks the folder of the unfinished version and adds files to it; whatever it raises
+            leaves no version.
+
+    Returns:
+        The version's folder.
+    """
+    output = Path(output)
+    version = 1 + max((int(p.name) for p in output.glob("[0-9]*") if p.name.isdigit()), default=0)
+    unfinished = output / f".unfinished-{version}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        tf.saved_model.save(served, str(unfinished), signatures=signatures)
+        finish(unfinished)
+        unfinished.rename(output / str(version))
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return output / str(version)
+
+
+def decode_files(files: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Decodes JPEG or PNG files [n] of any sizes to float32 RGB [n, height, width, 3], 0-255."""
+    return tf.map_fn(
+        lambda image: resize_images(decode_image(image), height, width),
+        files,
+        fn_output_signature=tf.TensorSpec([height, width, 3], tf.float32),
+    )
+
+
+def served_weights(model: keras.Model) -> list[tf.Variable]:
+    """Returns a model's weights for a `tf.Module` to track.
+
+    The graph needs the weights, not Keras's way of keeping them.
+    """
+    return [_tf_variable(weight) for weight in model.weights]
+
+
+def parity_images(config: Config) -> tuple[str, np.ndarray]:
+    """Returns the split and the positions in it of the images that an export is checked on.
+
+    Raises:
+        UserError: There are no records to check with.
+    """
+    data = config.data
+    if data.records is None:
+        raise UserError("data.records is not set; the export is checked on images from records.")
+    names = split_names(data.records, data.split)
+    split = "gallery" if "gallery" in names else names[0]
+    size, _ = split_size(data.records, split, data.split)
+    return split, np.arange(min(size, _PARITY_IMAGES))
+
+
+def parity_files(config: Config) -> list[bytes]:
+    """Returns the image files that an export is checked on.
+
+    Raises:
+        UserError: There are no records to check with.
+    """
+    return read_encoded(config.data.records, *parity_images(config), config.data.split)
+
+
+def round_alike() -> None:
+    """Has GPUs multiply in full float32; they would otherwise round products by batch size."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def check_alike(signature: str, found: np.ndarray, expected: np.ndarray, scale: float) -> None:
+    """Compares what a signature gives with what the trained model gives.
+
+    Raises:
+        UserError: They differ by more than `TOLERANCE` of the scale.
+    """
+    difference = np.abs(found - expected).max() / scale
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"signature {signature} differs from the trained model by {difference:.2g} of the "
+            f"largest value (at most {TOLERANCE} is accepted); nothing was exported."
+        )
+
+
+def _tf_variable(weight):
+    """The TensorFlow variable inside a Keras 3 variable; Keras 2 weights are such themselves."""
+    return getattr(weight, "value", weight) if not isinstance(weight, tf.Variable) else weight
