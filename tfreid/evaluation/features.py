@@ -113,6 +113,36 @@ class FeatureExtractor:
         return np.concatenate(blocks)
 
 
+def trial_matches(
+    query: SplitIndex, gallery: SplitIndex, directory: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds a few queries with a valid match, for a tiny evaluation.
+
+    Returns:
+        Positions of the queries, and of one match of each in the gallery.
+
+    Raises:
+        UserError: No query has a match by another camera.
+    """
+    queries, matches = [], []
+    for position, identity in enumerate(query.ids):
+        usable = np.flatnonzero(
+            (gallery.ids == identity)
+            & ((gallery.cameras != query.cameras[position]) | (gallery.cameras < 0))
+        )
+        if usable.size:
+            queries.append(position)
+            matches.append(usable[0])
+        if len(queries) == _TRIAL_QUERIES:
+            break
+    if not queries:
+        raise UserError(
+            f"{directory}: no query has an image of the same person in the gallery by another "
+            "camera; check the identities and cameras of the query split."
+        )
+    return np.array(queries), np.array(matches)
+
+
 class Evaluator:
     """Ranks the gallery of a record set with a model's features.
 
@@ -153,25 +183,9 @@ class Evaluator:
         Raises:
             UserError: As `evaluate`.
         """
-        queries, matches = [], []
-        for position, identity in enumerate(self._query.ids):
-            usable = np.flatnonzero(
-                (self._gallery.ids == identity)
-                & ((self._gallery.cameras != self._query.cameras[position])
-                   | (self._gallery.cameras < 0))
-            )
-            if usable.size:
-                queries.append(position)
-                matches.append(usable[0])
-            if len(queries) == _TRIAL_QUERIES:
-                break
-        if not queries:
-            raise UserError(
-                f"{self._directory}: no query has an image of the same person in the gallery by "
-                "another camera; check the identities and cameras of the query split."
-            )
+        queries, matches = trial_matches(self._query, self._gallery, self._directory)
         others = np.arange(min(_TRIAL_GALLERY, len(self._gallery)))
-        self._rank(np.array(queries), np.union1d(matches, others), progress=False)
+        self._rank(queries, np.union1d(matches, others), progress=False)
 
     def features(self, split: str, indices: np.ndarray | None = None,
                  progress: bool = True) -> np.ndarray:

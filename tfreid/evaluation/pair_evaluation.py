@@ -13,6 +13,7 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfreid.data.records import read_index, split_names
 from tfreid.evaluation.distances import pairwise_distances
+from tfreid.evaluation.features import trial_matches
 from tfreid.evaluation.pair_scores import CsnScorer, EmbeddingScorer, PairScorer, take
 from tfreid.evaluation.ranking import RankingResult, evaluate_distances
 from tfreid.evaluation.single_shot import (
@@ -69,10 +70,10 @@ class ScoredPairs:
 def make_pair_evaluator(
     model: keras.Model, config: Config, training: bool = False
 ) -> SingleShotEvaluator | ShortlistEvaluator | None:
-    """Makes the evaluator that `evaluation.protocol` names, for any system.
+    """Makes the evaluator that `evaluation.protocol` names.
 
     Args:
-        model: Of the system `config.system`.
+        model: A CSN, or, for single-shot trials, an embedding model.
         config: Its whole configuration.
         training: Whether it serves while training: on the validation identities, where the records
             hold such, and with fewer trials. None where the records hold no images to test with.
@@ -154,8 +155,10 @@ class SingleShotEvaluator:
 class ShortlistEvaluator:
     """Ranks the whole gallery: descriptors choose the best for each query, the CSN ranks those.
 
-    Behind the shortlist the gallery stands in the order of the descriptors' distances. Memory holds
-    the features of all queries, 0.44 MB each, and of a block of the gallery.
+    Behind the shortlist the gallery stands in the order of the descriptors' distances. What the
+    query's own camera took of its person does not count, and takes no place on the shortlist.
+    Memory holds the features of all queries, 0.44 MB each, those of a block of the gallery, and 5
+    bytes for each query and gallery image.
 
     Args:
         scorer: Of a CSN with a ranking net.
@@ -197,13 +200,9 @@ class ShortlistEvaluator:
         Raises:
             UserError: As `evaluate`.
         """
-        matches = np.isin(self._query.ids, self._gallery.ids)
-        queries = np.flatnonzero(matches)[:_TRIAL_IDENTITIES]
-        if not queries.size:
-            raise UserError(f"{self._config.data.records}: no query has an image of the same "
-                            "person in the gallery; check the identities of the query split.")
-        gallery = np.flatnonzero(np.isin(self._gallery.ids, self._query.ids[queries]))
-        self._rank(queries, gallery, progress=False)
+        queries, matches = trial_matches(
+            self._query, self._gallery, Path(self._config.data.records))
+        self._rank(queries, np.unique(matches), progress=False)
 
     def _rank(self, query: np.ndarray, gallery: np.ndarray, progress: bool) -> ScoredPairs:
         scorer, evaluation = self._scorer, self._config.evaluation
@@ -212,12 +211,15 @@ class ShortlistEvaluator:
             block["descriptor"]
             for block in scorer.feature_blocks(self._splits[1], gallery, progress)
         ])
-        distances = pairwise_distances(queries["descriptor"], descriptors, "euclidean")
         size = min(evaluation.pair_score.shortlist, len(gallery))
-        chosen = np.zeros(distances.shape, bool)
-        np.put_along_axis(chosen, np.argpartition(distances, size - 1)[:, :size], True, axis=1)
-        # Whatever is not on the shortlist comes behind it.
-        ranked = distances.astype(np.float32)
+        ranked = np.empty((len(query), len(gallery)), np.float32)
+        chosen = np.zeros(ranked.shape, bool)
+        for row, position in enumerate(query):
+            # Whatever is not on the shortlist comes behind it.
+            ranked[row] = pairwise_distances(
+                queries["descriptor"][row : row + 1], descriptors, "euclidean")
+            usable = np.where(self._is_ignored(position, gallery), np.inf, ranked[row])
+            chosen[row, np.argpartition(usable, size - 1)[:size]] = True
         with tqdm(total=int(chosen.sum()), desc="pairs", unit="pair", unit_scale=True,
                   disable=not progress, leave=False) as bar:
             for start in range(0, len(gallery), _GALLERY_BLOCK):
@@ -235,3 +237,8 @@ class ShortlistEvaluator:
             self._gallery.ids[gallery], self._gallery.cameras[gallery],
             f"{scorer.metric}, shortlist of {size}", evaluation.max_rank, progress)
         return ScoredPairs(result)
+
+    def _is_ignored(self, query: int, gallery: np.ndarray) -> np.ndarray:
+        ids, cameras = self._gallery.ids[gallery], self._gallery.cameras[gallery]
+        own = (ids == self._query.ids[query]) & (cameras == self._query.cameras[query])
+        return (own & (cameras >= 0)) | (ids < 0)

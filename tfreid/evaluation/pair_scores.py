@@ -13,8 +13,8 @@ from tqdm import tqdm
 from tfreid.data.records import split_size, stream_images
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
-from tfreid.models.csn import pair_inputs, pair_parts
-from tfreid.models.csn_gallery import compare_all
+from tfreid.models.csn import pair_parts
+from tfreid.models.csn_gallery import compare_all, compare_pairs
 from tfreid.settings import Config, PairScoreConfig
 
 Features = dict[str, np.ndarray]
@@ -133,12 +133,8 @@ class CsnScorer:
         return simi_score(probabilities, distances, self._score)
 
     def _pair_scores(self, first, second):
-        compared = self._parts.compare(pair_inputs(first, second), training=False)
-        probabilities = tf.nn.softmax(compared["logits"])[:, 1]
-        if self._score.both_orders:
-            back = self._parts.compare(pair_inputs(second, first), training=False)
-            probabilities = 0.5 * (probabilities + tf.nn.softmax(back["logits"])[:, 1])
-        return simi_score(probabilities, compared.get("distance"), self._score)
+        compared = compare_pairs(self._parts, first, second, self._score.both_orders)
+        return simi_score(*compared, self._score)
 
 
 def simi_score(

@@ -15,7 +15,9 @@ Guo and Cheung, "Efficient and Deep Person Re-Identification using Multi-Level S
 - The ranking net's two convolutions are shared between the levels, which their batch
   normalisations cannot be, since they keep statistics. Its maps of different levels have different
   sizes, so they are concatenated after the global pooling.
-- A localisation net starts at the middle of its stripe: where C2's central cropping stays.
+- A localisation net starts at the middle of its stripe: where C2's central cropping stays. Where
+  stripe and part differ by an odd number of cells, the middle lies between cells.
+- Without dividing (C1) one part is cut from the whole map, so a level has 2 groups.
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ from tfreid.layers.convolution import conv_bn, he_normal
 from tfreid.layers.convolution_similarity import ConvolutionSimilarity
 from tfreid.layers.localization import localize
 from tfreid.layers.normalization import batch_norm
-from tfreid.layers.pairs import PairDistance, Regroup, TakeRows, UnitLength
 from tfreid.layers.preprocessing import ImagePreprocessing
 from tfreid.layers.spatial_transformer import BilinearSampler, FixedRegion, Stripes
+from tfreid.models.pair_layers import PairDistance, Regroup, TakeRows, UnitLength
 from tfreid.settings import Config, CsnConfig
 
 PART_SIDES = {2: 10, 3: 5, 4: 5}

@@ -1,4 +1,4 @@
-"""Many images against many: what `PairParts.compare` does, without doing anything twice."""
+"""Match probabilities and distances: of pairs, or of many images against many."""
 
 from __future__ import annotations
 
@@ -8,7 +8,33 @@ import tensorflow as tf
 
 from tfreid.layers.convolution_similarity import correlate_shared
 from tfreid.losses.distances import pairwise_euclidean
-from tfreid.models.csn import PairParts, pool_level
+from tfreid.models.csn import PairParts, pair_inputs, pool_level
+
+
+def compare_pairs(
+    parts: PairParts,
+    first: dict[str, tf.Tensor],
+    second: dict[str, tf.Tensor],
+    both_orders: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Compares n pairs of images.
+
+    Args:
+        parts: Of the model.
+        first: Features of n images, as `parts.extract` returns them.
+        second: Features of the images that they are compared with.
+        both_orders: Whether the probability is the mean over (first, second) and (second, first).
+
+    Returns:
+        The probability of a match [n], and the distances of the descriptors [n], or None where
+        there is no ranking net.
+    """
+    compared = parts.compare(pair_inputs(first, second), training=False)
+    probabilities = tf.nn.softmax(compared["logits"])[:, 1]
+    if both_orders:
+        back = parts.compare(pair_inputs(second, first), training=False)
+        probabilities = 0.5 * (probabilities + tf.nn.softmax(back["logits"])[:, 1])
+    return probabilities, compared.get("distance")
 
 
 def compare_all(
@@ -18,7 +44,7 @@ def compare_all(
     gallery: dict[str, tf.Tensor],
     both_orders: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """Compares every query with every gallery image.
+    """Compares every query with every gallery image, as `compare_pairs` does with pairs.
 
     The parts of one image slide over the maps of all images of the other side in one convolution,
     which needs no filter per sample.

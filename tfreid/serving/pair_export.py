@@ -12,8 +12,8 @@ import tensorflow as tf
 from tfreid.data.records import decode_image
 from tfreid.evaluation.pair_scores import CsnScorer, Features, simi_score, take
 from tfreid.losses.distances import paired_euclidean, pairwise_euclidean
-from tfreid.models.csn import pair_inputs, pair_parts
-from tfreid.models.csn_gallery import compare_all
+from tfreid.models.csn import pair_parts
+from tfreid.models.csn_gallery import compare_all, compare_pairs
 from tfreid.serving.saved_model import (
     check_alike,
     decode_files,
@@ -72,12 +72,8 @@ class ServedPairModel(tf.Module):
         return {name: x for name, x in features.items() if not name.startswith(_NEVER_SERVED)}
 
     def _compare(self, first, second):
-        compared = self._parts.compare(pair_inputs(first, second), training=False)
-        probability = tf.nn.softmax(compared["logits"])[:, 1]
-        if self._score.both_orders:
-            back = self._parts.compare(pair_inputs(second, first), training=False)
-            probability = 0.5 * (probability + tf.nn.softmax(back["logits"])[:, 1])
-        return self._results(probability, compared.get("distance"))
+        return self._results(*compare_pairs(
+            self._parts, first, second, self._score.both_orders))
 
     def _compare_all(self, queries, gallery):
         return self._results(*compare_all(

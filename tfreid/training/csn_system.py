@@ -24,8 +24,10 @@ class CsnSystem:
     unit = "pairs"
 
     def check(self, config: Config, replicas: int) -> None:
-        """Refuses settings of other systems that would be ignored."""
+        """Refuses losses without a weight, and settings that are for other systems."""
         check_pair_losses(config)
+        if config.training.jit_compile:
+            raise UserError("training.jit_compile is not available for the CSN; set it to false.")
         if config.training.frozen_backbone_epochs:
             raise UserError("training.frozen_backbone_epochs is for backbones with a head; the CSN "
                             "has none, so set it to 0.")

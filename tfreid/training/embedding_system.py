@@ -10,8 +10,10 @@ from tfrecords.errors import UserError
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.data.records import ImageTable, split_names
 from tfreid.evaluation.features import Evaluator
+from tfreid.evaluation.pair_evaluation import make_pair_evaluator
 from tfreid.models.embedding import HEAD_LAYERS, build_embedding_model, set_backbone_trainable
 from tfreid.settings import Config
+from tfreid.training.interfaces import Evaluator as AnyEvaluator
 from tfreid.training.objective import EmbeddingObjective, check_losses
 from tfreid.weights.files import load_weights
 from tfreid.weights.keras_applications import DEPTHS as IMAGENET_DEPTHS
@@ -94,8 +96,10 @@ class EmbeddingSystem:
         embedding_size = model.output["embedding"].shape[-1]
         return EmbeddingObjective(config.loss, config.model.num_identities, embedding_size)
 
-    def make_evaluator(self, model: keras.Model, config: Config) -> Evaluator | None:
+    def make_evaluator(self, model: keras.Model, config: Config) -> AnyEvaluator | None:
         """Makes the evaluator, where the records hold a query and a gallery split."""
+        if config.evaluation.protocol == "single_shot":
+            return make_pair_evaluator(model, config, training=True)
         if {"query", "gallery"} <= set(split_names(config.data.records, config.data.split)):
             return Evaluator(model, config)
         return None

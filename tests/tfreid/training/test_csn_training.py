@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +16,17 @@ import tensorflow as tf
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import test_net
 import train_net
+from tfreid.config import load_config
+from tfreid.evaluation.pair_evaluation import SingleShotEvaluator
 from tfreid.models.csn import build_csn
 from tfreid.settings import Config, CsnConfig, ModelConfig, OptimizerConfig
 from tfreid.training.optimizers import GradientApplier
 from tfreid.training.pair_objective import PairObjective
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy
+from tfreid.training.systems import SYSTEMS
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = [
@@ -118,6 +123,37 @@ def test_resumed_equals_uninterrupted(whole, recipe, tmp_path):
     assert mine.keys() == expected.keys()
     for key, value in expected.items():
         np.testing.assert_array_equal(mine[key], value, err_msg=key)
+
+
+def test_the_run_is_tested_single_shot_and_by_a_shortlist(whole, recipe, records, tmp_path, capsys):
+    plain, both, full = (tmp_path / name for name in ("plain", "both", "full"))
+    test_net.main(["--run", str(whole), "--output", str(plain), "evaluation.single_shot.trials=3"])
+    found = json.loads((plain / "results.json").read_text())
+    assert (found["protocol"], found["trials"], found["identities"]) == ("single_shot", 3, 4)
+    assert found["dataset"] == "synthetic" and found["split"] == 0
+    table = capsys.readouterr().out
+    assert "SimiScore" in table and f"{100 * found['rank_1']:.2f} %" in table
+    assert (plain / "cmc.png").stat().st_size > 5000
+    test_net.main(["--run", str(whole), "--output", str(full), "evaluation.protocol=full",
+                   "evaluation.pair_score.shortlist=5"])
+    assert json.loads((full / "results.json").read_text())["metric"] == "SimiScore, shortlist of 5"
+    test_net.main(["--run", str(whole), "--output", str(both), "--records", str(records),
+                   str(_copied(records, tmp_path / "other")), "evaluation.single_shot.trials=3"])
+    summary = json.loads((both / "summary.json").read_text())["test_sets"]
+    assert [sets["rank_1"] for sets in summary.values()] == [found["rank_1"]] * 2
+    assert (both / "cmc.png").exists() and (both / "other" / "results.json").exists()
+
+
+def _copied(records, folder):
+    shutil.copytree(records, folder)
+    return folder
+
+
+def test_embeddings_are_tried_single_shot_too(recipe, records):
+    config = load_config(recipe, ["system=embedding", "evaluation.single_shot.training_trials=2"])
+    model = keras.Sequential([keras.layers.Input((4,))])
+    evaluator = SYSTEMS["embedding"].make_evaluator(model, config)
+    assert isinstance(evaluator, SingleShotEvaluator)
 
 
 def test_two_devices_run(train, tmp_path):

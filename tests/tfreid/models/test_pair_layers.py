@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.layers.pairs import PairDistance, Regroup, TakeRows, UnitLength
+from tfreid.models.pair_layers import PairDistance, Regroup, TakeRows, UnitLength
 
 VALUES = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
 
