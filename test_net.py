@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
                         "the run's own figures stay; with several records, RUN/evaluation and a "
                         "folder in it for each; with --config, runs/NAME-evaluation)")
     parser.add_argument("--ranked-queries", type=int, default=8, metavar="N",
-                        help="queries in the ranked-list picture; 0 draws none (default: 8)")
+                        help="queries in the ranked-list picture; 0 draws none (default: 8); "
+                        "tools/visualize_csn.py draws those of a pair model")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
                         help="settings on top, such as evaluation.metric=euclidean, or "
                         "evaluation.reranking=true for re-ranked figures beside the plain ones")

@@ -91,6 +91,18 @@ def test_files_without_settings_are_taken_too(average, tmp_path, capsys):
     assert "\none " in printed and "\ntwo " in printed and "50.00 %" in printed
 
 
+def test_splits_may_have_epochs_of_different_lengths(average, tmp_path):
+    runs = [write_run(tmp_path / f"run-{split}", split, config=Config(
+        name="viper", training=TrainingConfig(steps_per_epoch=700 + split))) for split in RANKS]
+    assert average([*runs, "--output", str(tmp_path / "average")]) == 0
+
+
+def test_evaluations_made_while_training_are_refused(average, runs, tmp_path, capsys):
+    write_run(tmp_path / "run-1", 1, step=300)
+    assert average([*runs, "--output", str(tmp_path / "average")]) == 2
+    assert "run test_net.py --run" in capsys.readouterr().err
+
+
 def test_a_split_may_lack_an_identity(average, runs, tmp_path, capsys):
     write_run(tmp_path / "run-1", 1, ranks=[[1, 2, 3], [1, 1, 1]])
     assert average([*runs, "--output", str(tmp_path / "average")]) == 0

@@ -81,6 +81,12 @@ def make_pair_evaluator(
     Raises:
         UserError: The records are missing or broken, or settings contradict each other.
     """
+    if config.evaluation.reranking:
+        raise UserError("evaluation.reranking needs a gallery that a feature ranks; set it to "
+                        "false for scores of pairs.")
+    if config.training.evaluate_queries and config.evaluation.protocol == "single_shot":
+        raise UserError("training.evaluate_queries is for evaluation.protocol=full; set "
+                        "evaluation.single_shot.identities instead.")
     names = split_names(config.data.records, config.data.split)
     wanted = [pair for pair in _SPLITS[:: -1 if training else 1] if {*pair} <= {*names}]
     if not wanted:

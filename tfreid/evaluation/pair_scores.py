@@ -19,7 +19,7 @@ from tfreid.settings import Config, PairScoreConfig
 
 Features = dict[str, np.ndarray]
 # Queries and gallery images compared at once: about 100 MB of similarity maps.
-_QUERIES, _GALLERY = 8, 64
+_QUERIES, _GALLERY = 50, 50
 _PAIRS = 64
 
 

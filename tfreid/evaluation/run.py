@@ -89,7 +89,9 @@ def evaluate_test_sets(
             "test_sets": {name: scored.as_dict() for name, scored in evaluations.items()},
         })
         draw_cmc({name: scored.result.cmc for name, scored in evaluations.items()},
-                 output / "cmc.png")
+                 output / "cmc.png", stds={
+                     name: scored.result.std for name, scored in evaluations.items()
+                     if config.evaluation.protocol == "single_shot"})
         return evaluations
     model, config = load_embedding_model(config, weights)
     # Every evaluator is made before the first one runs: a broken set is told at once.

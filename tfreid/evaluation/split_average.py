@@ -15,13 +15,14 @@ from tfreid.evaluation.saved_results import find_results, read_results, saved_cu
 from tfreid.evaluation.single_shot import SINGLE_SHOT, AveragedCmc
 from tfreid.settings import Config
 
-# What runs of one recipe may differ in: the split, seeds, and what leaves the figures alone.
+# What runs of one recipe may differ in: the split, seeds, how many pairs the split has, and what
+# leaves the figures alone.
 _MAY_DIFFER = frozenset((
     "name", "data.split", "data.verify", "data.workers", "data.eval_batch_size",
     "model.imagenet_weights", "training.seed", "training.devices", "training.keep_checkpoints",
     "training.checkpoint_every_steps", "training.log_every", "training.projector_images",
-    "training.profile_steps", "training.evaluate_untrained", "evaluation.single_shot.seed",
-    "export.normalize",
+    "training.profile_steps", "training.evaluate_untrained", "training.steps_per_epoch",
+    "evaluation.single_shot.seed", "export.normalize",
 ))
 _FIGURES = ("dataset", "feature", "metric", "trials", "identities")
 
@@ -110,6 +111,9 @@ class _Saved:
         if self.content.get("protocol") != SINGLE_SHOT:
             raise UserError(f"{path}: not a single-shot result; evaluate the run with "
                             "evaluation.protocol=single_shot first.")
+        if "step" in self.content:
+            raise UserError(f"{path}: an evaluation made while training, with few trials; run "
+                            f"test_net.py --run {path.parent} first.")
         if "splits" in self.content:
             raise UserError(f"{path}: an average over splits already; give the runs themselves.")
         self.curve = saved_curve("", self.content, path).cmc

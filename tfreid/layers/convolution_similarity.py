@@ -39,21 +39,26 @@ def correlate_plain(maps: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
     return shape.unfold(folded)
 
 
-def correlate_shared(maps: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
+def correlate_shared(repeated_maps: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
     """Slides the parts of one image over the maps of many; what `correlate` does with copies.
 
     Without folding, and faster than `correlate`: for galleries, where no gradient is needed.
 
     Args:
-        maps: [n, h, w, c].
+        repeated_maps: [n, h, w, p * c], what `repeat_for_parts` made, once for many calls.
         filters: [p, f, f, c], of one image.
 
     Returns:
         [n, h, w, p * c].
     """
-    parts, side, _, channels = filters.shape
-    kernel = tf.reshape(tf.transpose(filters, (1, 2, 0, 3)), (side, side, parts * channels, 1))
-    return tf.nn.depthwise_conv2d(tf.tile(maps, (1, 1, 1, parts)), kernel, _STRIDES, "SAME")
+    side = filters.shape[1]
+    kernel = tf.reshape(tf.transpose(filters, (1, 2, 0, 3)), (side, side, -1, 1))
+    return tf.nn.depthwise_conv2d(repeated_maps, kernel, _STRIDES, "SAME")
+
+
+def repeat_for_parts(maps: tf.Tensor, parts: int) -> tf.Tensor:
+    """Repeats the channels of maps once for each part: [n, h, w, c] -> [n, h, w, parts * c]."""
+    return tf.tile(maps, (1, 1, 1, parts))
 
 
 class ConvolutionSimilarity(keras.layers.Layer):

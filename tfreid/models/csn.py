@@ -39,6 +39,7 @@ from tfreid.settings import Config, CsnConfig
 PART_SIDES = {2: 10, 3: 5, 4: 5}
 _CHANNELS = 96
 _DESCRIPTOR_SIZE = 256
+_REDUCED = 32
 _STRIPES = 3
 _REGIONS = "regions"
 
@@ -54,11 +55,13 @@ class PairParts:
         compare: `pair_inputs` of n pairs -> `similarity_j` [n, h, w, 576], `logits` [n, 2] (no
             match, match) and, where there is a ranking net, `distance` [n].
         decide: pooled similarity maps [n, 10, 4, 576 * levels] -> `logits`; the end of `compare`.
+        judge: what conv4 makes of them [n, 10, 4, 32] -> `logits`; the end of `decide`.
     """
 
     extract: keras.Model
     compare: keras.Model
     decide: keras.Model
+    judge: keras.Model
 
 
 def build_csn(config: Config) -> keras.Model:
@@ -91,7 +94,8 @@ def build_csn(config: Config) -> keras.Model:
 def pair_parts(model: keras.Model) -> PairParts:
     """Returns the models inside one that `build_csn` made."""
     compare = model.get_layer("compare")
-    return PairParts(model.get_layer("extract"), compare, compare.get_layer("decide"))
+    decide = compare.get_layer("decide")
+    return PairParts(model.get_layer("extract"), compare, decide, decide.get_layer("judge"))
 
 
 def pair_inputs(first: dict, second: dict) -> dict:
@@ -112,6 +116,9 @@ def pool_level(level: int, maps: tf.Tensor) -> tf.Tensor:
 
     Level 2 is pooled once to the size of the others, and once more with them.
     """
+    if level == 2 and all(-side % 4 <= 1 for side in maps.shape[1:3]):
+        # What is missing to whole windows lies behind the map, as it does when pooling twice.
+        return tf.nn.max_pool2d(maps, 4, 4, "SAME")
     for _ in range(2 if level == 2 else 1):
         maps = tf.nn.max_pool2d(maps, 2, 2, "SAME")
     return maps
@@ -218,12 +225,20 @@ def _decision(shape) -> keras.Model:
     """The convolutions conv4 to conv6 and the two nodes behind them."""
     maps = keras.Input(tuple(shape), name="similarity")
     x = batch_norm(maps, "similarity_bn")
-    x = conv_bn(x, 32, 1, "conv4")
-    x = _pool(conv_bn(x, 32, 3, "conv5"), "pool5")
+    x = keras.layers.Conv2D(_REDUCED, 1, use_bias=False, kernel_initializer=he_normal("fan_out"),
+                            name="conv4")(x)
+    return keras.Model(maps, _judge(x.shape[1:])(x), name="decide")
+
+
+def _judge(shape) -> keras.Model:
+    """What follows conv4, on its own: galleries are compared without making its input."""
+    reduced = keras.Input(tuple(shape), name="reduced")
+    x = _normalized(reduced, "conv4_bn")
+    x = _pool(conv_bn(x, _REDUCED, 3, "conv5"), "pool5")
     x = conv_bn(x, 500, 1, "conv6")
     x = keras.layers.GlobalAveragePooling2D(name="gap6")(x)
     logits = keras.layers.Dense(2, dtype="float32", name="match")(x)
-    return keras.Model(maps, logits, name="decide")
+    return keras.Model(reduced, logits, name="judge")
 
 
 def _pool(x, name: str):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfreid.layers.convolution_similarity import correlate_shared
+from tfreid.layers.convolution_similarity import correlate_shared, repeat_for_parts
 from tfreid.losses.distances import pairwise_euclidean
 from tfreid.models.csn import PairParts, pair_inputs, pool_level
 
@@ -47,7 +47,8 @@ def compare_all(
     """Compares every query with every gallery image, as `compare_pairs` does with pairs.
 
     The parts of one image slide over the maps of all images of the other side in one convolution,
-    which needs no filter per sample.
+    which needs no filter per sample. conv4 is linear, so each group of maps is reduced to its share
+    of conv4's output as soon as it is made, and the groups are never stored.
 
     Args:
         parts: Of the model.
@@ -58,30 +59,49 @@ def compare_all(
 
     Returns:
         The probability of a match [q, g], and the distances of the descriptors [q, g], or None
-        where there is no ranking net. About 200 kB a pair are held meanwhile.
+        where there is no ranking net. About 20 kB a pair are held meanwhile.
     """
-    # [q, g, h, w, p * c] of each level: the query's parts on the gallery's map, and the reverse.
-    slid = [_slide(level, queries, gallery) for level in levels]
-    slid_back = [tf.einsum("gqhwc->qghwc", _slide(level, gallery, queries)) for level in levels]
-    probabilities = _decide(parts, slid, slid_back)
+    weights, shift = _reduction(parts.decide)
+    # The channels of a level: the query's parts on the gallery's map, then the reverse.
+    halves = tf.split(weights, 2 * len(levels), 0)
+    probabilities = _judge(parts, levels, queries, gallery, halves[::2], halves[1::2], shift)
     if both_orders:
-        probabilities = 0.5 * (probabilities + _decide(parts, slid_back, slid))
+        back = _judge(parts, levels, queries, gallery, halves[1::2], halves[::2], shift)
+        probabilities = 0.5 * (probabilities + back)
     distances = None
     if "descriptor" in queries:
         distances = pairwise_euclidean(queries["descriptor"], gallery["descriptor"])
     return probabilities, distances
 
 
-def _slide(level, sliders, others):
-    """Slides the parts of each of s images over the maps of o others: [s, o, h, w, p * c]."""
-    maps = others[f"map_{level}"]
-    return tf.map_fn(lambda filters: pool_level(level, correlate_shared(maps, filters)),
-                     sliders[f"parts_{level}"])
+def _reduction(decide):
+    """The similarity maps' batch normalisation and conv4 as one product: weights [c, 32], shift."""
+    norm, convolution = decide.get_layer("similarity_bn"), decide.get_layer("conv4")
+    gamma, beta, mean, variance = (
+        tf.convert_to_tensor(x)
+        for x in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance))
+    scale = gamma * tf.math.rsqrt(variance + norm.epsilon)
+    kernel = tf.convert_to_tensor(convolution.kernel)[0, 0]
+    return scale[:, tf.newaxis] * kernel, tf.linalg.matvec(kernel, beta - mean * scale, True)
 
 
-def _decide(parts, first_halves, second_halves):
-    """The probabilities [q, g] from both halves of each level's similarity maps."""
-    halves = [half for pair in zip(first_halves, second_halves) for half in pair]
-    maps = tf.concat(halves, -1)
-    logits = parts.decide(tf.reshape(maps, (-1, *maps.shape[2:])), training=False)
-    return tf.reshape(tf.nn.softmax(logits)[:, 1], tf.shape(maps)[:2])
+def _judge(parts, levels, queries, gallery, weights, back_weights, shift):
+    """The probabilities [q, g], from conv4's sums over the levels and both directions."""
+    there = [_slide(level, queries, gallery, w) for level, w in zip(levels, weights)]
+    back = [_slide(level, gallery, queries, w) for level, w in zip(levels, back_weights)]
+    reduced = tf.add_n(there) + tf.einsum("gqhwc->qghwc", tf.add_n(back)) + shift
+    rows = tf.cast(tf.reshape(reduced, (-1, *reduced.shape[2:])), parts.judge.input.dtype)
+    logits = parts.judge(rows, training=False)
+    return tf.reshape(tf.nn.softmax(logits)[:, 1], tf.shape(reduced)[:2])
+
+
+def _slide(level, sliders, others, weights):
+    """Slides the parts of each of s images over the maps of o others: [s, o, h, w, 32]."""
+    parts = sliders[f"parts_{level}"]
+    maps = repeat_for_parts(others[f"map_{level}"], parts.shape[1])
+
+    def reduced(filters):
+        pooled = pool_level(level, correlate_shared(maps, filters))
+        return tf.tensordot(tf.cast(pooled, tf.float32), weights, 1)
+
+    return tf.map_fn(reduced, parts, fn_output_signature=tf.float32)

@@ -10,10 +10,11 @@ from tfrecords.errors import UserError
 from tfreid.config import load_config, save_config
 from tfreid.settings import Config
 
-# What a resumed run may not change: the checkpoint or the order of batches hangs on it.
+# What a resumed run may not change: the checkpoint, the order of batches or the choice of the best
+# weights hangs on it.
 _FIXED = ("system", "model.", "data.", "loss.", "csn.", "pair_loss.", "optimizer.",
           "training.seed", "training.steps_per_epoch", "training.precision",
-          "training.frozen_backbone_epochs")
+          "training.frozen_backbone_epochs", "evaluation.protocol", "evaluation.single_shot.")
 _NOT_FIXED = ("model.weights", "model.imagenet_weights", "data.records", "data.verify",
               "data.workers", "data.eval_batch_size", "optimizer.clip_norm")
 

@@ -12,6 +12,7 @@ from tfreid.layers.convolution_similarity import (
     correlate,
     correlate_plain,
     correlate_shared,
+    repeat_for_parts,
 )
 
 SIZES = [  # n, p, h, w, c, f
@@ -104,7 +105,8 @@ def test_a_batch_unknown_beforehand():
 
 def test_the_shared_parts_of_one_image():
     maps, filters, _ = _case(5, 3, 6, 5, 4, 4)
-    slid = correlate_shared(tf.constant(maps), tf.constant(filters[0])).numpy()
+    repeated = repeat_for_parts(tf.constant(maps), len(filters[0]))
+    slid = correlate_shared(repeated, tf.constant(filters[0])).numpy()
     copies = np.repeat(filters[:1], 5, axis=0)
     expected = correlate_plain(tf.constant(maps), tf.constant(copies)).numpy()
     assert slid.shape == (5, 6, 5, 12)
