@@ -55,7 +55,7 @@ def make(records, csn, **score):
         # Values other than the initial ones, which would hide a lost weight.
         weight.assign(weight.numpy() * random.uniform(0.8, 1.2, weight.shape) + 0.01)
     # Probabilities of neither 0 nor 1.
-    kernel = pair_parts(model).decide.get_layer("match").kernel
+    kernel = pair_parts(model).judge.get_layer("match").kernel
     kernel.assign(kernel.numpy() / SIZE_OF_LOGITS)
     return model, config
 
