@@ -21,6 +21,7 @@ from tfrecords import (
     rendered,
     viper,
 )
+from tfrecords.arguments import positive
 from tfrecords.errors import command_line
 from tfrecords.identity_splits import describe_identity_splits
 from tfrecords.manifest import Manifest
@@ -134,23 +135,17 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="folder for the records; run the same command again to go on with a build that was "
              "interrupted: finished shards are kept")
     parser.add_argument(
-        "--shards", type=_positive, default=4, metavar="N",
+        "--shards", type=positive, default=4, metavar="N",
         help="record files of a split: readers open several at a time, and an interrupted build "
              "loses the unfinished ones, so take more for a large dataset (default: %(default)s)")
     parser.add_argument(
-        "--workers", type=_positive, default=_processors(), metavar="N",
+        "--workers", type=positive, default=_processors(), metavar="N",
         help="processes; each loads TensorFlow (about 0.5 GB) and writes one shard at a time "
              "(default: the processors, %(default)s)")
     parser.add_argument(
         "--skip-corrupt", action="store_true",
         help="leave out images that are truncated or cannot be decoded, and count them; without "
              "it they are an error, because a broken copy should be mended")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
-    return int(text)
 
 
 def _processors() -> int:

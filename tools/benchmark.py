@@ -11,6 +11,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tfrecords.arguments import positive  # noqa: E402
 from tfrecords.errors import UserError, command_line  # noqa: E402
 
 # Those of Market-1501.
@@ -39,25 +40,25 @@ def main(arguments: list[str] | None = None) -> None:
                         "and similarity need none")
     parser.add_argument("--records", metavar="DIR", help="folder of records, for the pipeline "
                         "(short for data.records=DIR); the others use random images")
-    parser.add_argument("--steps", type=_positive, default=20, metavar="N",
+    parser.add_argument("--steps", type=positive, default=20, metavar="N",
                         help="batches a measurement takes, or a turn of it, where it takes batches "
                         "(default: %(default)s)")
-    parser.add_argument("--warm-up", type=_positive, default=3, metavar="N",
+    parser.add_argument("--warm-up", type=positive, default=3, metavar="N",
                         help="batches before it, which compile and fill buffers (default: "
                         "%(default)s)")
-    parser.add_argument("--queries", type=_positive, metavar="N",
+    parser.add_argument("--queries", type=positive, metavar="N",
                         help=f"queries of evaluation and reranking (default: {_RANKED['queries']}, "
                         f"Market-1501's) and of gallery (default: {_COMPARED['queries']})")
-    parser.add_argument("--gallery", type=_positive, metavar="N",
+    parser.add_argument("--gallery", type=positive, metavar="N",
                         help=f"their gallery (default: {_RANKED['gallery']}, Market-1501's, and "
                         f"{_COMPARED['gallery']})")
-    parser.add_argument("--dimensions", type=_positive, default=512, metavar="N",
+    parser.add_argument("--dimensions", type=positive, default=512, metavar="N",
                         help="length of the features of evaluation and reranking (default: "
                         "%(default)s)")
-    parser.add_argument("--batch", type=_positive, default=64, metavar="N",
+    parser.add_argument("--batch", type=positive, default=64, metavar="N",
                         help="pairs of similarity (default: %(default)s)")
     chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--pairs", type=_positive, default=1024, metavar="N",
+    chosen.add_argument("--pairs", type=positive, default=1024, metavar="N",
                         help="pairs that gallery runs the whole network on, to extrapolate to all "
                         "(default: %(default)s)")
     chosen.add_argument("--all-pairs", action="store_true", help="run it on all pairs instead")
@@ -139,12 +140,6 @@ def _config(parsed):
 
 def _sizes(parsed, defaults: dict[str, int]) -> dict[str, int]:
     return {name: getattr(parsed, name) or default for name, default in defaults.items()}
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

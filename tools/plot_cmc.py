@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tfrecords.arguments import positive  # noqa: E402
 from tfrecords.errors import command_line  # noqa: E402
 
 
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
                         "the files, or the folders')")
     parser.add_argument("--output", default="cmc.png", metavar="FILE",
                         help="PNG file (default: %(default)s)")
-    parser.add_argument("--max-rank", type=_positive, default=20, metavar="K",
+    parser.add_argument("--max-rank", type=positive, default=20, metavar="K",
                         help="last rank drawn (default: %(default)s)")
     parsed = parser.parse_args(arguments)
 
@@ -42,12 +43,6 @@ def main(arguments: list[str] | None = None) -> None:
              mean_aps={curve.name: curve.mean_ap for curve in curves},
              stds={curve.name: curve.std for curve in curves})
     print(f"wrote {parsed.output} with {len(curves)} curve{'s' if len(curves) > 1 else ''}")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tfrecords.arguments import positive  # noqa: E402
 from tfrecords.errors import UserError, command_line  # noqa: E402
 
 
@@ -41,9 +42,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, metavar="PATH",
                         help="PNG file; for --pairs-from-records a folder, for match.png and "
                         "non_match.png")
-    parser.add_argument("--top", type=_positive, default=5, metavar="N",
+    parser.add_argument("--top", type=positive, default=5, metavar="N",
                         help="results drawn for --query (default: %(default)s)")
-    parser.add_argument("--gallery", type=_positive, default=100, metavar="M",
+    parser.add_argument("--gallery", type=positive, default=100, metavar="M",
                         help="gallery images that are scored, drawn at random, always with a match "
                         "among them (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N",
@@ -81,12 +82,6 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"wrote {parsed.output}/match.png and {parsed.output}/non_match.png")
         return
     print(f"wrote {parsed.output}")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

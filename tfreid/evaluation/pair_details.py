@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tfreid.evaluation.pair_scores import simi_score
 from tfreid.layers.preprocessing import resize_images
-from tfreid.models.csn import map_shape, pair_inputs, pair_parts
+from tfreid.models.csn import map_shape, pair_parts
+from tfreid.models.csn_gallery import compare_pairs
 from tfreid.settings import Config
 from tfreid.visualization.similarity_maps import LevelDetails, PairDetails
 
@@ -35,12 +36,9 @@ def describe_pair(
     parts = pair_parts(model)
     features = parts.extract(images, training=False)
     sides = [{name: value[row : row + 1] for name, value in features.items()} for row in (0, 1)]
-    compared = parts.compare(pair_inputs(*sides), training=False)
-    probability = _match_probability(compared)
     score = config.evaluation.pair_score
-    if score.both_orders:
-        back = parts.compare(pair_inputs(*sides[::-1]), training=False)
-        probability = 0.5 * (probability + _match_probability(back))
+    compared = compare_pairs(parts, *sides, score.both_orders)
+    probability = compared["probability"]
     distance = compared.get("distance")
     shown = np.clip(np.rint(images.numpy()), 0, 255).astype(np.uint8)
     return PairDetails(
@@ -50,10 +48,6 @@ def describe_pair(
         distance=None if distance is None else float(distance[0]),
         score=float(simi_score(probability, distance, score)[0]),
     )
-
-
-def _match_probability(compared):
-    return tf.nn.softmax(compared["logits"])[:, 1]
 
 
 def _level(level, image_shape, features, compared) -> LevelDetails:

@@ -15,6 +15,7 @@ from tfreid.data.records import read_index, split_names
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import trial_matches
 from tfreid.evaluation.pair_scores import CsnScorer, EmbeddingScorer, PairScorer, take
+from tfreid.evaluation.protocol import counted
 from tfreid.evaluation.ranking import RankingResult, evaluate_distances
 from tfreid.evaluation.single_shot import (
     SingleShotResult,
@@ -224,7 +225,9 @@ class ShortlistEvaluator:
             # Whatever is not on the shortlist comes behind it.
             ranked[row] = pairwise_distances(
                 queries["descriptor"][row : row + 1], descriptors, "euclidean")
-            usable = np.where(self._is_ignored(position, gallery), np.inf, ranked[row])
+            counts = counted(self._query.ids[position], self._query.cameras[position],
+                             self._gallery.ids[gallery], self._gallery.cameras[gallery])
+            usable = np.where(counts, ranked[row], np.inf)
             chosen[row, np.argpartition(usable, size - 1)[:size]] = True
         with tqdm(total=int(chosen.sum()), desc="pairs", unit="pair", unit_scale=True,
                   disable=not progress, leave=False) as bar:
@@ -243,8 +246,3 @@ class ShortlistEvaluator:
             self._gallery.ids[gallery], self._gallery.cameras[gallery],
             f"{scorer.metric}, shortlist of {size}", evaluation.max_rank, progress)
         return ScoredPairs(result)
-
-    def _is_ignored(self, query: int, gallery: np.ndarray) -> np.ndarray:
-        ids, cameras = self._gallery.ids[gallery], self._gallery.cameras[gallery]
-        own = (ids == self._query.ids[query]) & (cameras == self._query.cameras[query])
-        return (own & (cameras >= 0)) | (ids < 0)

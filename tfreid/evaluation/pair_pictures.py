@@ -13,6 +13,7 @@ from tfrecords.images import CorruptImage, inspect_image
 from tfreid.data.records import SplitIndex, decode_image, read_encoded, read_index
 from tfreid.evaluation.pair_details import describe_pair
 from tfreid.evaluation.pair_scores import CsnScorer
+from tfreid.evaluation.protocol import counted
 from tfreid.models.loading import load_model
 from tfreid.settings import Config
 from tfreid.visualization.ranked_pairs import RankedPair, draw_ranked_pairs
@@ -177,16 +178,11 @@ def _read_image(path: Path) -> np.ndarray:
     raise UserError(f"{path}: {reason}; give a whole JPEG or PNG.")
 
 
-def _usable(gallery: SplitIndex, identity: int, camera: int) -> np.ndarray:
-    """Which gallery images count for a query: neither junk nor its person by its own camera."""
-    same = (gallery.ids == identity) & (gallery.cameras == camera) & (camera >= 0)
-    return (gallery.ids >= 0) & ~same
-
-
 def _draw_query(queries: SplitIndex, gallery: SplitIndex, random: np.random.Generator) -> int:
     for query in random.permutation(len(queries)).tolist():
         identity, camera = queries.ids[query], queries.cameras[query]
-        if np.any(_usable(gallery, identity, camera) & (gallery.ids == identity)):
+        counts = counted(identity, camera, gallery.ids, gallery.cameras)
+        if np.any(counts & (gallery.ids == identity)):
             return query
     raise UserError("no query has a match by another camera; check the identities and cameras of "
                     "the records.")
@@ -210,7 +206,7 @@ def _draw_gallery(
     gallery: SplitIndex, identity: int, camera: int, count: int, random: np.random.Generator
 ) -> _Drawn:
     """Draws gallery images, the first of them among the query's matches."""
-    usable = _usable(gallery, identity, camera)
+    usable = counted(identity, camera, gallery.ids, gallery.cameras)
     matches = np.flatnonzero(usable & (gallery.ids == identity))
     if not matches.size:
         raise UserError(f"the query shows person {identity}, of whom the gallery has no image by "

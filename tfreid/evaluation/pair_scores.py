@@ -13,12 +13,12 @@ from tqdm import tqdm
 from tfreid.data.records import split_size, stream_images
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
-from tfreid.models.csn import pair_parts
+from tfreid.models.csn import compared_features, pair_parts
 from tfreid.models.csn_gallery import compare_all, compare_pairs
 from tfreid.settings import Config, PairScoreConfig
 
 Features = dict[str, np.ndarray]
-# Queries and gallery images compared at once: about 100 MB of similarity maps.
+# Queries and gallery images compared at once: about 200 MB are held meanwhile.
 _QUERIES, _GALLERY = 50, 50
 _PAIRS = 64
 
@@ -124,8 +124,7 @@ class CsnScorer:
         ])
 
     def _features(self, images):
-        features = self._parts.extract(images, training=False)
-        return {name: x for name, x in features.items() if not name.startswith("regions")}
+        return compared_features(self._parts.extract(images, training=False))
 
     def _cross_scores(self, queries, gallery):
         probabilities, distances = compare_all(
@@ -134,7 +133,7 @@ class CsnScorer:
 
     def _pair_scores(self, first, second):
         compared = compare_pairs(self._parts, first, second, self._score.both_orders)
-        return simi_score(*compared, self._score)
+        return simi_score(compared["probability"], compared.get("distance"), self._score)
 
 
 def simi_score(

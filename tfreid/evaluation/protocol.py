@@ -136,6 +136,22 @@ class Protocol:
         return same_identity[~ignored]
 
 
+def counted(identity: int, camera: int, ids: np.ndarray, cameras: np.ndarray) -> np.ndarray:
+    """Tells which gallery images count for a query: neither junk nor its person by its own camera.
+
+    Args:
+        identity: of the query.
+        camera: of the query; negative is unknown and never equal to another.
+        ids: of the gallery, [g].
+        cameras: of the gallery, [g].
+
+    Returns:
+        bool [g].
+    """
+    own = (ids == identity) & (cameras == camera) & (camera >= 0)
+    return (ids >= 0) & ~own
+
+
 def feature_protocol(
     query_features: np.ndarray,
     query_ids: np.ndarray,

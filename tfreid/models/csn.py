@@ -83,7 +83,7 @@ def build_csn(config: Config) -> keras.Model:
     features = extract(images)
     pairs = {
         side: {name: TakeRows(name=f"{side}_{name}")([value, positions[side]])
-               for name, value in features.items() if not name.startswith(_REGIONS)}
+               for name, value in compared_features(features).items()}
         for side in positions
     }
     outputs = dict(compare(pair_inputs(pairs["first"], pairs["second"])))
@@ -98,11 +98,16 @@ def pair_parts(model: keras.Model) -> PairParts:
     return PairParts(model.get_layer("extract"), compare, decide, decide.get_layer("judge"))
 
 
+def compared_features(features: dict) -> dict:
+    """Returns what of `PairParts.extract` is compared: all but the regions."""
+    return {name: x for name, x in features.items() if not name.startswith(_REGIONS)}
+
+
 def pair_inputs(first: dict, second: dict) -> dict:
     """Joins the features of the two images of a pair into the inputs of `PairParts.compare`."""
     sides = {"first": first, "second": second}
     return {f"{side}_{name}": value for side, features in sides.items()
-            for name, value in features.items() if not name.startswith(_REGIONS)}
+            for name, value in compared_features(features).items()}
 
 
 def map_shape(level: int, height: int, width: int) -> tuple[int, int]:

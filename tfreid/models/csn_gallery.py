@@ -16,7 +16,7 @@ def compare_pairs(
     first: dict[str, tf.Tensor],
     second: dict[str, tf.Tensor],
     both_orders: bool = False,
-) -> tuple[tf.Tensor, tf.Tensor | None]:
+) -> dict[str, tf.Tensor]:
     """Compares n pairs of images.
 
     Args:
@@ -26,15 +26,14 @@ def compare_pairs(
         both_orders: Whether the probability is the mean over (first, second) and (second, first).
 
     Returns:
-        The probability of a match [n], and the distances of the descriptors [n], or None where
-        there is no ranking net.
+        What `parts.compare` does, and the `probability` of a match [n].
     """
     compared = parts.compare(pair_inputs(first, second), training=False)
     probabilities = tf.nn.softmax(compared["logits"])[:, 1]
     if both_orders:
         back = parts.compare(pair_inputs(second, first), training=False)
         probabilities = 0.5 * (probabilities + tf.nn.softmax(back["logits"])[:, 1])
-    return probabilities, compared.get("distance")
+    return {**compared, "probability": probabilities}
 
 
 def compare_all(

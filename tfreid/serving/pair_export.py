@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfreid.data.records import decode_image
 from tfreid.evaluation.pair_scores import CsnScorer, Features, simi_score, take
 from tfreid.losses.distances import paired_euclidean, pairwise_euclidean
-from tfreid.models.csn import pair_parts
+from tfreid.models.csn import compared_features, pair_parts
 from tfreid.models.csn_gallery import compare_all, compare_pairs
 from tfreid.serving.saved_model import (
     check_alike,
@@ -24,8 +24,6 @@ from tfreid.serving.saved_model import (
     write_version,
 )
 from tfreid.settings import Config
-
-_NEVER_SERVED = "regions"
 
 
 class ServedPairModel(tf.Module):
@@ -41,8 +39,8 @@ class ServedPairModel(tf.Module):
     Attributes:
         compare: Features of n first and n second images -> `probability` of a match, `distance` of
             the descriptors, where there is a ranking net, and SimiScore `score`, each [n].
-        compare_all: Features of q queries and g gallery images -> the same, each [q, g]. About 1 MB
-            a gallery image is held meanwhile, and 200 kB a pair.
+        compare_all: Features of q queries and g gallery images -> the same, each [q, g]. About 2 MB
+            a gallery image are held meanwhile, and 20 kB a pair.
     """
 
     def __init__(self, model: keras.Model, config: Config):
@@ -68,12 +66,11 @@ class ServedPairModel(tf.Module):
         return self._extract(tf.cast(images, tf.float32))
 
     def _extract(self, images):
-        features = self._parts.extract(images, training=False)
-        return {name: x for name, x in features.items() if not name.startswith(_NEVER_SERVED)}
+        return compared_features(self._parts.extract(images, training=False))
 
     def _compare(self, first, second):
-        return self._results(*compare_pairs(
-            self._parts, first, second, self._score.both_orders))
+        compared = compare_pairs(self._parts, first, second, self._score.both_orders)
+        return self._results(compared["probability"], compared.get("distance"))
 
     def _compare_all(self, queries, gallery):
         return self._results(*compare_all(
@@ -87,8 +84,7 @@ class ServedPairModel(tf.Module):
     def _specify(self, side):
         return {
             name: tf.TensorSpec([None, *value.shape[1:]], tf.float32, name=f"{side}_{name}")
-            for name, value in self._parts.extract.output.items()
-            if not name.startswith(_NEVER_SERVED)
+            for name, value in compared_features(self._parts.extract.output).items()
         }
 
 
