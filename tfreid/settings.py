@@ -35,12 +35,17 @@ class ModelConfig(Section):
         `.weights.h5`, or null.
     imagenet_weights: file of the Keras Applications weights where they cannot be downloaded.
     height, width: pixels to which every image is resized.
+    longest_side: instead of them, pixels of every image's longer side; the aspect ratio is kept, so
+        no image is distorted (Almazan et al. 2018 use 416). null for height x width.
     normalization: `torch` (ImageNet mean and deviation of RGB in 0-1), `caffe` (BGR minus mean) or
         `unit` (RGB in 0-1).
     embedding_size: width of a linear layer before the neck; null keeps the backbone's own feature.
     embedding_head: `linear` or `linear_bn_relu` (the stock OSNet's) when `embedding_size` is set.
+    normalize_embedding: whether embeddings are unit vectors, so that dot products are cosine
+        similarities.
     neck: batch normalisation between the metric-loss feature and the classifier.
     neck_beta: whether the neck's beta is trained; Bag of Tricks freezes it at zero.
+    classifier: whether there is an identity classifier; `system: ranking` learns without one.
     classifier_bias: whether the identity classifier has a bias.
     num_identities: width of the classifier; null takes it from the training records.
     stride_in_1x1: put a ResNet bottleneck's stride on its first convolution, as the ImageNet
@@ -56,12 +61,15 @@ class ModelConfig(Section):
     imagenet_weights: Optional[str] = None
     height: Annotated[int, Field(ge=16)] = 256
     width: Annotated[int, Field(ge=16)] = 128
+    longest_side: Optional[Annotated[int, Field(ge=16)]] = None
     normalization: Literal["torch", "caffe", "unit"] = "torch"
     pooling: Literal["average", "max", "gem"] = "average"
     embedding_size: Optional[Positive] = None
     embedding_head: Literal["linear", "linear_bn_relu"] = "linear"
+    normalize_embedding: bool = False
     neck: bool = True
     neck_beta: bool = False
+    classifier: bool = True
     classifier_bias: bool = False
     num_identities: Optional[Positive] = None
     stride_in_1x1: bool = False
@@ -279,6 +287,14 @@ class EvaluationConfig(Section):
         cannot be re-ranked. Evaluations while training stay plain.
     reranking_k1, reranking_k2, reranking_lambda: k1 reciprocal neighbours, the k2 nearest that an
         encoding is averaged over, and lambda, the share of the original distance.
+    multi_query: whether test_net.py also reports the figures of queries that are the mean of all
+        the images of a query's person by its camera in split `multi_query` (Zheng et al. 2015).
+    expansion: whether test_net.py also reports the figures after queries and gallery became means
+        of their nearest gallery images (Almazan et al. 2018; `tfreid/evaluation/expansion.py`).
+    expansion_query, expansion_gallery: how many such images; a gallery image is its own first.
+    tracklet_pooling: where the records have tracklets, how the features of a tracklet's images
+        become the one that is ranked: their `mean` or the `max` of each dimension; `none` ranks
+        single images. This and both means above take unit vectors for `cosine` and `correlation`.
     """
 
     protocol: Literal["full", "single_shot"] = "full"
@@ -292,6 +308,11 @@ class EvaluationConfig(Section):
     reranking_k1: Positive = 20
     reranking_k2: Positive = 6
     reranking_lambda: Share = 0.3
+    multi_query: bool = False
+    expansion: bool = False
+    expansion_query: Positive = 5
+    expansion_gallery: Positive = 10
+    tracklet_pooling: Literal["mean", "max", "none"] = "mean"
 
 
 @dataclasses.dataclass

@@ -100,5 +100,8 @@ def _random_table(config: Config) -> ImageTable:
     labels = np.repeat(np.arange(identities), _CAMERAS)
     encoded = [files[row % len(files)] for row in range(len(labels))]
     cameras = np.tile(np.arange(_CAMERAS), identities)
-    index = SplitIndex(labels, labels, cameras, np.full(len(labels), "random"))
+    height, width = _CROP
+    index = SplitIndex(
+        labels, labels, cameras, np.full(len(labels), "random"), np.full(len(labels), -1),
+        np.full(len(labels), height), np.full(len(labels), width))
     return ImageTable(encoded, index, sum(map(len, files)) / 1e6)

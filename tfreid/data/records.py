@@ -26,9 +26,19 @@ from tfreid.data.views import (
     sort_splits,
     stored_split,
 )
-from tfreid.layers.preprocessing import resize_images
+from tfreid.layers.preprocessing import InputSize, resize_images
 
 _PARSE_BATCH = 1024
+# Column of an index -> the field of a record.
+_COLUMNS = {
+    "ids": "person/id",
+    "labels": "person/label",
+    "cameras": "camera/id",
+    "paths": "image/path",
+    "tracklets": "tracklet/id",
+    "heights": "image/height",
+    "widths": "image/width",
+}
 _DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError)
 
 
@@ -37,16 +47,25 @@ class SplitIndex:
     """What is known of a split's images without decoding them; arrays [images] in record order.
 
     ids: person id. labels: 0-based training label, -1 outside training. cameras: camera id, -1 if
-    unknown. paths: path inside the dataset.
+    unknown. paths: path inside the dataset. tracklets: tracklet id, -1 where the dataset has none.
+    heights, widths: of the stored images, in pixels.
     """
 
     ids: np.ndarray
     labels: np.ndarray
     cameras: np.ndarray
     paths: np.ndarray
+    tracklets: np.ndarray
+    heights: np.ndarray
+    widths: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def take(self, positions: np.ndarray) -> SplitIndex:
+        """Returns the index of the images at some positions."""
+        columns = (field.name for field in dataclasses.fields(self))
+        return SplitIndex(*(getattr(self, name)[positions] for name in columns))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,15 +167,54 @@ def stream_images(
     Raises:
         UserError: An image cannot be decoded; the message names it.
     """
+    size = InputSize(height, width)
+    for _, images in stream_sized(directory, split, size, batch_size, workers, indices, number):
+        yield images
+
+
+def stream_sized(
+    directory: str | Path,
+    split: str,
+    size: InputSize,
+    batch_size: int,
+    workers: int = 0,
+    indices: np.ndarray | None = None,
+    number: int = 0,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields every image of a split once, with its place, in batches of images of one size.
+
+    Where images keep their aspect ratio, those that come out alike are batched together: the order
+    is then not that of the records, and up to a batch of encoded images for each size is in memory.
+
+    Args:
+        directory: Folder with the manifest.
+        split: Name of the split.
+        size: What images are resized to.
+        batch_size: Images a batch; the last one of each size is smaller.
+        workers: Threads that decode; 0 lets tf.data choose.
+        indices: Only these positions, in increasing order.
+        number: Which identity split.
+
+    Yields:
+        int64 places [n] in `indices`, or in the split where that is None, and float32 RGB images
+        [n, h, w, 3] in 0-255.
+
+    Raises:
+        UserError: An image cannot be decoded; the message names it.
+    """
     stored, positions = _locate(directory, split, number, indices)
-    encoded = _encoded_images(directory, stored, positions)
-    images = encoded.map(
-        lambda image: resize_images(decode_image(image), height, width),
-        num_parallel_calls=workers or tf.data.AUTOTUNE,
-    )
+    images = _records(directory, stored, positions).enumerate()
+    calls = workers or tf.data.AUTOTUNE
+    if size.longest_side is None:
+        batches = images.map(
+            lambda place, row: (place, _decoded(row, size)), num_parallel_calls=calls
+        ).batch(batch_size)
+    else:
+        batches = _grouped(images, size, batch_size).map(
+            lambda places, rows: (places, _decoded_alike(rows, size)), num_parallel_calls=calls)
     try:
-        for batch in images.batch(batch_size).prefetch(2):
-            yield batch.numpy()
+        for places, batch in batches.prefetch(2):
+            yield places.numpy(), batch.numpy()
     except _DAMAGE:
         raise _undecodable(directory, stored, positions) from None
 
@@ -171,7 +229,7 @@ def read_encoded(
     """
     stored, positions = _locate(directory, split, number, indices)
     try:
-        return [image.numpy() for image in _encoded_images(directory, stored, positions)]
+        return [row["image/encoded"].numpy() for row in _records(directory, stored, positions)]
     except _DAMAGE as error:
         raise _damaged(directory, stored, error) from None
 
@@ -206,7 +264,7 @@ def _collect_view(directory, split, verify, number, keep_images):
         return index, encoded
     view = _view(directory, manifest, split, number, index)
     chosen = view.positions
-    shown = SplitIndex(index.ids[chosen], view.labels, index.cameras[chosen], index.paths[chosen])
+    shown = dataclasses.replace(index.take(chosen), labels=view.labels)
     return shown, [encoded[position] for position in chosen] if keep_images else encoded
 
 
@@ -233,13 +291,11 @@ def _locate(directory, split, number, indices):
 
 
 def _collect(directory, split, verify, keep_images):
-    columns: dict[str, list] = {name: [] for name in ("ids", "labels", "cameras", "paths")}
+    columns: dict[str, list] = {name: [] for name in _COLUMNS}
     encoded: list[bytes] = []
     for parsed in _parsed(directory, split, verify):
-        columns["ids"].append(parsed["person/id"].numpy())
-        columns["labels"].append(parsed["person/label"].numpy())
-        columns["cameras"].append(parsed["camera/id"].numpy())
-        columns["paths"].append(parsed["image/path"].numpy())
+        for name, field in _COLUMNS.items():
+            columns[name].append(parsed[field].numpy())
         if keep_images:
             encoded.extend(parsed["image/encoded"].numpy())
     joined = {name: np.concatenate(parts) for name, parts in columns.items() if parts}
@@ -262,20 +318,47 @@ def _parsed(directory, split, verify="size"):
         raise _damaged(directory, split, error) from None
 
 
-def _encoded_images(directory, split, indices=None):
+def _records(directory, split, indices=None):
+    """Returns the parsed records of a stored split, or those at some positions, one by one."""
     paths = [str(path) for path in shard_paths(directory, read_manifest(directory), split, "size")]
-    dataset = tf.data.TFRecordDataset(paths).batch(_PARSE_BATCH)
-    images = dataset.map(lambda rows: schema.parse_records(rows)["image/encoded"]).unbatch()
+    rows = tf.data.TFRecordDataset(paths).batch(_PARSE_BATCH).map(_image_fields).unbatch()
     if indices is None:
-        return images
+        return rows
     wanted = tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer(
             tf.constant(indices, tf.int64), tf.ones(len(indices), tf.int32)
         ),
         default_value=0,
     )
-    chosen = images.enumerate().filter(lambda position, _: wanted.lookup(position) > 0)
-    return chosen.map(lambda _, image: image).take(len(indices))
+    chosen = rows.enumerate().filter(lambda position, _: wanted.lookup(position) > 0)
+    return chosen.map(lambda _, row: row).take(len(indices))
+
+
+def _image_fields(serialized):
+    parsed = schema.parse_records(serialized)
+    return {name: parsed[name] for name in ("image/encoded", "image/height", "image/width")}
+
+
+def _decoded(row, size):
+    image = decode_image(row["image/encoded"])
+    return resize_images(image, *size.of(row["image/height"], row["image/width"]))
+
+
+def _grouped(images, size, batch_size):
+    """Batches numbered records whose images come out at one size."""
+
+    def key(_, row):
+        height, width = size.of(row["image/height"], row["image/width"])
+        return height * size.longest_side + width
+
+    return images.group_by_window(key, lambda _, alike: alike.batch(batch_size), batch_size)
+
+
+def _decoded_alike(rows, size):
+    target = size.of(rows["image/height"][0], rows["image/width"][0])
+    return tf.map_fn(
+        lambda image: resize_images(decode_image(image), *target), rows["image/encoded"],
+        fn_output_signature=tf.TensorSpec([None, None, 3], tf.float32))
 
 
 def _damaged(directory, split, error):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 # mode: (channels reversed to BGR, scale of the 0-255 range, mean and deviation per channel).
@@ -13,6 +15,40 @@ _MODES = {
     "caffe": (True, 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
     "unit": (False, 255.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
+
+
+@dataclass(frozen=True)
+class InputSize:
+    """What images are resized to.
+
+    Attributes:
+        height: Height in pixels.
+        width: Width in pixels.
+        longest_side: Instead of them, the pixels of an image's longer side; the other side keeps
+            the aspect ratio, to the nearest pixel (Almazan et al., "Re-ID done right", 2018,
+            Section 3.2). None for a fixed size.
+    """
+
+    height: int
+    width: int
+    longest_side: int | None = None
+
+    def of(self, height, width) -> tuple:
+        """Returns the height and width that images get.
+
+        Args:
+            height: Height of an image, in pixels: an integer, or an array or tensor of integers.
+            width: Its width.
+        """
+        if self.longest_side is None:
+            return self.height, self.width
+        greatest = tf.maximum if tf.is_tensor(height) else np.maximum
+        longest = greatest(height, width)
+        # Integers, so that NumPy and TensorFlow round alike.
+        return tuple(
+            greatest((2 * side * self.longest_side + longest) // (2 * longest), 1)
+            for side in (height, width)
+        )
 
 
 def resize_images(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
@@ -24,17 +60,19 @@ def resize_images(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
 
     Args:
         images: Images [n, h, w, 3] or one image [h, w, 3], of any number type and any size.
-        height: Target height in pixels.
-        width: Target width in pixels.
+        height: Target height in pixels, an integer or a scalar tensor.
+        width: Target width in pixels, likewise.
 
     Returns:
         float32 images [n, height, width, 3] or [height, width, 3]; values keep their range.
     """
     images = tf.cast(images, tf.float32)
-    if tuple(images.shape[-3:-1]) == (height, width):
+    fixed = not tf.is_tensor(height)
+    if fixed and tuple(images.shape[-3:-1]) == (height, width):
         return images
-    resize = functools.partial(tf.image.resize, images, (height, width))
-    shrinks = tf.reduce_any(tf.shape(images)[-3:-1] > (height, width))
+    size = tf.stack([tf.cast(height, tf.int32), tf.cast(width, tf.int32)])
+    resize = functools.partial(tf.image.resize, images, (height, width) if fixed else size)
+    shrinks = tf.reduce_any(tf.shape(images)[-3:-1] > size)
     return tf.cond(shrinks, lambda: resize(antialias=True), resize)
 
 
@@ -46,6 +84,8 @@ class ImagePreprocessing(keras.layers.Layer):
     Args:
         height: Height in pixels that images are resized to.
         width: Width in pixels that images are resized to.
+        longest_side: Instead of them, the pixels of the longer side of the batch's images, which
+            keep their aspect ratio; see `InputSize`.
         mode: "torch" subtracts the ImageNet mean from images in 0-1 and divides by the standard
             deviation; "caffe" reverses the channels to BGR and subtracts the ImageNet mean from
             images in 0-255, as the ResNet-50 weights of Keras Applications expect; "unit" only
@@ -55,34 +95,45 @@ class ImagePreprocessing(keras.layers.Layer):
         ValueError: The mode is none of these.
     """
 
-    def __init__(self, height: int, width: int, mode: str = "torch", **kwargs):
+    def __init__(self, height: int, width: int, mode: str = "torch",
+                 longest_side: int | None = None, **kwargs):
         # Keras must not round 0-255 to half precision before the layer sees it.
         super().__init__(autocast=False, **kwargs)
         # XLA lacks the resizing operation; Keras 3 would compile the whole model with it.
         self.supports_jit = False
         if mode not in _MODES:
             raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}")
-        self.height = height
-        self.width = width
+        self.size = InputSize(height, width, longest_side)
         self.mode = mode
 
     def call(self, images):
         """Turns images [n, h, w, 3], uint8 or float in 0-255, into [n, height, width, 3]."""
         reverse, scale, mean, deviation = _MODES[self.mode]
-        images = resize_images(images, self.height, self.width)
+        images = resize_images(images, *self._target(images))
         if reverse:
             images = images[..., ::-1]
         return tf.cast((images / scale - mean) / deviation, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
-        """Returns [n, height, width, 3]."""
-        return (input_shape[0], self.height, self.width, input_shape[-1])
+        """Returns [n, height, width, 3]; sides that hang on the images are None."""
+        sides = (self.size.height, self.size.width)
+        if self.size.longest_side is not None:
+            known = None not in input_shape[1:3]
+            sides = map(int, self.size.of(*input_shape[1:3])) if known else (None, None)
+        return (input_shape[0], *sides, input_shape[-1])
 
     def get_config(self):
         """Returns the constructor's arguments."""
         return {
             **super().get_config(),
-            "height": self.height,
-            "width": self.width,
+            "height": self.size.height,
+            "width": self.size.width,
+            "longest_side": self.size.longest_side,
             "mode": self.mode,
         }
+
+    def _target(self, images):
+        height, width = images.shape[1:3]
+        if self.size.longest_side is not None and None in (height, width):
+            height, width = tf.unstack(tf.shape(images)[1:3])
+        return self.size.of(height, width)

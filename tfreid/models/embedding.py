@@ -11,12 +11,17 @@ from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import osnet_head
 from tfreid.layers.neck import batch_norm_neck
 from tfreid.layers.pooling import pool
-from tfreid.layers.preprocessing import ImagePreprocessing
+from tfreid.layers.preprocessing import ImagePreprocessing, InputSize
 from tfreid.settings import ModelConfig
 
 KERAS_APPLICATIONS_EPSILON = 1.001e-5
 # Layers that stand behind the backbone: what `training.frozen_backbone_epochs` leaves trainable.
-HEAD_LAYERS = ("pool", "fc", "fc_bn", "fc_relu", "neck", "classifier")
+HEAD_LAYERS = ("pool", "fc", "fc_bn", "fc_relu", "unit", "neck", "classifier")
+
+
+def input_size(config: ModelConfig) -> InputSize:
+    """Returns what the images of a model are resized to."""
+    return InputSize(config.height, config.width, config.longest_side)
 
 
 def build_embedding_model(config: ModelConfig, num_identities: int | None = None) -> keras.Model:
@@ -32,37 +37,29 @@ def build_embedding_model(config: ModelConfig, num_identities: int | None = None
     Returns:
         A functional model from raw RGB images [n, h, w, 3] in 0-255, of any size, to a dictionary:
         `embedding` [n, d] for the metric losses, `neck` [n, d] for ranking (the same tensor where
-        there is no neck), `logits` [n, identities]; all float32.
+        there is no neck), `logits` [n, identities], unless there is no classifier; all float32.
 
     Raises:
         UserError: An unknown backbone, settings that it cannot have, or settings that need
             another one.
     """
     backbone = _backbone(config)
-    identities = config.num_identities or num_identities
-    if not identities:
-        raise UserError("model.num_identities is not set; give the number of training identities.")
     images = keras.Input((None, None, 3), name="images", dtype="float32")
-    x = ImagePreprocessing(config.height, config.width, config.normalization, name="preprocess")(
-        images
-    )
+    x = ImagePreprocessing(config.height, config.width, config.normalization, config.longest_side,
+                           name="preprocess")(images)
     x = backbone(x, **_backbone_settings(config))
     # What the losses see, and the statistics of the neck, are float32 at any precision.
-    embedding = keras.layers.Activation("linear", dtype="float32", name="embedding")(
-        _embedding(x, config)
-    )
+    x = _embedding(x, config)
+    if config.normalize_embedding:
+        x = keras.layers.UnitNormalization(dtype="float32", name="unit")(x)
+    embedding = keras.layers.Activation("linear", dtype="float32", name="embedding")(x)
     if config.neck_beta and not config.neck:
         raise UserError("model.neck_beta needs a neck; set model.neck to true, or neck_beta to "
                         "false.")
     neck = batch_norm_neck(embedding, bias=config.neck_beta) if config.neck else embedding
-    logits = keras.layers.Dense(
-        identities,
-        use_bias=config.classifier_bias,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
-        dtype="float32",
-        name="classifier",
-    )(neck)
-    outputs = {"embedding": embedding, "neck": neck, "logits": logits}
+    outputs = {"embedding": embedding, "neck": neck}
+    if config.classifier:
+        outputs["logits"] = _classifier(neck, config, config.num_identities or num_identities)
     return keras.Model(images, outputs, name=config.backbone)
 
 
@@ -102,6 +99,18 @@ def _backbone_settings(config):
             )
         settings["stem"] = config.stem
     return settings
+
+
+def _classifier(x, config, identities):
+    if not identities:
+        raise UserError("model.num_identities is not set; give the number of training identities.")
+    return keras.layers.Dense(
+        identities,
+        use_bias=config.classifier_bias,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
+        dtype="float32",
+        name="classifier",
+    )(x)
 
 
 def _embedding(x, config):

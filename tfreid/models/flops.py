@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.models.csn import pair_parts
+from tfreid.models.embedding import input_size
 from tfreid.settings import Config, CsnConfig
 
 # Guo and Cheung 2018, Table 5: parameters and FLOPs by levels, for images of 160x60.
@@ -28,9 +29,11 @@ def describe_model(config: Config, model: keras.Model) -> dict[str, Any]:
 
     Returns:
         `name`; `trainable_params` and `params` with the classifier; `flops`, 2 x multiply-adds of
-        the feature of one image; `input_shape` [height, width, 3]; `embedding_size`.
+        the feature of one image; `input_shape` [height, width, 3], with `model.longest_side` that
+        of an image of `model.height` x `model.width`; `embedding_size`.
     """
-    shape = (config.model.height, config.model.width, 3)
+    height, width = config.model.height, config.model.width
+    shape = (*map(int, input_size(config.model).of(height, width)), 3)
     output = config.evaluation.feature
     return {
         "name": config.name,

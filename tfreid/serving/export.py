@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfreid.data.records import decode_image
 from tfreid.evaluation.threshold import THRESHOLD_NAME, Threshold, save_threshold
-from tfreid.layers.preprocessing import resize_images
+from tfreid.models.embedding import input_size
 from tfreid.serving.pair_distance import paired_distances
 from tfreid.serving.saved_model import (
     check_alike,
@@ -42,7 +42,7 @@ class ServedModel(tf.Module):
         self.weights = served_weights(model)
         self._output = config.evaluation.feature
         self._normalize = config.export.normalize
-        self._size = (config.model.height, config.model.width)
+        self._size = input_size(config.model)
         self._threshold = threshold
         if threshold is not None:
             names = ("image_bytes", "other_image_bytes")
@@ -52,7 +52,7 @@ class ServedModel(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Embeds JPEG or PNG files [n], of any sizes: `embedding` [n, d]."""
-        return {"embedding": self._embed(self._decode(image_bytes))}
+        return {"embedding": self._embed_files(image_bytes)}
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -62,14 +62,21 @@ class ServedModel(tf.Module):
     def _verify(self, image_bytes: tf.Tensor, other_image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Compares JPEG or PNG files [n] pair by pair: `distance` [n] and `same_person` [n]."""
         left, right = (
-            self._embed(self._decode(files)) for files in (image_bytes, other_image_bytes)
+            self._embed_files(files) for files in (image_bytes, other_image_bytes)
         )
         chosen = self._threshold
         distance = paired_distances(left, right, chosen.metric, chosen.minkowski_p)
         return {"distance": distance, "same_person": distance <= chosen.threshold}
 
-    def _decode(self, files):
-        return decode_files(files, *self._size)
+    def _embed_files(self, files):
+        if self._size.longest_side is None:
+            return self._embed(decode_files(files, self._size.height, self._size.width))
+        # Images of different sizes make no batch.
+        return tf.map_fn(
+            lambda file: self._embed(tf.cast(decode_image(file)[None], tf.float32))[0],
+            files,
+            fn_output_signature=tf.TensorSpec(self._model.output[self._output].shape[1:]),
+        )
 
     def _embed(self, images):
         embedding = self._model(images, training=False)[self._output]
@@ -123,10 +130,10 @@ def _check_parity(
 ) -> None:
     round_alike()
     decoded = [decode_image(crop) for crop in crops]
-    size = (config.model.height, config.model.width)
-    expected = model(
-        tf.stack([resize_images(image, *size) for image in decoded]), training=False
-    )[config.evaluation.feature].numpy()
+    expected = np.concatenate([
+        model(tf.cast(image[None], tf.float32), training=False)[config.evaluation.feature].numpy()
+        for image in decoded
+    ])
     if config.export.normalize:
         expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     loaded = tf.saved_model.load(str(directory)).signatures

@@ -21,7 +21,9 @@ from tfreid.data.records import (
     read_encoded,
     read_index,
     stream_images,
+    stream_sized,
 )
+from tfreid.layers.preprocessing import InputSize
 
 SIZE = (32, 16)
 
@@ -76,6 +78,9 @@ def test_the_index_is_the_records_in_order(records, split, verify):
     np.testing.assert_array_equal(index.ids, [row["person/id"] for row in rows])
     np.testing.assert_array_equal(index.labels, [row["person/label"] for row in rows])
     np.testing.assert_array_equal(index.cameras, [row["camera/id"] for row in rows])
+    np.testing.assert_array_equal(index.tracklets, [-1] * len(rows))
+    np.testing.assert_array_equal(index.heights, [row["image/height"] for row in rows])
+    np.testing.assert_array_equal(index.widths, [row["image/width"] for row in rows])
     assert list(index.paths) == [row["image/path"].decode() for row in rows]
 
 
@@ -112,6 +117,24 @@ def test_the_stream_of_some_positions(records):
     some = list(stream_images(records, "gallery", *SIZE, 3, indices=wanted))
     assert [len(batch) for batch in some] == [3, 1]
     np.testing.assert_array_equal(np.concatenate(some), everything[wanted])
+
+
+@pytest.mark.parametrize("indices", [None, np.array([0, 3, 4, 9])])
+def test_the_undistorted_stream_is_every_image_once_in_batches_of_one_size(records, indices):
+    rows = parsed_by_hand(records, "gallery")
+    chosen = rows if indices is None else [rows[index] for index in indices]
+    size, seen, sizes = InputSize(1, 1, 40), [], set()
+    for places, images in stream_sized(records, "gallery", size, 3, indices=indices):
+        assert 0 < len(images) <= 3 and max(images.shape[1:3]) == 40
+        sizes.add(images.shape[1:3])
+        for place, image in zip(places, images):
+            decoded = decode_image(chosen[place]["image/encoded"])
+            height, width = decoded.shape[:2]
+            assert abs(image.shape[1] / image.shape[0] - width / height) < 1 / 40
+            expected = tf.image.resize(decoded, image.shape[:2], antialias=True)
+            np.testing.assert_allclose(image, expected, atol=0.05)
+            seen.append(place)
+    assert sorted(seen) == list(range(len(chosen))) and len(sizes) > 1
 
 
 def test_encoded_images_of_some_positions(records):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.layers.preprocessing import ImagePreprocessing, resize_images
+from tfreid.layers.preprocessing import ImagePreprocessing, InputSize, resize_images
 
 
 def random_images(*shape):
@@ -108,6 +108,35 @@ def test_half_precision_rounds_only_the_result():
 
 
 def test_config_round_trip():
-    layer = ImagePreprocessing(6, 4, "caffe", name="pixels")
+    layer = ImagePreprocessing(6, 4, "caffe", longest_side=9, name="pixels")
     copy = ImagePreprocessing.from_config(layer.get_config())
-    assert (copy.height, copy.width, copy.mode, copy.name) == (6, 4, "caffe", "pixels")
+    assert (copy.size, copy.mode, copy.name) == (InputSize(6, 4, 9), "caffe", "pixels")
+
+
+@pytest.mark.parametrize(("height", "width", "expected"), [
+    (128, 64, (416, 208)), (64, 128, (208, 416)), (500, 500, (416, 416)), (832, 3, (416, 2)),
+    (1000, 1, (416, 1)), (97, 41, (416, 176)),  # 41 * 416 / 97 = 175.8
+])
+def test_the_longer_side_is_fixed_and_the_aspect_ratio_kept(height, width, expected):
+    size = InputSize(256, 128, 416)
+    assert size.of(height, width) == expected
+    sides = size.of(np.array([height]), np.array([width]))
+    assert [int(side[0]) for side in sides] == list(expected)
+    tensors = size.of(tf.constant(height), tf.constant(width))
+    assert [int(side) for side in tensors] == list(expected)
+
+
+def test_images_of_a_batch_are_not_distorted():
+    """A disc stays a disc, at either orientation and through a graph of unknown sizes."""
+    layer = ImagePreprocessing(8, 8, "unit", longest_side=64)
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, layer(inputs))
+    rows, columns = np.mgrid[:100, :40]
+    disc = (np.hypot(rows - 49.5, columns - 19.5) < 16)[..., None] * np.full(3, 255.0)
+    for image in (disc, disc.swapaxes(0, 1)):
+        seen = np.asarray(model(image[None].astype(np.float32)))[0, ..., 0] > 0.5
+        assert seen.shape == ((64, 26) if image is disc else (26, 64))
+        tall, wide = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+        assert abs(np.ptp(tall) - np.ptp(wide)) <= 1
+    assert tuple(layer.compute_output_shape((2, 100, 40, 3))) == (2, 64, 26, 3)
+    assert tuple(layer.compute_output_shape((2, None, None, 3))) == (2, None, None, 3)
