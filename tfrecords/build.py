@@ -17,7 +17,9 @@ from tfrecords import (
     last,
     market1501,
     market1501_500k,
+    mars,
     msmt17,
+    person_search,
     rendered,
     viper,
 )
@@ -62,6 +64,12 @@ DATASETS = {
                       "CUHK01, 871/100 identities, in drawn splits", layout=cuhk01.LAYOUT),
     "viper": Dataset(viper.scan_viper, viper.add_options,
                      "VIPeR, 316/316 identities, in drawn splits", layout=viper.LAYOUT),
+    "mars": Dataset(mars.scan_mars, mars.add_options,
+                    "MARS, tracklets of people in video", layout=mars.LAYOUT),
+    "person_search": Dataset(
+        person_search.scan_person_search, person_search.add_options,
+        "Person Search (CUHK-SYSU), boxes cut out of scenes, a gallery for each query",
+        layout=person_search.LAYOUT),
     "last": Dataset(last.scan_last, last.add_options,
                     "LaST, people in films, without cameras", layout=last.LAYOUT),
     "csv": Dataset(csv_table.scan_csv, csv_table.add_options,
@@ -100,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def format_summary(manifest: Manifest) -> str:
-    """Returns a table with a line per split, and lines on identity splits and what was dropped."""
+    """Returns a table with a line per split, and lines on what else the manifest says."""
     titles = ("split", "images", "identities", "cameras", "distractors", "shards", "MB")
     lines = [f"{titles[0]:12}" + "".join(f"{title:>12}" for title in titles[1:])]
     for name, split in manifest.splits.items():
@@ -111,6 +119,8 @@ def format_summary(manifest: Manifest) -> str:
                      + f"{megabytes:12,.1f}")
     if manifest.identity_splits:
         lines.append(describe_identity_splits(manifest.identity_splits))
+    if manifest.query_galleries:
+        lines.append(f"each query ranks a gallery of its own: {manifest.query_galleries.file}")
     dropped = [f"{count:,} {reason}" for reason, count in manifest.dropped.items() if count]
     lines.append(f"dropped: {', '.join(dropped) or 'nothing'}")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _START_OF_SCAN = 0xDA
+_STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MARKERS_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD8))
 _BITMAP_START, _BITMAP_HEADER = b"BM", 34  # bytes up to the end of the compression field
 _BITMAP_PLAIN = (0, 3, 6)  # compressions that are none: plain, and two with masks of the colours
@@ -62,6 +64,37 @@ def check_whole(data: bytes) -> str:
     return image_format
 
 
+def header_size(start: bytes) -> tuple[int, int]:
+    """Reads height and width in pixels, as stored, from the first bytes of a JPEG or PNG.
+
+    Raises:
+        CorruptImage: if they are no such bytes, or too few.
+    """
+    if start.startswith(_PNG_START):
+        if len(start) < 24:
+            raise CorruptImage("truncated")
+        width, height = struct.unpack_from(">II", start, 16)
+        return height, width
+    if not start.startswith(_JPEG_START):
+        raise CorruptImage("neither JPEG nor PNG")
+    for marker, position in _segments(start):
+        if marker in _STARTS_OF_FRAME and position + 9 <= len(start):
+            return struct.unpack_from(">HH", start, position + 5)
+    raise CorruptImage("truncated")
+
+
+def decode_pixels(data: bytes) -> np.ndarray:
+    """Decodes a whole image to uint8 BGR [height, width, 3], without EXIF rotation.
+
+    Raises:
+        CorruptImage: if the bytes are not a JPEG or PNG, end too early or do not decode.
+    """
+    check_whole(data)
+    import cv2
+
+    return _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
 def png_of_bitmap(data: bytes) -> bytes:
     """Stores the pixels of a Windows bitmap as a PNG, which keeps all of them.
 
@@ -92,20 +125,29 @@ def _bitmap_end(data: bytes) -> int:
 
 def _scan_offset(data: bytes) -> int:
     """Walks the JPEG segments to the first scan: an embedded thumbnail has an end marker too."""
+    for marker, position in _segments(data):
+        if marker == _START_OF_SCAN:
+            return position
+    raise CorruptImage("truncated")
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yields marker and position of the JPEG segments up to the first scan."""
     position = len(_JPEG_START)
     while position + 4 <= len(data):
         if data[position] != 0xFF:
             raise CorruptImage("broken JPEG header")
         marker = data[position + 1]
-        if marker == _START_OF_SCAN:
-            return position
         if marker == 0xFF:  # a fill byte
             position += 1
-        elif marker in _MARKERS_WITHOUT_LENGTH:
+            continue
+        yield marker, position
+        if marker == _START_OF_SCAN:
+            return
+        if marker in _MARKERS_WITHOUT_LENGTH:
             position += 2
         else:
             position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    raise CorruptImage("truncated")
 
 
 def _decoded_size(data: bytes) -> tuple[int, int]:

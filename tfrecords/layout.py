@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,7 +87,7 @@ def list_people(
     Raises:
         UserError: if no image is left.
     """
-    paths, others = _list_files(root / folder, nested, suffixes)
+    paths, others = list_files(root / folder, nested, suffixes)
     entries, strangers, junk = [], [], 0
     for path in paths:
         match = names.pattern.fullmatch(path.rpartition("/")[2])
@@ -110,13 +110,61 @@ def list_people(
     return entries
 
 
+def list_files(
+    folder: Path, nested: bool = False, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
+) -> tuple[list[str], int]:
+    """Returns the image paths below a folder, sorted, and the number of other files.
+
+    With `nested`, the folders right in it are listed too.
+    """
+    paths, others = list_images(folder, suffixes)
+    if nested:
+        with os.scandir(folder) as found:
+            inner = sorted(item.name for item in found
+                           if item.is_dir() and not item.name.startswith("."))
+        for name in inner:
+            images, skipped = list_images(folder / name, suffixes)
+            paths += [f"{name}/{image}" for image in images]
+            others += skipped
+    return paths, others
+
+
+def read_lines(file: Path, missing: str) -> Iterator[tuple[int, str]]:
+    """Yields number, from 1, and text of the lines of a list that are not empty.
+
+    Args:
+        file: the list.
+        missing: what to do where there is none, for the message.
+
+    Raises:
+        UserError: if the file is missing or no text.
+    """
+    try:
+        with open(file, encoding="utf-8") as stream:
+            for line, text in enumerate(stream, start=1):
+                if text.strip():
+                    yield line, text.strip()
+    except FileNotFoundError as error:
+        raise UserError(f"{file} is missing: {missing}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is no text file ({error.reason}): take the list from the release."
+                        ) from error
+
+
 def compare_with_protocol(
-    dataset: str, splits: Mapping[str, Sequence[ImageEntry]], protocol: Mapping[str, Counts]
+    dataset: str,
+    splits: Mapping[str, Sequence[ImageEntry]],
+    protocol: Mapping[str, Counts],
+    distractor: int | None = None,
 ) -> list[str]:
-    """Returns a warning if the splits do not have the published counts, else nothing."""
+    """Returns a warning if the splits do not have the published counts, else nothing.
+
+    The person id `distractor` is not counted as an identity.
+    """
     different = []
     for split, published in protocol.items():
-        found = Counts(len(splits[split]), len({entry.person_id for entry in splits[split]}))
+        people = {entry.person_id for entry in splits[split]} - {distractor}
+        found = Counts(len(splits[split]), len(people))
         if found != published:
             different.append(f"{split} has {found.images:,} images of {found.identities:,} "
                              f"identities, not {published.images:,} of {published.identities:,}")
@@ -130,19 +178,3 @@ def refuse_problems(file: Path, problems: Sequence[str]) -> None:
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UserError(f"{file}: {count}: {name_some(problems, '; ')}.")
-
-
-def _list_files(
-    folder: Path, nested: bool, suffixes: tuple[str, ...]
-) -> tuple[list[str], int]:
-    """Returns the image paths below a folder, sorted, and the number of other files."""
-    paths, others = list_images(folder, suffixes)
-    if nested:
-        with os.scandir(folder) as found:
-            inner = sorted(item.name for item in found
-                           if item.is_dir() and not item.name.startswith("."))
-        for name in inner:
-            images, skipped = list_images(folder / name, suffixes)
-            paths += [f"{name}/{image}" for image in images]
-            others += skipped
-    return paths, others

@@ -39,11 +39,20 @@ class Split:
 
 
 @dataclass(frozen=True)
+class QueryGalleries:
+    """The file that says which gallery images each query ranks, and its CRC-32."""
+
+    file: str
+    checksum: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """All that a reader must know of a folder of records.
 
     `identity_splits` is empty or says, of each way to divide the people of the one split `images`,
     who trains and who is tested: `train`, `test` and perhaps `val` -> sorted person ids.
+    `query_galleries` is None where every query ranks the whole gallery.
     """
 
     schema_version: int
@@ -52,6 +61,7 @@ class Manifest:
     splits: dict[str, Split]
     dropped: dict[str, int]
     identity_splits: list[dict[str, list[int]]] = field(default_factory=list)
+    query_galleries: QueryGalleries | None = None
 
 
 def read_manifest(directory: str | os.PathLike) -> Manifest:
@@ -85,7 +95,10 @@ def read_manifest(directory: str | os.PathLike) -> Manifest:
 def write_manifest(directory: str | os.PathLike, manifest: Manifest) -> Path:
     """Writes `manifest.json` in one step, so that a reader sees all of it or none."""
     path = Path(directory) / MANIFEST_NAME
-    write_json(path, asdict(manifest))
+    content = asdict(manifest)
+    if manifest.query_galleries is None:
+        del content["query_galleries"]
+    write_json(path, content)
     return path
 
 
@@ -151,10 +164,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a JSON object to a temporary name and renames it."""
+    """Writes a JSON object in one step."""
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file to a temporary name and renames it, so that a reader sees all of it or none."""
     temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -169,9 +187,13 @@ def shard_from_json(content: dict[str, Any]) -> Shard:
         raise TypeError("a shard's file and checksum must be strings")
     if not all(isinstance(count, int) and count >= 0 for count in counts):
         raise TypeError("a shard's images and bytes must be whole numbers")
-    if Path(shard.file).name != shard.file:
-        raise ValueError(f"the shard {shard.file!r} lies outside the folder")
+    _check_inside(shard.file)
     return shard
+
+
+def _check_inside(file: str) -> None:
+    if Path(file).name != file:
+        raise ValueError(f"{file!r} lies outside the folder")
 
 
 def _from_json(content: dict[str, Any]) -> Manifest:
@@ -187,7 +209,21 @@ def _from_json(content: dict[str, Any]) -> Manifest:
         splits=splits,
         dropped={reason: int(count) for reason, count in content["dropped"].items()},
         identity_splits=_identity_splits(content.get("identity_splits", []), splits),
+        query_galleries=_query_galleries(content.get("query_galleries"), splits),
     )
+
+
+def _query_galleries(content: Any, splits: dict[str, Split]) -> QueryGalleries | None:
+    """Checks the entry of the queries' galleries; raises KeyError, TypeError or ValueError."""
+    if content is None:
+        return None
+    if not {"query", "gallery"} <= splits.keys():
+        raise ValueError("queries' galleries need the splits query and gallery")
+    found = QueryGalleries(content["file"], content["checksum"])
+    if not all(isinstance(text, str) for text in (found.file, found.checksum)):
+        raise TypeError("file and checksum of the queries' galleries must be strings")
+    _check_inside(found.file)
+    return found
 
 
 def _identity_splits(content: Any, splits: dict[str, Split]) -> list[dict[str, list[int]]]:

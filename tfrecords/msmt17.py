@@ -6,12 +6,11 @@ import argparse
 import os
 import posixpath
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tfrecords.errors import UserError
-from tfrecords.layout import Counts, compare_with_protocol, refuse_problems
+from tfrecords.layout import Counts, compare_with_protocol, read_lines, refuse_problems
 from tfrecords.scan import ImageEntry, Scan, existing_root
 
 LAYOUT = """\
@@ -102,7 +101,7 @@ def _read_list(root: Path, name: str, folder: str, first_id: int) -> list[ImageE
     problems: list[str] = []
     entries: list[ImageEntry] = []
     lines: dict[str, int] = {}
-    for line, text in _lines(file):
+    for line, text in read_lines(file, "put the release's four lists beside its image folders"):
         entry, problem = _parse_line(text, folder, first_id)
         if entry is not None and lines.setdefault(entry.path, line) != line:
             problem = f"{entry.path} is at line {lines[entry.path]} already"
@@ -116,21 +115,6 @@ def _read_list(root: Path, name: str, folder: str, first_id: int) -> list[ImageE
     if not entries:
         raise UserError(f"{file} is empty: take the list from the release.")
     return entries
-
-
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Yields number and text of the lines that are not empty."""
-    try:
-        with open(file, encoding="utf-8") as stream:
-            for line, text in enumerate(stream, start=1):
-                if text.strip():
-                    yield line, text.strip()
-    except FileNotFoundError as error:
-        raise UserError(f"{file} is missing: put the release's four lists beside its image folders."
-                        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is no text file ({error.reason}): take the list from the release."
-                        ) from error
 
 
 def _parse_line(text: str, folder: str, first_id: int) -> tuple[ImageEntry | None, str | None]:

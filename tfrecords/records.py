@@ -16,6 +16,7 @@ from tfrecords.identity_splits import refuse_losses
 from tfrecords.manifest import Manifest, write_manifest
 from tfrecords.plan import count_split, plan_shards
 from tfrecords.pool import run_jobs
+from tfrecords.query_galleries import write_query_galleries
 from tfrecords.scan import Scan, name_some
 from tfrecords.schema import SCHEMA_VERSION
 from tfrecords.state import BuildState, make_directory, open_state
@@ -111,13 +112,15 @@ def _write_job(job: ShardJob, advance, *, output: Path, skip_corrupt: bool):
 
 
 def _summarize(scan: Scan, jobs: list[ShardJob], state: BuildState) -> Manifest:
-    splits, dropped = {}, dict(scan.dropped)
+    """Counts what was written, writes what else the manifest names, and returns the manifest."""
+    splits, dropped, corrupt = {}, dict(scan.dropped), {}
     for split in scan.splits:
         done = [state.shards[job.file] for job in jobs if job.split == split]
-        corrupt = {path for shard in done for path, _ in shard.corrupt}
-        refuse_losses(scan, corrupt)
-        splits[split] = count_split(scan, split, [shard.shard for shard in done], corrupt)
-        if corrupt:
-            dropped[CORRUPT] = dropped.get(CORRUPT, 0) + len(corrupt)
+        corrupt[split] = {path for shard in done for path, _ in shard.corrupt}
+        refuse_losses(scan, corrupt[split])
+        splits[split] = count_split(scan, split, [shard.shard for shard in done], corrupt[split])
+        if corrupt[split]:
+            dropped[CORRUPT] = dropped.get(CORRUPT, 0) + len(corrupt[split])
+    query_galleries = write_query_galleries(state.directory, scan, corrupt)
     return Manifest(SCHEMA_VERSION, state.dataset, state.options, splits, dropped,
-                    scan.identity_splits)
+                    scan.identity_splits, query_galleries)

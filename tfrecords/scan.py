@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfrecords.errors import UserError
 from tfrecords.images import IMAGE_SUFFIXES
 from tfrecords.schema import NO_CAMERA
 from tfrecords.source import FolderSource, ImageSource
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NOT_AN_IMAGE = "not_an_image"
 _NAMED_AT_MOST = 10
@@ -41,6 +44,8 @@ class Scan:
         source: reads the images; by default the files below `root`.
         identity_splits: where the protocol draws identities: each maps `train`, `test` and perhaps
             `val` to sorted person ids, and the one split is `images`.
+        query_galleries: where every query ranks a gallery of its own: the positions in split
+            `gallery`, increasing, of each image of split `query`; None for the whole gallery.
     """
 
     root: Path
@@ -51,6 +56,7 @@ class Scan:
     distractor_id: int | None = None
     source: ImageSource | None = None
     identity_splits: list[dict[str, list[int]]] = field(default_factory=list)
+    query_galleries: list[np.ndarray] | None = None
 
     def __post_init__(self):
         if self.source is None:

@@ -8,7 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from tfrecords.images import CorruptImage, ImageInfo, inspect_image
+from tfrecords.images import (
+    CorruptImage,
+    ImageInfo,
+    decode_pixels,
+    header_size,
+    inspect_image,
+)
 
 
 def _with_segment(jpeg: bytes, marker: int, payload: bytes) -> bytes:
@@ -71,3 +77,29 @@ def test_the_size_is_that_of_the_stored_pixels(encode_image):
     rotated = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert rotated.shape[:2] == (12, 24)
     assert inspect_image(jpeg) == ImageInfo("jpeg", 24, 12)
+    assert header_size(jpeg) == (24, 12)
+    assert decode_pixels(jpeg).shape == (24, 12, 3)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_the_size_is_in_the_first_bytes(encode_image, suffix):
+    data = encode_image(0, 64, 32, suffix)
+    assert header_size(data[:len(data) // 2]) == (64, 32)
+    for start, reason in ((data[:12], "truncated"), (b"GIF89a" + data, "neither JPEG nor PNG")):
+        with pytest.raises(CorruptImage, match=reason):
+            header_size(start)
+
+
+def test_a_progressive_image_has_its_size_in_another_segment():
+    pixels = np.zeros((64, 32, 3), np.uint8)
+    data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    assert b"\xff\xc2" in data and b"\xff\xc0" not in data
+    assert header_size(data) == (64, 32)
+
+
+def test_pixels_are_decoded_of_whole_images_only(encode_image):
+    data = encode_image(0, 64, 32)
+    np.testing.assert_array_equal(decode_pixels(data), cv2.imdecode(
+        np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+    with pytest.raises(CorruptImage, match="truncated"):
+        decode_pixels(data[:-20])
