@@ -15,6 +15,7 @@ from tfreid.setting_types import (
     Section,
     Share,
 )
+from tfreid.settings_of_augmentation import AugmentationConfig
 from tfreid.settings_of_pairs import (
     CsnConfig,
     PairDataConfig,
@@ -22,6 +23,7 @@ from tfreid.settings_of_pairs import (
     PairScoreConfig,
     SingleShotConfig,
 )
+from tfreid.settings_of_ranking import PretrainingConfig, RankingConfig
 
 
 @dataclasses.dataclass
@@ -77,54 +79,26 @@ class ModelConfig(Section):
 
 
 @dataclasses.dataclass
-class AugmentationConfig(Section):
-    """How training images are varied; each `probability` of 0 turns its step off.
-
-    pad: zero pixels added on each side before cropping back to the size at a random place.
-    translation: instead of `pad`, the largest shift as a share of the height and of the width
-        (0.05: samples around the image centre of Ahmed et al. 2015).
-    erasing_*: random erasing (Zhong et al. 2020): share of the area and aspect ratio of the
-        rectangle, filled with the mean colour.
-    brightness, contrast, saturation, hue: largest relative change (hue: share of the circle);
-        hue and saturation change in YIQ space.
-    """
-
-    flip_probability: Share = 0.5
-    pad: NotNegative = 10
-    translation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    erasing_probability: Share = 0.5
-    erasing_area_min: Share = 0.02
-    erasing_area_max: Share = 0.4
-    erasing_aspect_min: Annotated[float, Field(gt=0, le=1)] = 0.3
-    color_probability: Share = 0.0
-    brightness: Share = 0.2
-    contrast: Share = 0.15
-    saturation: Share = 0.1
-    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
-
-    def __post_init__(self):
-        if self.erasing_area_min > self.erasing_area_max:
-            raise ValueError("erasing_area_min is above erasing_area_max")
-        if self.pad and self.translation:
-            raise ValueError("pad and translation are two ways to shift; set one of them to 0")
-
-
-@dataclasses.dataclass
 class DataConfig(Section):
     """Which records, and how they become batches.
 
     records: folder written by `python -m tfrecords.build`.
     split: which of the identity splits drawn by the builder, where the records hold several
         (VIPeR, CUHK01, CUHK03's original protocol).
+    sampling: `identities` draws P x K batches; `images` goes through all images in random order,
+        for losses that compare no images with each other.
     identities_per_batch, images_per_identity: P and K of every replica's batch.
+    images_per_batch: size of every replica's batch where `sampling` is `images`.
     verify: `size` checks that shards are whole; `checksum` also reads them through.
     workers: threads that decode; 0 chooses by the number of cores.
     """
 
     records: Optional[str] = None
     split: NotNegative = 0
+    sampling: Literal["identities", "images"] = "identities"
     identities_per_batch: Positive = 16
     images_per_identity: Annotated[int, Field(ge=2)] = 4
+    images_per_batch: Positive = 128
     eval_batch_size: Positive = 64
     verify: Literal["size", "checksum"] = "size"
     workers: NotNegative = 0
@@ -212,28 +186,38 @@ class OptimizerConfig(Section):
 
 @dataclasses.dataclass
 class ScheduleConfig(Section):
-    """Learning rate by epoch: linear warm-up, then steps or a cosine.
+    """Learning rate by epoch: linear warm-up, then steps, a cosine or an exponential decay.
 
     warmup_start: rate of the first epoch.
     warmup_epochs: epochs until `learning_rate` is reached; 0 for none.
     decay_epochs, decay_factor: epochs at which the rate is multiplied by the factor (`steps`).
-    final_rate: rate at the end of a `cosine`.
+    final_rate: rate at the end of a `cosine`, or of an `exponential` without a half-life.
+    half_life: epochs in which an `exponential` halves the rate.
     """
 
     learning_rate: PositiveFloat = 3.5e-4
     warmup_start: NotNegativeFloat = 3.5e-5
     warmup_epochs: NotNegative = 10
-    decay: Literal["steps", "cosine"] = "steps"
+    decay: Literal["steps", "cosine", "exponential"] = "steps"
     decay_epochs: list[Positive] = dataclasses.field(default_factory=lambda: [40, 70])
     decay_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     final_rate: NotNegativeFloat = 0.0
+    half_life: Optional[PositiveFloat] = None
+
+    def __post_init__(self):
+        if self.decay == "exponential" and not (self.half_life or self.final_rate):
+            raise ValueError("an exponential decay needs a half_life or a final_rate above 0")
 
 
 @dataclasses.dataclass
 class TrainingConfig(Section):
     """How long and on what.
 
-    steps_per_epoch: batches an epoch; null goes once over the training images.
+    steps_per_epoch: batches an epoch; null goes once over the training images. With `system:
+        ranking` an epoch is always one mining round.
+    accumulate_steps: steps whose gradients are averaged before the weights change, for batches
+        that the memory does not hold; null is 1 or, with `system: ranking`, what makes up
+        `ranking.batch_size`. Every other setting counts steps, not updates.
     max_steps: stops after this many steps in all, mid-epoch if need be; null for no limit.
     frozen_backbone_epochs: first epochs in which only the head learns.
     evaluate_every: epochs between evaluations; 0 evaluates only at the end.
@@ -252,6 +236,7 @@ class TrainingConfig(Section):
 
     epochs: Positive = 120
     steps_per_epoch: Optional[Positive] = None
+    accumulate_steps: Optional[Positive] = None
     max_steps: Optional[Positive] = None
     frozen_backbone_epochs: NotNegative = 0
     evaluate_every: NotNegative = 10
@@ -327,15 +312,19 @@ class Config(Section):
     """All settings of one run.
 
     name: labels it in tables and plots.
-    system: `embedding` learns a feature of one image (`loss`); `csn` compares two images (`csn`,
-        `pair_loss`, `data.pairs`) and takes height, width, normalization and weights of `model`.
+    system: `embedding` learns a feature of one image (`loss`); `ranking` learns one from mined
+        triplets, after a training as a classifier of identities (`pretraining`, `ranking`); `csn`
+        compares two images (`csn`, `pair_loss`, `data.pairs`) and takes height, width,
+        normalization and weights of `model`.
     """
 
     name: str = "run"
-    system: Literal["embedding", "csn"] = "embedding"
+    system: Literal["embedding", "ranking", "csn"] = "embedding"
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    pretraining: PretrainingConfig = dataclasses.field(default_factory=PretrainingConfig)
+    ranking: RankingConfig = dataclasses.field(default_factory=RankingConfig)
     csn: CsnConfig = dataclasses.field(default_factory=CsnConfig)
     pair_loss: PairLossConfig = dataclasses.field(default_factory=PairLossConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)

@@ -40,7 +40,7 @@ def measure_training(config: Config, steps: int, warm_up: int) -> dict[str, Any]
     system, replicas = SYSTEMS[config.system], strategy.num_replicas_in_sync
     system.check(config, replicas)
     table = _random_table(config)
-    config = system.resolve(config, table)
+    config = system.resolve(config, table, replicas)
     batches = system.make_batches(table, config)
     with strategy.scope():
         model = system.build_model(config)
@@ -50,7 +50,8 @@ def measure_training(config: Config, steps: int, warm_up: int) -> dict[str, Any]
             loss_scaling=config.training.precision == "mixed_float16",
         )
     step = TrainStep(strategy, model, objective, applier, jit_compile=config.training.jit_compile)
-    dataset = tf.data.Dataset.from_tensors(next(iter(batches.epoch(0, 1))))
+    epoch = (config.training.steps_per_epoch or 1) * replicas
+    dataset = tf.data.Dataset.from_tensors(next(iter(batches.epoch(0, epoch))))
     batch = next(iter(strategy.distribute_datasets_from_function(
         lambda _: dataset.repeat(replicas))))
 

@@ -7,7 +7,20 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from tfreid.settings import AugmentationConfig
+from tfreid.data.crops import WHOLE, cut, draw_crops
+from tfreid.data.cutout import draw_cutouts, fill_with_noise
+from tfreid.settings_of_augmentation import AugmentationConfig
+
+# The arrays that `draw_augmentations` returns, in the order in which batches carry them.
+DRAWN = {
+    "flip": np.bool_,
+    "shift": np.int32,
+    "erase": np.int32,
+    "color": np.float32,
+    "crop": np.float32,
+    "cutout": np.int32,
+    "noise": np.int64,
+}
 
 # Erased pixels take the ImageNet mean, rounded, which normalisation turns into about zero.
 MEAN_COLOR = (124, 116, 104)
@@ -20,73 +33,85 @@ _RGB_FROM_YIQ = np.array([[1.0, 0.95617069, 0.62143257], [1.0, -0.2726886, -0.64
 
 
 def draw_augmentations(
-    config: AugmentationConfig, count: int, height: int, width: int, random: np.random.Generator
+    config: AugmentationConfig,
+    count: int,
+    height: int | np.ndarray,
+    width: int | np.ndarray,
+    random: np.random.Generator,
+    epoch: int = 0,
+    sources: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Draws the random numbers of `count` images, so that (seed, epoch) fixes them.
 
     Args:
         config: Probabilities and ranges.
         count: Number of images.
-        height: Height of the network's input in pixels.
-        width: Its width.
+        height: Height of the network's input in pixels, of all images or of each, [count].
+        width: Its width, likewise.
         random: Source of the numbers.
+        epoch: Epoch, from 0, on which the largest cut-out hangs.
+        sources: Heights and widths [count] of the images before they are resized; without them
+            they are taken to have the aspect ratio of the input.
 
     Returns:
-        `flip` [count] of bool; `shift` [count, 2], rows and columns by which the padded image
-        moves, in [-pad, pad] or up to the share `translation` of height and width, rounded (Ahmed
-        et al. 2015); `erase` [count, 4], top, left, bottom, right of the erased rectangle (all 0
-        for none); `color` [count, 4], factors of brightness, contrast and saturation and the shift
-        of the hue as a share of the circle.
+        The arrays named in `DRAWN`: `flip` [count]; `shift` [count, 2], rows and columns by which
+        the padded image moves, in [-pad, pad] or up to the share `translation` of height and
+        width, rounded (Ahmed et al. 2015); `erase` [count, 4], top, left, bottom, right of the
+        erased rectangle (all 0 for none); `color` [count, 4], factors of brightness, contrast and
+        saturation and the shift of the hue as a share of the circle; `crop` [count, 4], top, left,
+        bottom, right of what is kept of the image, as shares of its sides; `cutout` [count, 4], a
+        rectangle as that of `erase`, and `noise` [count], the seeds of what fills it.
     """
     ranges = np.array([config.brightness, config.contrast, config.saturation, config.hue])
     color = random.uniform(-ranges, ranges, (count, 4))
     color[random.random(count) >= config.color_probability] = 0.0
-    return {
+    height, width = (np.broadcast_to(side, count) for side in (height, width))
+    drawn = {
         "flip": random.random(count) < config.flip_probability,
         "shift": _draw_shifts(config, count, height, width, random),
-        "erase": _draw_rectangles(config, count, height, width, random),
-        "color": (color + (1.0, 1.0, 1.0, 0.0)).astype(np.float32),
+        "erase": _draw_rectangles(config, height, width, random),
+        "color": color + (1.0, 1.0, 1.0, 0.0),
+        "crop": draw_crops(config, *(sources or (height, width)), random),
+        "cutout": draw_cutouts(config, height, width, epoch, random),
+        "noise": random.integers(0, 2**32, count),
     }
+    return {name: drawn[name].astype(kind, copy=False) for name, kind in DRAWN.items()}
 
 
 def augment_batch(
     images: Iterable[np.ndarray],
     drawn: dict[str, np.ndarray],
-    height: int,
-    width: int,
-    batch: np.ndarray | None = None,
-) -> np.ndarray:
-    """Flips, colours, resizes, shifts and erases images.
+    targets: Iterable[np.ndarray],
+) -> None:
+    """Flips, colours, crops, resizes, shifts, erases and cuts out images.
 
     Args:
         images: uint8 RGB images [h, w, 3] of any size.
         drawn: As many rows of `draw_augmentations`.
-        height: Height of the network's input in pixels.
-        width: Its width.
-        batch: Takes the result; None makes a new array.
-
-    Returns:
-        uint8 RGB [n, height, width, 3].
+        targets: As many uint8 arrays [height, width, 3], which take the results; each has the size
+            that its row was drawn for.
     """
-    if batch is None:
-        batch = np.empty((len(drawn["flip"]), height, width, 3), np.uint8)
-    scratch = np.empty((height, width, 3), np.uint8)
-    fill = np.full((1, width, 3), MEAN_COLOR, np.uint8)
     # Lists, because indexing an array for every image costs more than all of them together.
-    rows = zip(*(drawn[name].tolist() for name in ("flip", "shift", "erase", "color")))
-    for image, target, (flip, shift, erase, color) in zip(images, batch, rows):
+    rows = zip(*(drawn[name].tolist() for name in DRAWN))
+    for image, target, row in zip(images, targets, rows):
+        flip, shift, erase, color, crop, cutout, noise = row
         # What commutes with resizing runs before it, on fewer pixels.
         if flip:
             image = cv2.flip(image, 1)
         if color != _NEUTRAL_COLOR:
             image = cv2.transform(image, color_map(*color, np.mean(cv2.mean(image)[:3])))
+        if crop != WHOLE:
+            image = cut(image, *crop)
+        height, width = target.shape[:2]
         if any(shift):
-            _shift(resize(image, height, width, scratch), shift, target)
+            _shift(resize(image, height, width), shift, target)
         else:
             resize(image, height, width, target)
-        top, left, bottom, right = erase
-        target[top:bottom, left:right] = fill[:, left:right]
-    return batch
+        if any(erase):
+            top, left, bottom, right = erase
+            target[top:bottom, left:right] = np.full((1, right - left, 3), MEAN_COLOR, np.uint8)
+        if any(cutout):
+            fill_with_noise(target, cutout, noise)
 
 
 def color_map(
@@ -115,7 +140,9 @@ def color_map(
     return brightness * np.hstack([contrast * matrix, offset])
 
 
-def resize(image: np.ndarray, height: int, width: int, target: np.ndarray) -> np.ndarray:
+def resize(
+    image: np.ndarray, height: int, width: int, target: np.ndarray | None = None
+) -> np.ndarray:
     """Resizes as `tfreid.layers.preprocessing.resize_images` does, as nearly as OpenCV can.
 
     Both interpolate linearly between pixel centres where an image grows; here the result is rounded
@@ -127,10 +154,10 @@ def resize(image: np.ndarray, height: int, width: int, target: np.ndarray) -> np
         image: uint8 [h, w, 3].
         height: Target height in pixels.
         width: Target width in pixels.
-        target: uint8 [height, width, 3] that takes the result.
+        target: uint8 [height, width, 3] that takes the result; None makes a new array.
 
     Returns:
-        `target`.
+        The result.
     """
     old_height, old_width = image.shape[:2]
     if old_height > height or old_width > width:
@@ -143,17 +170,18 @@ def resize(image: np.ndarray, height: int, width: int, target: np.ndarray) -> np
 def _draw_shifts(config, count, height, width, random):
     reach = config.pad
     if config.translation:
-        reach = np.rint(np.multiply(config.translation, (height, width))).astype(np.int32)
+        reach = np.rint(config.translation * np.stack([height, width], axis=1)).astype(np.int32)
     return random.integers(-reach, reach, (count, 2), np.int32, endpoint=True)
 
 
-def _draw_rectangles(config, count, height, width, random):
+def _draw_rectangles(config, heights, widths, random):
     """Draws rectangles by rejection until they fit, as random erasing's Algorithm 1 does."""
-    rectangles = np.zeros((count, 4), np.int32)
-    pending = np.flatnonzero(random.random(count) < config.erasing_probability)
+    rectangles = np.zeros((len(heights), 4), np.int32)
+    pending = np.flatnonzero(random.random(len(heights)) < config.erasing_probability)
     for _ in range(_ERASING_ATTEMPTS):
         if not pending.size:
             break
+        height, width = heights[pending], widths[pending]
         share = random.uniform(config.erasing_area_min, config.erasing_area_max, pending.size)
         aspect = random.uniform(
             config.erasing_aspect_min, 1.0 / config.erasing_aspect_min, pending.size

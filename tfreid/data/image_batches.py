@@ -2,92 +2,106 @@
 
 from __future__ import annotations
 
+import collections
 import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.data.augmentation import augment_batch
+from tfreid.data.augmentation import DRAWN, augment_batch, resize
 from tfreid.data.buffers import BatchBuffers
 from tfreid.data.records import ImageTable, undecodable
+from tfreid.layers.preprocessing import InputSize
 from tfreid.settings import DataConfig
 
 # As TensorFlow does when serving, take pixels as stored, whatever an EXIF tag says.
 _READ_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 # Older OpenCV decodes to BGR only.
 _READ_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)
+# Batches that are made ahead of the one in use.
+_AHEAD = 2
 
 
-class ImageBatches:
-    """Makes batches of a fixed number of images; what is in them its subclasses plan.
+class ImageLoader:
+    """Decodes and augments the images of a table.
 
-    Sets OpenCV to one thread: tf.data makes a batch per core at the same time.
+    Sets OpenCV to one thread: several batches are made at the same time.
 
     Args:
         table: The training images.
         config: Its `workers` are the threads that decode.
-        height: Height of the network's input in pixels.
-        width: Its width.
-        images_per_batch: Number of images.
 
     Attributes:
         table: The training images.
-        images_per_batch: Number of images.
         error: What is wrong with the image that made a dataset fail with a `tf.errors.OpError`,
             or None.
     """
 
-    def __init__(
-        self, table: ImageTable, config: DataConfig, height: int, width: int, images_per_batch: int
-    ):
+    def __init__(self, table: ImageTable, config: DataConfig):
         self.table = table
-        self.images_per_batch = images_per_batch
         self.error: UserError | None = None
-        self._size = (height, width)
         # One more than cores, since a thread that waits for Python's lock leaves its core idle.
         self._workers = config.workers or os.cpu_count() + 1
-        self._buffers = BatchBuffers((images_per_batch, height, width, 3))
         cv2.setNumThreads(1)
 
-    def load(self, plan: tf.data.Dataset, *names: str) -> tf.data.Dataset:
-        """Makes the batches of a plan.
-
-        Args:
-            plan: A dictionary for each batch: `index` [m], rows of the table, and as many rows of
-                `draw_augmentations`.
-            names: What else of the plan to pass on.
-
-        Returns:
-            Tuples of uint8 RGB images [m, height, width, 3] and the named parts of the plan.
-        """
+    def map_plan(self, plan: tf.data.Dataset, make: Callable) -> tf.data.Dataset:
+        """Applies `make`, which calls Python, to every element of a plan, several at a time."""
         # By default there is a thread per core, and prefetching blocks one of them at times; and
         # autotuning falls back to one call at a time where the consumer is fast.
         options = tf.data.Options()
         options.autotune.enabled = False
         options.threading.private_threadpool_size = 2 * self._workers
-        dataset = plan.map(
-            lambda batch: (self._load(batch), *(batch[name] for name in names)),
-            num_parallel_calls=self._workers,
-        )
-        return dataset.prefetch(2).with_options(options)
+        return plan.map(make, num_parallel_calls=self._workers).prefetch(_AHEAD).with_options(
+            options)
 
-    def _load(self, plan):
-        # One call of Python a batch, and a method rather than a closure over the plan: TensorFlow
-        # never lets go of a function that it was given.
-        columns = [plan[name] for name in ("index", "flip", "shift", "erase", "color")]
-        images = tf.numpy_function(self._make_batch, columns, tf.uint8)
-        return tf.ensure_shape(images, (self.images_per_batch, *self._size, 3))
+    def augment(self, rows: np.ndarray, drawn: tuple[np.ndarray, ...], targets) -> None:
+        """Gives the augmented images at some rows of the table to targets of their sizes.
 
-    def _make_batch(self, indices, flip, shift, erase, color):
-        drawn = {"flip": flip, "shift": shift, "erase": erase, "color": color}
+        Args:
+            rows: [n].
+            drawn: The arrays of `DRAWN`, n rows each.
+            targets: n uint8 arrays [h, w, 3], or one [n, h, w, 3].
+        """
         try:
-            images = map(self._decode, indices.tolist())
-            return augment_batch(images, drawn, *self._size, self._buffers.take())
+            augment_batch(map(self._decode, rows.tolist()), dict(zip(DRAWN, drawn)), targets)
         except UserError as error:
             self.error = error  # TensorFlow passes on only its text, inside a traceback's.
             raise
+
+    def batches_by_size(
+        self, rows: np.ndarray, size: InputSize, batch_size: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields images at some rows of the table without augmentation, batched by their size.
+
+        Yields:
+            int64 places [n] in `rows`, and uint8 RGB images [n, h, w, 3].
+
+        Raises:
+            UserError: An image cannot be decoded.
+        """
+        heights, widths = (np.broadcast_to(side, len(rows))
+                           for side in size.of(*self.table.index.sizes(rows)))
+        order = np.lexsort((widths, heights))
+        ends = np.flatnonzero(np.diff(heights[order]) | np.diff(widths[order])) + 1
+        chunks = [alike[start : start + batch_size] for alike in np.split(order, ends)
+                  for start in range(0, len(alike), batch_size)]
+        coming = collections.deque()
+        with ThreadPoolExecutor(self._workers) as pool:
+            for chunk in chunks:
+                coming.append((chunk, [
+                    pool.submit(self._resized, rows[place], heights[place], widths[place])
+                    for place in chunk]))
+                if len(coming) > _AHEAD:
+                    yield _gathered(*coming.popleft())
+            while coming:
+                yield _gathered(*coming.popleft())
+
+    def _resized(self, row, height, width):
+        return resize(self._decode(row), int(height), int(width))
 
     def _decode(self, index):
         encoded = np.frombuffer(self.table.encoded[index], np.uint8)
@@ -102,3 +116,63 @@ class ImageBatches:
         if image is None:
             raise undecodable([self.table.index.paths[index]])
         return image
+
+
+class ImageBatches(ImageLoader):
+    """Makes batches of a fixed number of images of one size; what is in them its subclasses plan.
+
+    Args:
+        table: The training images.
+        config: Its `workers` are the threads that decode.
+        height: Height of the network's input in pixels.
+        width: Its width.
+        images_per_batch: Number of images.
+
+    Attributes:
+        images_per_batch: Number of images.
+        state: None; see `tfreid.training.interfaces.Batches`.
+    """
+
+    state = None
+
+    def __init__(
+        self, table: ImageTable, config: DataConfig, height: int, width: int, images_per_batch: int
+    ):
+        super().__init__(table, config)
+        self.images_per_batch = images_per_batch
+        self._size = (height, width)
+        self._buffers = BatchBuffers((images_per_batch, height, width, 3))
+
+    def prepare(self, epoch: int, first: int, model) -> dict[str, float]:
+        """Does nothing: the batches hang on (seed, epoch) alone."""
+        return {}
+
+    def load(self, plan: tf.data.Dataset, *names: str) -> tf.data.Dataset:
+        """Makes the batches of a plan.
+
+        Args:
+            plan: A dictionary for each batch: `index` [m], rows of the table, and as many rows of
+                `draw_augmentations`.
+            names: What else of the plan to pass on.
+
+        Returns:
+            Tuples of uint8 RGB images [m, height, width, 3] and the named parts of the plan.
+        """
+        return self.map_plan(
+            plan, lambda batch: (self._load(batch), *(batch[name] for name in names)))
+
+    def _load(self, plan):
+        # One call of Python a batch, and a method rather than a closure over the plan: TensorFlow
+        # never lets go of a function that it was given.
+        columns = [plan[name] for name in ("index", *DRAWN)]
+        images = tf.numpy_function(self._make_batch, columns, tf.uint8)
+        return tf.ensure_shape(images, (self.images_per_batch, *self._size, 3))
+
+    def _make_batch(self, rows, *drawn):
+        batch = self._buffers.take()
+        self.augment(rows, drawn, batch)
+        return batch
+
+
+def _gathered(places, images):
+    return places, np.stack([image.result() for image in images])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tfreid.data.augmentation import draw_augmentations
+from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.image_batches import ImageBatches
 from tfreid.data.pair_sampling import PairSampler
 from tfreid.data.records import ImageTable
@@ -66,11 +66,13 @@ class PairBatches(ImageBatches):
 
     def _augmented(self, plan):
         # Drawn batch by batch: for a whole epoch of pairs the numbers would fill the memory.
-        types = (tf.bool, tf.int32, tf.int32, tf.float32)
-        drawn = tf.numpy_function(self._draw, [plan["epoch"], plan["batch"]], types)
-        return {**plan, **dict(zip(("flip", "shift", "erase", "color"), drawn))}
+        columns = [plan[name] for name in ("epoch", "batch", "index")]
+        drawn = tf.numpy_function(self._draw, columns, list(DRAWN.values()))
+        return {**plan, **dict(zip(DRAWN, drawn))}
 
-    def _draw(self, epoch, batch):
+    def _draw(self, epoch, batch, index):
         random = np.random.default_rng([self._seed, int(epoch), 1, int(batch)])
-        drawn = draw_augmentations(self._augmentation, self.images_per_batch, *self._size, random)
-        return tuple(drawn[name] for name in ("flip", "shift", "erase", "color"))
+        drawn = draw_augmentations(
+            self._augmentation, self.images_per_batch, *self._size, random, int(epoch),
+            self.table.index.sizes(index))
+        return tuple(drawn.values())

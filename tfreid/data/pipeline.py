@@ -1,4 +1,4 @@
-"""Training batches of the embedding model: P x K images and their labels."""
+"""Training batches of the embedding model: images and their labels."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import tensorflow as tf
 from tfreid.data.augmentation import draw_augmentations
 from tfreid.data.image_batches import ImageBatches
 from tfreid.data.records import ImageTable
-from tfreid.data.sampling import IdentitySampler
+from tfreid.data.sampling import IdentitySampler, ImageSampler
 from tfreid.settings import DataConfig
 
 
 class IdentityBatches(ImageBatches):
-    """Augmented P x K batches, the same for the same (seed, epoch) however often they are read.
+    """Augmented batches, the same for the same (seed, epoch) however often they are read.
 
     Args:
         table: The training images.
-        config: P, K and the augmentation.
+        config: The sampling, its sizes and the augmentation.
         height: Height of the network's input in pixels.
         width: Its width.
         seed: Of the sampling and the augmentation.
 
     Attributes:
-        batch_size: P * K.
+        batch_size: P * K, or `images_per_batch` where `sampling` is `images`.
         table: The training images.
         error: What is wrong with the image that made a dataset fail with a `tf.errors.OpError`,
             or None.
@@ -33,24 +33,29 @@ class IdentityBatches(ImageBatches):
     """
 
     def __init__(self, table: ImageTable, config: DataConfig, height: int, width: int, seed: int):
-        self.batch_size = config.identities_per_batch * config.images_per_identity
+        if config.sampling == "images":
+            self._sampler = ImageSampler(len(table.index), config.images_per_batch, seed)
+        else:
+            self._sampler = IdentitySampler(
+                table.index.labels, config.identities_per_batch, config.images_per_identity, seed)
+        self.batch_size = self._sampler.batch_size
         super().__init__(table, config, height, width, self.batch_size)
         self._augmentation = config.augmentation
         self._seed = seed
-        self._sampler = IdentitySampler(
-            table.index.labels, config.identities_per_batch, config.images_per_identity, seed
-        )
 
     def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:
         """Returns the batches `first` to `batches` of an epoch.
 
-        Each element is (images, labels): uint8 RGB [P * K, height, width, 3] and int32 [P * K].
+        Each element is (images, labels): uint8 RGB [n, height, width, 3] and int32 [n].
         """
         indices = self._sampler.epoch(epoch, batches)
         random = np.random.default_rng([self._seed, epoch, 1])
-        plan = draw_augmentations(self._augmentation, indices.size, *self._size, random)
-        plan["index"] = indices.reshape(-1)
-        plan["label"] = self.table.index.labels[plan["index"]].astype(np.int32)
+        rows = indices.reshape(-1)
+        plan = draw_augmentations(
+            self._augmentation, indices.size, *self._size, random, epoch,
+            self.table.index.sizes(rows))
+        plan["index"] = rows
+        plan["label"] = self.table.index.labels[rows].astype(np.int32)
         plan = {
             name: values.reshape(batches, self.batch_size, *values.shape[1:])[first:]
             for name, values in plan.items()

@@ -62,6 +62,10 @@ class SplitIndex:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def sizes(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns heights and widths of the stored images at some positions."""
+        return self.heights[positions], self.widths[positions]
+
     def take(self, positions: np.ndarray) -> SplitIndex:
         """Returns the index of the images at some positions."""
         columns = (field.name for field in dataclasses.fields(self))

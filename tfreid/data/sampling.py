@@ -1,4 +1,4 @@
-"""P x K sampling: which images make up each batch of an epoch."""
+"""P x K sampling, and plain sampling: which images make up each batch of an epoch."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ class IdentitySampler:
         images_per_identity: K. Identities with fewer images repeat some.
         seed: Non-negative integer.
 
+    Attributes:
+        batch_size: P * K.
+
     Raises:
         UserError: There are fewer identities than P.
     """
@@ -39,6 +42,7 @@ class IdentitySampler:
         self._images = np.split(order, starts[1:])
         self._identities_per_batch = identities_per_batch
         self._images_per_identity = images_per_identity
+        self.batch_size = identities_per_batch * images_per_identity
         self._seed = seed
 
     def epoch(self, epoch: int, batches: int) -> np.ndarray:
@@ -73,3 +77,27 @@ class IdentitySampler:
             whole = len(images) // size
             groups.append(list(images[: whole * size].reshape(whole, size)))
         return groups
+
+
+class ImageSampler:
+    """Goes through all images in random order, again and again, without regard to identity.
+
+    The batches depend on (seed, epoch) alone.
+
+    Args:
+        count: Number of images.
+        batch_size: Images a batch.
+        seed: Non-negative integer.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int):
+        self._count = count
+        self.batch_size = batch_size
+        self._seed = seed
+
+    def epoch(self, epoch: int, batches: int) -> np.ndarray:
+        """Draws one epoch: image indices [batches, batch_size]."""
+        random = np.random.default_rng([self._seed, epoch])
+        rounds = -(-batches * self.batch_size // self._count)
+        order = np.concatenate([random.permutation(self._count) for _ in range(rounds)])
+        return order[: batches * self.batch_size].reshape(batches, self.batch_size)

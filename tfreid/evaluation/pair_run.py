@@ -17,7 +17,7 @@ from tfreid.visualization.cmc_plot import draw_cmc
 
 def scores_pairs(config: Config) -> bool:
     """Whether the evaluation scores pairs of images, rather than rank a gallery by a feature."""
-    return config.system != "embedding" or config.evaluation.protocol == "single_shot"
+    return config.system == "csn" or config.evaluation.protocol == "single_shot"
 
 
 def evaluate_pairs(

@@ -14,6 +14,7 @@ from tfreid.losses.contrastive import (
 from tfreid.losses.lin import LinLoss, lin_loss
 from tfreid.losses.pair_softmax import PairSoftmax, pair_softmax
 from tfreid.losses.triplet import TripletLoss, batch_all_triplet, batch_hard_triplet
+from tfreid.losses.triplet_ranking import TripletRankingLoss, triplet_ranking
 
 __all__ = [
     "CenterLoss",
@@ -22,6 +23,7 @@ __all__ = [
     "LinLoss",
     "PairSoftmax",
     "TripletLoss",
+    "TripletRankingLoss",
     "batch_all_triplet",
     "batch_hard_triplet",
     "center_loss",
@@ -30,4 +32,5 @@ __all__ = [
     "label_smoothed_softmax",
     "lin_loss",
     "pair_softmax",
+    "triplet_ranking",
 ]

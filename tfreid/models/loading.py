@@ -29,7 +29,7 @@ def load_model(config: Config, weights: str | Path) -> tuple[keras.Model, Config
     Raises:
         UserError: The file is missing, or holds the weights of another architecture.
     """
-    if config.system == "embedding":
+    if config.system != "csn":
         return load_embedding_model(config, weights)
     share_gpus()
     model = build_csn(config)

@@ -32,7 +32,10 @@ class CsnSystem:
             raise UserError("training.frozen_backbone_epochs is for backbones with a head; the CSN "
                             "has none, so set it to 0.")
 
-    def resolve(self, config: Config, table: ImageTable) -> Config:
+    def pretraining(self, config: Config) -> None:
+        """Returns None: there is one stage."""
+
+    def resolve(self, config: Config, table: ImageTable, replicas: int) -> Config:
         """Changes nothing: the network does not depend on the identities."""
         return config
 

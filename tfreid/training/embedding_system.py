@@ -12,7 +12,7 @@ from tfreid.data.records import ImageTable, split_names
 from tfreid.evaluation.features import Evaluator
 from tfreid.evaluation.pair_evaluation import make_pair_evaluator
 from tfreid.models.embedding import HEAD_LAYERS, build_embedding_model, set_backbone_trainable
-from tfreid.settings import Config
+from tfreid.settings import Config, LossConfig
 from tfreid.training.interfaces import Evaluator as AnyEvaluator
 from tfreid.training.objective import EmbeddingObjective, check_losses
 from tfreid.weights.files import load_weights
@@ -31,8 +31,20 @@ class EmbeddingSystem:
     def check(self, config: Config, replicas: int) -> None:
         """Refuses losses that cannot be had here; see `check_losses`."""
         check_losses(config.loss, config.training.jit_compile, replicas)
+        if not config.model.classifier:
+            raise UserError("model.classifier=false is for system: ranking; set it to true.")
+        if config.model.longest_side is not None:
+            raise UserError("model.longest_side makes images of many sizes, which only system: "
+                            "ranking can train on; set it to null and give height and width.")
+        if config.data.sampling == "images" and _compares_images(config.loss):
+            raise UserError("data.sampling=images draws no two images of a person; set it to "
+                            "identities, or the weights of all losses but the ID and center loss "
+                            "to 0.")
 
-    def resolve(self, config: Config, table: ImageTable) -> Config:
+    def pretraining(self, config: Config) -> None:
+        """Returns None: there is one stage."""
+
+    def resolve(self, config: Config, table: ImageTable, replicas: int) -> Config:
         """Sets the width of the classifier."""
         identities = int(table.index.labels.max()) + 1
         if config.model.num_identities not in (None, identities):
@@ -103,3 +115,8 @@ class EmbeddingSystem:
         if {"query", "gallery"} <= set(split_names(config.data.records, config.data.split)):
             return Evaluator(model, config)
         return None
+
+
+def _compares_images(config: LossConfig) -> bool:
+    addons_weight = config.addons_weight if config.addons_loss else 0.0
+    return any((config.triplet_weight, config.lin_weight, addons_weight))

@@ -22,16 +22,25 @@ class Batches(Protocol):
     Attributes:
         batch_size: Items of one replica's batch, in the system's unit.
         error: What made a dataset fail with a `tf.errors.OpError`, or None.
+        state: What a checkpoint must keep of them for an epoch to be resumed in its middle, or
+            None.
     """
 
     batch_size: int
     error: UserError | None
+    state: tf.Module | None
+
+    def prepare(self, epoch: int, first: int, model: keras.Model) -> dict[str, float]:
+        """Makes an epoch's batches ready, from the batch `first` on; called before `epoch`.
+
+        Returns:
+            Scalars for TensorBoard.
+        """
 
     def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:
         """Returns the batches `first` to `batches` of an epoch, each a tuple of tensors.
 
-        The first tensor holds the images, uint8 RGB [n, h, w, 3]. Training does not look into the
-        others, it hands them to the objective.
+        Training does not look into them, it hands them to the objective.
         """
 
 
@@ -49,8 +58,13 @@ class Objective(tf.Module):
         """
         raise NotImplementedError
 
+    def show_batch(self, summaries: Summaries, batch: Batch) -> None:
+        """Draws the images of a training's first batch; here the first tensor [n, h, w, 3]."""
+        summaries.images("training images", batch[0], 0)
+
     def after_step(self, outputs: Any, batch: Batch) -> None:
-        """Changes the objective's state after an update; called in replica context."""
+        """Changes the objective's state after a step; called in replica context."""
+        return
 
     def watched(self, outputs: Any, batch: Batch) -> Batch:
         """Returns the tensors that `summarize` is to show; those of the first replica are kept."""
@@ -114,8 +128,14 @@ class System(Protocol):
             UserError: There are such.
         """
 
-    def resolve(self, config: Config, table: ImageTable) -> Config:
-        """Returns the settings with what the training images decide.
+    def pretraining(self, config: Config) -> Config | None:
+        """Returns the settings of a training that comes before, or None where there is none.
+
+        Its last weights are then the initial ones, as `model.weights`.
+        """
+
+    def resolve(self, config: Config, table: ImageTable, replicas: int) -> Config:
+        """Returns the settings with what the training images and the devices decide.
 
         Raises:
             UserError: The settings contradict the images.

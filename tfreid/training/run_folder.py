@@ -12,8 +12,9 @@ from tfreid.settings import Config
 
 # What a resumed run may not change: the checkpoint, the order of batches or the choice of the best
 # weights hangs on it.
-_FIXED = ("system", "model.", "data.", "loss.", "csn.", "pair_loss.", "optimizer.",
-          "training.seed", "training.steps_per_epoch", "training.precision",
+_FIXED = ("system", "model.", "data.", "loss.", "pretraining.", "ranking.", "csn.", "pair_loss.",
+          "optimizer.", "training.seed", "training.steps_per_epoch", "training.accumulate_steps",
+          "training.precision",
           "training.frozen_backbone_epochs", "evaluation.protocol", "evaluation.single_shot.")
 _NOT_FIXED = ("model.weights", "model.imagenet_weights", "data.records", "data.verify",
               "data.workers", "data.eval_batch_size", "optimizer.clip_norm")
@@ -49,6 +50,11 @@ class RunFolder:
     def progress(self) -> Path:
         """Which evaluations were done, and the best."""
         return self.checkpoints / "progress.json"
+
+    @property
+    def pretraining(self) -> Path:
+        """Folder of the run of a stage before, where the system has one."""
+        return self.path / "pretraining"
 
     @property
     def tensorboard(self) -> Path:

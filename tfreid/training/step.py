@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from tfreid.training.accumulation import GradientAccumulator
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.optimizers import GradientApplier
@@ -23,6 +26,7 @@ class TrainStep:
         applier: Its optimizer.
         average: Moving average of the weights, or None.
         jit_compile: Whether XLA compiles the forward and backward pass.
+        accumulator: Adds up the gradients of several steps for one update, or None.
     """
 
     def __init__(
@@ -33,33 +37,52 @@ class TrainStep:
         applier: GradientApplier,
         average: WeightAverage | None = None,
         jit_compile: bool = False,
+        accumulator: GradientAccumulator | None = None,
     ):
         self._strategy = strategy
         self._model = model
         self._objective = objective
         self._applier = applier
         self._average = average
+        self._accumulator = accumulator
         self._variables = list(model.trainable_variables)
         self._gradients = self._losses_and_gradients
         if jit_compile:
             self._gradients = tf.function(self._losses_and_gradients, jit_compile=True)
         self._run = tf.function(self._step)
+        self._specified = False
+        self._update = tf.function(self._apply_accumulated)
 
-    def __call__(self, batch: Batch) -> tuple[dict[str, tf.Tensor], Batch]:
+    def specify(self, spec: Any) -> None:
+        """Says what batches look like, so that sizes which vary need one graph, not one each.
+
+        Args:
+            spec: `element_spec` of a dataset of the strategy; the first one counts.
+        """
+        if not self._specified:
+            self._run = tf.function(self._step, input_signature=[spec])
+            self._specified = True
+
+    def __call__(self, batch: Batch, step: int = 0) -> tuple[dict[str, tf.Tensor], Batch]:
         """Trains on one batch per replica.
 
         Args:
             batch: Per-replica tensors, as the objective takes them.
+            step: Number of the step, from 0. With an accumulator, weights change at the last of
+                every `accumulator.steps`.
 
         Returns:
             Scalars averaged over the replicas, and what the objective watches on the first one.
         """
-        return self._run(batch)
+        result = self._run(batch)
+        if self._accumulator is not None and (step + 1) % self._accumulator.steps == 0:
+            self._update()
+        return result
 
     def _step(self, batch):
         scalars, watched = self._strategy.run(self._replica_step, args=(batch,))
-        if self._average is not None:
-            self._average.update()
+        if self._accumulator is None:
+            self._follow()
         mean = tf.distribute.ReduceOp.MEAN
         scalars = {k: self._strategy.reduce(mean, v, axis=None) for k, v in scalars.items()}
         local = self._strategy.experimental_local_results
@@ -67,9 +90,21 @@ class TrainStep:
 
     def _replica_step(self, batch):
         gradients, outputs, scalars = self._gradients(batch)
-        self._applier.apply(gradients, self._variables)
+        if self._accumulator is None:
+            self._applier.apply(gradients, self._variables)
+        else:
+            self._accumulator.add(gradients, self._variables)
         self._objective.after_step(outputs, batch)
         return scalars, self._objective.watched(outputs, batch)
+
+    def _apply_accumulated(self):
+        self._strategy.run(lambda: self._applier.apply(
+            self._accumulator.take(self._variables), self._variables))
+        self._follow()
+
+    def _follow(self):
+        if self._average is not None:
+            self._average.update()
 
     def _losses_and_gradients(self, batch):
         with tf.GradientTape() as tape:

@@ -5,5 +5,10 @@ from __future__ import annotations
 from tfreid.training.csn_system import CsnSystem
 from tfreid.training.embedding_system import EmbeddingSystem
 from tfreid.training.interfaces import System
+from tfreid.training.ranking_system import RankingSystem
 
-SYSTEMS: dict[str, System] = {"embedding": EmbeddingSystem(), "csn": CsnSystem()}
+SYSTEMS: dict[str, System] = {
+    "embedding": EmbeddingSystem(),
+    "ranking": RankingSystem(),
+    "csn": CsnSystem(),
+}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import tensorflow as tf
+
 from tfrecords.errors import UserError
 from tfreid.config import load_config
-from tfreid.data.records import load_table, split_size
+from tfreid.data.records import ImageTable, load_table, split_size
 from tfreid.settings import Config
 from tfreid.training.run_folder import RunFolder, start_run
 from tfreid.training.strategy import make_strategy, prepare_runtime
@@ -48,21 +50,84 @@ def train(
     system, replicas = SYSTEMS[config.system], strategy.num_replicas_in_sync
     system.check(config, replicas)
     table = load_table(config.data.records, "train", config.data.verify, config.data.split)
-    config = system.resolve(config, table)
-    batches = system.make_batches(table, config)
     folder = RunFolder(Path(output))
+    first = system.pretraining(config)
+    if first is None or _has_checkpoints(folder):
+        stage = _Stage(config, folder, table, strategy)
+        start_run(output, stage.config, command, resume)
+        return stage.train()
+    config, _ = _resolve(config, folder, table, replicas)  # so that mistakes show before hours
+    earlier = RunFolder(folder.pretraining)
+    if not earlier.last_weights.exists():
+        SYSTEMS[first.system].check(first, replicas)
+        stage = _Stage(first, earlier, table, strategy)
+        start_run(output, config, command, resume)
+        start_run(earlier.path, stage.config, command, resume=True)
+        if not stage.train():
+            return False
+        del stage  # its memory
+    stage = _Stage(config, folder, table, strategy, earlier.last_weights)
+    start_run(output, stage.config, command, resume=True)
+    return stage.train()
+
+
+class _Stage:
+    """One training in one folder, made ready.
+
+    Args:
+        config: The settings.
+        folder: Its folder, which may not exist yet.
+        table: The training images.
+        strategy: The devices.
+        weights: Weights of a stage before, instead of `model.weights`.
+
+    Attributes:
+        config: The settings, nothing left open.
+    """
+
+    def __init__(self, config: Config, folder: RunFolder, table: ImageTable,
+                 strategy: tf.distribute.Strategy, weights: Path | None = None):
+        prepare_runtime(config.training)  # the same seed wherever the stage before has ended
+        self._folder, self._strategy = folder, strategy
+        self._system = system = SYSTEMS[config.system]
+        replicas = strategy.num_replicas_in_sync
+        self.config, self._batches = _resolve(config, folder, table, replicas)
+        with strategy.scope():
+            self._model = system.build_model(self.config)
+            if not _has_checkpoints(folder):
+                system.load_weights(self._model, _starting_from(self.config, weights))
+        self._evaluator = system.make_evaluator(self._model, self.config)
+        self._description = (
+            f"{config.name}: {system.describe(table, self._batches)}, {replicas} device(s)"
+            + ("" if self._evaluator else
+               "; the records hold no query and gallery: no evaluation"))
+
+    def train(self) -> bool:
+        """Trains, from the newest checkpoint on, and returns whether the end was reached."""
+        print(self._description)
+        return Trainer(self.config, self._folder, self._strategy, self._system, self._model,
+                       self._batches, self._evaluator).train()
+
+
+def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int):
+    """Returns the settings with nothing left open, and the batches."""
+    system = SYSTEMS[config.system]
+    config = system.resolve(config, table, replicas)
+    batches = system.make_batches(table, config)
     steps = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, replicas)
     training = dataclasses.replace(config.training, steps_per_epoch=steps)
-    config = dataclasses.replace(config, training=training)
-    with strategy.scope():
-        model = system.build_model(config)
-        if not any(folder.checkpoints.glob("step-*.index")):
-            system.load_weights(model, config)
-    evaluator = system.make_evaluator(model, config)
-    run = start_run(output, config, command, resume)
-    print(f"{config.name}: {system.describe(table, batches)}, {replicas} device(s)"
-          + ("" if evaluator else "; the records hold no query and gallery: no evaluation"))
-    return Trainer(config, run, strategy, system, model, batches, evaluator).train()
+    return dataclasses.replace(config, training=training), batches
+
+
+def _starting_from(config: Config, weights: Path | None) -> Config:
+    if weights is None:
+        return config
+    model = dataclasses.replace(config.model, weights=str(weights), imagenet_weights=None)
+    return dataclasses.replace(config, model=model)
+
+
+def _has_checkpoints(folder: RunFolder) -> bool:
+    return any(folder.checkpoints.glob("step-*.index"))
 
 
 def _check_records(config: Config) -> None:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfreid.evaluation.report import write_results_json
 from tfreid.settings import Config
+from tfreid.training.accumulation import GradientAccumulator
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.checkpoints import Checkpoints
 from tfreid.training.interfaces import Batches, Evaluation, Evaluator, System
@@ -78,9 +79,14 @@ class Trainer:
                 config.optimizer, list(model.trainable_variables),
                 loss_scaling=config.training.precision == "mixed_float16",
             )
+            steps = config.training.accumulate_steps or 1
+            self._accumulator = (
+                GradientAccumulator(list(model.trainable_variables), steps) if steps > 1 else None)
         momentum = config.optimizer.average_momentum
         self._average = WeightAverage(model, momentum) if momentum else None
-        parts = {"average": self._average} if self._average else {}
+        parts = {"average": self._average, "accumulator": self._accumulator,
+                 "batches": batches.state}
+        parts = {name: part for name, part in parts.items() if part is not None}
         self._checkpoints = Checkpoints(
             run.checkpoints, config.training.keep_checkpoints, model=model,
             optimizer=self._applier.trackable, objective=self._objective, **parts,
@@ -150,15 +156,18 @@ class Trainer:
         rate = learning_rate_at(self._config.schedule, epoch, training.epochs)
         self._applier.set_learning_rate(rate)
         step = epoch * self._steps_per_epoch + first
+        first_batch = first * self._strategy.num_replicas_in_sync
+        self._summaries.scalars(self._batches.prepare(epoch, first_batch, self._model), step)
         self._logged = (time.perf_counter(), step)
         with tqdm(total=self._steps_per_epoch, initial=first, unit="step",
                   desc=f"epoch {epoch + 1}/{training.epochs}") as bar:
             for batch in self._epoch_batches(epoch, first, last):
                 if step == 0:
-                    images = self._strategy.experimental_local_results(batch[0])[0]
-                    self._summaries.images("training images", images, step)
+                    local = self._strategy.experimental_local_results
+                    self._objective.show_batch(
+                        self._summaries, tuple(local(part)[0] for part in batch))
                 self._profile()
-                scalars, watched = self._train_step(batch)
+                scalars, watched = self._train_step(batch, step)
                 step += 1
                 self._pending.append((step, scalars))
                 bar.update()
@@ -183,7 +192,7 @@ class Trainer:
         self._system.set_backbone_trainable(self._model, not frozen)
         self._train_step = TrainStep(
             self._strategy, self._model, self._objective, self._applier, self._average,
-            self._config.training.jit_compile,
+            self._config.training.jit_compile, self._accumulator,
         )
 
     def _epoch_batches(self, epoch, first, last):
@@ -193,6 +202,7 @@ class Trainer:
             epoch, self._steps_per_epoch * replicas, first * replicas
         ).take((last - first) * replicas)
         distributed = self._strategy.distribute_datasets_from_function(lambda _: dataset)
+        self._train_step.specify(distributed.element_spec)
         try:
             yield from distributed
         except tf.errors.OpError:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from tfreid import addons
-from tfreid.data.augmentation import MEAN_COLOR, augment_batch, color_map, draw_augmentations
+from tfreid.data.augmentation import (
+    DRAWN,
+    MEAN_COLOR,
+    augment_batch,
+    color_map,
+    draw_augmentations,
+)
 from tfreid.layers.preprocessing import resize_images
 from tfreid.settings import AugmentationConfig
 
 HEIGHT, WIDTH = 32, 16
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 OFF = {"flip_probability": 0.0, "pad": 0, "erasing_probability": 0.0, "color_probability": 0.0}
-NOTHING = {"flip": False, "shift": (0, 0), "erase": (0, 0, 0, 0), "color": (1.0, 1.0, 1.0, 0.0)}
+NOTHING = {"flip": False, "shift": (0, 0), "erase": (0, 0, 0, 0), "color": (1.0, 1.0, 1.0, 0.0),
+           "crop": (0.0, 0.0, 1.0, 1.0), "cutout": (0, 0, 0, 0), "noise": 0}
 
 
 def settings(**values) -> AugmentationConfig:
@@ -25,10 +33,11 @@ def draw(config, count=4000, seed=0, height=HEIGHT, width=WIDTH):
 
 
 def apply(image, height=HEIGHT, width=WIDTH, **drawn):
-    types = {"flip": bool, "shift": np.int32, "erase": np.int32, "color": np.float32}
     row = {**NOTHING, **drawn}
-    rows = {name: np.array([row[name]], kind) for name, kind in types.items()}
-    return augment_batch([image], rows, height, width)[0]
+    rows = {name: np.array([row[name]], kind) for name, kind in DRAWN.items()}
+    target = np.empty((height, width, 3), np.uint8)
+    augment_batch([image], rows, [target])
+    return target
 
 
 def smooth(height, width):
@@ -54,9 +63,10 @@ def image():
 
 
 def test_the_generator_alone_fixes_what_is_drawn():
-    config = AugmentationConfig(color_probability=0.5)
+    config = AugmentationConfig(color_probability=0.5, crop_probability=0.5,
+                                cutout_probability=0.5, cutout_area_start=0.2)
     first, again, other = draw(config), draw(config), draw(config, seed=1)
-    assert first.keys() == {"flip", "shift", "erase", "color"}
+    assert first.keys() == DRAWN.keys()
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
         assert not np.array_equal(first[name], other[name])
@@ -165,7 +175,8 @@ def test_every_image_gets_its_own_row(image):
     drawn = draw(config, count=12)
     images = [np.roll(image, k, axis=0) for k in range(12)]
     before = [one.copy() for one in images]
-    batch = augment_batch(iter(images), drawn, HEIGHT, WIDTH)
+    batch = np.empty((len(drawn["flip"]), HEIGHT, WIDTH, 3), np.uint8)
+    augment_batch(iter(images), drawn, batch)
     assert batch.shape == (12, HEIGHT, WIDTH, 3)
     for k, one in enumerate(images):
         row = {name: values[k] for name, values in drawn.items()}
@@ -275,3 +286,26 @@ def test_shrinking_averages_what_a_pixel_covers():
     tall = np.repeat(image[:, :1], WIDTH // 2, axis=1)
     rows = np.broadcast_to(tall[:, :1].reshape(HEIGHT, 4, 1, 3).mean(axis=1), (HEIGHT, WIDTH, 3))
     np.testing.assert_allclose(apply(tall), rows, atol=1.1)
+
+
+def test_crops_come_before_resizing_and_cut_outs_last(image):
+    cropped = apply(image, crop=(0.25, 0.5, 0.75, 1.0))
+    height, width = image.shape[:2]
+    part = image[height // 4: height * 3 // 4, width // 2:]
+    np.testing.assert_array_equal(cropped, cv2.resize(part, (WIDTH, HEIGHT)))
+    noisy = apply(image, cutout=(2, 1, 6, 5), erase=(0, 0, 4, 4), noise=3)
+    expected = np.random.default_rng(3).integers(0, 256, (4, 4, 3), np.uint8)
+    np.testing.assert_array_equal(noisy[2:6, 1:5], expected)
+    assert np.all(noisy[:2, :4] == MEAN_COLOR)
+
+
+def test_every_image_is_drawn_for_its_own_size():
+    heights, widths = np.array([100, 40] * 500), np.array([20, 90] * 500)
+    config = settings(erasing_probability=1.0, translation=0.1)
+    drawn = draw_augmentations(config, 1000, heights, widths, np.random.default_rng(0))
+    top, left, bottom, right = drawn["erase"].T
+    assert np.all((bottom <= heights) & (right <= widths))
+    share = (bottom - top) * (right - left) / (heights * widths)
+    assert share.min() > 0.015 and share.max() < 0.42
+    reach = np.abs(drawn["shift"])[::2].max(axis=0), np.abs(drawn["shift"])[1::2].max(axis=0)
+    np.testing.assert_array_equal(reach, [[10, 2], [4, 9]])

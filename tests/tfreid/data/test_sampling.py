@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
-from tfreid.data.sampling import IdentitySampler
+from tfreid.data.sampling import IdentitySampler, ImageSampler
 
 
 def uneven_labels(identities: int = 40, seed: int = 0) -> np.ndarray:
@@ -109,3 +109,14 @@ def test_too_few_identities_name_the_setting_and_the_number():
     with pytest.raises(UserError, match=r"data\.identities_per_batch is 16.* 15 .*set it to 15"):
         IdentitySampler(labels, 16, 4, seed=0)
     IdentitySampler(labels, 15, 4, seed=0)
+
+
+def test_plain_sampling_goes_through_all_images_before_it_repeats_one():
+    sampler = ImageSampler(10, 4, seed=3)
+    drawn = sampler.epoch(5, 7)
+    assert drawn.shape == (7, 4) and sampler.batch_size == 4
+    order = drawn.reshape(-1)
+    assert sorted(order[:10]) == sorted(order[10:20]) == list(range(10))
+    assert np.any(order[:10] != order[10:20])
+    np.testing.assert_array_equal(drawn, ImageSampler(10, 4, seed=3).epoch(5, 7))
+    assert np.any(drawn != sampler.epoch(6, 7))

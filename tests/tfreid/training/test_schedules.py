@@ -34,3 +34,18 @@ def test_one_warmup_epoch_is_at_the_start_rate_and_none_means_none():
     assert learning_rate_at(config, 1, 10) == 1.0
     config = ScheduleConfig(learning_rate=1.0, warmup_epochs=0)
     assert learning_rate_at(config, 0, 10) == 1.0
+
+
+def test_exponential_decay_halves_or_ends_at_the_final_rate():
+    """A mining round of 16 updates an epoch: half after 512 updates (Almazan et al. 2018)."""
+    ranking = ScheduleConfig(learning_rate=1e-3, warmup_epochs=0, decay="exponential",
+                             half_life=32)
+    rates = [learning_rate_at(ranking, epoch, 256) for epoch in (0, 16, 32, 64, 255)]
+    expected = [1e-3, 1e-3 / 2**0.5, 5e-4, 2.5e-4, 1e-3 * 2 ** (-255 / 32)]
+    np.testing.assert_allclose(rates, expected)
+    classifier = ScheduleConfig(learning_rate=1e-2, warmup_epochs=0, decay="exponential",
+                                final_rate=1e-4)
+    rates = [learning_rate_at(classifier, epoch, 5) for epoch in range(5)]
+    np.testing.assert_allclose(rates, np.geomspace(1e-2, 1e-4, 5))
+    with pytest.raises(ValueError, match="half_life or a final_rate"):
+        ScheduleConfig(decay="exponential")

@@ -24,7 +24,10 @@ SETTINGS = [
 
 
 class _Batches:
-    batch_size, error = PAIRS, None
+    batch_size, error, state = PAIRS, None, None
+
+    def prepare(self, epoch, first, model):
+        return {"prepared/epoch": epoch, "prepared/first": first}
 
     def epoch(self, epoch, batches, first=0):
         random = np.random.default_rng(epoch)
@@ -92,7 +95,10 @@ class _System:
     def check(self, config, replicas):
         assert replicas == 2
 
-    def resolve(self, config, table):
+    def pretraining(self, config):
+        return None
+
+    def resolve(self, config, table, replicas):
         return config
 
     def make_batches(self, table, config):
