@@ -44,8 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
                         help="queries in the ranked-list picture; 0 draws none (default: 8); "
                         "tools/visualize_csn.py draws those of a pair model")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings on top, such as evaluation.metric=euclidean, or "
-                        "evaluation.reranking=true for re-ranked figures beside the plain ones")
+                        help="settings on top, such as evaluation.metric=euclidean; "
+                        "evaluation.multi_query=true, evaluation.expansion=true and "
+                        "evaluation.reranking=true each add figures beside the plain ones")
     parsed = parser.parse_intermixed_args(arguments)
     # --records takes all the words after it.
     overrides = parsed.overrides + [word for word in parsed.records if _OVERRIDE.match(word)]

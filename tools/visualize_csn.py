@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tfrecords.arguments import positive  # noqa: E402
 from tfrecords.errors import UserError, command_line  # noqa: E402
+from tfreid.training.trained_weights import add_weight_arguments, open_weights  # noqa: E402
 
 
 @command_line
@@ -23,11 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
         "pair.png; python tools/visualize_csn.py --run runs/csn --query 12 --top 5 --output "
         "ranking.png data.records=records/market1501",
     )
-    parser.add_argument("--run", metavar="RUN", help="folder of a trained run of system csn")
-    parser.add_argument("--config", metavar="FILE",
-                        help="recipe, for weights that no run here has made; needs --weights")
-    parser.add_argument("--weights", metavar="best|last|FILE",
-                        help="which weights (default for --run: those of its best evaluation)")
+    add_weight_arguments(parser, "folder of a trained run of system csn")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--pair", nargs=2, metavar=("A", "B"),
                       help="two JPEG or PNG files: the attended regions of both, and each level's "
@@ -52,26 +49,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
                         help="settings on top, such as data.records=records/market1501")
     parsed = parser.parse_intermixed_args(arguments)
-    if bool(parsed.run) == bool(parsed.config):
-        raise UserError("give either --run RUN, or --config FILE with --weights FILE.")
-    if parsed.config and parsed.weights is None:
-        raise UserError("--config needs --weights FILE, the trained weights to look into.")
     if parsed.seed < 0:
         raise UserError("--seed is negative; give 0 or above.")
 
-    from tfreid.config import load_config
     from tfreid.evaluation.pair_pictures import (
         picture_example_pairs,
         picture_files,
         picture_ranking,
     )
-    from tfreid.training.run_folder import open_run
 
-    if parsed.run:
-        run, config = open_run(parsed.run, parsed.overrides)
-        weights = run.weights(parsed.weights or "best")
-    else:
-        config, weights = load_config(parsed.config, parsed.overrides), parsed.weights
+    config, weights = open_weights(parsed, parsed.overrides)
     if parsed.pair:
         picture_files(config, weights, *parsed.pair, parsed.output)
     elif parsed.query is not None:

@@ -63,12 +63,15 @@ def test_names_that_runs_share_are_told_apart(runs):
     assert names == [f"osnet ({runs / 'first'})", f"osnet ({runs / 'second'})"]
 
 
-def test_reranked_figures_and_test_sets_have_curves_of_their_own(runs):
+def test_ways_to_rank_and_test_sets_have_curves_of_their_own(runs):
+    market = figures(0.9, reranked=figures(0.95), multi_query=figures(0.94), expanded=figures(0.93))
     (runs / "empty" / "summary.json").write_text(json.dumps({"name": "osnet", "test_sets": {
-        "market1501": figures(0.9, reranked=figures(0.95)), "other": figures(0.3)}}))
+        "market1501": market, "other": figures(0.3)}}))
     curves = read_curves([runs / "empty"])
     assert {curve.name: curve.cmc[0] for curve in curves} == {
-        "osnet, market1501": 0.9, "osnet, market1501, re-ranked": 0.95, "osnet, other": 0.3}
+        "osnet, market1501": 0.9, "osnet, market1501, multi-query": 0.94,
+        "osnet, market1501, expanded": 0.93, "osnet, market1501, re-ranked": 0.95,
+        "osnet, other": 0.3}
 
 
 def single_shot(**changes):

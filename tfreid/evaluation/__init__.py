@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tfreid.evaluation.distances import pairwise_distances
+from tfreid.evaluation.expansion import expand_features
 from tfreid.evaluation.ranking import (
     RankingResult,
     TopMatches,
@@ -24,6 +25,7 @@ from tfreid.evaluation.single_shot import (
     single_shot_cmc,
     single_shot_result,
 )
+from tfreid.evaluation.streaming import evaluate_with_distractors
 from tfreid.evaluation.verification import (
     OperatingPoint,
     VerificationCurve,
@@ -42,6 +44,8 @@ __all__ = [
     "draw_trials",
     "evaluate_distances",
     "evaluate_ranking",
+    "evaluate_with_distractors",
+    "expand_features",
     "format_single_shot",
     "k_reciprocal_rerank",
     "pairwise_distances",

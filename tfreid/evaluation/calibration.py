@@ -62,9 +62,9 @@ def calibrate(
     Raises:
         UserError: A mistake in the settings, the weights or the records, or no pairs of a kind.
     """
-    if config.system != "embedding":
+    if config.system == "csn":
         raise UserError(
-            f"a distance threshold is for embeddings; with system: {config.system} the export's "
+            "a distance threshold is for embeddings; with system: csn the export's "
             "signature compare gives the probability of a match, so choose from 0.5 upwards."
         )
     records, evaluation = config.data.records, config.evaluation

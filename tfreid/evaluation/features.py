@@ -206,6 +206,9 @@ class Evaluator:
         model: Embedding model.
         config: Its whole configuration; `data.records` names the folder, `evaluation` the rules.
 
+    Attributes:
+        extract: The `FeatureExtractor` of that model and those records.
+
     Raises:
         UserError: The records are missing or broken, lack a query or gallery split, or do not go
             with the settings.

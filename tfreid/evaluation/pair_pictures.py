@@ -6,13 +6,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfrecords.images import CorruptImage, inspect_image
-from tfreid.data.records import SplitIndex, decode_image, read_encoded, read_index
+from tfreid.data.records import SplitIndex
 from tfreid.evaluation.pair_details import describe_pair
 from tfreid.evaluation.pair_scores import CsnScorer
+from tfreid.evaluation.picture_images import (
+    draw_queries,
+    find_query,
+    image_label,
+    read_image_file,
+    read_images,
+    read_test_indices,
+)
 from tfreid.evaluation.protocol import counted
 from tfreid.models.loading import load_model
 from tfreid.settings import Config
@@ -36,7 +42,7 @@ def picture_files(
         UserError: Settings of another system, weights that do not fit, or a file that is no image.
     """
     _check_system(config)
-    images = [_read_image(Path(file)) for file in (first, second)]
+    images = [read_image_file(file) for file in (first, second)]
     model, config = load_model(config, weights)
     details = describe_pair(model, config, *images)
     draw_pair(details, path, (Path(first).name, Path(second).name))
@@ -123,17 +129,13 @@ class _ScoredGallery:
 
     def __init__(self, config: Config, weights, query: str | None, count: int, seed: int):
         _check_system(config)
-        records, number, verify = config.data.records, config.data.split, config.data.verify
-        if records is None:
-            raise UserError("data.records is not set; give the folder of the records to draw from.")
         random = np.random.default_rng(seed)
-        queries, self._gallery = (read_index(records, split, verify, number)
-                                  for split in ("query", "gallery"))
+        queries, self._gallery = read_test_indices(config.data)
         if query is None:
-            self._query = _draw_query(queries, self._gallery, random)
+            (self._query,) = draw_queries(queries, self._gallery, 1, random)
         else:
-            self._query = _find_query(queries, query)
-        self.query_label = _label(queries, self._query)
+            self._query = find_query(queries, query)
+        self.query_label = image_label(queries, self._query)
         identity, camera = queries.ids[self._query], queries.cameras[self._query]
         self._positions, self.match = _draw_gallery(self._gallery, identity, camera, count, random)
         self.is_match = self._gallery.ids[self._positions] == identity
@@ -144,7 +146,7 @@ class _ScoredGallery:
 
     def label(self, place: int) -> str:
         """Returns what the records say of the gallery image at a place."""
-        return _label(self._gallery, self._positions[place])
+        return image_label(self._gallery, self._positions[place])
 
     def describe(self, place: int) -> PairDetails:
         """Describes the pair of the query and the gallery image at a place."""
@@ -152,54 +154,14 @@ class _ScoredGallery:
                              self._image("gallery", self._positions[place]))
 
     def _image(self, split, position):
-        (encoded,) = read_encoded(self._config.data.records, split, np.array([position]),
-                                  self._config.data.split)
-        return decode_image(encoded).numpy()
+        (image,) = read_images(self._config.data, split, np.array([position]))
+        return image
 
 
 def _check_system(config: Config) -> None:
     if config.system != "csn":
         raise UserError(f"similarity maps are those of `system: csn`, and {config.name!r} is of "
                         f"system {config.system}; give a run or recipe of the CSN.")
-
-
-def _read_image(path: Path) -> np.ndarray:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path.") from None
-    try:
-        inspect_image(data)
-        return decode_image(data).numpy()
-    except CorruptImage as error:
-        reason = str(error)
-    except tf.errors.InvalidArgumentError:
-        reason = "cannot be decoded"
-    raise UserError(f"{path}: {reason}; give a whole JPEG or PNG.")
-
-
-def _draw_query(queries: SplitIndex, gallery: SplitIndex, random: np.random.Generator) -> int:
-    for query in random.permutation(len(queries)).tolist():
-        identity, camera = queries.ids[query], queries.cameras[query]
-        counts = counted(identity, camera, gallery.ids, gallery.cameras)
-        if np.any(counts & (gallery.ids == identity)):
-            return query
-    raise UserError("no query has a match by another camera; check the identities and cameras of "
-                    "the records.")
-
-
-def _find_query(queries: SplitIndex, wanted: str) -> int:
-    """Finds a query by its position, path or file name."""
-    if wanted.isdecimal():
-        found = [int(wanted)] if int(wanted) < len(queries) else []
-    else:
-        found = [place for place, path in enumerate(queries.paths)
-                 if wanted in (path, Path(path).name)]
-    if len(found) != 1:
-        raise UserError(f"--query {wanted} names {len(found)} of the {len(queries)} queries; give "
-                        f"0 to {len(queries) - 1}, or a path in the dataset such as "
-                        f"{queries.paths[0]}.")
-    return found[0]
 
 
 def _draw_gallery(
@@ -216,9 +178,3 @@ def _draw_gallery(
     drawn = random.choice(others, min(count - 1, len(others)), replace=False)
     positions = np.sort(np.append(drawn, match))
     return _Drawn(positions, int(np.searchsorted(positions, match)))
-
-
-def _label(index: SplitIndex, position: int) -> str:
-    camera = index.cameras[position]
-    return (f"person {index.ids[position]}, "
-            f"{f'camera {camera}' if camera >= 0 else 'camera unknown'}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Callable
 
 import numpy as np
@@ -84,6 +84,14 @@ class Protocol:
         queries: labels of the queries.
         gallery: labels of the gallery.
         distances: positions [n] among the queries -> float distances [n, g] that may be changed.
+        galleries: per query the positions of the gallery images that are there for it; None where
+            all are there for all.
+
+    `num_ranked` says how many gallery images that are not junk there are, the mean over the queries
+    where they have galleries of their own.
+
+    Raises:
+        UserError: there is not a gallery for each query, or one holds what is no position.
     """
 
     def __init__(
@@ -91,13 +99,24 @@ class Protocol:
         queries: Labels,
         gallery: Labels,
         distances: Callable[[np.ndarray], np.ndarray],
+        galleries: Sequence[np.ndarray] | None = None,
     ):
         self.queries, self.gallery = queries, gallery
         self._distances = distances
         self._junk = np.flatnonzero(gallery.ids < 0)
         self._by_identity = np.argsort(gallery.ids, kind="stable")
         self._sorted_ids = gallery.ids[self._by_identity]
-        self.num_ranked = len(gallery.ids) - len(self._junk)
+        self._galleries = galleries
+        self.num_ranked: int | float = len(gallery.ids) - len(self._junk)
+        if galleries is not None:
+            _check_galleries(galleries, len(queries.ids), len(gallery.ids))
+            self.num_ranked = float(np.mean([np.count_nonzero(gallery.ids[positions] >= 0)
+                                             for positions in galleries]))
+
+    @property
+    def own_galleries(self) -> bool:
+        """Whether each query has a gallery of its own."""
+        return self._galleries is not None
 
     def rows(
         self,
@@ -126,12 +145,17 @@ class Protocol:
                 bar.update(len(block))
 
     def _split(self, query: int, row: np.ndarray) -> np.ndarray:
-        """Puts the images of the query's identity and camera at infinity; returns the positives."""
+        """Puts what the query ignores, junk aside, at infinity; returns the positives."""
         identity, camera = self.queries.ids[query], self.queries.cameras[query]
         first = np.searchsorted(self._sorted_ids, identity, side="left")
         last = np.searchsorted(self._sorted_ids, identity, side="right")
         same_identity = self._by_identity[first:last]
         ignored = (self.gallery.cameras[same_identity] == camera) & (camera >= 0)
+        if self._galleries is not None:
+            outside = np.ones(len(row), bool)
+            outside[self._galleries[query]] = False
+            row[outside] = np.inf
+            ignored |= outside[same_identity]
         row[same_identity[ignored]] = np.inf
         return same_identity[~ignored]
 
@@ -161,18 +185,20 @@ def feature_protocol(
     gallery_cameras: np.ndarray,
     metric: str = "cosine",
     p: float = MINKOWSKI_P,
+    galleries: Sequence[np.ndarray] | None = None,
 ) -> Protocol:
     """Checks features and labels and returns the protocol over their distances.
 
     Raises:
-        UserError: inputs that are empty, misshapen or not finite, a negative query identity, or an
-            unknown metric.
+        UserError: inputs that are empty, misshapen or not finite, a negative query identity, an
+            unknown metric, or galleries that do not fit the features.
     """
     query_features, gallery_features = check_features(query_features, gallery_features)
     return Protocol(
         Labels("query", len(query_features), query_ids, query_cameras),
         Labels("gallery", len(gallery_features), gallery_ids, gallery_cameras),
         FeatureDistances(query_features, gallery_features, metric, p),
+        galleries,
     )
 
 
@@ -221,3 +247,16 @@ def _integers(name: str, count: int, values) -> np.ndarray:
             f"received {labels.dtype} of shape {labels.shape}."
         )
     return labels.astype(np.int64)
+
+
+def _check_galleries(galleries: Sequence[np.ndarray], num_query: int, num_gallery: int) -> None:
+    if len(galleries) != num_query:
+        raise UserError(f"there are {len(galleries)} galleries for {num_query} queries; give each "
+                        "query its own.")
+    for query, positions in enumerate(map(np.asarray, galleries)):
+        fits = positions.ndim == 1 and (positions.dtype.kind in "iu" or not positions.size)
+        distinct = np.unique(positions)
+        if not fits or len(distinct) < len(positions) or (
+                distinct.size and (distinct[0] < 0 or distinct[-1] >= num_gallery)):
+            raise UserError(f"the gallery of query {query} must be distinct positions from 0 to "
+                            f"{num_gallery - 1}.")

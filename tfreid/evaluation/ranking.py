@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,8 @@ from tfrecords.errors import UserError
 from tfreid.evaluation.distances import MINKOWSKI_P
 from tfreid.evaluation.protocol import Labels, Protocol, feature_protocol
 
+# Ways to rank beside the plain one: key in results.json -> title in tables and legends.
+VARIANTS = {"multi_query": "multi-query", "expanded": "expanded", "reranked": "re-ranked"}
 # Counting costs one pass over the gallery per positive; above this many, sorting is cheaper.
 _MOST_COUNTED_POSITIVES = 64
 
@@ -30,11 +32,14 @@ class RankingResult:
             al., "Deep Learning for Person Re-identification: A Survey and Outlook", Eq. 5).
         num_valid_queries: queries with at least one positive; only these are averaged.
         num_skipped_queries: queries without one.
-        num_gallery: gallery images, distractors included, junk (negative identity) not.
+        num_gallery: gallery images, distractors included, junk (negative identity) not; where
+            queries have galleries of their own, the mean over the queries.
         metric: name of the distance.
         average_precision: float64 [queries], NaN where the query was skipped.
         first_match_rank: int64 [queries], rank of the nearest positive, 0 where skipped.
         minkowski_p: exponent of the Minkowski distance, None for other distances.
+        unit: what was ranked and counted, "images" or "tracklets".
+        own_galleries: whether each query ranked a gallery of its own.
     """
 
     cmc: np.ndarray
@@ -43,11 +48,13 @@ class RankingResult:
     mean_inp: float
     num_valid_queries: int
     num_skipped_queries: int
-    num_gallery: int
+    num_gallery: int | float
     metric: str
     average_precision: np.ndarray
     first_match_rank: np.ndarray
     minkowski_p: float | None = None
+    unit: str = "images"
+    own_galleries: bool = False
 
     def rank(self, k: int) -> float:
         """Returns rank-k, for k from 1 to the length of the CMC curve."""
@@ -68,6 +75,8 @@ class RankingResult:
             "num_valid_queries": self.num_valid_queries,
             "num_skipped_queries": self.num_skipped_queries,
             "num_gallery": self.num_gallery,
+            "unit": self.unit,
+            "own_galleries": self.own_galleries,
             "cmc": self.cmc.tolist(),
         }
 
@@ -98,6 +107,8 @@ def evaluate_ranking(
     block_size: int | None = None,
     progress: bool = False,
     p: float = MINKOWSKI_P,
+    galleries: Sequence[np.ndarray] | None = None,
+    unit: str = "images",
 ) -> RankingResult:
     """Ranks the gallery for every query and scores the ranking.
 
@@ -120,6 +131,9 @@ def evaluate_ranking(
         block_size: queries compared at once; by default as many as fit a moderate block.
         progress: show a progress bar.
         p: exponent of the "minkowski" distance.
+        galleries: for each query the positions of the gallery images that it ranks; the others are
+            as if they were not there. None where every query ranks the whole gallery.
+        unit: what a row of features is, for the report.
 
     Returns:
         The scores, averaged over the queries that have a positive.
@@ -131,10 +145,10 @@ def evaluate_ranking(
     """
     protocol = feature_protocol(
         query_features, query_ids, query_cameras, gallery_features, gallery_ids, gallery_cameras,
-        metric, p,
+        metric, p, galleries,
     )
     exponent = p if metric == "minkowski" else None
-    return _evaluate(protocol, max_rank, metric, exponent, block_size, progress)
+    return _evaluate(protocol, max_rank, metric, exponent, block_size, progress, unit)
 
 
 def evaluate_distances(
@@ -146,6 +160,8 @@ def evaluate_distances(
     metric: str,
     max_rank: int = 50,
     progress: bool = False,
+    galleries: Sequence[np.ndarray] | None = None,
+    unit: str = "images",
 ) -> RankingResult:
     """Scores the ranking that a matrix of distances gives, such as a re-ranked one.
 
@@ -163,8 +179,9 @@ def evaluate_distances(
         raise ValueError(f"distances must be a matrix, received shape {distances.shape}")
     queries = Labels("query", distances.shape[0], query_ids, query_cameras)
     gallery = Labels("gallery", distances.shape[1], gallery_ids, gallery_cameras)
-    protocol = Protocol(queries, gallery, lambda positions: _finite_rows(distances, positions))
-    return _evaluate(protocol, max_rank, metric, None, None, progress)
+    protocol = Protocol(queries, gallery, lambda positions: _finite_rows(distances, positions),
+                        galleries)
+    return _evaluate(protocol, max_rank, metric, None, None, progress, unit)
 
 
 def top_matches(
@@ -178,6 +195,7 @@ def top_matches(
     k: int = 10,
     metric: str = "cosine",
     p: float = MINKOWSKI_P,
+    galleries: Sequence[np.ndarray] | None = None,
 ) -> TopMatches:
     """Finds the k nearest gallery images of some queries, by the rules of `evaluate_ranking`.
 
@@ -192,7 +210,7 @@ def top_matches(
     """
     protocol = feature_protocol(
         query_features, query_ids, query_cameras, gallery_features, gallery_ids, gallery_cameras,
-        metric, p,
+        metric, p, galleries,
     )
     query_ids, gallery_ids = protocol.queries.ids, protocol.gallery.ids
     wanted = np.asarray(query_indices, np.int64)
@@ -206,7 +224,7 @@ def top_matches(
     distances = np.full((len(wanted), k), np.nan, np.float32)
     is_match = np.zeros((len(wanted), k), bool)
     for place, (query, row, _) in enumerate(protocol.rows(wanted)):
-        nearest = _nearest(row, k)
+        nearest = nearest_positions(row, k)
         indices[place, : len(nearest)] = nearest
         distances[place, : len(nearest)] = row[nearest]
         is_match[place, : len(nearest)] = gallery_ids[nearest] == query_ids[query]
@@ -227,18 +245,30 @@ def _evaluate(
     minkowski_p: float | None,
     block_size: int | None,
     progress: bool,
+    unit: str,
 ) -> RankingResult:
-    if max_rank < 1:
-        raise ValueError(f"max_rank must be at least 1, received {max_rank}")
+    check_max_rank(max_rank)
     ranks = [
-        _positive_ranks(row, positives)
+        positive_ranks(row, positives)
         for _, row, positives in protocol.rows(block_size=block_size, progress=progress)
     ]
-    return _scores(ranks, max_rank, protocol.num_ranked, metric, minkowski_p)
+    result = score_ranks(ranks, max_rank, protocol.num_ranked, metric, minkowski_p)
+    return replace(result, unit=unit, own_galleries=protocol.own_galleries)
 
 
-def _positive_ranks(row: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """Returns the 1-based ranks of the positives, ascending; ties rank by position in the row."""
+def check_max_rank(max_rank: int) -> None:
+    """Raises a `ValueError` for a CMC curve without ranks."""
+    if max_rank < 1:
+        raise ValueError(f"max_rank must be at least 1, received {max_rank}")
+
+
+def positive_ranks(row: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Returns the 1-based ranks of the positives, ascending; ties rank by position in the row.
+
+    Args:
+        row: distances [g], ignored images at infinity.
+        positives: positions [n].
+    """
     if len(positives) > _MOST_COUNTED_POSITIVES:
         ranks = np.empty(len(row), np.int64)
         ranks[np.argsort(row, kind="stable")] = np.arange(1, len(row) + 1)
@@ -251,8 +281,10 @@ def _positive_ranks(row: np.ndarray, positives: np.ndarray) -> np.ndarray:
     return np.sort(ranks)
 
 
-def _nearest(row: np.ndarray, k: int) -> np.ndarray:
-    """Returns the positions of the k smallest finite distances; ties by position in the row."""
+def nearest_positions(row: np.ndarray, k: int) -> np.ndarray:
+    """Returns the positions of the k smallest finite distances [g], or of all where there are
+    fewer; ties by position in the row.
+    """
     k = min(k, np.count_nonzero(np.isfinite(row)))
     if k == 0:
         return np.empty(0, np.int64)
@@ -261,14 +293,25 @@ def _nearest(row: np.ndarray, k: int) -> np.ndarray:
     return candidates[np.argsort(row[candidates], kind="stable")[:k]]
 
 
-def _scores(
+def score_ranks(
     ranks: Sequence[np.ndarray],
     max_rank: int,
-    num_gallery: int,
+    num_gallery: int | float,
     metric: str,
     minkowski_p: float | None,
 ) -> RankingResult:
-    """Averages over the queries; `ranks` holds each query's positive ranks, ascending."""
+    """Averages the scores over the queries.
+
+    Args:
+        ranks: per query the 1-based ranks of its positives, ascending; empty where it has none.
+        max_rank: length of the CMC curve.
+        num_gallery: ranked images.
+        metric: name of the distance.
+        minkowski_p: exponent of the Minkowski distance, None for other distances.
+
+    Raises:
+        UserError: no query has a positive.
+    """
     first = np.array([found[0] if len(found) else 0 for found in ranks], np.int64)
     valid = first > 0
     num_valid = int(valid.sum())

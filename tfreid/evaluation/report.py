@@ -12,30 +12,35 @@ import numpy as np
 
 from tfrecords.manifest import write_json
 from tfreid.evaluation.distances import describe_metric
-from tfreid.evaluation.ranking import RankingResult
+from tfreid.evaluation.ranking import VARIANTS, RankingResult
 from tfreid.evaluation.single_shot import AveragedCmc, SingleShotResult
 from tfreid.evaluation.split_average import SplitAverage
 
 
 def results_table(
-    result: RankingResult, protocol: str = "", reranked: RankingResult | None = None
+    result: RankingResult,
+    protocol: str = "",
+    variants: Mapping[str, RankingResult] | None = None,
 ) -> str:
     """Returns a table of the scores, in percent, and of what they were measured on.
 
     Args:
         result: what `evaluate_ranking` returned.
         protocol: name of the dataset and of the rules, e.g. "Market-1501, single query".
-        reranked: the scores after re-ranking, for a column beside the plain ones.
+        variants: key of `VARIANTS` -> the scores of that way to rank, for a column beside the
+            plain ones.
     """
-    columns = [_scores(one) for one in (result, reranked) if one is not None]
+    variants = variants or {}
+    columns = [_scores(one) for one in (result, *variants.values())]
     scores = [(name, *(_percent(column[name]) for column in columns))
               for name in columns[0]]
-    if reranked is not None:
-        scores.insert(0, ("", "plain", "re-ranked"))
+    if variants:
+        scores.insert(0, ("", "plain", *(VARIANTS[key] for key in variants)))
+    mean = ", mean over queries" if result.own_galleries else ""
     facts = [
         ("valid queries", f"{result.num_valid_queries:,}"),
         ("skipped queries (no valid match)", f"{result.num_skipped_queries:,}"),
-        ("gallery images", f"{result.num_gallery:,}"),
+        (f"gallery {result.unit}{mean}", _gallery_size(result)),
         ("distance", describe_metric(result.metric, result.minkowski_p)),
     ]
     if protocol:
@@ -54,11 +59,13 @@ def comparison_table(rows: Mapping[str, RankingResult]) -> str:
     cells = []
     for name, result in rows.items():
         scores = _scores(result)
-        counts = (result.num_valid_queries, result.num_skipped_queries, result.num_gallery)
+        unit = "" if result.unit == "images" else f" {result.unit}"
+        each = " a query" if result.own_galleries else ""
         cells.append((
             name,
             *(_percent(scores[head]) if head in scores else "-" for head in heads[1:6]),
-            *(f"{count:,}" for count in counts),
+            f"{result.num_valid_queries:,}", f"{result.num_skipped_queries:,}",
+            f"{_gallery_size(result)}{unit}{each}",
         ))
     return ruled_table([[heads], cells])
 
@@ -153,6 +160,10 @@ def _scores(result: RankingResult) -> dict[str, float]:
         "mAP (official script, trapezoids)": result.mean_ap_trapezoid,
         "mINP": result.mean_inp,
     }
+
+
+def _gallery_size(result: RankingResult) -> str:
+    return f"{result.num_gallery:,.1f}" if result.own_galleries else f"{result.num_gallery:,}"
 
 
 def _spread_row(averaged: AveragedCmc, k: int, spread: bool) -> tuple[str, ...]:

@@ -6,22 +6,21 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from tfrecords.errors import UserError
-from tfreid.data.records import decode_image, describe_records, read_encoded, split_names
+from tfreid.data.records import describe_records, split_names
 from tfreid.evaluation.distances import describe_metric
-from tfreid.evaluation.features import Evaluator, Ranked, reranked_result
+from tfreid.evaluation.features import Evaluator, Ranked
 from tfreid.evaluation.pair_evaluation import ScoredPairs
 from tfreid.evaluation.pair_run import evaluate_pairs, scores_pairs
-from tfreid.evaluation.ranking import RankingResult, top_matches
+from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries
+from tfreid.evaluation.ranking import VARIANTS, RankingResult
 from tfreid.evaluation.report import comparison_table, results_table, write_results_json
+from tfreid.evaluation.tracklets import TRACKLETS
+from tfreid.evaluation.variants import add_variants
 from tfreid.models.loading import load_embedding_model
-from tfreid.settings import Config
+from tfreid.settings import Config, EvaluationConfig
 from tfreid.visualization.cmc_plot import draw_cmc
-from tfreid.visualization.ranked_list import RankedImage, RankedRow, draw_ranked_lists
-
-_RERANKED = "re-ranked"
+from tfreid.visualization.ranked_list import draw_ranked_lists
 
 
 def evaluate_weights(
@@ -30,8 +29,8 @@ def evaluate_weights(
     """Evaluates weights on the test images of `data.records`, prints a table and writes files.
 
     Args:
-        config: The settings; with `evaluation.reranking` everything is given twice, plain and
-            re-ranked.
+        config: The settings; `evaluation.multi_query`, `expansion` and `reranking` each have
+            figures of their own beside the plain ones.
         weights: `.weights.h5` file.
         output: Folder for `results.json`, `cmc.png` and `ranked_lists.png`.
         ranked_queries: Queries in the ranked-list picture, evenly spread; 0 for no picture.
@@ -50,7 +49,7 @@ def evaluate_weights(
     split_names(config.data.records, config.data.split)
     model, config = load_embedding_model(config, weights)
     ranked = _evaluate(Evaluator(model, config), config, weights, Path(output), ranked_queries)
-    print(results_table(ranked.result, _protocol(config), ranked.reranked))
+    print(results_table(ranked.result, _protocol(ranked.result, config), ranked.variants))
     return ranked
 
 
@@ -121,39 +120,46 @@ def _evaluate(
     evaluator: Evaluator, config: Config, weights: str | Path, output: Path, ranked_queries: int
 ) -> Ranked:
     """Evaluates one test set and writes its files."""
-    ranked = evaluator.evaluate()
-    if config.evaluation.reranking:
-        result = reranked_result(ranked, config.evaluation)
-        ranked = dataclasses.replace(ranked, reranked=result)
+    ranked = add_variants(evaluator.evaluate(), evaluator.extract, config)
     write_results_json(output / "results.json", {
-        "name": config.name, "protocol": _protocol(config), "weights": str(weights),
+        "name": config.name, "protocol": _protocol(ranked.result, config), "weights": str(weights),
         "feature": config.evaluation.feature, **_figures(ranked, config),
     })
     _draw_curves(_results(config.name, ranked), output / "cmc.png")
     if ranked_queries:
-        draw_ranked_lists(_rows(ranked, config, ranked_queries), output / "ranked_lists.png")
+        rows = ranked_rows(ranked, config, spread_queries(ranked.result, ranked_queries))
+        draw_ranked_lists(rows, output / "ranked_lists.png")
     return ranked
 
 
-def _protocol(config: Config) -> str:
-    return f"{describe_records(config.data.records, config.data.split)}, single query"
+def _protocol(result: RankingResult, config: Config) -> str:
+    described = f"{describe_records(config.data.records, config.data.split)}, single query"
+    if result.unit == TRACKLETS:
+        described += f", tracklets ({config.evaluation.tracklet_pooling} of their images)"
+    return described
 
 
 def _results(name: str, ranked: Ranked) -> dict[str, RankingResult]:
-    """Returns the plain result under its name and, where there is one, the re-ranked."""
-    reranked = {} if ranked.reranked is None else {f"{name}, {_RERANKED}": ranked.reranked}
-    return {name: ranked.result, **reranked}
+    """Returns the plain result under its name, and each variant under that and its title."""
+    return {name: ranked.result, **{f"{name}, {VARIANTS[key]}": result
+                                    for key, result in ranked.variants.items()}}
 
 
 def _figures(ranked: Ranked, config: Config) -> dict:
-    figures = ranked.result.as_dict()
-    if ranked.reranked is not None:
-        evaluation = config.evaluation
-        figures["reranked"] = {
-            "k1": evaluation.reranking_k1, "k2": evaluation.reranking_k2,
-            "lambda": evaluation.reranking_lambda, **ranked.reranked.as_dict(),
-        }
-    return figures
+    variants = {key: {**_variant_settings(key, config.evaluation), **result.as_dict()}
+                for key, result in ranked.variants.items()}
+    return {**ranked.result.as_dict(), **variants}
+
+
+def _variant_settings(key: str, evaluation: EvaluationConfig) -> dict:
+    """Returns what decided the figures of a variant."""
+    return {
+        "multi_query": {},
+        "expanded": {"query_neighbours": evaluation.expansion_query,
+                     "gallery_neighbours": evaluation.expansion_gallery},
+        "reranked": {"k1": evaluation.reranking_k1, "k2": evaluation.reranking_k2,
+                     "lambda": evaluation.reranking_lambda},
+    }[key]
 
 
 def _draw_curves(results: dict[str, RankingResult], path: Path) -> None:
@@ -173,31 +179,3 @@ def _named(records: Sequence[str | Path]) -> dict[str, Path]:
             name = f"{folder.resolve().name}-{number}"
         named[name] = folder
     return named
-
-
-def _rows(ranked: Ranked, config: Config, count: int) -> list[RankedRow]:
-    valid = np.flatnonzero(ranked.result.first_match_rank > 0)
-    chosen = valid[np.unique(np.linspace(0, len(valid) - 1, min(count, len(valid))).astype(int))]
-    evaluation = config.evaluation
-    top = top_matches(*ranked.arrays(), chosen, metric=evaluation.metric,
-                      p=evaluation.minkowski_p)
-    wanted = np.unique(top.indices[top.indices >= 0])
-    gallery = dict(zip(wanted.tolist(), _images(config, "gallery", wanted)))
-    queries = _images(config, "query", chosen)
-    rows = []
-    for place, query in enumerate(chosen):
-        results = [
-            RankedImage(gallery[index], bool(match), int(ranked.gallery.cameras[index]), distance)
-            for index, distance, match in zip(
-                top.indices[place].tolist(), top.distances[place].tolist(), top.is_match[place]
-            )
-            if index >= 0
-        ]
-        identity, camera = int(ranked.query.ids[query]), int(ranked.query.cameras[query])
-        rows.append(RankedRow(queries[place], identity, camera, results))
-    return rows
-
-
-def _images(config: Config, split: str, positions: np.ndarray) -> list[np.ndarray]:
-    encoded = read_encoded(config.data.records, split, positions, config.data.split)
-    return [decode_image(image).numpy() for image in encoded]

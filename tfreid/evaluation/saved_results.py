@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.evaluation.ranking import VARIANTS
 from tfreid.evaluation.single_shot import SINGLE_SHOT
 
 _RESULTS = "results.json"
@@ -44,8 +45,8 @@ def read_curves(
             has none. Names that several sources share are followed by the folder.
 
     Returns:
-        The curves, in order; re-ranked ones and those of several test sets each on their own,
-        with the source's name before theirs. No two have one name.
+        The curves, in order; other ways to rank (`VARIANTS`) and several test sets each on their
+        own, with the source's name before theirs. No two have one name.
 
     Raises:
         UserError: A source without results, results without a curve, or as many labels as not.
@@ -106,10 +107,9 @@ def _curves(name: str, content: dict, path: Path) -> list[SavedCurve]:
     if "test_sets" in content:
         return [curve for test_set, figures in content["test_sets"].items()
                 for curve in _curves(f"{name}, {test_set}", figures, path)]
-    curves = [saved_curve(name, content, path)]
-    if "reranked" in content:
-        curves.append(saved_curve(f"{name}, re-ranked", content["reranked"], path))
-    return curves
+    variants = [saved_curve(f"{name}, {title}", content[key], path)
+                for key, title in VARIANTS.items() if key in content]
+    return [saved_curve(name, content, path), *variants]
 
 
 def saved_curve(name: str, figures: dict[str, Any], path: Path) -> SavedCurve:

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tfreid.visualization.heat import HEAT_COLORS
 from tfreid.visualization.page import MUTED, Page
 from tfreid.visualization.similarity_maps import (
-    HEAT_COLORS,
     PairDetails,
     heat_scale,
     level_name,

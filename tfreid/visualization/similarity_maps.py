@@ -7,17 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
-import matplotlib
 import numpy as np
 from matplotlib.colors import PowerNorm
 
+from tfreid.visualization.heat import HEAT_COLORS, lay_over
 from tfreid.visualization.page import MUTED, Page
 from tfreid.visualization.regions import cell_sides, draw_regions, region_color
 
-HEAT_COLORS = "inferno"
-
-# Share of the heat in what is seen, the rest being the image in grey.
-_HEAT_SHARE = 0.62
 _ENLARGED = 4
 _LEVEL_NAMES = {2: "low", 3: "mid", 4: "high"}
 _STRIPE_NAMES = ("upper part", "middle part", "bottom part")
@@ -141,10 +137,7 @@ def overlay_map(
     cells = [enlarged * count * side
              for count, side in zip(values.shape, cell_sides(values.shape, image.shape[:2]))]
     heat = cv2.resize(np.asarray(values, np.float32), cells[::-1])[:height, :width]
-    colors = matplotlib.colormaps[HEAT_COLORS](heat_scale(limits)(heat))[..., :3]
-    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (width, height))
-    mixed = 255.0 * _HEAT_SHARE * colors + (1.0 - _HEAT_SHARE) * grey[..., np.newaxis]
-    return np.rint(mixed).astype(np.uint8)
+    return lay_over(cv2.resize(image, (width, height)), heat_scale(limits)(heat))
 
 
 def draw_pair(

@@ -381,3 +381,75 @@ def test_top_matches_bad_arguments():
         top_matches(**line_case(), query_indices=[0], k=0)
     with pytest.raises(ValueError, match=r"from 0 to 3, received \[4\]"):
         top_matches(**line_case(), query_indices=[4])
+
+
+def own_galleries():
+    """Galleries of the queries of `line_case`, ranked on paper.
+
+    A: 0 (its own camera), 1 (at 2), 4 (at 4), 7 (at 6), 6 (at 9): positives 4 and 7 at ranks 2 and
+      3. AP = (1/2 + 2/3) / 2 = 7/12; trapezoids ((0 + 1/2)/2 + (1/2 + 2/3)/2) / 2 = 5/12; INP 2/3.
+    B: 1, 2 and 5, which is its own camera's: no positive, skipped, although image 3 is one.
+    C: everything, and skipped as before.
+    D: 7 (distance 0), 5 (at 1), 2 (at 4): positives 7 and 2 at ranks 1 and 3. AP = (1 + 2/3) / 2 =
+      5/6; trapezoids (1 + (1/2 + 2/3)/2) / 2 = 19/24; INP 2/3.
+    Sizes 5, 3, 8, 3: 4.75 images a query.
+    """
+    return [np.array([0, 1, 4, 6, 7]), np.array([1, 2, 5]), np.arange(8), np.array([2, 5, 7])]
+
+
+def test_own_galleries_worked_on_paper():
+    case = line_case()
+    result = evaluate_ranking(**case, max_rank=3, galleries=own_galleries())
+    np.testing.assert_allclose(result.cmc, [1 / 2, 1, 1])
+    np.testing.assert_allclose(result.average_precision, [7 / 12, np.nan, np.nan, 5 / 6])
+    assert result.mean_ap_trapezoid == pytest.approx((5 / 12 + 19 / 24) / 2)
+    assert result.mean_inp == pytest.approx(2 / 3)
+    assert (result.num_valid_queries, result.num_skipped_queries) == (2, 2)
+    assert result.num_gallery == 4.75 and result.as_dict()["own_galleries"] is True
+    labels = {key: value for key, value in case.items() if "ids" in key or "cameras" in key}
+    distances = pairwise_distances(case["query_features"], case["gallery_features"], "euclidean")
+    found = evaluate_distances(distances, **labels, metric="mine", galleries=own_galleries())
+    np.testing.assert_array_equal(found.average_precision, result.average_precision)
+    assert found.num_gallery == 4.75
+
+
+def test_top_matches_of_own_galleries():
+    top = top_matches(**line_case(), query_indices=[0, 3], k=5, galleries=own_galleries())
+    assert top.indices.tolist() == [[1, 4, 7, 6, -1], [7, 5, 2, -1, -1]]
+    assert top.is_match.tolist() == [[False, True, True, False, False],
+                                     [True, False, True, False, False]]
+
+
+def test_own_galleries_are_as_if_the_others_were_not_there():
+    case = random_case(21, num_query=12, num_gallery=90, copies=True)
+    case["gallery_ids"][:9] = -1
+    random = np.random.default_rng(3)
+    galleries = [random.permutation(90)[: random.integers(40, 90)] for _ in range(12)]
+    result = evaluate_ranking(**case, galleries=galleries, block_size=5)
+    sizes = []
+    for query, positions in enumerate(galleries):
+        kept = np.sort(positions)
+        alone = {key: value[[query]] if key.startswith("query") else value[kept]
+                 for key, value in case.items()}
+        sizes.append(np.count_nonzero(alone["gallery_ids"] >= 0))
+        if result.first_match_rank[query] == 0:
+            with pytest.raises(UserError, match="no query has a valid match"):
+                evaluate_ranking(**alone)
+            continue
+        expected = evaluate_ranking(**alone)
+        assert result.average_precision[query] == pytest.approx(expected.mean_ap)
+        assert result.first_match_rank[query] == expected.first_match_rank[0]
+    assert result.num_gallery == pytest.approx(np.mean(sizes))
+    assert result.num_valid_queries > 5
+
+
+@pytest.mark.parametrize("galleries, words", [
+    ([np.arange(8)] * 3, "3 galleries for 4 queries"),
+    ([[0], [1], [2], [8]], "gallery of query 3 must be distinct positions from 0 to 7"),
+    ([[0], [-1], [2], [3]], "gallery of query 1"),
+    ([[0, 0], [1], [2], [3]], "gallery of query 0"),
+    ([[0.5], [1], [2], [3]], "gallery of query 0"),
+])
+def test_galleries_that_do_not_fit_are_refused(galleries, words):
+    with pytest.raises(UserError, match=words):
+        evaluate_ranking(**line_case(), galleries=galleries)

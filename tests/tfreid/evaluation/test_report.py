@@ -64,14 +64,25 @@ def test_table_leaves_out_what_was_not_measured():
     assert not {"rank-10", "rank-20", "protocol"} & set(rows)
 
 
-def test_table_shows_plain_and_reranked_side_by_side():
+def test_table_shows_the_ways_to_rank_side_by_side():
     reranked = make_result(mean_ap=0.9, metric="cosine, re-ranked")
-    lines = results_table(make_result(), "Market-1501", reranked).splitlines()
+    variants = {"multi_query": make_result(mean_ap=0.85), "reranked": reranked}
+    lines = results_table(make_result(), "Market-1501", variants).splitlines()
     assert len({len(line) for line in lines}) == 1
     cells = [line.split() for line in lines]
-    assert ["plain", "re-ranked"] in cells
-    assert ["mAP", "77.38", "%", "90.00", "%"] in cells
+    assert ["plain", "multi-query", "re-ranked"] in cells
+    assert ["mAP", "77.38", "%", "85.00", "%", "90.00", "%"] in cells
     assert ["protocol", "Market-1501"] in cells
+
+
+def test_tables_say_what_was_counted():
+    tracklets = make_result(unit="tracklets", num_gallery=9330)
+    own = make_result(own_galleries=True, num_gallery=1520.25)
+    assert rows_of(results_table(tracklets))["gallery tracklets"] == "9,330"
+    assert rows_of(results_table(own))["gallery images, mean over queries"] == "1,520.2"
+    lines = comparison_table({"mars": tracklets, "person_search": own}).splitlines()
+    assert [re.split("  +", line)[-1] for line in lines[3:5]] == ["9,330 tracklets",
+                                                                  "1,520.2 a query"]
 
 
 def test_the_minkowski_exponent_is_reported():

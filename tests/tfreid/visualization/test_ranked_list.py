@@ -69,6 +69,23 @@ def test_rows_of_different_length(tmp_path):
     assert not np.any(np.all(picture[query_top:] == np.array(YELLOW), axis=2))
 
 
+def test_average_precision_stands_under_the_query(tmp_path):
+    results = [RankedImage(plain(YELLOW), True, 1, 0.0)] * 6
+    bare = RankedRow(plain(BLUE), 7, 1, results)
+    scored = RankedRow(plain(BLUE), 7, 1, results, 0.4567, 12)
+    assert bare.score() == "" and scored.score() == "AP 45.7 % (12)"
+    assert RankedRow(plain(BLUE), 7, 1, results, 1.0).score() == "AP 100.0 %"
+    without, picture = (drawn(rows, tmp_path / "ranked.png") for rows in ([bare], [scored]))
+    top, left, height, width = region(picture, BLUE)
+    line = slice(top + height + 36, top + height + 54)
+    assert picture[line, left - 5 : left + width + 5].min() < 200
+    # Nothing stands there under a result, and the foot explains the figures.
+    assert picture[line, left + width + 40 :].min() == 255
+    below = top + height + 60
+    assert picture.shape[0] > without.shape[0] and picture[below:].min() < 200
+    assert without[top + height + 36 :].min() == 255
+
+
 def test_bad_input(tmp_path):
     with pytest.raises(UserError, match="no query to draw"):
         draw_ranked_lists([], tmp_path / "ranked.png")

@@ -1,0 +1,123 @@
+"""Grad-CAM of the dimensions of an embedding: which regions make them what they are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# Of the terms that a map sums up: what is below is their rounding, not evidence.
+_ROUNDING = 1e-5
+
+
+class MapAndHead(NamedTuple):
+    """A model cut at its last feature map.
+
+    to_map: images [n, height, width, 3] -> the map [n, h, w, c]. head: that map -> a feature
+    [n, d], not normalised.
+    """
+
+    to_map: keras.Model
+    head: keras.Model
+
+
+def cut_at_map(model: keras.Model, feature: str) -> MapAndHead:
+    """Cuts an embedding model where its last feature map is pooled.
+
+    Args:
+        model: What `build_embedding_model` made.
+        feature: Which of its outputs the head ends in.
+
+    Raises:
+        ValueError: No layer of the model turns maps into vectors.
+    """
+    pooling = [layer for layer in model.layers if _pools(layer)]
+    if not pooling:
+        raise ValueError(f"{model.name} has no layer that pools a map [n, h, w, c] to [n, c]")
+    # Layers stand in the order of the graph, so the pools of squeeze-and-excitation come before.
+    feature_map = pooling[-1].input
+    return MapAndHead(keras.Model(model.input, feature_map, name="to_map"),
+                      keras.Model(feature_map, model.output[feature], name="head"))
+
+
+def unit_features(head: keras.Model, feature_map: tf.Tensor) -> tf.Tensor:
+    """Computes L2-normalised features [n, d] from maps [n, h, w, c]; a zero vector stays zero."""
+    return tf.math.l2_normalize(tf.cast(head(feature_map, training=False), tf.float32), axis=-1)
+
+
+def grad_cam(head: keras.Model, feature_map: tf.Tensor, weights: np.ndarray) -> np.ndarray:
+    """Computes class activation maps of weighted sums of an embedding's dimensions.
+
+    Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+    Localization" (ICCV 2017), Eq. 1 and 2, where the score is y_i = sum over k of weights[i, k] *
+    f_k and f the L2-normalised feature: alpha[i, c] is the mean over the area of dy_i / dA[:, :, c]
+    and the map relu(sum over c of alpha[i, c] * A[:, :, c]). One backward pass through the head,
+    over copies of the map, serves all sums.
+
+    Args:
+        head: From maps [n, h, w, c] to features [n, d], not normalised.
+        feature_map: A, of one image, [1, h, w, c].
+        weights: [m, d].
+
+    Returns:
+        float32 [m, h, w]; zero everywhere where no position speaks for the score.
+    """
+    copies = tf.repeat(feature_map, len(weights), axis=0)
+    with tf.GradientTape() as tape:
+        tape.watch(copies)
+        # A copy's features hang on that copy alone.
+        score = tf.reduce_sum(unit_features(head, copies) * tf.constant(weights, tf.float32))
+    gradients = tf.cast(tape.gradient(score, copies), tf.float32)
+    alphas = tf.reduce_mean(gradients, [1, 2])
+    area = tf.cast(feature_map[0], tf.float32)
+    maps = tf.einsum("mc,hwc->mhw", alphas, area).numpy()
+    terms = tf.einsum("mc,hwc->mhw", tf.abs(alphas), tf.abs(area)).numpy()
+    return np.where(maps > _ROUNDING * terms.max((1, 2), keepdims=True), maps, 0.0)
+
+
+def dimension_weights(feature: np.ndarray, dimensions: np.ndarray) -> np.ndarray:
+    """Returns the weights [m, d] with which `grad_cam` explains m dimensions, one by one.
+
+    A negative value adds to a similarity by being negative in both images, and its sign says
+    nothing: it weighs -1, so that the map shows what makes the value strong. Where features are
+    not negative, as after a ReLU, every weight is 1, as in the paper.
+
+    Args:
+        feature: [d].
+        dimensions: Numbers [m] of the dimensions.
+    """
+    weights = np.zeros((len(dimensions), len(feature)), np.float32)
+    weights[np.arange(len(dimensions)), dimensions] = np.sign(feature[dimensions])
+    return weights
+
+
+def top_contributions(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
+    """Finds the dimensions that add most to the dot product of two features.
+
+    Args:
+        first: [d].
+        second: [d].
+        count: How many at most; only those that add something are returned.
+
+    Returns:
+        Numbers of the dimensions, greatest product first; equal ones in order.
+    """
+    products = first * second
+    order = np.argsort(-products, kind="stable")[:count]
+    return order[products[order] > 0.0]
+
+
+def strongest_dimensions(feature: np.ndarray, count: int) -> np.ndarray:
+    """Finds the dimensions of a feature [d] of greatest magnitude that are not zero, in order."""
+    order = np.argsort(-np.abs(feature), kind="stable")[:count]
+    return order[feature[order] != 0.0]
+
+
+def _pools(layer: keras.layers.Layer) -> bool:
+    """Tells whether a layer turns one map [n, h, w, c] into vectors [n, c]."""
+    if isinstance(layer, keras.layers.InputLayer):
+        return False
+    shapes = [getattr(tensor, "shape", ()) for tensor in (layer.input, layer.output)]
+    return [len(shape) for shape in shapes] == [4, 2]
