@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfrecords.manifest import read_manifest
 from tfreid.data.records import read_index, split_names
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import trial_matches
@@ -82,9 +83,13 @@ def make_pair_evaluator(
     Raises:
         UserError: The records are missing or broken, or settings contradict each other.
     """
-    if config.evaluation.reranking:
-        raise UserError("evaluation.reranking needs a gallery that a feature ranks; set it to "
-                        "false for scores of pairs.")
+    for name in ("multi_query", "expansion", "reranking"):
+        if getattr(config.evaluation, name):
+            raise UserError(f"evaluation.{name} needs a gallery that a feature ranks; set it to "
+                            "false for scores of pairs.")
+    if read_manifest(config.data.records).query_galleries:
+        raise UserError(f"{config.data.records}: its queries have galleries of their own, which "
+                        "scores of pairs do not know; choose other records.")
     if config.training.evaluate_queries and config.evaluation.protocol == "single_shot":
         raise UserError("training.evaluate_queries is for evaluation.protocol=full; set "
                         "evaluation.single_shot.identities instead.")

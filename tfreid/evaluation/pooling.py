@@ -9,7 +9,7 @@ import numpy as np
 from tfreid.evaluation.distances import centred_unit_rows, unit_rows
 
 # Metrics that compare directions, and how features become the vectors whose directions they are.
-_DIRECTIONS = {"cosine": unit_rows, "correlation": centred_unit_rows}
+DIRECTIONS = {"cosine": unit_rows, "correlation": centred_unit_rows}
 _JOINED = {"mean": np.add, "max": np.maximum}
 
 
@@ -24,7 +24,7 @@ def comparable_rows(features: np.ndarray, metric: str) -> np.ndarray:
         features: numbers [n, d].
         metric: a name that `pairwise_distances` knows.
     """
-    return _DIRECTIONS.get(metric, np.asarray)(features)
+    return DIRECTIONS.get(metric, np.asarray)(features)
 
 
 def pool_blocks(

@@ -7,15 +7,11 @@ from scipy import sparse
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfreid.evaluation.distances import centred_unit_rows, unit_rows
+from tfreid.evaluation.pooling import DIRECTIONS
 from tfreid.evaluation.protocol import check_features, repeated_rows
 
 # How features are brought to where squared Euclidean distance agrees with the metric.
-_PREPARED = {
-    "cosine": unit_rows,
-    "correlation": centred_unit_rows,
-    "euclidean": lambda features: features,
-}
+_PREPARED = {**DIRECTIONS, "euclidean": lambda features: features}
 _BLOCK_ROWS = 512
 # Columns are dealt to this many groups to bound the distance of the nearest ones; see _candidates.
 _GROUPS = 512

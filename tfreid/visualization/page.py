@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -59,6 +60,10 @@ class Page:
             side.set(color=frame or _BORDER_COLOR, linewidth=_FRAME if frame else _BORDER)
             if frame:
                 side.set_position(("outward", _FRAME / 2))
+
+    def plot(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Returns axes to plot in."""
+        return self._axes(left, top, width, height)
 
     def scale(self, norm: Normalize, colors: str, label: str, left: float, top: float,
               width: float, height: float) -> None:

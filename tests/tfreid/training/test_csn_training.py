@@ -177,6 +177,8 @@ def test_weights_of_another_run_are_where_it_starts(whole, train, tmp_path):
     (["evaluation.single_shot.identities=5"], "only 4 have a query image"),
     (["evaluation.protocol=full", "csn.ranking_net=false"], "csn.ranking_net"),
     (["evaluation.reranking=true"], "evaluation.reranking needs a gallery"),
+    (["evaluation.multi_query=true"], "evaluation.multi_query needs a gallery"),
+    (["evaluation.expansion=true"], "evaluation.expansion needs a gallery"),
     (["training.evaluate_queries=2"], "training.evaluate_queries is for evaluation.protocol=full"),
     (["training.jit_compile=true"], "training.jit_compile is not available"),
     (["csn.levels=[3,2]"], "levels must be ascending"),
