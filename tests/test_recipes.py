@@ -45,6 +45,16 @@ REPORT_ROWS = {
     "mobilenet_v3": (77.0, 56.3, 51.4, 31.8, "mobilenet_v3_large", None),
 }
 
+# Almazan et al. 2018, Tables 3 and 4: rank-1, where the paper gives it, and mAP.
+DONE_RIGHT_FIGURES = {
+    "resnet50_market1501": (None, 76.3), "resnet101_market1501": (92.2, 81.2),
+    "resnet152_market1501": (None, 81.4), "resnet50_dukemtmc": (None, 67.6),
+    "resnet101_dukemtmc": (85.2, 72.8), "resnet152_dukemtmc": (None, 74.0),
+    "resnet101_mars": (85.8, 79.7), "resnet101_person_search": (None, 92.6),
+}
+DONE_RIGHT = [f"resnet{depth}_{dataset}" for depth in (50, 101, 152) for dataset in
+              ("market1501", "dukemtmc", "mars", "person_search", "synthetic")]
+
 # Guo and Cheung 2018, Table 2: rank-1 of (L2, L3) and of (L2, L3, L4); Section 4.2: pairs in a
 # batch, and how many samples of an image.
 CSN_ROWS = {
@@ -207,6 +217,41 @@ def test_rows_of_the_csn_paper(dataset):
         assert f"data.records=records/{dataset} data.split=0" in head
 
 
+@pytest.mark.parametrize("row", DONE_RIGHT)
+def test_rows_of_re_id_done_right(row):
+    name, head = f"done_right_{row}", head_of(f"done_right_{row}")
+    rank_1, mean_ap = DONE_RIGHT_FIGURES.get(row, (None, None))
+    found = re.search(r"The paper's figure \(Table [34]\):(?: rank-1 ([\d.]+) %,)? mAP ([\d.]+) %",
+                      head)
+    figures = found and tuple(number and float(number) for number in found.groups())
+    assert figures == (None if mean_ap is None else (rank_1, mean_ap))
+    assert "Cost: " in head
+    changed = changes(name, "done_right_resnet101_market1501")
+    network = {} if "101" in row else {"model.backbone": row.split("_")[0]}
+    scratch = {} if not row.endswith("synthetic") else {
+        "model.weights": None, "model.normalization": "torch", "model.stride_in_1x1": False}
+    assert changed == {**network, **scratch}
+
+
+def test_what_re_id_done_right_fixes():
+    settings = settings_of("done_right_resnet101_market1501")
+    fixed = {
+        "system": "ranking", "model.backbone": "resnet101", "model.longest_side": 416,
+        "model.pooling": "max", "model.embedding_size": 2048, "model.normalize_embedding": True,
+        "model.neck": False, "pretraining.batch_size": 128, "pretraining.height": 224,
+        "pretraining.width": 224, "pretraining.learning_rate": 1e-2,
+        "pretraining.final_rate": 1e-4, "pretraining.momentum": 0.9,
+        "pretraining.weight_decay": 5e-5, "pretraining.augmentation.crop_probability": 1.0,
+        "ranking.margin": 0.1, "ranking.batch_size": 64, "ranking.updates_per_mining": 16,
+        "ranking.mining_images": 5000, "ranking.hardest": 25, "optimizer.name": "sgd",
+        "schedule.learning_rate": 1e-3, "data.augmentation.cutout_probability": 1.0,
+        "data.augmentation.crop_probability": 0.0, "data.augmentation.flip_probability": 0.0,
+    }
+    assert {key: settings[key] for key in fixed} == fixed
+    assert settings["schedule.half_life"] * settings["ranking.updates_per_mining"] == 512
+    assert settings["training.epochs"] * settings["ranking.updates_per_mining"] == 4096
+
+
 def test_the_documented_table_has_every_recipe_with_the_figure_of_its_head():
     rows = {}
     for line in (ROOT / "docs" / "recipes.md").read_text().splitlines():
@@ -217,6 +262,10 @@ def test_the_documented_table_has_every_recipe_with_the_figure_of_its_head():
     for name in OF_PAPERS:
         figure = figure_of(name)
         assert rows[name] == (" / ".join(map(str, figure)) if figure else "a CMC plot")
+    for row in DONE_RIGHT:
+        rank_1, mean_ap = DONE_RIGHT_FIGURES.get(row, (None, None))
+        figure = f"{rank_1} / {mean_ap}" if rank_1 else f"mAP {mean_ap}" if mean_ap else "-"
+        assert rows[f"done_right_{row}"] == figure
     for dataset, (smaller, larger, *_) in CSN_ROWS.items():
         assert rows[f"csn_l23_{dataset}"] == f"{smaller:.2f}"
         assert rows[f"csn_l234_{dataset}"] == f"{larger:.2f}"

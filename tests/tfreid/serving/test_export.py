@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid.data.records import read_encoded
 from tfreid.evaluation.threshold import Threshold, weights_fingerprint
-from tfreid.models.embedding import build_embedding_model
+from tfreid.models.embedding import build_embedding_model, input_size
 from tfreid.serving import export
 from tfreid.serving.client import embed_with_saved_model, embed_with_server, exported_threshold
 from tfreid.serving.export import export_model
@@ -171,3 +171,24 @@ def test_rest_client_speaks_the_predict_protocol():
             embed_with_server(url, [b"bad"])
     finally:
         server.shutdown()
+
+
+def test_undistorted_images_are_served_one_by_one(records, tiny_backbone, tmp_path):
+    keras.utils.set_random_seed(6)
+    config = Config(
+        system="ranking",
+        model=ModelConfig(backbone=tiny_backbone, longest_side=48, pooling="max", neck=False,
+                          embedding_size=5, normalize_embedding=True, classifier=False),
+        data=DataConfig(records=str(records)),
+    )
+    model = build_embedding_model(config.model)
+    version = export_model(model, config, tmp_path)
+    crops = read_encoded(records, "gallery", np.arange(4))
+    arrays = [cv2.imdecode(np.frombuffer(c, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for c in crops]
+    assert len({array.shape for array in arrays}) > 1
+    for array, embedding in zip(arrays, embed_with_saved_model(version, crops)):
+        height, width = input_size(config.model).of(*array.shape[:2])
+        resized = tf.image.resize(array, (height, width), antialias=True)
+        expected = model(resized[None], training=False)["embedding"][0]
+        np.testing.assert_allclose(embedding, expected, atol=1e-4)
+        np.testing.assert_allclose(np.linalg.norm(embedding), 1.0, rtol=1e-5)
