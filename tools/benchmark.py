@@ -17,6 +17,7 @@ from tfrecords.errors import UserError, command_line  # noqa: E402
 # Those of Market-1501.
 _RANKED = {"queries": 3368, "gallery": 15913}
 _COMPARED = {"queries": 100, "gallery": 100}
+_WITHOUT_CONFIG = ("evaluation", "reranking", "similarity", "streaming")
 
 
 @command_line
@@ -33,11 +34,14 @@ def main(arguments: list[str] | None = None) -> None:
         "re-ranking, whose result alone takes 4 bytes a pair. similarity: seconds of the csn's "
         "convolution similarity and its gradients (40x15x96 maps, three 10x10 parts) beside "
         "TensorFlow's own, in turns. gallery: seconds in which a csn extracts all images once and "
-        "compares every query with every gallery image, beside the whole network run on pairs.",
+        "compares every query with every gallery image, beside the whole network run on pairs. "
+        "streaming: seconds, and memory above the features, of ranking distractors that are read "
+        "from disk, six numbers of them in one pass, beside the bare matrix product, in turns; "
+        "once with features that find most matches and once with random ones.",
     )
     parser.add_argument("what", choices=sorted(_BENCHMARKS), help="what to measure")
-    parser.add_argument("--config", metavar="FILE", help="recipe (YAML); evaluation, reranking "
-                        "and similarity need none")
+    parser.add_argument("--config", metavar="FILE", help="recipe (YAML); evaluation, reranking, "
+                        "similarity and streaming need none")
     parser.add_argument("--records", metavar="DIR", help="folder of records, for the pipeline "
                         "(short for data.records=DIR); the others use random images")
     parser.add_argument("--steps", type=positive, default=20, metavar="N",
@@ -47,14 +51,17 @@ def main(arguments: list[str] | None = None) -> None:
                         help="batches before it, which compile and fill buffers (default: "
                         "%(default)s)")
     parser.add_argument("--queries", type=positive, metavar="N",
-                        help=f"queries of evaluation and reranking (default: {_RANKED['queries']}, "
-                        f"Market-1501's) and of gallery (default: {_COMPARED['queries']})")
+                        help="queries of evaluation, reranking and streaming (default: "
+                        f"{_RANKED['queries']}, Market-1501's) and of gallery (default: "
+                        f"{_COMPARED['queries']})")
     parser.add_argument("--gallery", type=positive, metavar="N",
                         help=f"their gallery (default: {_RANKED['gallery']}, Market-1501's, and "
                         f"{_COMPARED['gallery']})")
+    parser.add_argument("--distractors", type=positive, default=500_000, metavar="N",
+                        help="distractors of streaming, on disk (default: %(default)s)")
     parser.add_argument("--dimensions", type=positive, default=512, metavar="N",
-                        help="length of the features of evaluation and reranking (default: "
-                        "%(default)s)")
+                        help="length of the features of evaluation, reranking and streaming "
+                        "(default: %(default)s)")
     parser.add_argument("--batch", type=positive, default=64, metavar="N",
                         help="pairs of similarity (default: %(default)s)")
     chosen = parser.add_mutually_exclusive_group()
@@ -103,6 +110,13 @@ def _reranking(parsed, config) -> dict:
     return measure_reranking(config, **_sizes(parsed, _RANKED), dimensions=parsed.dimensions)
 
 
+def _streaming(parsed, config) -> dict:
+    from tfreid.benchmarks.streaming import measure_streaming
+
+    return measure_streaming(config, **_sizes(parsed, _RANKED), distractors=parsed.distractors,
+                             dimensions=parsed.dimensions)
+
+
 def _similarity(parsed, config) -> dict:
     from tfreid.benchmarks.pairs import measure_similarity
 
@@ -122,6 +136,7 @@ _BENCHMARKS = {
     "inference": _inference,
     "evaluation": _evaluation,
     "reranking": _reranking,
+    "streaming": _streaming,
     "similarity": _similarity,
     "gallery": _gallery,
 }
@@ -131,7 +146,7 @@ def _config(parsed):
     from tfreid.config import load_config
 
     if parsed.config is None:
-        if parsed.what in ("evaluation", "reranking", "similarity") and not parsed.overrides:
+        if parsed.what in _WITHOUT_CONFIG and not parsed.overrides:
             return None
         raise UserError("--config is missing; name a recipe, such as one of configs/.")
     records = [f"data.records={json.dumps(parsed.records)}"] if parsed.records else []

@@ -63,6 +63,18 @@ def test_reranking(measure):
     assert found["process_megabytes"] > found["megabytes_above_features"] >= 0
 
 
+def test_streaming(measure):
+    found = measure("streaming", "--queries", "20", "--gallery", "50", "--distractors", "300",
+                    "--dimensions", "8", recipe=False)
+    assert (found["queries"], found["gallery"], found["distractors"]) == (20, 50, 300)
+    assert found["features_megabytes"] == pytest.approx(370 * 8 * 4 / 1e6, rel=0.02)
+    for kind in ("market_like", "random"):
+        figures = found[kind]
+        assert figures["seconds"] > 0 and figures["bare_product_seconds"] > 0
+        assert figures["ratio"] == pytest.approx(np.median(figures["ratios"]), rel=1e-3)
+        assert figures["megabytes_above_features"] >= 0
+
+
 def test_evaluation_takes_the_metric_of_a_recipe(measure):
     arguments = ["--queries", "20", "--gallery", "50", "--dimensions", "8"]
     assert measure("evaluation", *arguments, "evaluation.metric=minkowski",

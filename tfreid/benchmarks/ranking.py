@@ -27,7 +27,7 @@ def measure_evaluation(
         gallery: Number of gallery images.
         dimensions: Length of the features.
     """
-    sides = _market_like(queries, gallery, dimensions)
+    sides = market_like(queries, gallery, dimensions)
     settings = {} if config is None else {"metric": config.evaluation.metric,
                                           "p": config.evaluation.minkowski_p}
     return _measured(sides, lambda: evaluate_ranking(*sides, **settings), _TURNS)
@@ -40,7 +40,7 @@ def measure_reranking(
 
     Args as those of `measure_evaluation`.
     """
-    sides = _market_like(queries, gallery, dimensions)
+    sides = market_like(queries, gallery, dimensions)
     settings = () if config is None else (
         config.evaluation.reranking_k1, config.evaluation.reranking_k2,
         config.evaluation.reranking_lambda, config.evaluation.metric)
@@ -48,7 +48,7 @@ def measure_reranking(
                      _SLOW_TURNS)
 
 
-def _market_like(queries: int, gallery: int, dimensions: int) -> list[np.ndarray]:
+def market_like(queries: int, gallery: int, dimensions: int) -> list[np.ndarray]:
     """Makes features, identities and cameras of queries, then of a gallery."""
     random = np.random.default_rng(0)
     identities = max(1, min(MARKET_IDENTITIES - 1, queries, gallery))

@@ -87,9 +87,8 @@ def embed_groups(
     count = tf.shape(groups)[0]
     found = tf.TensorArray(
         tf.float32, count, infer_shape=False, element_shape=tf.TensorShape([None, size]))
-    # One after the other: several at once would need the memory of all.
-    _, found = tf.while_loop(
-        lambda number, _: number < count, step, (0, found), parallel_iterations=1)
+    # Several at a time, for small groups leave cores idle.
+    _, found = tf.while_loop(lambda number, _: number < count, step, (0, found))
     return tf.ensure_shape(found.concat(), [None, size])
 
 

@@ -58,17 +58,17 @@ def train(
         return stage.train()
     config, _ = _resolve(config, folder, table, replicas)  # so that mistakes show before hours
     earlier = RunFolder(folder.pretraining)
+    stage = None
     if not earlier.last_weights.exists():
         SYSTEMS[first.system].check(first, replicas)
         stage = _Stage(first, earlier, table, strategy)
-        start_run(output, config, command, resume)
+    start_run(output, config, command, resume)
+    if stage is not None:
         start_run(earlier.path, stage.config, command, resume=True)
         if not stage.train():
             return False
         del stage  # its memory
-    stage = _Stage(config, folder, table, strategy, earlier.last_weights)
-    start_run(output, stage.config, command, resume=True)
-    return stage.train()
+    return _Stage(config, folder, table, strategy, earlier.last_weights).train()
 
 
 class _Stage:

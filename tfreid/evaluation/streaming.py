@@ -1,0 +1,331 @@
+"""Ranks a gallery with any number of distractors, whose features are read block by block."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from tfrecords.errors import UserError
+from tfreid.evaluation.block_counting import BlockLayout, ThresholdCounts
+from tfreid.evaluation.distances import MINKOWSKI_P, Metric, find_metric
+from tfreid.evaluation.protocol import (
+    FeatureDistances,
+    Labels,
+    Protocol,
+    check_features,
+    repeated_rows,
+)
+from tfreid.evaluation.ranking import (
+    RankingResult,
+    check_max_rank,
+    positive_ranks,
+    score_ranks,
+)
+
+_LARGEST_BLOCK = 8192
+_SMALLEST_BLOCK = 256
+# Distances of all queries to a block, unless it would become too small.
+_BLOCK_DISTANCES = 2**25
+# Queries counted at once: their distances to a block stay in a core's cache.
+_ROWS = 32
+# Dimensions by which copies of gallery images are looked for before whole rows are compared.
+_PRINTED = 64
+
+_Item = TypeVar("_Item")
+
+
+def evaluate_with_distractors(
+    query_features: np.ndarray,
+    query_ids: np.ndarray,
+    query_cameras: np.ndarray,
+    gallery_features: np.ndarray,
+    gallery_ids: np.ndarray,
+    gallery_cameras: np.ndarray,
+    distractors: np.ndarray,
+    counts: Sequence[int] | None = None,
+    seed: int = 0,
+    metric: str = "cosine",
+    max_rank: int = 50,
+    block_size: int | None = None,
+    progress: bool = False,
+    p: float = MINKOWSKI_P,
+) -> dict[int, RankingResult]:
+    """Scores the ranking of a gallery with several numbers of distractors behind it.
+
+    The figures are those of `evaluate_ranking` on the gallery and a random choice of the
+    distractors, joined in their order. A larger choice holds every smaller one. This is the
+    experiment of Almazan et al., "Re-ID done right" (2018), Section 4.5.
+
+    Every positive is in the gallery, so its rank there is found first, and then how many
+    distractors are nearer. They are read once, from first to last, and no more than two blocks are
+    held at a time. A distractor with the features of a gallery image has its distance, and stands
+    behind it. What `evaluate_ranking` says of distances that agree to the last digit or two goes
+    for blocks of distractors too, here even if two distractors have equal features.
+
+    Args:
+        query_features: finite numbers [q, d].
+        query_ids: integers [q], 0 or above.
+        query_cameras: integers [q].
+        gallery_features: finite numbers [g, d].
+        gallery_ids: integers [g].
+        gallery_cameras: integers [g].
+        distractors: finite numbers [n, d], such as `np.load(path, mmap_mode="r")`, of images of
+            nobody who is queried.
+        counts: how many distractors to add, from 0 to n; None for none and all.
+        seed: of the choice, 0 or above.
+        metric: a name that `pairwise_distances` knows.
+        max_rank: length of the CMC curve.
+        block_size: distractors compared at once; by default as many as fit a moderate block.
+        progress: show progress bars.
+        p: exponent of the "minkowski" distance.
+
+    Returns:
+        The number of distractors -> the scores, in ascending order.
+
+    Raises:
+        UserError: as `evaluate_ranking`, or distractors that are misshapen or not finite, or a
+            count that they do not allow.
+        ValueError: `max_rank` or `block_size` below 1.
+    """
+    check_max_rank(max_rank)
+    query, gallery = check_features(query_features, gallery_features)
+    dtype = _check_distractors(distractors, gallery)
+    counts = check_counts((0, len(distractors)) if counts is None else counts, len(distractors))
+    gallery = gallery.astype(dtype, copy=False)
+    base = _Base(
+        FeatureDistances(query, gallery, metric, p),
+        Labels("query", len(query), query_ids, query_cameras),
+        Labels("gallery", len(gallery), gallery_ids, gallery_cameras), progress,
+    )
+    exponent = p if metric == "minkowski" else None
+
+    def scores(count, ranks):
+        return score_ranks(ranks, max_rank, base.num_ranked + count, metric, exponent)
+
+    scores(0, base.ranks)  # queries without a match are told before the distractors are read
+    places = np.random.default_rng(seed).permutation(len(distractors))
+    # A distractor is in its group's count and in all larger ones; beyond the last one, in none.
+    groups = np.searchsorted(counts, places, side="right")
+    reader = _Reader(distractors, groups, len(counts), gallery, find_metric(metric, p))
+    if block_size is None:
+        block_size = streamed_block_size(len(base.valid))
+    ahead = _count_ahead(base, query, reader, block_size, progress)
+    base.add_copies(ahead, reader.copies, progress)
+    nearer = [np.cumsum(own, axis=0) for own in ahead]
+    results = {}
+    for place, count in enumerate(counts):
+        ranks = list(base.ranks)
+        for index, own in zip(base.valid, nearer):
+            ranks[index] = ranks[index] + own[place]
+        results[count] = scores(count, ranks)
+    return results
+
+
+def streamed_block_size(num_queries: int) -> int:
+    """Returns how many distractors `evaluate_with_distractors` compares at once by default."""
+    return min(_LARGEST_BLOCK, max(_SMALLEST_BLOCK, _BLOCK_DISTANCES // num_queries))
+
+
+def check_counts(counts: Sequence[int], total: int) -> list[int]:
+    """Returns numbers of distractors in ascending order, each once.
+
+    Raises:
+        UserError: there is none, or one is negative or above `total`, the distractors there are.
+    """
+    checked = sorted(set(counts))
+    wrong = [count for count in checked if not 0 <= count <= total]
+    if wrong or not checked:
+        raise UserError(
+            f"there are {total} distractors, so numbers of them must be from 0 to {total}, "
+            f"received {wrong[0] if wrong else 'none'}."
+        )
+    return checked
+
+
+class _Base:
+    """The ranking without distractors.
+
+    Attributes:
+        ranks: per query the ranks of its positives, ascending.
+        thresholds: per query the distances of its positives, ascending.
+        valid: positions of the queries that have one.
+        num_ranked: images of the gallery that are not junk.
+    """
+
+    def __init__(self, distances: FeatureDistances, queries: Labels, gallery: Labels,
+                 progress: bool):
+        self._distances, self._queries, self._gallery = distances, queries, gallery
+        protocol = Protocol(queries, gallery, distances)
+        self.num_ranked = protocol.num_ranked
+        self.ranks, self.thresholds = [], []
+        for _, row, positives in protocol.rows(progress=progress):
+            self.ranks.append(positive_ranks(row, positives))
+            self.thresholds.append(np.sort(row[positives]))
+        self.valid = np.flatnonzero([len(own) > 0 for own in self.ranks])
+
+    def add_copies(self, ahead: list[np.ndarray], copies: np.ndarray, progress: bool) -> None:
+        """Counts those distractors in that have the features of a gallery image.
+
+        Args:
+            ahead: per valid query the distractors nearer than its positives, [groups, positives].
+            copies: [groups, g], distractors that have the features of each gallery image.
+        """
+        known = np.flatnonzero(copies.any(axis=0))
+        if not len(known):
+            return
+        # As images of a stranger behind the gallery: no camera and no junk hides them.
+        ids, count = self._gallery.ids, len(self._gallery.ids)
+        stranger = 1 + max(ids.max(), self._queries.ids.max())
+        labels = Labels("gallery", count + len(known), np.append(ids, 0 * known + stranger),
+                        np.append(self._gallery.cameras, 0 * known - 1))
+
+        def beside(positions):
+            distances = self._distances(positions)
+            return np.concatenate([distances, distances[:, known]], axis=1)
+
+        rows = Protocol(self._queries, labels, beside).rows(
+            self.valid, progress=progress, description="copies of gallery images")
+        for own, (_, row, positives) in zip(ahead, rows):
+            nearer = row[count:, np.newaxis] < np.sort(row[positives])
+            own += copies[:, known] @ nearer
+
+
+class _Block(NamedTuple):
+    """Prepared features of some distractors in the columns of a layout, and how many were read.
+
+    Both are None where none of those read is in any count.
+    """
+
+    prepared: Any
+    layout: BlockLayout | None
+    read: int
+
+
+class _Reader:
+    """Reads blocks of distractors and makes them ready.
+
+    Attributes:
+        metric: what the blocks are prepared for.
+        copies: int64 [groups, g], distractors read so far that have the features of a gallery
+            image. They are in no block.
+    """
+
+    def __init__(self, distractors: np.ndarray, groups: np.ndarray, num_groups: int,
+                 gallery: np.ndarray, metric: Metric):
+        self._distractors, self._groups, self.metric = distractors, groups, metric
+        self._gallery, self._prints = gallery, _fingerprints(gallery)
+        self.copies = np.zeros((num_groups, len(gallery)), np.int64)
+
+    def __len__(self) -> int:
+        return len(self._distractors)
+
+    def blocks(self, size: int) -> Iterator[_Block]:
+        """Yields all distractors that are in any count.
+
+        Raises:
+            UserError: features that are not finite.
+        """
+        for start in range(0, len(self), size):
+            groups = self._groups[start : start + size]
+            kept = groups < len(self.copies)
+            if kept.any():
+                rows = np.array(self._distractors[start : start + size], self._gallery.dtype)
+                _check_finite(rows, start)
+                repeats, originals = self._repeats(rows)
+                wanted = kept[repeats]
+                np.add.at(self.copies, (groups[repeats[wanted]], originals[wanted]), 1)
+                kept[repeats] = False
+            if kept.any():
+                layout = BlockLayout(groups[kept])
+                placed = np.zeros((layout.width, rows.shape[1]), rows.dtype)
+                placed[layout.columns] = rows[kept]
+                yield _Block(self.metric.prepare(placed), layout, len(groups))
+            else:
+                yield _Block(None, None, len(groups))
+
+    def _repeats(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the positions of rows that the gallery has too, and where it has them first."""
+        prints = _fingerprints(rows)
+        mine = np.flatnonzero(np.isin(prints, self._prints))
+        theirs = np.flatnonzero(np.isin(self._prints, prints[mine]))
+        repeats, originals = repeated_rows(np.concatenate([self._gallery[theirs], rows[mine]]))
+        known = (repeats >= len(theirs)) & (originals < len(theirs))
+        return mine[repeats[known] - len(theirs)], theirs[originals[known]]
+
+
+def _count_ahead(
+    base: _Base, query: np.ndarray, reader: _Reader, block_size: int, progress: bool
+) -> list[np.ndarray]:
+    """Returns per valid query the distractors nearer than its positives: [groups, positives]."""
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1, received {block_size}")
+    # Queries with about as many positives stand together.
+    sizes = [len(base.thresholds[index]) for index in base.valid]
+    order = np.argsort(sizes, kind="stable")
+    metric, queries = reader.metric, base.valid[order]
+    prepared = metric.prepare(query[queries])
+    shares = [slice(start, start + _ROWS) for start in range(0, len(queries), _ROWS)]
+    counters = [ThresholdCounts([base.thresholds[index] for index in queries[share]],
+                                len(reader.copies)) for share in shares]
+    with tqdm(total=len(reader), desc="ranking distractors", unit="image", disable=not progress,
+              leave=False) as bar, ThreadPoolExecutor(_num_cores()) as pool:
+        for block in _one_ahead(reader.blocks(block_size)):
+            if block.layout is not None:
+                distances = metric.between(prepared, block.prepared)
+                # The list waits for the threads, and raises what they raise.
+                list(pool.map(ThresholdCounts.add, counters, [distances[own] for own in shares],
+                              itertools.repeat(block.layout)))
+            bar.update(block.read)
+    ahead: list = [None] * len(queries)
+    for place, own in zip(order, itertools.chain(*(counter.below() for counter in counters))):
+        ahead[place] = own
+    return ahead
+
+
+def _one_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """Makes the next item in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as pool:
+        upcoming = pool.submit(next, items, None)
+        while (item := upcoming.result()) is not None:
+            upcoming = pool.submit(next, items, None)
+            yield item
+
+
+def _fingerprints(rows: np.ndarray) -> np.ndarray:
+    """Returns a number [n] of each row that is equal for equal rows, and seldom for others."""
+    # Adding zero makes -0.0 and 0.0 the same bits.
+    bits = (rows[:, :_PRINTED] + 0).view(np.uint32 if rows.dtype == np.float32 else np.uint64)
+    return np.bitwise_xor.reduce(bits, axis=1)
+
+
+def _check_distractors(distractors: np.ndarray, gallery: np.ndarray) -> np.dtype:
+    """Returns the dtype that gallery and distractors have when they are joined."""
+    if distractors.ndim != 2 or distractors.shape[1] != gallery.shape[1]:
+        raise UserError(
+            f"the distractor features must be a matrix of {gallery.shape[1]} dimensions as the "
+            f"gallery features are, received shape {distractors.shape}; extract both with the "
+            "same model."
+        )
+    if distractors.dtype.kind not in "fiu":
+        raise UserError(f"the distractor features must be numbers, received {distractors.dtype}.")
+    own = np.float64 if distractors.dtype == np.float64 else np.float32
+    return np.promote_types(gallery.dtype, own)
+
+
+def _check_finite(rows: np.ndarray, start: int) -> None:
+    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(broken):
+        raise UserError(f"the distractor features hold NaN or infinity (first: row "
+                        f"{start + broken[0]}); check the model's weights.")
+
+
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
