@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from tfrecords.arguments import split_overrides  # noqa: E402
 from tfrecords.errors import UserError, command_line  # noqa: E402
-
-_OVERRIDE = re.compile(r"[a-z][a-z0-9_.]*=")
 
 
 @command_line
@@ -49,8 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
                         "evaluation.reranking=true each add figures beside the plain ones")
     parsed = parser.parse_intermixed_args(arguments)
     # --records takes all the words after it.
-    overrides = parsed.overrides + [word for word in parsed.records if _OVERRIDE.match(word)]
-    records = [word for word in parsed.records if not _OVERRIDE.match(word)]
+    records, more = split_overrides(parsed.records)
+    overrides = parsed.overrides + more
     if parsed.records and not records:
         raise UserError("--records names no folder; give at least one, before any overrides.")
     if parsed.ranked_queries < 0:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
+
+_OVERRIDE = re.compile(r"[a-z][a-z0-9_.]*=")
 
 
 def positive(text: str) -> int:
@@ -10,3 +14,13 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
     return int(text)
+
+
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Splits the words that an option with any number of values has taken.
+
+    Returns:
+        Its values, and the `key.sub=value` settings that stood behind them.
+    """
+    return ([word for word in words if not _OVERRIDE.match(word)],
+            [word for word in words if _OVERRIDE.match(word)])

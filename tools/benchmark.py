@@ -17,7 +17,7 @@ from tfrecords.errors import UserError, command_line  # noqa: E402
 # Those of Market-1501.
 _RANKED = {"queries": 3368, "gallery": 15913}
 _COMPARED = {"queries": 100, "gallery": 100}
-_WITHOUT_CONFIG = ("evaluation", "reranking", "similarity", "streaming")
+_WITHOUT_CONFIG = ("evaluation", "mining", "reranking", "similarity", "streaming")
 
 
 @command_line
@@ -35,13 +35,14 @@ def main(arguments: list[str] | None = None) -> None:
         "convolution similarity and its gradients (40x15x96 maps, three 10x10 parts) beside "
         "TensorFlow's own, in turns. gallery: seconds in which a csn extracts all images once and "
         "compares every query with every gallery image, beside the whole network run on pairs. "
-        "streaming: seconds, and memory above the features, of ranking distractors that are read "
-        "from disk, six numbers of them in one pass, beside the bare matrix product, in turns; "
+        "mining: seconds in which the hardest triplets of all images are found among random "
+        "features. streaming: seconds, and memory above the features, of ranking distractors that "
+        "are read from disk, six numbers of them in one pass, beside the bare matrix product, in turns; "
         "once with features that find most matches and once with random ones.",
     )
     parser.add_argument("what", choices=sorted(_BENCHMARKS), help="what to measure")
-    parser.add_argument("--config", metavar="FILE", help="recipe (YAML); evaluation, reranking, "
-                        "similarity and streaming need none")
+    parser.add_argument("--config", metavar="FILE", help="recipe (YAML); evaluation, mining, "
+                        "reranking, similarity and streaming need none")
     parser.add_argument("--records", metavar="DIR", help="folder of records, for the pipeline "
                         "(short for data.records=DIR); the others use random images")
     parser.add_argument("--steps", type=positive, default=20, metavar="N",
@@ -60,8 +61,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--distractors", type=positive, default=500_000, metavar="N",
                         help="distractors of streaming, on disk (default: %(default)s)")
     parser.add_argument("--dimensions", type=positive, default=512, metavar="N",
-                        help="length of the features of evaluation, reranking and streaming "
-                        "(default: %(default)s)")
+                        help="length of the features of evaluation, mining, reranking and "
+                        "streaming (default: %(default)s)")
+    parser.add_argument("--images", type=positive, default=5000, metavar="N",
+                        help="images among which mining finds triplets (default: %(default)s)")
     parser.add_argument("--batch", type=positive, default=64, metavar="N",
                         help="pairs of similarity (default: %(default)s)")
     chosen = parser.add_mutually_exclusive_group()
@@ -110,6 +113,12 @@ def _reranking(parsed, config) -> dict:
     return measure_reranking(config, **_sizes(parsed, _RANKED), dimensions=parsed.dimensions)
 
 
+def _mining(parsed, config) -> dict:
+    from tfreid.benchmarks.mining import measure_mining
+
+    return measure_mining(config, parsed.images, parsed.dimensions)
+
+
 def _streaming(parsed, config) -> dict:
     from tfreid.benchmarks.streaming import measure_streaming
 
@@ -135,6 +144,7 @@ _BENCHMARKS = {
     "training": _training,
     "inference": _inference,
     "evaluation": _evaluation,
+    "mining": _mining,
     "reranking": _reranking,
     "streaming": _streaming,
     "similarity": _similarity,

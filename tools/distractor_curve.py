@@ -5,18 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tfrecords.arguments import positive  # noqa: E402
+from tfrecords.arguments import positive, split_overrides  # noqa: E402
 from tfrecords.errors import UserError, command_line  # noqa: E402
 from tfreid.training.trained_weights import add_weight_arguments, open_weights  # noqa: E402
-
-_OVERRIDE = re.compile(r"[a-z][a-z0-9_.]*=")
 
 
 @command_line
@@ -24,10 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Parses the command line, measures and draws."""
     parsed = _parser().parse_intermixed_args(arguments)
     # --counts and --compare take all the words after them.
-    counts, compare = ([word for word in words if not _OVERRIDE.match(word)]
-                       for words in (parsed.counts, parsed.compare))
-    overrides = [word for words in (parsed.overrides, parsed.counts, parsed.compare)
-                 for word in words if _OVERRIDE.match(word)]
+    (counts, some), (compare, more) = map(split_overrides, (parsed.counts, parsed.compare))
+    overrides = [*parsed.overrides, *some, *more]
     if parsed.seed < 0:
         raise UserError("--seed is negative; give 0 or above.")
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tfrecords.arguments import positive  # noqa: E402
+from tfrecords.arguments import positive, split_overrides  # noqa: E402
 from tfrecords.errors import UserError, command_line  # noqa: E402
 from tfreid.training.trained_weights import add_weight_arguments, open_weights  # noqa: E402
-
-_OVERRIDE = re.compile(r"[a-z][a-z0-9_.]*=")
 
 
 @command_line
@@ -24,8 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
     parsed = _parser().parse_intermixed_args(arguments)
     # --attention takes all the words after it.
     words = parsed.attention or []
-    files = [word for word in words if not _OVERRIDE.match(word)]
-    overrides = parsed.overrides + [word for word in words if _OVERRIDE.match(word)]
+    files, more = split_overrides(words)
+    overrides = parsed.overrides + more
     if words and not files:
         raise UserError("--attention names no file; give at least one, before any overrides.")
     if parsed.worst and parsed.ranked is None:

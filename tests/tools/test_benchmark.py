@@ -63,6 +63,13 @@ def test_reranking(measure):
     assert found["process_megabytes"] > found["megabytes_above_features"] >= 0
 
 
+def test_mining(measure):
+    found = measure("mining", "--images", "60", "--dimensions", "8", recipe=False)
+    assert (found["images"], found["dimensions"], found["hardest"]) == (60, 8, 25)
+    assert 0 < found["queries"] <= 60 and found["seconds"] > 0
+    assert found["process_megabytes"] > found["megabytes_above_features"] >= 0
+
+
 def test_streaming(measure):
     found = measure("streaming", "--queries", "20", "--gallery", "50", "--distractors", "300",
                     "--dimensions", "8", recipe=False)

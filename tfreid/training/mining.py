@@ -48,7 +48,7 @@ def hardest_triplets(
         count: k, triplets for each query.
     """
     found = [_of_block(features, labels, queries[start : start + _BLOCK], count)
-             for start in range(0, len(queries), _BLOCK)]
+             for start in range(0, max(1, len(queries)), _BLOCK)]
     positives, negatives, differences = map(np.concatenate, zip(*found))
     return HardTriplets(positives, negatives, np.maximum(differences + margin, 0.0))
 

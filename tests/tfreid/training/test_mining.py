@@ -66,6 +66,11 @@ def test_images_alike_come_in_order_of_their_rows():
     assert mined.positives.tolist() == [[0, 0, 0]] and mined.negatives.tolist() == [[1, 3, 5]]
 
 
+def test_no_query_has_no_triplets():
+    mined = hardest_triplets(unit_features(3, 4), np.arange(3), np.arange(0), MARGIN, 5)
+    assert mined.positives.shape == mined.negatives.shape == mined.losses.shape == (0, 5)
+
+
 def test_who_can_be_a_query():
     assert possible_queries(np.array([5, 2, 5, 7])).tolist() == [0, 2]
     assert possible_queries(np.array([1, 1, 1])).tolist() == []
