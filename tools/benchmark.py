@@ -37,8 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
         "compares every query with every gallery image, beside the whole network run on pairs. "
         "mining: seconds in which the hardest triplets of all images are found among random "
         "features. streaming: seconds, and memory above the features, of ranking distractors that "
-        "are read from disk, six numbers of them in one pass, beside the bare matrix product, in turns; "
-        "once with features that find most matches and once with random ones.",
+        "are read from disk, six numbers of them in one pass, beside the bare matrix product, in "
+        "turns; once with features that find most matches and once with random ones.",
     )
     parser.add_argument("what", choices=sorted(_BENCHMARKS), help="what to measure")
     parser.add_argument("--config", metavar="FILE", help="recipe (YAML); evaluation, mining, "

@@ -7,18 +7,13 @@ import json
 from pathlib import Path
 
 import cv2
-import keras
 import numpy as np
 import pytest
 
-from tfreid.config import save_config
 from tfreid.data.records import read_index
 from tfreid.evaluation import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.threshold import load_threshold, weights_fingerprint
-from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import Config, DataConfig, ModelConfig
-from tfreid.weights.files import save_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,23 +25,6 @@ def calibrate():
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module.main
-
-
-@pytest.fixture(scope="module")
-def run(records, tiny_backbone, tmp_path_factory):
-    """A run's folder with an untrained network, and that network."""
-    keras.utils.set_random_seed(3)
-    config = Config(
-        name="tiny",
-        model=ModelConfig(backbone=tiny_backbone, height=32, width=16, num_identities=8),
-        data=DataConfig(records=str(records)),
-    )
-    model = build_embedding_model(config.model)
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "checkpoints").mkdir()
-    save_config(config, folder / "config.yaml")
-    save_weights(model, folder / "checkpoints" / "best.weights.h5")
-    return folder, model, config
 
 
 def pair_distances(records, model, config, metric, splits, normalize):
@@ -69,8 +47,8 @@ def pair_distances(records, model, config, metric, splits, normalize):
     return np.array(found[True]), np.array(found[False])
 
 
-def test_the_kept_threshold_does_what_the_file_says(calibrate, run, records, capsys):
-    folder, model, config = run
+def test_the_kept_threshold_does_what_the_file_says(calibrate, untrained, records, capsys):
+    folder, model, config = untrained
     status = calibrate(["--run", str(folder), "--choose", "0.05", "--false-positive-rates",
                         "0.1,0.3", "evaluation.metric=euclidean"])
     assert status == 0
@@ -102,8 +80,8 @@ def test_the_kept_threshold_does_what_the_file_says(calibrate, run, records, cap
         assert cv2.imread(str(folder / picture)) is not None
 
 
-def test_one_split_is_paired_with_itself(calibrate, run, records, tmp_path):
-    folder, model, config = run
+def test_one_split_is_paired_with_itself(calibrate, untrained, records, tmp_path):
+    folder, model, config = untrained
     status = calibrate(["--run", str(folder), "--split", "train", "--output", str(tmp_path),
                         "--records", str(records), "evaluation.metric=cityblock",
                         "export.normalize=false"])
@@ -122,8 +100,8 @@ def test_one_split_is_paired_with_itself(calibrate, run, records, tmp_path):
     assert measured["equal_error_rate"] == pytest.approx((misses + false) / 2, abs=0.03)
 
 
-def test_records_without_queries(calibrate, run, records, capsys, tmp_path):
-    folder, _, _ = run
+def test_records_without_queries(calibrate, untrained, records, capsys, tmp_path):
+    folder, _, _ = untrained
     for path in records.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     manifest = json.loads((tmp_path / "manifest.json").read_text())
@@ -141,8 +119,8 @@ def test_records_without_queries(calibrate, run, records, capsys, tmp_path):
     (["--run", "RUN", "evaluation.metric=cosin"], "did you mean 'cosine'"),
     (["--run", "RUN", "--weights", "no.weights.h5"], "does not exist"),
 ])
-def test_mistakes_are_one_sentence(calibrate, run, capsys, arguments, words):
-    arguments = [str(run[0]) if word == "RUN" else word for word in arguments]
+def test_mistakes_are_one_sentence(calibrate, untrained, capsys, arguments, words):
+    arguments = [str(untrained[0]) if word == "RUN" else word for word in arguments]
     assert calibrate(arguments) == 2
     message = capsys.readouterr().err
     assert words in message and message.count("\n") == 1

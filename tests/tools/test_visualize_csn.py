@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tfreid.config import save_config
-from tfreid.data.records import read_encoded, read_index
+from tfreid.data.records import read_index
 from tfreid.evaluation import pair_pictures
 from tfreid.models.csn import build_csn
 from tfreid.settings import Config, DataConfig
@@ -40,18 +40,6 @@ def run(records, tmp_path_factory):
     (folder / "checkpoints").mkdir()
     save_config(config, folder / "config.yaml")
     save_weights(build_csn(config), folder / "checkpoints" / "best.weights.h5")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def files(records, tmp_path_factory):
-    """Two image files, one cut short, and one that is text."""
-    folder = tmp_path_factory.mktemp("files")
-    images = read_encoded(records, "query", np.array([0, 1]))
-    for name, image in zip(("a.jpg", "b.jpg"), images):
-        (folder / name).write_bytes(image)
-    (folder / "short.jpg").write_bytes(images[0][: len(images[0]) // 2])
-    (folder / "text.jpg").write_text("no image")
     return folder
 
 

@@ -6,17 +6,12 @@ import importlib.util
 from pathlib import Path
 
 import cv2
-import keras
 import numpy as np
 import pytest
 
-from tfreid.config import save_config
 from tfreid.data.records import read_encoded, read_index
 from tfreid.evaluation import embedding_pictures, pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
-from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import Config, DataConfig, ModelConfig
-from tfreid.weights.files import save_weights
 
 ROOT = Path(__file__).parents[2]
 DRAWN = ("draw_matching_regions", "draw_attention", "draw_ranked_lists")
@@ -32,33 +27,11 @@ def visualize():
 
 
 @pytest.fixture(scope="module")
-def run(records, tiny_backbone, tmp_path_factory):
+def run(untrained):
     """A run's folder with an untrained network, and the features of query and gallery."""
-    keras.utils.set_random_seed(3)
-    config = Config(
-        name="tiny",
-        model=ModelConfig(backbone=tiny_backbone, height=32, width=16, num_identities=8),
-        data=DataConfig(records=str(records)),
-    )
-    model = build_embedding_model(config.model)
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "checkpoints").mkdir()
-    save_config(config, folder / "config.yaml")
-    save_weights(model, folder / "checkpoints" / "best.weights.h5")
+    folder, model, config = untrained
     extract = FeatureExtractor(model, config)
     return folder, [extract(split, progress=False) for split in ("query", "gallery")]
-
-
-@pytest.fixture(scope="module")
-def files(records, tmp_path_factory):
-    """Two image files, one cut short, and one that is text."""
-    folder = tmp_path_factory.mktemp("files")
-    images = read_encoded(records, "query", np.array([0, 1]))
-    for name, image in zip(("a.jpg", "b.jpg"), images):
-        (folder / name).write_bytes(image)
-    (folder / "short.jpg").write_bytes(images[0][: len(images[0]) // 2])
-    (folder / "text.jpg").write_text("no image")
-    return folder
 
 
 @pytest.fixture
