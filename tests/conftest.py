@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import runpy
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,13 @@ RENDERED = {
 }
 
 
+def pytest_collection_finish():
+    """Keeps the garbage collector from walking TensorFlow's modules again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5000, 20, 10)
+
+
 @pytest.fixture(scope="session")
 def records(tmp_path_factory) -> Path:
     """Records of 8 training and 4 test identities, each twice in each of 3 cameras; read only."""
@@ -38,12 +47,9 @@ def records(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def tiny_backbone():
     """Name of a backbone of one convolution, for tests that need a model but no deep one."""
-    from tfreid.backbones import BACKBONES, Backbone
-    from tfreid.layers.convolution import conv_bn
+    from tfreid.backbones import BACKBONES
 
-    def apply(x, last_stride=None):
-        return conv_bn(x, 8, 3, "stem_conv", strides=last_stride or 2)
-
+    backbone = runpy.run_path(str(Path(__file__).with_name("tiny_backbone.py")))["TINY"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BACKBONES, "tiny", Backbone(apply, 8))
+        patch.setitem(BACKBONES, "tiny", backbone)
         yield "tiny"

@@ -21,14 +21,14 @@ from tfrecords.schema import encode_record
 from tools import export_model, plot_cmc, query_export
 
 TINY = [
-    "model.backbone=osnet_x0_25", "model.height=64", "model.width=32",
+    "model.backbone=tiny", "model.height=64", "model.width=32",
     "data.identities_per_batch=4", "data.images_per_identity=2", "training.max_steps=2",
     "training.projector_images=0",
 ]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, tiny_backbone):
     """Folder with rendered images, records built from them and a run of two steps."""
     folder = tmp_path_factory.mktemp("world")
     built = build.main([
@@ -48,14 +48,23 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def exported(world):
+def osnet_run(world):
+    """A run of two steps with a backbone that is used."""
+    run = world / "osnet"
+    assert train_net.main(["--config", str(world / "recipe.yaml"), "--output", str(run), *TINY,
+                           "model.backbone=osnet_x0_25"]) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def exported(osnet_run):
     """The folder of versions of the run's export."""
-    assert export_model.main(["--run", str(world / "run")]) == 0
-    return world / "run" / "export"
+    assert export_model.main(["--run", str(osnet_run)]) == 0
+    return osnet_run / "export"
 
 
-def test_evaluation_writes_a_table_json_and_pictures(world, capsys, tmp_path):
-    status = test_net.main(["--run", str(world / "run"), "--output", str(tmp_path)])
+def test_evaluation_writes_a_table_json_and_pictures(osnet_run, capsys, tmp_path):
+    status = test_net.main(["--run", str(osnet_run), "--output", str(tmp_path)])
     assert status == 0
     printed = capsys.readouterr().out
     results = json.loads((tmp_path / "results.json").read_text())

@@ -30,14 +30,17 @@ def test_the_stock_osnet(model_info, capsys):
     assert found["name"] == "osnet_x1_0_market1501"
 
 
-def test_identities_and_overrides_before_and_after_options(model_info, capsys, tmp_path):
-    (tmp_path / "tiny.yaml").write_text("model: {backbone: osnet_x0_25, height: 64, width: 32}")
+def test_identities_and_overrides_before_and_after_options(
+    model_info, tiny_backbone, capsys, tmp_path
+):
+    (tmp_path / "tiny.yaml").write_text(
+        f"model: {{backbone: {tiny_backbone}, height: 64, width: 32}}")
     counts = []
     for identities in ("1", "11"):
         assert model_info.main(["model.classifier_bias=true", "--config",
                                 str(tmp_path / "tiny.yaml"), "--identities", identities]) == 0
         counts.append(json.loads(capsys.readouterr().out)["params"])
-    assert counts[1] - counts[0] == 10 * (128 + 1)
+    assert counts[1] - counts[0] == 10 * (8 + 1)
 
 
 def test_a_csn(model_info, capsys):

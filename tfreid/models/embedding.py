@@ -44,6 +44,8 @@ def build_embedding_model(config: ModelConfig, num_identities: int | None = None
             another one.
     """
     backbone = _backbone(config)
+    identities = config.num_identities or num_identities
+    _check_head(config, identities)
     images = keras.Input((None, None, 3), name="images", dtype="float32")
     x = ImagePreprocessing(config.height, config.width, config.normalization, config.longest_side,
                            name="preprocess")(images)
@@ -53,13 +55,10 @@ def build_embedding_model(config: ModelConfig, num_identities: int | None = None
     if config.normalize_embedding:
         x = keras.layers.UnitNormalization(dtype="float32", name="unit")(x)
     embedding = keras.layers.Activation("linear", dtype="float32", name="embedding")(x)
-    if config.neck_beta and not config.neck:
-        raise UserError("model.neck_beta needs a neck; set model.neck to true, or neck_beta to "
-                        "false.")
     neck = batch_norm_neck(embedding, bias=config.neck_beta) if config.neck else embedding
     outputs = {"embedding": embedding, "neck": neck}
     if config.classifier:
-        outputs["logits"] = _classifier(neck, config, config.num_identities or num_identities)
+        outputs["logits"] = _classifier(neck, config, identities)
     return keras.Model(images, outputs, name=config.backbone)
 
 
@@ -101,9 +100,26 @@ def _backbone_settings(config):
     return settings
 
 
-def _classifier(x, config, identities):
-    if not identities:
+def _check_head(config, identities):
+    """Refuses settings before the backbone is built, which takes seconds."""
+    if config.embedding_size is None and config.embedding_head != "linear":
+        raise UserError(
+            f"model.embedding_head {config.embedding_head} has no width; set "
+            "model.embedding_size (512 for the stock OSNet)."
+        )
+    if config.embedding_head == "linear_bn_relu" and config.pooling != "average":
+        raise UserError(
+            "model.embedding_head linear_bn_relu is the stock OSNet head and pools by the "
+            f"average; set model.pooling to average instead of {config.pooling}."
+        )
+    if config.neck_beta and not config.neck:
+        raise UserError("model.neck_beta needs a neck; set model.neck to true, or neck_beta to "
+                        "false.")
+    if config.classifier and not identities:
         raise UserError("model.num_identities is not set; give the number of training identities.")
+
+
+def _classifier(x, config, identities):
     return keras.layers.Dense(
         identities,
         use_bias=config.classifier_bias,
@@ -115,17 +131,7 @@ def _classifier(x, config, identities):
 
 def _embedding(x, config):
     if config.embedding_size is None:
-        if config.embedding_head != "linear":
-            raise UserError(
-                f"model.embedding_head {config.embedding_head} has no width; set "
-                "model.embedding_size (512 for the stock OSNet)."
-            )
         return pool(x, config.pooling)
     if config.embedding_head == "linear_bn_relu":
-        if config.pooling != "average":
-            raise UserError(
-                "model.embedding_head linear_bn_relu is the stock OSNet head and pools by the "
-                f"average; set model.pooling to average instead of {config.pooling}."
-            )
         return osnet_head(x, config.embedding_size)
     return keras.layers.Dense(config.embedding_size, name="fc")(pool(x, config.pooling))

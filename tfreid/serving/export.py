@@ -38,9 +38,12 @@ class ServedModel(tf.Module):
 
     def __init__(self, model: keras.Model, config: Config, threshold: Threshold | None = None):
         super().__init__(name="served_model")
-        self._model = model
         self.weights = served_weights(model)
-        self._output = config.evaluation.feature
+        feature = config.evaluation.feature
+        # Inside a function, where saving does not find the model: of one that it finds, it traces
+        # every layer once more.
+        self._forward = lambda images: model(images, training=False)[feature]
+        self._embedding = tf.TensorSpec(model.output[feature].shape[1:], tf.float32)
         self._normalize = config.export.normalize
         self._size = input_size(config.model)
         self._threshold = threshold
@@ -75,11 +78,11 @@ class ServedModel(tf.Module):
         return tf.map_fn(
             lambda file: self._embed(tf.cast(decode_image(file)[None], tf.float32))[0],
             files,
-            fn_output_signature=tf.TensorSpec(self._model.output[self._output].shape[1:]),
+            fn_output_signature=self._embedding,
         )
 
     def _embed(self, images):
-        embedding = self._model(images, training=False)[self._output]
+        embedding = self._forward(images)
         return tf.math.l2_normalize(embedding, axis=1) if self._normalize else embedding
 
 

@@ -51,12 +51,12 @@ def _expected(model, records, score):
     """The scores [q, g] of every pair by itself, by Eq. 7."""
     parts = pair_parts(model)
     queries, gallery = (
-        np.concatenate(list(stream_images(records, split, 64, 24, 16, 1, positions)))
+        [parts.extract(image[None], training=False)
+         for batch in stream_images(records, split, 64, 24, 16, 1, positions) for image in batch]
         for split, positions in (("query", QUERIES), ("gallery", GALLERY)))
     values = np.empty((len(queries), len(gallery)))
     for row, column in np.ndindex(values.shape):
-        sides = [parts.extract(images[i : i + 1], training=False)
-                 for images, i in ((queries, row), (gallery, column))]
+        sides = [queries[row], gallery[column]]
         found = [parts.compare(pair_inputs(*order), training=False)
                  for order in (sides, sides[::-1])][: 2 if score.both_orders else 1]
         shares = [np.exp(x["logits"].numpy()[0].astype(np.float64)) for x in found]

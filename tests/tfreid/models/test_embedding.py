@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -22,9 +24,15 @@ def trainable(model) -> int:
 
 
 @pytest.fixture(scope="module")
-def plain():
-    """A model that no test changes."""
-    return small()
+def tiny(tiny_backbone):
+    """Returns the function that builds models of one convolution, where the head is what counts."""
+    return functools.partial(small, backbone=tiny_backbone)
+
+
+@pytest.fixture(scope="module")
+def plain(tiny):
+    """A model of 8 channels that no test changes."""
+    return tiny()
 
 
 @pytest.fixture
@@ -51,9 +59,9 @@ def test_published_sizes_with_751_identities(settings, published):
     assert trainable(build_embedding_model(ModelConfig(**settings), 751)) == published
 
 
-def test_bag_of_tricks_has_neither_beta_nor_bias(plain):
-    with_both = trainable(small(neck_beta=True, classifier_bias=True))
-    assert with_both - trainable(plain) == 128 + 5
+def test_bag_of_tricks_has_neither_beta_nor_bias(tiny, plain):
+    with_both = trainable(tiny(neck_beta=True, classifier_bias=True))
+    assert with_both - trainable(plain) == 8 + 5
 
 
 def test_outputs_and_their_shapes():
@@ -77,18 +85,18 @@ def test_outputs_are_float32_at_any_precision(policy, precision):
 def test_images_of_any_size_and_type(plain, size, dtype):
     images = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype(dtype)
     outputs = plain(images, training=False)
-    assert outputs["embedding"].shape == (2, 128)
+    assert outputs["embedding"].shape == (2, 8)
     same = plain(images.astype(np.float32), training=False)
     np.testing.assert_array_equal(outputs["embedding"], same["embedding"])
 
 
-def test_without_a_neck_both_features_are_one():
-    outputs = small(neck=False)(np.ones((2, 64, 32, 3), np.float32))
+def test_without_a_neck_both_features_are_one(tiny):
+    outputs = tiny(neck=False)(np.ones((2, 64, 32, 3), np.float32))
     np.testing.assert_array_equal(outputs["embedding"], outputs["neck"])
 
 
-def test_the_neck_normalises_the_embedding():
-    model = small()
+def test_the_neck_normalises_the_embedding(tiny):
+    model = tiny()
     outputs = model(np.random.default_rng(0).uniform(0, 255, (8, 64, 32, 3)).astype(np.float32),
                     training=True)
     embedding = np.asarray(outputs["embedding"], np.float64)
@@ -96,15 +104,15 @@ def test_the_neck_normalises_the_embedding():
     np.testing.assert_allclose(outputs["neck"], expected, atol=1e-3)
 
 
-def test_the_configured_number_of_identities_comes_first():
-    assert small(5, num_identities=9).output["logits"].shape[-1] == 9
+def test_the_configured_number_of_identities_comes_first(tiny):
+    assert tiny(5, num_identities=9).output["logits"].shape[-1] == 9
     with pytest.raises(UserError, match=r"model\.num_identities"):
         build_embedding_model(ModelConfig(**SMALL))
 
 
 @pytest.mark.parametrize(("pooling", "extra"), [("average", 0), ("max", 0), ("gem", 1)])
-def test_poolings(plain, pooling, extra):
-    model = small(pooling=pooling)
+def test_poolings(tiny, plain, pooling, extra):
+    model = tiny(pooling=pooling)
     assert trainable(model) - trainable(plain) == extra
     image = np.random.default_rng(0).uniform(0, 255, (1, 64, 32, 3)).astype(np.float32)
     feature_map = keras.Model(model.inputs, model.get_layer("pool").input)(image)
@@ -116,11 +124,12 @@ def test_poolings(plain, pooling, extra):
 
 @pytest.mark.parametrize("settings", [
     {"embedding_size": 16},
-    {"embedding_size": 16, "embedding_head": "linear_bn_relu", "neck": False},
+    {"embedding_size": 16, "embedding_head": "linear_bn_relu", "neck": False,
+     "backbone": "osnet_x0_25"},
     {"pooling": "gem", "neck_beta": True, "classifier_bias": True},
 ])
-def test_freezing_leaves_exactly_the_head_trainable(settings):
-    model = small(**settings)
+def test_freezing_leaves_exactly_the_head_trainable(tiny, settings):
+    model = tiny(**settings)
     everything = [id(weight) for weight in model.trainable_weights]
     head = [id(weight) for layer in model.layers if layer.name in HEAD_LAYERS
             for weight in layer.trainable_weights]
@@ -182,7 +191,6 @@ def test_the_stem_reaches_the_backbone(stem, relu, padded):
 
 
 def test_last_stride_decides_the_size_of_the_map():
-    maps = [build_embedding_model(
-        ModelConfig(backbone="resnet50", last_stride=stride, height=64, width=32), 3
-    ).get_layer("pool").input.shape[1:3] for stride in (1, 2)]
+    maps = [small(backbone="resnet34", last_stride=stride).get_layer("pool").input.shape[1:3]
+            for stride in (1, 2)]
     assert [tuple(shape) for shape in maps] == [(4, 2), (2, 1)]

@@ -63,19 +63,32 @@ def train(recipe, capfd):
 
 
 @pytest.fixture(scope="module")
-def whole(recipe, tmp_path_factory):
+def runs(recipe, tmp_path_factory):
+    """Folder of two runs from one process: `whole`, of two steps, and `stopped` after the first."""
+    folder = tmp_path_factory.mktemp("runs")
+    commands = [_command(recipe, folder / "whole"),
+                _command(recipe, folder / "stopped", "training.max_steps=1",
+                         "training.evaluate_every=0")]
+    program = f"import train_net\nfor command in {commands}: assert train_net.main(command) == 0"
+    _run_apart("-c", program)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(runs):
     """A run of two steps."""
-    output = tmp_path_factory.mktemp("whole") / "run"
-    _train_apart(recipe, output)
-    return output
+    return runs / "whole"
 
 
-def _train_apart(recipe, output, *more):
+def _command(recipe, output, *more):
+    return ["--config", str(recipe), "--output", str(output), *SETTINGS,
+            "training.deterministic=true", *more]
+
+
+def _run_apart(*arguments):
     """Trains in a process of its own, which no other test shares its deterministic mode with."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train_net.py"), "--config", str(recipe), "--output",
-         str(output), *SETTINGS, "training.deterministic=true", *more],
-        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -114,12 +127,11 @@ def test_tensorboard_gets_losses_accuracies_and_regions(whole):
     assert [event.step for event in events.Tensors("attended_regions")] == [1, 2]
 
 
-def test_resumed_equals_uninterrupted(whole, recipe, tmp_path):
-    run = tmp_path / "resumed"
-    _train_apart(recipe, run, "training.max_steps=1", "training.evaluate_every=0")
-    printed = _train_apart(recipe, run, "--resume")
+def test_resumed_equals_uninterrupted(runs, recipe):
+    printed = _run_apart("train_net.py", *_command(recipe, runs / "stopped", "--resume"))
     assert "resuming after step 1" in printed
-    mine, expected = (_weights(r / "checkpoints/last.weights.h5") for r in (run, whole))
+    mine, expected = (_weights(runs / run / "checkpoints/last.weights.h5")
+                      for run in ("stopped", "whole"))
     assert mine.keys() == expected.keys()
     for key, value in expected.items():
         np.testing.assert_array_equal(mine[key], value, err_msg=key)
@@ -186,7 +198,8 @@ def test_weights_of_another_run_are_where_it_starts(whole, train, tmp_path):
     (["data.split=1"], "data.split is 1"),
 ])
 def test_mistakes_get_one_sentence(train, tmp_path, more, words):
-    printed = train(tmp_path / "run", *more, expect=2)
+    # A network that is quick to build, since some mistakes show only beside it.
+    printed = train(tmp_path / "run", "csn.levels=[3]", "csn.attention=center", *more, expect=2)
     assert words in printed
     assert not (tmp_path / "run").exists()
 

@@ -19,7 +19,7 @@ import train_net
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = [
-    "model.backbone=osnet_x0_25", "model.height=64", "model.width=32",
+    "model.backbone=tiny", "model.height=64", "model.width=32",
     "data.identities_per_batch=4", "data.images_per_identity=2",
     "training.steps_per_epoch=4", "training.epochs=3", "training.evaluate_every=1",
     "training.log_every=2", "training.projector_images=9",
@@ -29,7 +29,7 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory, records):
+def recipe(tmp_path_factory, records, tiny_backbone):
     """A recipe file whose settings are tiny."""
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
     tree = {"name": "tiny", "data": {"records": str(records)}}
@@ -38,8 +38,9 @@ def recipe(tmp_path_factory, records):
 
 
 def _start(recipe, output, *more) -> subprocess.Popen:
-    command = [sys.executable, str(ROOT / "train_net.py"), "--config", str(recipe),
-               "--output", str(output), *TINY, "training.deterministic=true", *more]
+    command = [sys.executable, str(ROOT / "tests/tiny_backbone.py"), str(ROOT / "train_net.py"),
+               "--config", str(recipe), "--output", str(output), *TINY,
+               "training.deterministic=true", *more]
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT)
 

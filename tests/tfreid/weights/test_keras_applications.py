@@ -51,20 +51,38 @@ def expected(theirs, images):
     return theirs(pixels, training=False).numpy()
 
 
+@pytest.fixture(scope="module")
+def like_theirs():
+    """Our model of the images' size, once for all tests."""
+    return our_model(stride_in_1x1=True, bn_epsilon=1.001e-5)
+
+
+@pytest.fixture
+def ours(like_theirs):
+    """Our model without a sound weight, so that each test finds those that it loads."""
+    for variable in like_theirs.weights:
+        variable.assign(np.full(variable.shape, np.nan))
+    return like_theirs
+
+
+@pytest.fixture(scope="module")
+def unloaded():
+    """A small model of ours, for what is refused before it is changed."""
+    return our_model(size=(64, 32), stride_in_1x1=True)
+
+
 def assert_same(actual, expected):
     np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_same_features(theirs, images, expected):
-    ours = our_model(stride_in_1x1=True, bn_epsilon=1.001e-5)
+def test_same_features(theirs, ours, images, expected):
     load_imagenet_resnet(ours, "resnet50", theirs)
     assert_same(ours(images, training=False), expected)
 
 
-def test_weights_from_a_file(theirs, images, expected, tmp_path):
+def test_weights_from_a_file(theirs, ours, images, expected, tmp_path):
     path = tmp_path / "resnet50.weights.h5"
     theirs.save_weights(path)
-    ours = our_model(stride_in_1x1=True, bn_epsilon=1.001e-5)
     load_imagenet_resnet(ours, "resnet50", str(path))
     assert_same(ours(images, training=False), expected)
 
@@ -104,20 +122,19 @@ def test_backbone_without_such_weights():
         load_imagenet_resnet(keras.Sequential(), "resnet34")
 
 
-def test_missing_and_wrong_files(tmp_path):
-    model = our_model(size=(64, 32), stride_in_1x1=True)
+def test_missing_and_wrong_files(unloaded, tmp_path):
     with pytest.raises(UserError, match="absent.h5 does not exist"):
-        load_imagenet_resnet(model, "resnet50", "absent.h5")
+        load_imagenet_resnet(unloaded, "resnet50", "absent.h5")
     text = tmp_path / "text.h5"
     text.write_text("hello")
     with pytest.raises(UserError, match="text.h5 does not hold the weights"):
-        load_imagenet_resnet(model, "resnet50", text)
+        load_imagenet_resnet(unloaded, "resnet50", text)
 
 
-def test_failed_download(monkeypatch):
+def test_failed_download(unloaded, monkeypatch):
     def no_network(**_):
         raise Exception("URL fetch failure")  # noqa: TRY002 - it is what Keras raises
 
     monkeypatch.setattr(keras.applications, "ResNet50", no_network)
     with pytest.raises(UserError, match="model.imagenet_weights=PATH"):
-        load_imagenet_resnet(our_model(size=(64, 32), stride_in_1x1=True), "resnet50")
+        load_imagenet_resnet(unloaded, "resnet50")
