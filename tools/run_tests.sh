@@ -15,10 +15,20 @@ print("TensorFlow", tensorflow.__version__, "Keras", keras.__version__)' 2>/dev/
     "$PYTHON" -m pytest --numprocesses "${TEST_PROCESSES:-auto}" --dist worksteal "$@"
 }
 
+# Both at once, since pip keeps one core busy; whatever ends the script, none is left half-made.
+trap wait EXIT
+second=
+if python3 -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then
+    use_environment .venv-keras3 requirements-keras3.txt &
+    second=$!
+fi
 use_environment .venv requirements.txt
 "$PYTHON" -m ruff check .
+if [[ -n $second ]]; then
+    wait "$second"
+fi
 run_suite "default stack" .venv requirements.txt "$@"
-if python3 -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then
+if [[ -n $second ]]; then
     run_suite "Keras 3 stack" .venv-keras3 requirements-keras3.txt "$@"
 else
     echo "== Python 3.12 or newer: the default stack is the Keras 3 stack"
