@@ -14,6 +14,8 @@ from tfreid.settings_of_augmentation import AugmentationConfig
 
 def cutout_limit(config: AugmentationConfig, epoch: int) -> float:
     """Returns the largest share of an image's area that may become noise in an epoch, from 0."""
+    if not config.cutout_probability:
+        return 0.0
     grown = min(1.0, epoch / config.cutout_epochs)
     return config.cutout_area_start + grown * (config.cutout_area_end - config.cutout_area_start)
 

@@ -57,6 +57,5 @@ def picture_augmentation(
         targets = [np.empty((*size, 3), np.uint8) for size in sizes]
         loader.augment(rows, tuple(drawn[name] for name in DRAWN), targets)
         shown.append(targets)
-    limits = [cutout_limit(augmentation, epoch) if augmentation.cutout_probability else 0.0
-              for epoch in range(config.training.epochs)]
+    limits = [cutout_limit(augmentation, epoch) for epoch in range(config.training.epochs)]
     draw_curriculum(Curriculum(limits, epochs, list(zip(*shown))), output, config.name)

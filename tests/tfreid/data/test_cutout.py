@@ -35,6 +35,7 @@ def test_the_limit_grows_evenly_and_bounds_the_area(epoch, limit):
 def test_nothing_is_cut_out_before_the_limit_has_grown_nor_below_the_probability():
     assert not np.any(shares(settings(cutout_area_start=0.0), 0))
     assert not np.any(shares(settings(cutout_probability=0.0), 8))
+    assert cutout_limit(settings(cutout_probability=0.0), 8) == 0.0
     np.testing.assert_allclose(np.mean(shares(settings(cutout_probability=0.25), 8) > 0), 0.25,
                                atol=0.03)
 
