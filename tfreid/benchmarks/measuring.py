@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfreid.models.embedding import input_size
 from tfreid.settings import Config
 
 _SAMPLE_SECONDS = 0.005
@@ -83,11 +84,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def describe_network(config: Config) -> dict[str, Any]:
-    """Returns which network a figure is of."""
+    """Returns which network a figure is of, and the size of its images, or of typical ones."""
+    model = config.model
     network = ({"levels": list(config.csn.levels)} if config.system == "csn"
-               else {"backbone": config.model.backbone})
+               else {"backbone": model.backbone})
     return {"config": config.name, "system": config.system, **network,
-            "size": [config.model.height, config.model.width],
+            "size": list(map(int, input_size(model).of(model.height, model.width))),
             "precision": config.training.precision}
 
 
