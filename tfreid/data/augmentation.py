@@ -93,8 +93,14 @@ def augment_batch(
     """
     # Lists, because indexing an array for every image costs more than all of them together.
     rows = zip(*(drawn[name].tolist() for name in DRAWN))
+    scratch = np.empty((0, 0, 3), np.uint8)
     for image, target, row in zip(images, targets, rows):
         flip, shift, erase, color, crop, cutout, noise = row
+        height, width = target.shape[:2]
+        if scratch.shape != target.shape:
+            # Used again for all images of a size: new memory for each would have to be cleared.
+            scratch = np.empty(target.shape, np.uint8)
+            fill = np.full((1, width, 3), MEAN_COLOR, np.uint8)
         # What commutes with resizing runs before it, on fewer pixels.
         if flip:
             image = cv2.flip(image, 1)
@@ -102,14 +108,12 @@ def augment_batch(
             image = cv2.transform(image, color_map(*color, np.mean(cv2.mean(image)[:3])))
         if crop != WHOLE:
             image = cut(image, *crop)
-        height, width = target.shape[:2]
         if any(shift):
-            _shift(resize(image, height, width), shift, target)
+            _shift(resize(image, height, width, scratch), shift, target)
         else:
             resize(image, height, width, target)
-        if any(erase):
-            top, left, bottom, right = erase
-            target[top:bottom, left:right] = np.full((1, right - left, 3), MEAN_COLOR, np.uint8)
+        top, left, bottom, right = erase
+        target[top:bottom, left:right] = fill[:, left:right]
         if any(cutout):
             fill_with_noise(target, cutout, noise)
 
