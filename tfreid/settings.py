@@ -24,6 +24,7 @@ from tfreid.settings_of_pairs import (
     SingleShotConfig,
 )
 from tfreid.settings_of_ranking import PretrainingConfig, RankingConfig
+from tfreid.settings_of_siamese import SiameseConfig, SubsetConfig
 
 
 @dataclasses.dataclass
@@ -41,13 +42,19 @@ class ModelConfig(Section):
         no image is distorted (Almazan et al. 2018 use 416). null for height x width.
     normalization: `torch` (ImageNet mean and deviation of RGB in 0-1), `caffe` (BGR minus mean) or
         `unit` (RGB in 0-1).
+    pooling: how a feature map becomes a vector: `average`, `max`, `gem`, or `flatten`, which keeps
+        every cell and so needs images of one size.
     embedding_size: width of a linear layer before the neck; null keeps the backbone's own feature.
-    embedding_head: `linear` or `linear_bn_relu` (the stock OSNet's) when `embedding_size` is set.
+    embedding_head: `linear`, `sigmoid` (of the linear layer; the MARS Siamese network's) or
+        `linear_bn_relu` (the stock OSNet's) when `embedding_size` is set.
+    dropout: share of the embedding's entries that training drops and, with `backbone:
+        siamese_twin`, of those behind each of its blocks.
     normalize_embedding: whether embeddings are unit vectors, so that dot products are cosine
         similarities.
     neck: batch normalisation between the metric-loss feature and the classifier.
     neck_beta: whether the neck's beta is trained; Bag of Tricks freezes it at zero.
-    classifier: whether there is an identity classifier; `system: ranking` learns without one.
+    classifier: whether there is an identity classifier; `system: ranking` and `siamese` learn
+        without one.
     classifier_bias: whether the identity classifier has a bias.
     num_identities: width of the classifier; null takes it from the training records.
     stride_in_1x1: put a ResNet bottleneck's stride on its first convolution, as the ImageNet
@@ -65,9 +72,10 @@ class ModelConfig(Section):
     width: Annotated[int, Field(ge=16)] = 128
     longest_side: Optional[Annotated[int, Field(ge=16)]] = None
     normalization: Literal["torch", "caffe", "unit"] = "torch"
-    pooling: Literal["average", "max", "gem"] = "average"
+    pooling: Literal["average", "max", "gem", "flatten"] = "average"
     embedding_size: Optional[Positive] = None
-    embedding_head: Literal["linear", "linear_bn_relu"] = "linear"
+    embedding_head: Literal["linear", "sigmoid", "linear_bn_relu"] = "linear"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     normalize_embedding: bool = False
     neck: bool = True
     neck_beta: bool = False
@@ -91,10 +99,13 @@ class DataConfig(Section):
     images_per_batch: size of every replica's batch where `sampling` is `images`.
     verify: `size` checks that shards are whole; `checksum` also reads them through.
     workers: threads that decode; 0 chooses by the number of cores.
+    memory_limit_mb: megabytes of training images up to which they are held in memory; more are
+        read from the records as batches need them. null is half of the memory that is free.
     """
 
     records: Optional[str] = None
     split: NotNegative = 0
+    subset: SubsetConfig = dataclasses.field(default_factory=SubsetConfig)
     sampling: Literal["identities", "images"] = "identities"
     identities_per_batch: Positive = 16
     images_per_identity: Annotated[int, Field(ge=2)] = 4
@@ -102,6 +113,7 @@ class DataConfig(Section):
     eval_batch_size: Positive = 64
     verify: Literal["size", "checksum"] = "size"
     workers: NotNegative = 0
+    memory_limit_mb: Optional[PositiveFloat] = None
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     pairs: PairDataConfig = dataclasses.field(default_factory=PairDataConfig)
 
@@ -110,6 +122,11 @@ class DataConfig(Section):
 class LossConfig(Section):
     """The loss is the sum of weight * loss over the losses whose weight is above 0.
 
+    name: the loss of `system: siamese`, which has one of these instead of that sum: `contrastive`,
+        `verification` (cross-entropy of the merge network's probability), `combined` (their sum,
+        weighted, with margin and scale, by the section `pair_loss`) or `triplet` (by the settings
+        triplet_mining, _margin and _normalize). With the first and the last the merge network
+        learns beside the twins, without changing them.
     smoothing: label smoothing of the ID loss.
     metric_feature: what the triplet, Lin and Addons losses see: `embedding`, before the neck, or
         `neck`, after it. The center loss sees the embedding.
@@ -134,6 +151,7 @@ class LossConfig(Section):
     center_rate: learning rate of the centres (Wen et al.'s alpha).
     """
 
+    name: Optional[Literal["contrastive", "verification", "combined", "triplet"]] = None
     id_weight: NotNegativeFloat = 1.0
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     metric_feature: Literal["embedding", "neck"] = "embedding"
@@ -263,7 +281,8 @@ class EvaluationConfig(Section):
     feature: `neck` ranks with the feature after the batch-norm neck, `embedding` with the one
         before it.
     metric: distance between features: `cosine`, `euclidean`, `cityblock`, `minkowski`,
-        `correlation` or `dot`, as `tfreid.evaluation.pairwise_distances` explains them.
+        `correlation` or `dot`, as `tfreid.evaluation.pairwise_distances` explains them. With
+        `system: siamese` also `probability`: by the merge network.
     minkowski_p: exponent of the `minkowski` distance.
     max_rank: length of the CMC curve.
     reranking: whether test_net.py also reports the figures after k-reciprocal re-ranking (Zhong et
@@ -280,6 +299,8 @@ class EvaluationConfig(Section):
     tracklet_pooling: where the records have tracklets, how the features of a tracklet's images
         become the one that is ranked: their `mean` or the `max` of each dimension; `none` ranks
         single images. This and both means above take unit vectors for `cosine` and `correlation`.
+    verification_pairs: how many pairs, half of them matching, `system: siamese` is validated and
+        tested on.
     """
 
     protocol: Literal["full", "single_shot"] = "full"
@@ -298,6 +319,7 @@ class EvaluationConfig(Section):
     expansion_query: Positive = 5
     expansion_gallery: Positive = 10
     tracklet_pooling: Literal["mean", "max", "none"] = "mean"
+    verification_pairs: Annotated[int, Field(ge=2)] = 4000
 
 
 @dataclasses.dataclass
@@ -315,17 +337,20 @@ class Config(Section):
     system: `embedding` learns a feature of one image (`loss`); `ranking` learns one from mined
         triplets, after a training as a classifier of identities (`pretraining`, `ranking`); `csn`
         compares two images (`csn`, `pair_loss`, `data.pairs`) and takes height, width,
-        normalization and weights of `model`.
+        normalization and weights of `model`; `siamese` learns a feature and the probability that
+        two of them are of one person, from pairs (`siamese`, `loss.name`, `data.pairs`,
+        `data.subset`).
     """
 
     name: str = "run"
-    system: Literal["embedding", "ranking", "csn"] = "embedding"
+    system: Literal["embedding", "ranking", "csn", "siamese"] = "embedding"
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     pretraining: PretrainingConfig = dataclasses.field(default_factory=PretrainingConfig)
     ranking: RankingConfig = dataclasses.field(default_factory=RankingConfig)
     csn: CsnConfig = dataclasses.field(default_factory=CsnConfig)
+    siamese: SiameseConfig = dataclasses.field(default_factory=SiameseConfig)
     pair_loss: PairLossConfig = dataclasses.field(default_factory=PairLossConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)

@@ -16,16 +16,28 @@ class PairDataConfig(Section):
 
     batch_size: pairs of every replica's batch.
     negatives_per_positive: random non-matching pairs for each matching one.
+    matching: `all` shows every matching pair in each epoch; `drawn` draws as many pairs for an
+        epoch as there are training images, where there are too many matching ones to show (MARS
+        has over a hundred million).
+    apart: what the two images of a `drawn` matching pair must come from: two `cameras`, two
+        `tracklets`, or just be two `images`; the next best where a person has no such two.
     samples: how often an epoch shows every matching pair, each time shifted and flipped anew.
     negatives: where the images of non-matching pairs come from: `dataset` draws two from all
         training images, as the paper; `batch` pairs the images of the batch's matching pairs, so
-        that each image is looked at once for several pairs and a step costs a third.
+        that each image is looked at once for several pairs and a step costs a third; this only
+        with `matching: all`.
     """
 
     batch_size: Annotated[int, Field(ge=3)] = 128
     negatives_per_positive: Positive = 2
+    matching: Literal["all", "drawn"] = "all"
+    apart: Literal["cameras", "tracklets", "images"] = "cameras"
     samples: Positive = 5
     negatives: Literal["dataset", "batch"] = "dataset"
+
+    def __post_init__(self):
+        if self.matching == "drawn" and self.negatives == "batch":
+            raise ValueError("matching is drawn, which needs negatives to be dataset")
 
 
 @dataclasses.dataclass
@@ -55,7 +67,9 @@ class CsnConfig(Section):
 class PairLossConfig(Section):
     """The loss of pairs, for `system: csn`: the sum of weight * loss.
 
-    match_weight: softmax cross-entropy over match / no match (Eq. 3).
+    `system: siamese` takes the first four settings.
+
+    match_weight: cross-entropy over match / no match (Eq. 3).
     contrastive_weight: contrastive loss of the descriptors (Eq. 4).
     margin: distance from which non-matching pairs cost nothing.
     contrastive_scale: `half` is Eq. 4's 1 / (2m), `mean` 1 / m.

@@ -10,7 +10,8 @@ from tfrecords.build import main
 from tfrecords.errors import UserError
 from tfrecords.images import CorruptImage, png_of_bitmap
 from tfrecords.viper import scan_viper
-from tfreid.data.records import decode_image, load_table, read_encoded, read_index
+from tfreid.data.records import decode_image, read_encoded, read_index
+from tfreid.data.tables import load_table
 
 ANGLES = (0, 45, 90, 135, 180)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.benchmarks.measuring import rounded, timed
-from tfreid.data.records import load_table
+from tfreid.data.tables import load_table
 from tfreid.settings import Config
 from tfreid.training.systems import SYSTEMS
 

@@ -14,7 +14,8 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid.data.augmentation import DRAWN, augment_batch, resize
 from tfreid.data.buffers import BatchBuffers
-from tfreid.data.records import ImageTable, undecodable
+from tfreid.data.records import undecodable
+from tfreid.data.tables import ImageTable
 from tfreid.layers.preprocessing import InputSize
 from tfreid.settings import DataConfig
 

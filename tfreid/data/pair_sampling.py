@@ -77,12 +77,12 @@ class PairSampler:
         cameras = np.asarray(cameras)
         self._positives = _PositivePairs(self._labels, cameras)
         several = len(np.unique(cameras[cameras >= 0])) > 1
-        self._cameras = _distinguished(cameras, several)
+        self._cameras = distinguished(cameras, several)
         self._batch_size = batch_size
         self._ratio = negatives_per_positive
         self._seed = seed
         self.num_positive_pairs = len(self._positives)
-        _check_pairs(self._labels, self.num_positive_pairs)
+        check_pairs(self._labels, self.num_positive_pairs)
         if negatives == "dataset":
             self._round = self._dataset_round
             self.images_per_batch = 2 * batch_size
@@ -250,7 +250,7 @@ class _PositivePairs:
     def __init__(self, labels: np.ndarray, cameras: np.ndarray):
         known = np.unique(np.stack([labels, cameras])[:, cameras >= 0], axis=1)[0]
         across = np.bincount(known, minlength=labels.max() + 1) > 1
-        cameras = _distinguished(cameras, across[labels])
+        cameras = distinguished(cameras, across[labels])
         self._order = np.lexsort((cameras, labels)).astype(np.int32)
         labels, cameras = labels[self._order], cameras[self._order]
         # An image's partners are those of the identity's later cameras: one range in this order.
@@ -271,8 +271,8 @@ class _PositivePairs:
         return self._order[np.stack([first, second], axis=1)]
 
 
-def _distinguished(cameras, counts):
-    """Gives images whose camera is unknown, or does not count, one of their own."""
+def distinguished(cameras: np.ndarray, counts: np.ndarray | bool = True) -> np.ndarray:
+    """Gives images whose camera (or tracklet) is unknown, or does not count, one of their own."""
     return np.where(counts & (cameras >= 0), cameras, -1 - np.arange(len(cameras)))
 
 
@@ -281,14 +281,15 @@ def _swap_some(random, pairs):
     pairs[swapped] = pairs[swapped, ::-1]
 
 
-def _check_pairs(labels, positives):
+def check_pairs(labels: np.ndarray, positives: int, source: str = "The training records") -> None:
+    """Raises a `UserError` where there are no pairs of a kind; `labels` count from 0."""
     if not positives:
         raise UserError(
-            "The training records hold no two images of one identity, so no matching pair; build "
-            "them from a dataset with several images of each identity."
+            f"{source} hold no two images of one identity, so no matching pair; take a dataset "
+            "with several images of each identity."
         )
     if labels.max() == 0:
         raise UserError(
-            "The training records hold one identity, so no non-matching pair; build them from a "
-            "dataset with several identities."
+            f"{source} hold one identity, so no non-matching pair; take a dataset with several "
+            "identities."
         )

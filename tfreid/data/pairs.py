@@ -6,10 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.data.augmentation import DRAWN, draw_augmentations
+from tfreid.data.drawn_pairs import DrawnPairSampler
 from tfreid.data.image_batches import ImageBatches
 from tfreid.data.pair_sampling import PairSampler
-from tfreid.data.records import ImageTable
+from tfreid.data.tables import ImageTable
 from tfreid.settings import DataConfig
+from tfreid.settings_of_pairs import PairDataConfig
 
 
 class PairBatches(ImageBatches):
@@ -21,11 +23,12 @@ class PairBatches(ImageBatches):
         height: Height of the network's input in pixels.
         width: Its width.
         seed: Of the sampling and the augmentation.
+        with_labels: Whether batches carry the labels of the images.
 
     Attributes:
         batch_size: Number of pairs.
-        num_positive_pairs: Number of matching pairs.
-        batches_per_epoch: Whole batches that show every matching pair `pairs.samples` times.
+        description: Says which pairs an epoch shows.
+        batches_per_epoch: Whole batches of an epoch, as the sampler has it.
         images_per_batch: Number of images m that a batch's pairs refer to.
         table: The training images.
         error: What is wrong with the image that made a dataset fail with a `tf.errors.OpError`,
@@ -35,16 +38,14 @@ class PairBatches(ImageBatches):
         UserError: The images make no matching pair, or no non-matching one.
     """
 
-    def __init__(self, table: ImageTable, config: DataConfig, height: int, width: int, seed: int):
+    def __init__(self, table: ImageTable, config: DataConfig, height: int, width: int, seed: int,
+                 with_labels: bool = False):
         pairs = config.pairs
-        self._sampler = PairSampler(
-            table.index.labels, table.index.cameras, pairs.batch_size,
-            pairs.negatives_per_positive, pairs.samples, pairs.negatives, seed,
-        )
+        self._sampler, self.description = _make_sampler(table, pairs, seed)
         super().__init__(table, config, height, width, self._sampler.images_per_batch)
         self.batch_size = pairs.batch_size
-        self.num_positive_pairs = self._sampler.num_positive_pairs
         self.batches_per_epoch = self._sampler.batches_per_epoch
+        self._more = ("label",) if with_labels else ()
         self._augmentation = config.augmentation
         self._seed = seed
 
@@ -53,16 +54,17 @@ class PairBatches(ImageBatches):
 
         Each element is (images, left, right, match): uint8 RGB [m, height, width, 3], the two
         images of each pair as int32 positions among them [n], and int32 [n], 1 for one identity
-        and 0 for two.
+        and 0 for two; where they were asked for, a fifth part is each image's label, int32 [m].
         """
         pairs = self._sampler.epoch(epoch, batches)
         plan = {
             "index": pairs.images, "left": pairs.left, "right": pairs.right, "match": pairs.match,
+            "label": self.table.index.labels[pairs.images].astype(np.int32),
             "epoch": np.full(batches, epoch), "batch": np.arange(batches),
         }
         plan = {name: values[first:] for name, values in plan.items()}
         dataset = tf.data.Dataset.from_tensor_slices(plan).map(self._augmented)
-        return self.load(dataset, "left", "right", "match")
+        return self.load(dataset, "left", "right", "match", *self._more)
 
     def _augmented(self, plan):
         # Drawn batch by batch: for a whole epoch of pairs the numbers would fill the memory.
@@ -76,3 +78,16 @@ class PairBatches(ImageBatches):
             self._augmentation, self.images_per_batch, *self._size, random, int(epoch),
             self.table.index.sizes(index))
         return tuple(drawn.values())
+
+
+def _make_sampler(table: ImageTable, pairs: PairDataConfig, seed: int):
+    """Returns the sampler, and which pairs it shows, in words."""
+    images = f"of {len(table.index):,} images"
+    if pairs.matching == "drawn":
+        sampler = DrawnPairSampler(
+            table.index, pairs.batch_size, pairs.negatives_per_positive, pairs.apart, seed)
+        return sampler, f"pairs drawn {images}"
+    sampler = PairSampler(
+        table.index.labels, table.index.cameras, pairs.batch_size,
+        pairs.negatives_per_positive, pairs.samples, pairs.negatives, seed)
+    return sampler, f"{sampler.num_positive_pairs:,} matching pairs {images}"

@@ -1,4 +1,4 @@
-"""Records read back: a table of encoded images in memory, or a stream of decoded ones.
+"""Records read back: what is known of a split's images, or a stream of decoded ones.
 
 Where the records hold identity splits, `split` names a view of one of them, `number` chooses which
 (`data.split`), and positions count within the view.
@@ -7,15 +7,15 @@ Where the records hold identity splits, `split` names a view of one of them, `nu
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfrecords import schema
 from tfrecords.errors import UserError
-from tfrecords.images import CorruptImage, check_whole
 from tfrecords.manifest import Manifest, read_manifest, shard_paths
 from tfreid.data.views import (
     View,
@@ -72,15 +72,6 @@ class SplitIndex:
         return SplitIndex(*(getattr(self, name)[positions] for name in columns))
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageTable:
-    """A split's image files in memory. encoded: one a row of the index; megabytes: their size."""
-
-    encoded: list[bytes]
-    index: SplitIndex
-    megabytes: float
-
-
 def split_names(directory: str | Path, number: int = 0) -> list[str]:
     """Returns the names of the splits that can be read.
 
@@ -124,23 +115,38 @@ def read_index(
     Raises:
         UserError: The records are missing, or disagree with their manifest.
     """
-    return _collect_view(directory, split, verify, number, keep_images=False)[0]
+    return scan_split(directory, split, verify, number)[0]
 
 
-def load_table(
-    directory: str | Path, split: str = "train", verify: str = "size", number: int = 0
-) -> ImageTable:
-    """Loads a split's encoded images into memory: about the size of its shards.
+def scan_split(
+    directory: str | Path,
+    split: str,
+    verify: str = "size",
+    number: int = 0,
+    visit: Callable[[dict[str, Any]], None] | None = None,
+) -> tuple[SplitIndex, np.ndarray]:
+    """Reads through the records of a split.
+
+    Args:
+        directory: Folder with the manifest.
+        split: Name of the split.
+        verify: `size` or `checksum`, as `shard_paths` takes it.
+        number: Which identity split.
+        visit: Is shown the records on disk, some at a time and in order: `parse_records` of them,
+            and themselves as `record` [n].
+
+    Returns:
+        What is known of the split's images, and which of the records on disk they are, [images].
 
     Raises:
-        UserError: The records are missing, or disagree with their manifest, or an image is cut off.
+        UserError: The records are missing, or disagree with their manifest.
     """
-    index, encoded = _collect_view(directory, split, verify, number, keep_images=True)
-    # OpenCV would fill up the missing part with grey.
-    damaged = [path for path, data in zip(index.paths, encoded) if not _is_whole(data)]
-    if damaged:
-        raise undecodable(damaged)
-    return ImageTable(encoded, index, sum(map(len, encoded)) / 1e6)
+    manifest = _checked_manifest(directory, split, number)
+    index = _collect(directory, stored_split(manifest, split), verify, visit)
+    if not manifest.identity_splits:
+        return index, np.arange(len(index))
+    view = _view(directory, manifest, split, number, index)
+    return dataclasses.replace(index.take(view.positions), labels=view.labels), view.positions
 
 
 def stream_images(
@@ -261,17 +267,6 @@ def _checked_manifest(directory, split, number) -> Manifest:
     return manifest
 
 
-def _collect_view(directory, split, verify, number, keep_images):
-    manifest = _checked_manifest(directory, split, number)
-    index, encoded = _collect(directory, stored_split(manifest, split), verify, keep_images)
-    if not manifest.identity_splits:
-        return index, encoded
-    view = _view(directory, manifest, split, number, index)
-    chosen = view.positions
-    shown = dataclasses.replace(index.take(chosen), labels=view.labels)
-    return shown, [encoded[position] for position in chosen] if keep_images else encoded
-
-
 def _view(directory, manifest, split, number, index) -> View:
     view = make_view(manifest, split, number, index.ids, index.cameras)
     if not len(view):
@@ -286,7 +281,7 @@ def _locate(directory, split, number, indices):
     stored = stored_split(manifest, split)
     if not manifest.identity_splits:
         return stored, indices
-    index, _ = _collect(directory, stored, "size", keep_images=False)
+    index = _collect(directory, stored, "size")
     positions = _view(directory, manifest, split, number, index).positions
     if indices is None:
         return stored, positions
@@ -294,14 +289,14 @@ def _locate(directory, split, number, indices):
     return stored, positions[indices[indices < len(positions)]]
 
 
-def _collect(directory, split, verify, keep_images):
+def _collect(directory, split, verify, visit=None) -> SplitIndex:
+    """Returns what is known of all images of a stored split."""
     columns: dict[str, list] = {name: [] for name in _COLUMNS}
-    encoded: list[bytes] = []
-    for parsed in _parsed(directory, split, verify):
+    for parsed in _parsed(directory, split, verify, with_records=visit is not None):
         for name, field in _COLUMNS.items():
             columns[name].append(parsed[field].numpy())
-        if keep_images:
-            encoded.extend(parsed["image/encoded"].numpy())
+        if visit is not None:
+            visit(parsed)
     joined = {name: np.concatenate(parts) for name, parts in columns.items() if parts}
     index = SplitIndex(**{**joined, "paths": joined["paths"].astype(str)}) if joined else None
     expected = read_manifest(directory).splits[split].images
@@ -310,12 +305,14 @@ def _collect(directory, split, verify, keep_images):
             f"{directory}: split {split} holds {0 if index is None else len(index)} images but its "
             f"manifest says {expected}; build the records again."
         )
-    return index, encoded
+    return index
 
 
-def _parsed(directory, split, verify="size"):
+def _parsed(directory, split, verify="size", with_records=False):
     paths = [str(path) for path in shard_paths(directory, read_manifest(directory), split, verify)]
-    dataset = tf.data.TFRecordDataset(paths).batch(_PARSE_BATCH).map(schema.parse_records)
+    dataset = tf.data.TFRecordDataset(paths).batch(_PARSE_BATCH).map(
+        lambda records: {**schema.parse_records(records),
+                         **({"record": records} if with_records else {})})
     try:
         yield from dataset
     except _DAMAGE as error:
@@ -370,13 +367,6 @@ def _damaged(directory, split, error):
         f"{directory}: a shard of split {split} is damaged ({error.message.splitlines()[0]}); "
         "build the records again."
     )
-
-
-def _is_whole(data):
-    try:
-        return bool(check_whole(data))
-    except CorruptImage:
-        return False
 
 
 def _undecodable(directory, split, positions):

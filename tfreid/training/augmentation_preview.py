@@ -10,7 +10,7 @@ from tfrecords.errors import UserError
 from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.cutout import cutout_limit
 from tfreid.data.image_batches import ImageLoader
-from tfreid.data.records import load_table
+from tfreid.data.tables import load_table
 from tfreid.models.embedding import input_size
 from tfreid.settings import Config
 from tfreid.training.systems import SYSTEMS

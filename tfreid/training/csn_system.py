@@ -6,7 +6,7 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.data.pairs import PairBatches
-from tfreid.data.records import ImageTable
+from tfreid.data.tables import ImageTable
 from tfreid.evaluation.pair_evaluation import make_pair_evaluator
 from tfreid.models.csn import build_csn
 from tfreid.settings import Config
@@ -50,8 +50,7 @@ class CsnSystem:
 
     def describe(self, table: ImageTable, batches: PairBatches) -> str:
         """Counts images and pairs."""
-        return (f"{batches.num_positive_pairs:,} matching pairs of {len(table.index):,} images in "
-                f"memory ({table.megabytes:.0f} MB)")
+        return f"{batches.description} {table.place}"
 
     def build_model(self, config: Config) -> keras.Model:
         """Builds the CSN."""

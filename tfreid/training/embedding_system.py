@@ -8,16 +8,15 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.records import ImageTable, split_names
+from tfreid.data.records import split_names
+from tfreid.data.tables import ImageTable
 from tfreid.evaluation.features import Evaluator
 from tfreid.evaluation.pair_evaluation import make_pair_evaluator
-from tfreid.models.embedding import HEAD_LAYERS, build_embedding_model, set_backbone_trainable
+from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
 from tfreid.settings import Config, LossConfig
+from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.interfaces import Evaluator as AnyEvaluator
 from tfreid.training.objective import EmbeddingObjective, check_losses
-from tfreid.weights.files import load_weights
-from tfreid.weights.keras_applications import DEPTHS as IMAGENET_DEPTHS
-from tfreid.weights.keras_applications import load_imagenet_resnet
 
 
 class EmbeddingSystem:
@@ -31,6 +30,9 @@ class EmbeddingSystem:
     def check(self, config: Config, replicas: int) -> None:
         """Refuses losses that cannot be had here; see `check_losses`."""
         check_losses(config.loss, config.training.jit_compile, replicas)
+        if config.loss.name is not None:
+            raise UserError("loss.name is for system: siamese; other losses add up by their "
+                            "weights, so set it to null.")
         if not config.model.classifier:
             raise UserError("model.classifier=false is for system: ranking; set it to true.")
         if config.model.longest_side is not None:
@@ -69,8 +71,8 @@ class EmbeddingSystem:
 
     def describe(self, table: ImageTable, batches: IdentityBatches) -> str:
         """Counts images and identities."""
-        return (f"{len(table.index)} images of {table.index.labels.max() + 1} identities in memory "
-                f"({table.megabytes:.0f} MB)")
+        return (f"{len(table.index)} images of {table.index.labels.max() + 1} identities "
+                f"{table.place}")
 
     def build_model(self, config: Config) -> keras.Model:
         """Builds the embedding model."""
@@ -78,26 +80,7 @@ class EmbeddingSystem:
 
     def load_weights(self, model: keras.Model, config: Config) -> None:
         """Loads ImageNet's weights, or those of a file but for its classifier."""
-        weights = config.model.weights
-        if config.model.imagenet_weights and weights != "imagenet":
-            raise UserError(
-                "model.imagenet_weights needs model.weights=imagenet; set both or neither."
-            )
-        if weights == "imagenet":
-            if config.model.backbone not in IMAGENET_DEPTHS:
-                raise UserError(
-                    f"model.weights=imagenet exists for {', '.join(IMAGENET_DEPTHS)} only, not for "
-                    f"{config.model.backbone}; give a .weights.h5 file or null."
-                )
-            source = config.model.imagenet_weights or "imagenet"
-            load_imagenet_resnet(model, config.model.backbone, source)
-        elif weights is not None:
-            # Another dataset has other identities: its classifier is of no use here. ImageNet's
-            # weights have no neck and no embedding.
-            heads = tuple(f"{layer}/" for layer in HEAD_LAYERS)
-            report = load_weights(model, weights, skip=("classifier/",), allow_missing=heads)
-            if report.missing:
-                print(f"{weights} has no {', '.join(report.missing)}: trained from initial values")
+        load_initial_weights(model, model, config.model)
 
     def set_backbone_trainable(self, model: keras.Model, trainable: bool) -> None:
         """Freezes or frees all but the head."""

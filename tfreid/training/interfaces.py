@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.data.records import ImageTable
+from tfreid.data.tables import ImageTable
 from tfreid.evaluation.features import Projection
 from tfreid.settings import Config
 from tfreid.training.summaries import Summaries
@@ -100,6 +100,9 @@ class Evaluation(Protocol):
 
     def projection(self) -> Projection | None:
         """Returns gallery features for TensorBoard's projector, where the system has such."""
+
+    def thresholds(self) -> dict[str, Any] | None:
+        """Returns what `thresholds.json` is to hold, where the evaluation calibrated some."""
 
 
 class Evaluator(Protocol):

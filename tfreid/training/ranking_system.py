@@ -7,7 +7,7 @@ import dataclasses
 import keras
 
 from tfrecords.errors import UserError
-from tfreid.data.records import ImageTable
+from tfreid.data.tables import ImageTable
 from tfreid.models.embedding import input_size
 from tfreid.settings import (
     Config,

@@ -318,9 +318,9 @@ def test_market_sized_epochs_are_drawn_in_seconds_and_stay_small():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_records_without_pairs_are_refused(mode):
-    with pytest.raises(UserError, match="no matching pair; build"):
+    with pytest.raises(UserError, match="no matching pair; take"):
         make([0, 1, 2], [0, 1, 0], negatives=mode)
-    with pytest.raises(UserError, match="one identity, .* no non-matching pair; build"):
+    with pytest.raises(UserError, match="one identity, .* no non-matching pair; take"):
         make([4, 4, 4], [0, 1, 0], negatives=mode)
 
 

@@ -12,7 +12,7 @@ from tfrecords.errors import UserError
 from tfreid.data.pair_sampling import PairSampler
 from tfreid.data.pairs import PairBatches
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.records import load_table
+from tfreid.data.tables import load_table
 from tfreid.settings import AugmentationConfig, DataConfig, PairDataConfig
 
 PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)

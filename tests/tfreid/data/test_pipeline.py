@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.records import decode_image, load_table
+from tfreid.data.records import decode_image
+from tfreid.data.tables import load_table
 from tfreid.settings import AugmentationConfig, DataConfig
 
 PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)

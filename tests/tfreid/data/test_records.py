@@ -15,14 +15,8 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfrecords.manifest import MANIFEST_NAME, Manifest, Shard, Split, read_manifest, write_manifest
 from tfrecords.schema import SCHEMA_VERSION, encode_record, parse_records
-from tfreid.data.records import (
-    decode_image,
-    load_table,
-    read_encoded,
-    read_index,
-    stream_images,
-    stream_sized,
-)
+from tfreid.data.records import decode_image, read_encoded, read_index, stream_images, stream_sized
+from tfreid.data.tables import load_table
 from tfreid.layers.preprocessing import InputSize
 
 SIZE = (32, 16)

@@ -16,13 +16,13 @@ from tfrecords.scan import ImageEntry, Scan
 from tfreid.data.records import (
     decode_image,
     describe_records,
-    load_table,
     read_encoded,
     read_index,
     split_names,
     split_size,
     stream_images,
 )
+from tfreid.data.tables import load_table
 from tfreid.data.views import available_splits, make_view
 
 SIZE = (16, 8)

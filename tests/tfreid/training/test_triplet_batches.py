@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.data.records import ImageTable, decode_image, load_table
+from tfreid.data.records import decode_image
+from tfreid.data.tables import ImageTable, load_table
 from tfreid.layers.preprocessing import InputSize
 from tfreid.settings import AugmentationConfig, DataConfig, RankingConfig
 from tfreid.training.mining import hardest_triplets

@@ -1,0 +1,91 @@
+"""Small protocols: identities, images of them, and what is held out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tfrecords.errors import UserError
+from tfreid.data.records import SplitIndex
+from tfreid.data.subsets import describe_subset, draw_subset
+from tfreid.settings_of_siamese import SubsetConfig
+
+
+def index_of(counts) -> SplitIndex:
+    """Identities 10, 11, ... with so many images each, mixed."""
+    ids = np.repeat(10 + np.arange(len(counts)), counts)
+    ids = np.random.default_rng(0).permutation(ids)
+    nothing = np.zeros(len(ids), int)
+    return SplitIndex(ids, ids - 10, nothing, nothing.astype(str), nothing, nothing, nothing)
+
+
+INDEX = index_of([9, 20, 30, 12, 25, 4, 18, 22, 16, 14])
+
+
+def draw(index=INDEX, **settings):
+    return draw_subset(index, SubsetConfig(**settings))
+
+
+def test_nothing_asked_for_is_everything():
+    training, validation = draw()
+    np.testing.assert_array_equal(training, np.arange(170))
+    assert validation.size == 0
+
+
+def test_whole_people_are_held_out_by_default():
+    training, validation = draw(validation=0.2)
+    people, held_out = set(INDEX.ids[training]), set(INDEX.ids[validation])
+    assert len(held_out) == 2 and len(people) == 8 and not people & held_out
+    assert len(training) + len(validation) == 170
+    for positions in (training, validation):
+        assert (np.diff(positions) > 0).all()
+
+
+def test_single_images_are_held_out_on_request():
+    training, validation = draw(validation=0.2, validation_by="image")
+    assert len(validation) == 34 and len(training) == 136
+    assert not set(training) & set(validation)
+    # That leaks: the same people are on both sides.
+    assert set(INDEX.ids[validation]) <= set(INDEX.ids[training])
+
+
+def test_the_small_protocol_has_equally_many_images_of_each():
+    training, validation = draw(identities=5, images=75)
+    people, counts = np.unique(INDEX.ids[training], return_counts=True)
+    assert len(people) == 5 and set(counts) == {15} and validation.size == 0
+    # Only those with 15 images or more were drawn.
+    assert set(people - 10) <= {1, 2, 4, 6, 7, 8}
+    training, validation = draw(identities=5, images=75, validation=0.4)
+    assert len(np.unique(INDEX.ids[validation])) == 2 and len(validation) == 30
+
+
+def test_images_alone_are_spread_over_all_people():
+    training, _ = draw(images=100)
+    counts = np.unique(INDEX.ids[training], return_counts=True)[1]
+    # Four, nine, and as many as there is room for of the others: 87 over eight of them.
+    assert counts[5] == 4 and counts[0] == 9 and counts.sum() == 100
+    assert set(np.delete(counts, [0, 5])) <= {10, 11}
+
+
+def test_the_seed_decides():
+    same = [draw(validation=0.3, seed=seed).validation.tolist() for seed in (1, 1, 2)]
+    assert same[0] == same[1] != same[2]
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"identities": 11}, "data.subset.identities is 11 but only 10 training identities are there"),
+    ({"identities": 7, "images": 140}, "only 4 training identities with 20 images or more"),
+    ({"images": 171}, "data.subset.images is 171 but only 170 are there"),
+    ({"validation": 0.1}, "leaves 1 of 10 identities to validate on and 9 to train on"),
+    ({"validation": 0.95}, "leaves 10 of 10 identities"),
+    ({"identities": 2, "validation": 0.5}, "leaves 1 of 2 identities"),
+])
+def test_too_little_is_one_sentence(settings, words):
+    with pytest.raises(UserError, match=words) as caught:
+        draw(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_leaks_are_marked():
+    assert describe_subset(SubsetConfig()) == "people never trained on"
+    assert describe_subset(SubsetConfig(validation_by="image")).startswith("LEAKING")

@@ -1,0 +1,103 @@
+"""Which training images are trained on, and which are held out to validate on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfreid.data.records import SplitIndex
+from tfreid.settings_of_siamese import SubsetConfig
+
+
+class Subset(NamedTuple):
+    """Increasing positions of the images to train on, and of those to validate on."""
+
+    training: np.ndarray
+    validation: np.ndarray
+
+
+def draw_subset(index: SplitIndex, config: SubsetConfig) -> Subset:
+    """Draws identities, images of them, and what of these is held out.
+
+    Every drawn identity gives the same number of images, or all that it has. The drawing hangs on
+    the images and the seed alone.
+
+    Args:
+        index: Of the training images.
+        config: The numbers, the share and the seed.
+
+    Raises:
+        UserError: There are too few identities or images, or nothing is left on one side.
+    """
+    random = np.random.default_rng([config.seed, len(index)])
+    identities, of_image, counts = np.unique(
+        index.ids, return_inverse=True, return_counts=True)
+    of_image = of_image.reshape(-1)
+    each = _images_each(config, len(identities))
+    chosen = _draw_identities(config, counts, each, random)
+    kept = np.isin(of_image, chosen)
+    if config.images is not None:
+        kept &= _first_of_each(of_image, kept, config.images, random)
+    positions = np.flatnonzero(kept)
+    if not config.validation:
+        return Subset(positions, positions[:0])
+    held_out = _hold_out(of_image[positions], config, random)
+    return Subset(positions[~held_out], positions[held_out])
+
+
+def describe_subset(config: SubsetConfig) -> str:
+    """Says how validation images were held out, and warns where that leaks."""
+    if config.validation_by == "identity":
+        return "people never trained on"
+    return "LEAKING: images of people who are trained on"
+
+
+def _images_each(config, count):
+    """Returns how many images every drawn identity should have, None where that is open."""
+    if config.images is None or config.identities is None:
+        return None
+    return -(-config.images // min(config.identities, count))
+
+
+def _draw_identities(config, counts, each, random):
+    """Draws identities, as places among all, increasing."""
+    able = np.flatnonzero(counts >= (each or 1))
+    wanted = len(counts) if config.identities is None else config.identities
+    if wanted > len(able):
+        images = f" with {each:,} images or more" if each else ""
+        raise UserError(
+            f"data.subset.identities is {wanted} but only {len(able)} training identities{images} "
+            f"are there; lower it{', or data.subset.images' if each else ''}.")
+    return np.sort(random.permutation(able)[:wanted])
+
+
+def _first_of_each(of_image, kept, count, random):
+    """Marks `count` of the kept images, of every identity its first in a random order."""
+    available = int(np.count_nonzero(kept))
+    if count > available:
+        raise UserError(f"data.subset.images is {count:,} but only {available:,} are there; lower "
+                        "it.")
+    positions = random.permutation(np.flatnonzero(kept))
+    order = positions[np.argsort(of_image[positions], kind="stable")]
+    identities = of_image[order]
+    place = np.arange(len(order)) - np.searchsorted(identities, identities)
+    marked = np.zeros(len(of_image), bool)
+    marked[order[np.argsort(place, kind="stable")[:count]]] = True
+    return marked
+
+
+def _hold_out(identities, config, random):
+    """Marks what is held out: whole identities, or single images."""
+    by_identity = config.validation_by == "identity"
+    things = np.unique(identities) if by_identity else np.arange(len(identities))
+    count = round(config.validation * len(things))
+    least = 2
+    if min(count, len(things) - count) < least:
+        raise UserError(
+            f"data.subset.validation of {config.validation:g} leaves {count} of {len(things)} "
+            f"{'identities' if by_identity else 'images'} to validate on and "
+            f"{len(things) - count} to train on; either side needs {least} or more.")
+    drawn = random.permutation(things)[:count]
+    return np.isin(identities if by_identity else things, drawn)

@@ -1,0 +1,50 @@
+"""The weights that a training starts from: ImageNet's, or those of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from tfrecords.errors import UserError
+from tfreid.models.embedding import HEAD_LAYERS
+from tfreid.settings import ModelConfig
+from tfreid.weights.files import load_weights
+from tfreid.weights.keras_applications import DEPTHS as IMAGENET_DEPTHS
+from tfreid.weights.keras_applications import load_imagenet_resnet
+
+
+def load_initial_weights(
+    model: keras.Model,
+    embed: keras.Model,
+    config: ModelConfig,
+    skip: Sequence[str] = ("classifier",),
+    heads: Sequence[str] = HEAD_LAYERS,
+) -> None:
+    """Gives a model the weights that `model.weights` names, if any, but for its classifier.
+
+    Args:
+        model: The model.
+        embed: The embedding model in it, or the model itself.
+        config: The `model` section.
+        skip: Layers of a file that are of no use: another dataset has other identities.
+        heads: Layers that a file may lack, as ImageNet's weights do.
+
+    Raises:
+        UserError: The weights are missing or do not fit.
+    """
+    weights = config.weights
+    if config.imagenet_weights and weights != "imagenet":
+        raise UserError("model.imagenet_weights needs model.weights=imagenet; set both or neither.")
+    if weights == "imagenet":
+        if config.backbone not in IMAGENET_DEPTHS:
+            raise UserError(
+                f"model.weights=imagenet exists for {', '.join(IMAGENET_DEPTHS)} only, not for "
+                f"{config.backbone}; give a .weights.h5 file or null."
+            )
+        load_imagenet_resnet(embed, config.backbone, config.imagenet_weights or "imagenet")
+    elif weights is not None:
+        report = load_weights(model, weights, skip=[f"{layer}/" for layer in skip],
+                              allow_missing=[f"{layer}/" for layer in heads])
+        if report.missing:
+            print(f"{weights} has no {', '.join(report.missing)}: trained from initial values")
