@@ -10,6 +10,7 @@ from tfreid.backbones.mobilenet_v3 import mobilenet_v3_large
 from tfreid.backbones.osnet import osnet
 from tfreid.backbones.resnet import IBN_STEMS, STEMS, resnet, resnet_ibn_a
 from tfreid.backbones.se_resnet import se_resnet50, se_resnext50
+from tfreid.backbones.siamese_twin import FILTERS, siamese_twin
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class Backbone:
         stride_in_1x1: Whether it takes the settings `stride_in_1x1` and `bn_epsilon`, which the
             weights of Keras Applications need.
         stems: What its setting `stem` may be; empty where it has no such setting.
+        dropout: Whether it takes the setting `dropout`.
     """
 
     apply: Callable
     channels: int
     stride_in_1x1: bool = False
     stems: tuple[str, ...] = ()
+    dropout: bool = False
 
     def __call__(self, images, **settings):
         """Applies the backbone to images [n, h, w, 3], with the published strides by default."""
@@ -63,4 +66,5 @@ BACKBONES = {
     "osnet_x0_5": _osnet(0.5),
     "osnet_x0_25": _osnet(0.25),
     "mobilenet_v3_large": Backbone(mobilenet_v3_large, 960),
+    "siamese_twin": Backbone(siamese_twin, FILTERS[-1], dropout=True),
 }

@@ -1,4 +1,4 @@
-"""Global pooling of a feature map [n, h, w, c] to one vector [n, c] per image."""
+"""From a feature map [n, h, w, c] to one vector per image, [n, c] where it is pooled."""
 
 from __future__ import annotations
 
@@ -52,11 +52,14 @@ POOLINGS = {
     "average": keras.layers.GlobalAveragePooling2D,
     "max": keras.layers.GlobalMaxPooling2D,
     "gem": GeneralizedMeanPooling,
+    "flatten": keras.layers.Flatten,
 }
 
 
 def pool(x, method: str, name: str = "pool"):
     """Pools a feature map [n, h, w, c] to [n, c] by "average", "max" or "gem".
+
+    "flatten" does not pool: it gives [n, h * w * c].
 
     Raises:
         ValueError: The method is none of these.

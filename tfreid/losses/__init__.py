@@ -15,6 +15,7 @@ from tfreid.losses.lin import LinLoss, lin_loss
 from tfreid.losses.pair_softmax import PairSoftmax, pair_softmax
 from tfreid.losses.triplet import TripletLoss, batch_all_triplet, batch_hard_triplet
 from tfreid.losses.triplet_ranking import TripletRankingLoss, triplet_ranking
+from tfreid.losses.verification import VerificationLoss, verification_loss
 
 __all__ = [
     "CenterLoss",
@@ -24,6 +25,7 @@ __all__ = [
     "PairSoftmax",
     "TripletLoss",
     "TripletRankingLoss",
+    "VerificationLoss",
     "batch_all_triplet",
     "batch_hard_triplet",
     "center_loss",
@@ -33,4 +35,5 @@ __all__ = [
     "lin_loss",
     "pair_softmax",
     "triplet_ranking",
+    "verification_loss",
 ]

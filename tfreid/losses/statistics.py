@@ -105,3 +105,28 @@ def _masked_mean(values, mask):
     # Selected, not multiplied by the mask: NaN outside the mask must not count.
     total = tf.reduce_sum(tf.where(mask, values, 0.0))
     return tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(mask, tf.float32)))
+
+
+def pair_statistics(right, matches, distance=None) -> dict[str, tf.Tensor]:
+    """Computes accuracy and mean distance of pairs, of matching and of non-matching ones apart.
+
+    Args:
+        right: [n] bool, whether each pair is judged rightly.
+        matches: [n] or [n, 1] of any numeric type, 1 where both images show one identity.
+        distance: [n] float32, or None where there is no distance.
+
+    Returns:
+        Scalars: `accuracy/pairs`, and `matching` and `non_matching` of `accuracy` and of
+        `distance`, which are 0 where the batch has no such pair.
+    """
+    matches = tf.cast(tf.reshape(matches, [-1]), tf.int32)
+    values = {"accuracy": tf.cast(right, tf.float32)}
+    if distance is not None:
+        values["distance"] = distance
+    scalars = {"accuracy/pairs": tf.reduce_mean(values["accuracy"])}
+    for kind, is_kind in (("matching", matches == 1), ("non_matching", matches == 0)):
+        weights = tf.cast(is_kind, tf.float32)
+        for name, value in values.items():
+            scalars[f"{name}/{kind}"] = tf.math.divide_no_nan(
+                tf.reduce_sum(weights * value), tf.reduce_sum(weights))
+    return scalars

@@ -9,6 +9,7 @@ import keras
 from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import osnet_head
+from tfreid.layers.dropout import StatelessDropout
 from tfreid.layers.neck import batch_norm_neck
 from tfreid.layers.pooling import pool
 from tfreid.layers.preprocessing import ImagePreprocessing, InputSize
@@ -97,6 +98,8 @@ def _backbone_settings(config):
                 f"{allowed} do); leave it out."
             )
         settings["stem"] = config.stem
+    if config.dropout and BACKBONES[config.backbone].dropout:
+        settings["dropout"] = config.dropout
     return settings
 
 
@@ -112,6 +115,9 @@ def _check_head(config, identities):
             "model.embedding_head linear_bn_relu is the stock OSNet head and pools by the "
             f"average; set model.pooling to average instead of {config.pooling}."
         )
+    if config.pooling == "flatten" and config.longest_side is not None:
+        raise UserError("model.pooling=flatten needs images of one size; set model.longest_side to "
+                        "null, or pool.")
     if config.neck_beta and not config.neck:
         raise UserError("model.neck_beta needs a neck; set model.neck to true, or neck_beta to "
                         "false.")
@@ -130,8 +136,15 @@ def _classifier(x, config, identities):
 
 
 def _embedding(x, config):
+    x = _head(x, config)
+    return StatelessDropout(config.dropout, name="dropout")(x) if config.dropout else x
+
+
+def _head(x, config):
     if config.embedding_size is None:
         return pool(x, config.pooling)
     if config.embedding_head == "linear_bn_relu":
         return osnet_head(x, config.embedding_size)
-    return keras.layers.Dense(config.embedding_size, name="fc")(pool(x, config.pooling))
+    activation = None if config.embedding_head == "linear" else config.embedding_head
+    return keras.layers.Dense(config.embedding_size, activation, name="fc")(
+        pool(x, config.pooling))

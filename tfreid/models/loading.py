@@ -10,10 +10,12 @@ import keras
 from tfreid.devices import share_gpus
 from tfreid.models.csn import build_csn
 from tfreid.models.embedding import build_embedding_model
+from tfreid.models.siamese import build_siamese, siamese_parts
 from tfreid.settings import Config
 from tfreid.weights.files import load_weights, read_shapes
 
 _CLASSIFIER = "classifier/"
+_WITHOUT_CLASSIFIER = {"csn": build_csn, "siamese": build_siamese}
 
 
 def load_model(config: Config, weights: str | Path) -> tuple[keras.Model, Config]:
@@ -29,10 +31,11 @@ def load_model(config: Config, weights: str | Path) -> tuple[keras.Model, Config
     Raises:
         UserError: The file is missing, or holds the weights of another architecture.
     """
-    if config.system != "csn":
+    build = _WITHOUT_CLASSIFIER.get(config.system)
+    if build is None:
         return load_embedding_model(config, weights)
     share_gpus()
-    model = build_csn(config)
+    model = build(config)
     load_weights(model, weights)
     return model, config
 
@@ -41,7 +44,8 @@ def load_embedding_model(config: Config, weights: str | Path) -> tuple[keras.Mod
     """Builds the model of a recipe with trained weights.
 
     The classifier takes the width that it has in the file; a file without one, such as a converted
-    checkpoint, leaves it untrained, which ranking does not mind.
+    checkpoint, leaves it untrained, which ranking does not mind. Of `system: siamese` it is the
+    twin.
 
     Args:
         config: The settings.
@@ -53,6 +57,9 @@ def load_embedding_model(config: Config, weights: str | Path) -> tuple[keras.Mod
     Raises:
         UserError: The file is missing, or holds the weights of another architecture.
     """
+    if config.system == "siamese":
+        model, config = load_model(config, weights)
+        return siamese_parts(model).embed, config
     share_gpus()
     kernel = read_shapes(weights).get(_CLASSIFIER + "kernel", (0, 1))
     settings = dataclasses.replace(config.model, num_identities=kernel[-1])

@@ -12,6 +12,7 @@ from tfrecords.errors import UserError
 from tfreid.layers.spatial_transformer import inside_penalty, rotation_penalty, scale_penalty
 from tfreid.losses.contrastive import contrastive_from_distance
 from tfreid.losses.pair_softmax import pair_softmax
+from tfreid.losses.statistics import pair_statistics
 from tfreid.models.csn import map_shape
 from tfreid.settings import Config, PairLossConfig
 from tfreid.training.interfaces import Batch, Objective
@@ -83,7 +84,10 @@ class PairObjective(Objective):
             [self._priors(outputs[f"regions_{level}"]) for level in self._levels])
         total = tf.add_n(list(losses.values()))
         scalars = {f"loss/{name}": value for name, value in losses.items()}
-        return total, {**scalars, "loss/total": total, **_statistics(outputs, matches)}
+        right = tf.argmax(outputs["logits"], axis=1, output_type=tf.int32) == tf.reshape(
+            tf.cast(matches, tf.int32), [-1])
+        statistics = pair_statistics(right, matches, outputs.get("distance"))
+        return total, {**scalars, "loss/total": total, **statistics}
 
     def watched(self, outputs: dict[str, tf.Tensor], batch: Batch) -> Batch:
         """Returns some images [n, h, w, 3] and the regions [n, p, 6] of every level in them."""
@@ -103,19 +107,3 @@ class PairObjective(Objective):
         return (config.rotation_weight * rotation_penalty(regions)
                 + config.scale_weight * scale_penalty(regions)
                 + config.inside_weight * inside_penalty(regions))
-
-
-def _statistics(outputs, matches):
-    """Accuracy and mean distance of matching and of non-matching pairs apart."""
-    matches = tf.cast(tf.reshape(matches, [-1]), tf.int32)
-    right = tf.argmax(outputs["logits"], axis=1, output_type=tf.int32) == matches
-    values = {"accuracy": tf.cast(right, tf.float32)}
-    if "distance" in outputs:
-        values["distance"] = outputs["distance"]
-    scalars = {"accuracy/pairs": tf.reduce_mean(values["accuracy"])}
-    for kind, is_kind in (("matching", matches == 1), ("non_matching", matches == 0)):
-        weights = tf.cast(is_kind, tf.float32)
-        for name, value in values.items():
-            scalars[f"{name}/{kind}"] = tf.math.divide_no_nan(
-                tf.reduce_sum(weights * value), tf.reduce_sum(weights))
-    return scalars
