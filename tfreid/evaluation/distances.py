@@ -26,10 +26,12 @@ class Metric(NamedTuple):
         prepare: takes features [n, d] and returns whatever `between` wants to be given.
         between: takes a prepared query block [q, d] and the prepared gallery [g, d] and returns
             float32 or float64 distances [q, g] in an array of its own; smaller is more alike.
+        name: of a metric that is not one of `METRICS`, for reports.
     """
 
     prepare: Callable[[np.ndarray], Any]
     between: Callable[[Any, Any], np.ndarray]
+    name: str = ""
 
 
 def pairwise_distances(
@@ -68,12 +70,46 @@ def pairwise_distances(
     return distances.astype(np.float32, copy=False)
 
 
-def find_metric(name: str, p: float = MINKOWSKI_P) -> Metric:
-    """Returns the metric of that name, Minkowski's with the exponent `p`.
+def weighted_metric(name: str, weights: np.ndarray, squared: bool = False) -> Metric:
+    """Makes the sum of weight * |difference|, or of weight * difference^2, over the dimensions.
+
+    Args:
+        name: of the metric, for reports.
+        weights: numbers [d], which may be negative: the sum then has no lower bound.
+        squared: whether differences are squared.
+    """
+    weights = np.asarray(weights, np.float32)
+
+    def term(difference):
+        sizes = np.square(difference, out=difference) if squared else _absolute(difference)
+        return np.multiply(sizes, weights, out=sizes)
+
+    return Metric(_floats, functools.partial(_summed, term=term), name)
+
+
+def scaled_cosine_metric(name: str, scale: float) -> Metric:
+    """Makes the cosine distance times a number, which turns the order around where it is negative.
+
+    Args:
+        name: of the metric, for reports.
+        scale: the number.
+    """
+    return Metric(unit_rows, lambda query, gallery: scale * _cosine(query, gallery), name)
+
+
+def metric_name(metric: str | Metric) -> str:
+    """Returns what a report calls a metric."""
+    return metric if isinstance(metric, str) else metric.name
+
+
+def find_metric(name: str | Metric, p: float = MINKOWSKI_P) -> Metric:
+    """Returns the metric of that name, Minkowski's with the exponent `p`; a metric as it is.
 
     Raises:
         UserError: the name is unknown (the nearest one is named), or the exponent is out of range.
     """
+    if isinstance(name, Metric):
+        return name
     if name not in METRICS:
         nearest = difflib.get_close_matches(str(name), METRICS, n=1, cutoff=0.0)[0]
         raise UserError(

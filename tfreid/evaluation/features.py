@@ -16,7 +16,7 @@ from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
 from tfrecords.query_galleries import read_query_galleries
 from tfreid.data.records import SplitIndex, read_index, split_names, split_size, stream_sized
-from tfreid.evaluation.distances import find_metric
+from tfreid.evaluation.distances import Metric, find_metric
 from tfreid.evaluation.multi_query import check_multi_query
 from tfreid.evaluation.pooling import pool_blocks
 from tfreid.evaluation.ranking import RankingResult, evaluate_ranking
@@ -62,6 +62,7 @@ class Ranked:
     gallery_images: np.ndarray
     galleries: Sequence[np.ndarray] | None = None
     variants: dict[str, RankingResult] = dataclasses.field(default_factory=dict)
+    metric: Metric | None = None
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Returns the six arrays that `evaluate_ranking` and `top_matches` begin with."""
@@ -97,6 +98,9 @@ class Ranked:
         if self.result.unit == TRACKLETS:
             return None
         return Projection(self.gallery_features, self.gallery)
+
+    def thresholds(self) -> None:
+        """Returns nothing: a ranking needs no threshold."""
 
 
 class FeatureExtractor:
@@ -205,6 +209,7 @@ class Evaluator:
     Args:
         model: Embedding model.
         config: Its whole configuration; `data.records` names the folder, `evaluation` the rules.
+        metric: The distance, where `evaluation.metric` does not name it.
 
     Attributes:
         extract: The `FeatureExtractor` of that model and those records.
@@ -214,9 +219,11 @@ class Evaluator:
             with the settings.
     """
 
-    def __init__(self, model: keras.Model, config: Config):
+    def __init__(self, model: keras.Model, config: Config, metric: Metric | None = None):
+        self._given_metric = metric
+        self._metric = metric or config.evaluation.metric
         # Mistakes are found out here, before hours of training.
-        find_metric(config.evaluation.metric, config.evaluation.minkowski_p)
+        find_metric(self._metric, config.evaluation.minkowski_p)
         if config.evaluation.reranking:
             check_rerankable(config.evaluation.metric)
         self._config = config
@@ -284,22 +291,23 @@ class Evaluator:
         result = evaluate_ranking(
             query_features, query_index.ids, query_index.cameras,
             gallery_features, gallery_index.ids, gallery_index.cameras,
-            metric=evaluation.metric, max_rank=evaluation.max_rank, progress=progress,
+            metric=self._metric, max_rank=evaluation.max_rank, progress=progress,
             p=evaluation.minkowski_p, galleries=galleries, unit=self._gallery.unit,
         )
         return Ranked(
             result, query_index, gallery_index, query_features, gallery_features,
             _select(self._query.first, queries), _select(self._gallery.first, gallery), galleries,
+            metric=self._given_metric,
         )
 
     def _features(self, side: RankedSplit, wanted: np.ndarray | None, progress: bool) -> np.ndarray:
         """Returns the features of a split's rows, or of the wanted ones."""
         if side.unit != TRACKLETS:
             return self.extract(side.name, wanted, progress)
-        evaluation = self._config.evaluation
         images, places = side.frames(wanted)
         blocks = self.extract.blocks(side.name, images, progress)
-        return pool_blocks(blocks, places, evaluation.metric, evaluation.tracklet_pooling)
+        return pool_blocks(blocks, places, self._metric,
+                           self._config.evaluation.tracklet_pooling)
 
     def _restricted(self, queries, gallery) -> list[np.ndarray] | None:
         """Returns the galleries of some queries, as places among some gallery rows."""

@@ -68,6 +68,9 @@ class ScoredPairs:
     def projection(self) -> None:
         """Returns nothing: a comparison has no feature to project."""
 
+    def thresholds(self) -> None:
+        """Returns nothing: a ranking needs no threshold."""
+
 
 def make_pair_evaluator(
     model: keras.Model, config: Config, training: bool = False

@@ -1,4 +1,4 @@
-"""Distances of pairs inside the exported graph, as the evaluation takes them."""
+"""Distances of pairs, row by row, in a TensorFlow graph."""
 
 from __future__ import annotations
 

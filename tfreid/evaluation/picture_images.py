@@ -22,17 +22,26 @@ def read_image_file(path: str | Path) -> np.ndarray:
         UserError: It cannot be read, or holds no whole image.
     """
     try:
+        return decode_image(read_file(path)).numpy()
+    except tf.errors.InvalidArgumentError:
+        raise _no_image(path, "cannot be decoded") from None
+
+
+def read_file(path: str | Path) -> bytes:
+    """Reads a JPEG or PNG file as it is.
+
+    Raises:
+        UserError: It cannot be read, or holds no whole image.
+    """
+    try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path.") from None
     try:
         inspect_image(data)
-        return decode_image(data).numpy()
     except CorruptImage as error:
-        reason = str(error)
-    except tf.errors.InvalidArgumentError:
-        reason = "cannot be decoded"
-    raise UserError(f"{path}: {reason}; give a whole JPEG or PNG.")
+        raise _no_image(path, error) from None
+    return data
 
 
 def read_test_indices(data: DataConfig) -> tuple[SplitIndex, SplitIndex]:
@@ -103,3 +112,7 @@ def find_query(queries: SplitIndex, wanted: str) -> int:
                         f"0 to {len(queries) - 1}, or a path in the dataset such as "
                         f"{queries.paths[0]}.")
     return found[0]
+
+
+def _no_image(path, reason) -> UserError:
+    return UserError(f"{path}: {reason}; give a whole JPEG or PNG.")

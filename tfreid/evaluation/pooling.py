@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tfreid.evaluation.distances import centred_unit_rows, unit_rows
+from tfreid.evaluation.distances import Metric, centred_unit_rows, unit_rows
 
 # Metrics that compare directions, and how features become the vectors whose directions they are.
 DIRECTIONS = {"cosine": unit_rows, "correlation": centred_unit_rows}
 _JOINED = {"mean": np.add, "max": np.maximum}
 
 
-def comparable_rows(features: np.ndarray, metric: str) -> np.ndarray:
+def comparable_rows(features: np.ndarray, metric: str | Metric) -> np.ndarray:
     """Returns features that may be averaged: unit vectors where the metric compares directions.
 
     A long vector would otherwise outweigh the others in a mean, although its length means nothing
@@ -30,7 +30,7 @@ def comparable_rows(features: np.ndarray, metric: str) -> np.ndarray:
 def pool_blocks(
     blocks: Iterable[tuple[np.ndarray, np.ndarray]],
     rows: np.ndarray,
-    metric: str = "cosine",
+    metric: str | Metric = "cosine",
     method: str = "mean",
 ) -> np.ndarray:
     """Pools the features of each row's images, block by block.

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfreid.evaluation.distances import MINKOWSKI_P, find_metric
+from tfreid.evaluation.distances import MINKOWSKI_P, Metric, find_metric
 
 
 class Labels:
@@ -48,7 +48,7 @@ class FeatureDistances:
     Args:
         query_features: checked features [q, d].
         gallery_features: checked features [g, d].
-        metric: a name that `pairwise_distances` knows.
+        metric: a name that `pairwise_distances` knows, or a metric.
         p: its Minkowski exponent.
     """
 
@@ -56,7 +56,7 @@ class FeatureDistances:
         self,
         query_features: np.ndarray,
         gallery_features: np.ndarray,
-        metric: str,
+        metric: str | Metric,
         p: float = MINKOWSKI_P,
     ):
         self._metric = find_metric(metric, p)
@@ -183,7 +183,7 @@ def feature_protocol(
     gallery_features: np.ndarray,
     gallery_ids: np.ndarray,
     gallery_cameras: np.ndarray,
-    metric: str = "cosine",
+    metric: str | Metric = "cosine",
     p: float = MINKOWSKI_P,
     galleries: Sequence[np.ndarray] | None = None,
 ) -> Protocol:

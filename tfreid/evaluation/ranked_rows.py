@@ -42,7 +42,7 @@ def ranked_rows(ranked: Ranked, config: Config, queries: np.ndarray) -> list[Ran
         UserError: The records are missing or broken.
     """
     evaluation = config.evaluation
-    top = top_matches(*ranked.arrays(), queries, metric=evaluation.metric,
+    top = top_matches(*ranked.arrays(), queries, metric=ranked.metric or evaluation.metric,
                       p=evaluation.minkowski_p, galleries=ranked.galleries)
     wanted = np.unique(top.indices[top.indices >= 0])
     gallery = dict(zip(wanted.tolist(),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.evaluation.distances import MINKOWSKI_P
+from tfreid.evaluation.distances import MINKOWSKI_P, Metric, metric_name
 from tfreid.evaluation.protocol import Labels, Protocol, feature_protocol
 
 # Ways to rank beside the plain one: key in results.json -> title in tables and legends.
@@ -102,7 +102,7 @@ def evaluate_ranking(
     gallery_features: np.ndarray,
     gallery_ids: np.ndarray,
     gallery_cameras: np.ndarray,
-    metric: str = "cosine",
+    metric: str | Metric = "cosine",
     max_rank: int = 50,
     block_size: int | None = None,
     progress: bool = False,
@@ -126,7 +126,7 @@ def evaluate_ranking(
         gallery_features: finite numbers [g, d].
         gallery_ids: integers [g].
         gallery_cameras: integers [g].
-        metric: a name that `pairwise_distances` knows.
+        metric: a name that `pairwise_distances` knows, or a metric.
         max_rank: length of the CMC curve; the gallery may be shorter.
         block_size: queries compared at once; by default as many as fit a moderate block.
         progress: show a progress bar.
@@ -148,7 +148,7 @@ def evaluate_ranking(
         metric, p, galleries,
     )
     exponent = p if metric == "minkowski" else None
-    return _evaluate(protocol, max_rank, metric, exponent, block_size, progress, unit)
+    return _evaluate(protocol, max_rank, metric_name(metric), exponent, block_size, progress, unit)
 
 
 def evaluate_distances(
@@ -193,7 +193,7 @@ def top_matches(
     gallery_cameras: np.ndarray,
     query_indices: Sequence[int],
     k: int = 10,
-    metric: str = "cosine",
+    metric: str | Metric = "cosine",
     p: float = MINKOWSKI_P,
     galleries: Sequence[np.ndarray] | None = None,
 ) -> TopMatches:

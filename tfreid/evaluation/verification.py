@@ -87,6 +87,29 @@ class VerificationCurve:
         return float(np.sum(np.diff(self.false_positive_rates) * (rates[1:] + rates[:-1]) / 2))
 
     @property
+    def average_precision(self) -> float:
+        """Mean over the pairs of one person of the precision at their distance.
+
+        The precision of a threshold is the share of pairs of one person among the accepted ones;
+        pairs at one distance share theirs.
+        """
+        accepted = np.cumsum(self.positives + self.negatives)
+        precision = np.cumsum(self.positives) / accepted
+        return float(np.sum(self.positives * precision) / self.num_positives)
+
+    def most_accurate_threshold(self) -> float:
+        """Returns the threshold that judges most pairs rightly, in the middle between distances.
+
+        Of several the lowest; below all distances where nothing is better accepted.
+        """
+        right = np.concatenate([[0], np.cumsum(self.positives)]) + self.num_negatives
+        right = right - np.concatenate([[0], np.cumsum(self.negatives)])
+        place = int(np.argmax(right))
+        if place in (0, len(self.distances)):
+            return float(self.thresholds[place])
+        return float(self.distances[place - 1 : place + 1].mean())
+
+    @property
     def equal_error_rate(self) -> float:
         """Rate at which the ROC curve's straight pieces have as many false matches as misses."""
         before, after = self._crossing()
@@ -295,7 +318,7 @@ def _check_pairs(positives: int, negatives: int) -> None:
     if not positives:
         raise UserError(
             "no pair shows one person by two cameras, so no threshold can be found; check the "
-            "identities and cameras of the records."
+            "identities and cameras."
         )
     if not negatives:
         raise UserError(

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.data.records import decode_image
+from tfreid.evaluation.paired_distances import paired_distances
 from tfreid.evaluation.threshold import THRESHOLD_NAME, Threshold, save_threshold
 from tfreid.models.embedding import input_size
-from tfreid.serving.pair_distance import paired_distances
 from tfreid.serving.saved_model import (
     check_alike,
     decode_files,

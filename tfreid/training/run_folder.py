@@ -12,12 +12,13 @@ from tfreid.settings import Config
 
 # What a resumed run may not change: the checkpoint, the order of batches or the choice of the best
 # weights hangs on it.
-_FIXED = ("system", "model.", "data.", "loss.", "pretraining.", "ranking.", "csn.", "pair_loss.",
-          "optimizer.", "training.seed", "training.steps_per_epoch", "training.accumulate_steps",
-          "training.precision",
-          "training.frozen_backbone_epochs", "evaluation.protocol", "evaluation.single_shot.")
+_FIXED = ("system", "model.", "data.", "loss.", "pretraining.", "ranking.", "csn.", "siamese.",
+          "pair_loss.", "optimizer.", "training.seed", "training.steps_per_epoch",
+          "training.accumulate_steps", "training.precision", "training.frozen_backbone_epochs",
+          "evaluation.protocol", "evaluation.single_shot.", "evaluation.verification_pairs")
 _NOT_FIXED = ("model.weights", "model.imagenet_weights", "data.records", "data.verify",
-              "data.workers", "data.eval_batch_size", "optimizer.clip_norm")
+              "data.workers", "data.eval_batch_size", "data.memory_limit_mb",
+              "optimizer.clip_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +66,11 @@ class RunFolder:
     def results(self) -> Path:
         """Figures of the best evaluation, or of test_net.py on the run's own records."""
         return self.path / "results.json"
+
+    @property
+    def thresholds(self) -> Path:
+        """Thresholds of the best evaluation, where the system has such."""
+        return self.path / "thresholds.json"
 
     def weights(self, choice: str = "best") -> Path:
         """Returns a weight file: `best`, `last`, or the path of another.

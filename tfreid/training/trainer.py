@@ -293,6 +293,9 @@ class Trainer:
 
     def _keep(self, evaluation: Evaluation, figures: dict):
         write_results_json(self._run.results, {**evaluation.as_dict(), **figures})
+        thresholds = evaluation.thresholds()
+        if thresholds is not None:
+            write_results_json(self._run.thresholds, thresholds)
         count, projection = self._config.training.projector_images, evaluation.projection()
         if count and projection is not None:
             self._summaries.projector(projection, self._config.data, count)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfreid.evaluation import pairwise_distances
 from tfreid.evaluation.distances import METRICS
-from tfreid.serving.pair_distance import paired_distances
+from tfreid.evaluation.paired_distances import paired_distances
 
 
 @pytest.mark.parametrize("p", [1.0, 3.0, 32.0])

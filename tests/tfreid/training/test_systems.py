@@ -74,6 +74,9 @@ class _Evaluation:
     def projection(self):
         return None
 
+    def thresholds(self):
+        return None
+
 
 class _Evaluator:
     def __init__(self):

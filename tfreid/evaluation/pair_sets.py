@@ -1,0 +1,176 @@
+"""Pairs of images to be judged: drawn from records, or listed in a file."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfrecords.layout import refuse_problems
+from tfrecords.manifest import read_manifest
+from tfreid.data.drawn_pairs import DrawnPairSampler
+from tfreid.data.records import SplitIndex, describe_records
+from tfreid.data.tables import ImageTable, load_table
+from tfreid.evaluation.picture_images import read_file
+from tfreid.settings import Config
+
+_COLUMNS = ["first", "second", "same"]
+_ANSWERS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_DISTRACTOR = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class PairSet:
+    """Pairs of image files.
+
+    encoded: the files [m], each once. names: of them [m]. first, second: positions of each pair's
+    images among them [n]. matches: whether both show one person, bool [n]. description: what the
+    pairs are, in words.
+    """
+
+    encoded: Sequence[bytes]
+    names: Sequence[str]
+    first: np.ndarray
+    second: np.ndarray
+    matches: np.ndarray
+    description: str
+
+    def __len__(self) -> int:
+        return len(self.matches)
+
+
+def draw_pairs(table: ImageTable, count: int, apart: str, seed: int, source: str) -> PairSet:
+    """Draws pairs of a table's images, half of them matching.
+
+    Args:
+        table: The images; `labels` of the index tells identities.
+        count: Number of pairs, 2 or more.
+        apart: What matching images differ in, as in `DrawnPairSampler`.
+        seed: Non-negative integer.
+        source: What the images are, in words.
+
+    Raises:
+        UserError: There is no matching or no non-matching pair.
+    """
+    sampler = DrawnPairSampler(table.index, count, 1, apart, seed, source)
+    plan = sampler.epoch(0, 1)
+    rows, places = np.unique(plan.images[0], return_inverse=True)
+    first, second = np.split(places.reshape(-1), 2)
+    return PairSet([table.encoded[row] for row in rows.tolist()], table.index.paths[rows].tolist(),
+                   first, second, plan.match[0].astype(bool), f"pairs of {source}")
+
+
+def pairs_of_splits(config: Config, splits: Sequence[str]) -> PairSet:
+    """Draws pairs of the images of some splits of `data.records`, taken together.
+
+    Junk is left out; distractors are nobody's match, also each other's.
+
+    Args:
+        config: `evaluation.verification_pairs`, `data.pairs.apart` and the records.
+        splits: Their names.
+
+    Raises:
+        UserError: The records are missing or broken, lack a split, or make no pairs of a kind.
+    """
+    data = config.data
+    tables = [load_table(data.records, split, data.verify, data.split, memory_limit=0)
+              for split in splits]
+    ids = [_identities(table.index, data.records, split) for table, split in zip(tables, splits)]
+    # What is of no identity gets one of its own.
+    labels = np.concatenate(ids)
+    alone = labels < 0
+    labels[alone] = labels.max(initial=0) + 1 + np.arange(np.count_nonzero(alone))
+    columns = (field.name for field in dataclasses.fields(SplitIndex))
+    joined = {name: np.concatenate([getattr(table.index, name) for table in tables])
+              for name in columns}
+    index = SplitIndex(**{**joined, "labels": labels})
+    kept = np.flatnonzero(index.ids >= 0)
+    encoded = _Joined([table.encoded for table in tables], kept)
+    megabytes = sum(table.megabytes for table in tables)
+    source = (f"the {' and '.join(splits)} images of "
+              f"{describe_records(data.records, data.split)}")
+    return draw_pairs(ImageTable(encoded, index.take(kept), megabytes),
+                      config.evaluation.verification_pairs, data.pairs.apart, data.subset.seed,
+                      source)
+
+
+def read_pairs_file(path: str | Path) -> PairSet:
+    """Reads pairs from a CSV table with the columns first, second and same.
+
+    Args:
+        path: The table. Images are named relative to its folder; `same` is 1 or 0, true or false,
+            yes or no.
+
+    Raises:
+        UserError: The table cannot be read, has lines that are wrong or names files that hold no
+            whole image (ten are named at most), or has no pair of a kind.
+    """
+    path = Path(path)
+    rows, problems = _read_rows(path)
+    names = sorted({name for first, second, _ in rows for name in (first, second)})
+    encoded = []
+    for name in names:
+        try:
+            encoded.append(read_file(path.parent / name))
+        except UserError as error:
+            problems.append(str(error).rstrip("."))
+    refuse_problems(path, problems)
+    matches = np.array([same for *_, same in rows], bool)
+    if matches.all() or not matches.any():
+        raise UserError(f"{path} needs pairs of one person (same is 1) and pairs of two (same is "
+                        "0); add lines of the other kind.")
+    place = {name: position for position, name in enumerate(names)}
+    first, second = (np.array([place[row[side]] for row in rows]) for side in (0, 1))
+    return PairSet(encoded, names, first, second, matches, f"the pairs in {path}")
+
+
+class _Joined(Sequence):
+    """Some images of several sequences one behind the other, each read when it is asked for."""
+
+    def __init__(self, parts: Sequence[Sequence[bytes]], kept: np.ndarray):
+        self._parts, self._kept = parts, kept
+        self._starts = np.cumsum([0, *map(len, parts)])
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, row: int) -> bytes:
+        position = self._kept[row]
+        part = int(np.searchsorted(self._starts, position, "right")) - 1
+        return self._parts[part][int(position - self._starts[part])]
+
+
+def _identities(index: SplitIndex, directory: str | Path, split: str) -> np.ndarray:
+    """Returns the identities of a split's images, -1 for distractors and junk."""
+    stored = read_manifest(directory).splits.get(split)
+    if stored is None or not stored.distractors:
+        return index.ids.copy()
+    return np.where(index.ids == _DISTRACTOR, -1, index.ids)
+
+
+def _read_rows(path: Path) -> tuple[list[tuple[str, str, bool]], list[str]]:
+    """Returns the valid rows, and what is wrong with the others."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            if reader.fieldnames != _COLUMNS:
+                raise UserError(f"{path}: its first line must be {','.join(_COLUMNS)}.")
+            lines = [(reader.line_num, values) for values in reader]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is no CSV table in UTF-8 ({error}); save it as one.") from None
+    if not lines:
+        raise UserError(f"{path} has no pairs; write one line for each.")
+    rows, problems = [], []
+    for line, values in lines:
+        words = [(values.get(name) or "").strip() for name in _COLUMNS]
+        if None in values or not all(words) or words[2].lower() not in _ANSWERS:
+            problems.append(f"line {line}: it needs two images and 1 or 0")
+        else:
+            rows.append((words[0], words[1], _ANSWERS[words[2].lower()]))
+    return rows, problems
