@@ -10,6 +10,7 @@ from tfreid.backbones.mobilenet_v3 import mobilenet_v3_large
 from tfreid.backbones.osnet import osnet
 from tfreid.backbones.resnet import IBN_STEMS, STEMS, resnet, resnet_ibn_a
 from tfreid.backbones.se_resnet import se_resnet50, se_resnext50
+from tfreid.backbones.vgg import LEAST_SIDE, vgg16
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class Backbone:
         stride_in_1x1: Whether it takes the settings `stride_in_1x1` and `bn_epsilon`, which the
             weights of Keras Applications need.
         stems: What its setting `stem` may be; empty where it has no such setting.
+        least_side: Pixels that the sides of an image must have at least.
     """
 
     apply: Callable
     channels: int
     stride_in_1x1: bool = False
     stems: tuple[str, ...] = ()
+    least_side: int = 1
 
     def __call__(self, images, **settings):
         """Applies the backbone to images [n, h, w, 3], with the published strides by default."""
@@ -63,4 +66,5 @@ BACKBONES = {
     "osnet_x0_5": _osnet(0.5),
     "osnet_x0_25": _osnet(0.25),
     "mobilenet_v3_large": Backbone(mobilenet_v3_large, 960),
+    "vgg16": Backbone(vgg16, 512, least_side=LEAST_SIDE),
 }
