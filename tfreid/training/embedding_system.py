@@ -16,8 +16,7 @@ from tfreid.settings import Config, LossConfig
 from tfreid.training.interfaces import Evaluator as AnyEvaluator
 from tfreid.training.objective import EmbeddingObjective, check_losses
 from tfreid.weights.files import load_weights
-from tfreid.weights.keras_applications import DEPTHS as IMAGENET_DEPTHS
-from tfreid.weights.keras_applications import load_imagenet_resnet
+from tfreid.weights.keras_applications import IMAGENET_BACKBONES, load_imagenet
 
 
 class EmbeddingSystem:
@@ -84,13 +83,13 @@ class EmbeddingSystem:
                 "model.imagenet_weights needs model.weights=imagenet; set both or neither."
             )
         if weights == "imagenet":
-            if config.model.backbone not in IMAGENET_DEPTHS:
+            if config.model.backbone not in IMAGENET_BACKBONES:
                 raise UserError(
-                    f"model.weights=imagenet exists for {', '.join(IMAGENET_DEPTHS)} only, not for "
-                    f"{config.model.backbone}; give a .weights.h5 file or null."
+                    f"model.weights=imagenet exists for {', '.join(IMAGENET_BACKBONES)} only, not "
+                    f"for {config.model.backbone}; give a .weights.h5 file or null."
                 )
             source = config.model.imagenet_weights or "imagenet"
-            load_imagenet_resnet(model, config.model.backbone, source)
+            load_imagenet(model, config.model.backbone, source)
         elif weights is not None:
             # Another dataset has other identities: its classifier is of no use here. ImageNet's
             # weights have no neck and no embedding.
