@@ -34,8 +34,8 @@ class ModelConfig(Section):
     backbone: name in `tfreid.backbones.BACKBONES`.
     last_stride: stride of the last stage, 1 or 2; 1 keeps a finer map (Bag of Tricks); null is the
         backbone's published one.
-    weights: initial weights: `imagenet` (Keras Applications; resnet50, resnet101, resnet152), a
-        `.weights.h5`, or null.
+    weights: initial weights: `imagenet` (Keras Applications; resnet50, resnet101, resnet152 and
+        vgg16), a `.weights.h5`, or null.
     imagenet_weights: file of the Keras Applications weights where they cannot be downloaded.
     height, width: pixels to which every image is resized.
     longest_side: instead of them, pixels of every image's longer side; the aspect ratio is kept, so

@@ -11,6 +11,7 @@ from tfreid.backbones.osnet import osnet
 from tfreid.backbones.resnet import IBN_STEMS, STEMS, resnet, resnet_ibn_a
 from tfreid.backbones.se_resnet import se_resnet50, se_resnext50
 from tfreid.backbones.siamese_twin import FILTERS, siamese_twin
+from tfreid.backbones.vgg import LEAST_SIDE, vgg16
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Backbone:
             weights of Keras Applications need.
         stems: What its setting `stem` may be; empty where it has no such setting.
         dropout: Whether it takes the setting `dropout`.
+        least_side: Pixels that the sides of an image must have at least.
     """
 
     apply: Callable
@@ -31,6 +33,7 @@ class Backbone:
     stride_in_1x1: bool = False
     stems: tuple[str, ...] = ()
     dropout: bool = False
+    least_side: int = 1
 
     def __call__(self, images, **settings):
         """Applies the backbone to images [n, h, w, 3], with the published strides by default."""
@@ -66,5 +69,6 @@ BACKBONES = {
     "osnet_x0_5": _osnet(0.5),
     "osnet_x0_25": _osnet(0.25),
     "mobilenet_v3_large": Backbone(mobilenet_v3_large, 960),
-    "siamese_twin": Backbone(siamese_twin, FILTERS[-1], dropout=True),
+    "siamese_twin": Backbone(siamese_twin, FILTERS[-1], dropout=True, least_side=16),
+    "vgg16": Backbone(vgg16, 512, least_side=LEAST_SIDE),
 }

@@ -41,12 +41,13 @@ def build_embedding_model(config: ModelConfig, num_identities: int | None = None
         there is no neck), `logits` [n, identities], unless there is no classifier; all float32.
 
     Raises:
-        UserError: An unknown backbone, settings that it cannot have, or settings that need
-            another one.
+        UserError: An unknown backbone, settings that it cannot have, images too small for it, or
+            settings that need another one.
     """
     backbone = _backbone(config)
     identities = config.num_identities or num_identities
     _check_head(config, identities)
+    _check_size(config, backbone.least_side)
     images = keras.Input((None, None, 3), name="images", dtype="float32")
     x = ImagePreprocessing(config.height, config.width, config.normalization, config.longest_side,
                            name="preprocess")(images)
@@ -123,6 +124,16 @@ def _check_head(config, identities):
                         "false.")
     if config.classifier and not identities:
         raise UserError("model.num_identities is not set; give the number of training identities.")
+
+
+def _check_size(config, least):
+    height, width = map(int, input_size(config).of(config.height, config.width))
+    if min(height, width) < least:
+        raise UserError(
+            f"model.backbone {config.backbone} leaves nothing of images of {height}x{width}; make "
+            f"both sides {least} pixels or more, by model.height and model.width or by "
+            "model.longest_side."
+        )
 
 
 def _classifier(x, config, identities):

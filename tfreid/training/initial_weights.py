@@ -10,8 +10,7 @@ from tfrecords.errors import UserError
 from tfreid.models.embedding import HEAD_LAYERS
 from tfreid.settings import ModelConfig
 from tfreid.weights.files import load_weights
-from tfreid.weights.keras_applications import DEPTHS as IMAGENET_DEPTHS
-from tfreid.weights.keras_applications import load_imagenet_resnet
+from tfreid.weights.keras_applications import IMAGENET_BACKBONES, load_imagenet
 
 
 def load_initial_weights(
@@ -37,12 +36,12 @@ def load_initial_weights(
     if config.imagenet_weights and weights != "imagenet":
         raise UserError("model.imagenet_weights needs model.weights=imagenet; set both or neither.")
     if weights == "imagenet":
-        if config.backbone not in IMAGENET_DEPTHS:
+        if config.backbone not in IMAGENET_BACKBONES:
             raise UserError(
-                f"model.weights=imagenet exists for {', '.join(IMAGENET_DEPTHS)} only, not for "
+                f"model.weights=imagenet exists for {', '.join(IMAGENET_BACKBONES)} only, not for "
                 f"{config.backbone}; give a .weights.h5 file or null."
             )
-        load_imagenet_resnet(embed, config.backbone, config.imagenet_weights or "imagenet")
+        load_imagenet(embed, config.backbone, config.imagenet_weights or "imagenet")
     elif weights is not None:
         report = load_weights(model, weights, skip=[f"{layer}/" for layer in skip],
                               allow_missing=[f"{layer}/" for layer in heads])

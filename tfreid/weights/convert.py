@@ -15,12 +15,14 @@ from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.weights.checkpoints import read_state_dict
 from tfreid.weights.files import weight_keys
-from tfreid.weights.layouts import mobilenet_v3, osnet, resnet
+from tfreid.weights.layouts import mobilenet_v3, osnet, resnet, vgg
 from tfreid.weights.layouts.heads import Classifier, convert_head
 from tfreid.weights.layouts.pairs import weight_pairs
 
 # Each backbone's module of `layer_pairs`, `rename` and `other_network`.
-LAYOUTS = {name: layout for layout in (resnet, osnet, mobilenet_v3) for name in layout.BACKBONES}
+LAYOUTS = {
+    name: layout for layout in (resnet, osnet, mobilenet_v3, vgg) for name in layout.BACKBONES
+}
 # What data parallelism and the toolboxes put before a backbone's own names.
 _PREFIXES = ("module.", "model.", "base.", "backbone.")
 _COUNTER = ".num_batches_tracked"

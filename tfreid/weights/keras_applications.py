@@ -10,25 +10,33 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.backbones.residual import BLOCKS
+from tfreid.backbones.vgg import convolution_names
 from tfreid.layers.preprocessing import ImagePreprocessing
 from tfreid.weights.files import weight_keys
 
-# Backbones that have such weights, and their depths.
-DEPTHS = {"resnet50": 50, "resnet101": 101, "resnet152": 152}
+_RESNETS = {"resnet50": 50, "resnet101": 101, "resnet152": 152}
+# Backbones that have such weights, and what Keras Applications calls them.
+IMAGENET_BACKBONES = {
+    **{name: f"ResNet{depth}" for name, depth in _RESNETS.items()},
+    "vgg16": "VGG16",
+}
+# What the names of a backbone's layers begin with.
+_TRUNK = ("stem_", "stage", "block")
 
 
-def load_imagenet_resnet(
+def load_imagenet(
     model: keras.Model, backbone: str, source: str | keras.Model = "imagenet"
 ) -> None:
-    """Gives a model's trunk the ImageNet weights of `keras.applications.ResNet50`, 101 or 152.
+    """Gives a model's trunk the ImageNet weights of the same network of `keras.applications`.
 
-    Their convolutions have biases, ours have none: the batch normalisation behind each takes the
-    bias off its moving mean, which is the same function at inference and has no effect in training.
+    The convolutions of their ResNets have biases, ours have none: the batch normalisation behind
+    each takes the bias off its moving mean, which is the same function at inference and has no
+    effect in training.
 
     Args:
-        model: Model with that backbone of this project, strided in the first 1x1 convolutions, and
-            with `caffe` normalisation: what these weights were trained with.
-        backbone: A key of `DEPTHS`.
+        model: Model with that backbone of this project and with `caffe` normalisation, a ResNet
+            strided in the first 1x1 convolutions: what these weights were trained with.
+        backbone: A key of `IMAGENET_BACKBONES`.
         source: "imagenet" downloads the weights into Keras's cache; otherwise the path of the
             file `BACKBONE_weights_tf_dim_ordering_tf_kernels_notop.h5`, or the model itself.
 
@@ -36,27 +44,49 @@ def load_imagenet_resnet(
         UserError: The model differs from what the weights expect, or they cannot be had.
         ValueError: There are no such weights for `backbone`.
     """
-    if backbone not in DEPTHS:
-        raise ValueError(f"backbone must be one of {list(DEPTHS)}, got {backbone}")
+    if backbone not in IMAGENET_BACKBONES:
+        raise ValueError(f"backbone must be one of {list(IMAGENET_BACKBONES)}, got {backbone}")
     variables = weight_keys(model)
     _check(model, backbone, variables)
     if not isinstance(source, keras.Model):
-        source = _keras_resnet(backbone, os.fspath(source))
-    for ours, theirs in _layer_names(backbone):
+        source = _keras_network(backbone, os.fspath(source))
+    weights = _resnet_weights if backbone in _RESNETS else _vgg_weights
+    for key, array in weights(source, backbone):
+        variables[key].assign(array)
+
+
+def _resnet_weights(source, backbone) -> Iterator[tuple[str, np.ndarray]]:
+    for ours, theirs in _resnet_layers(backbone):
         kernel, bias = _arrays(source, f"{theirs}_conv")
         gamma, beta, mean, variance = _arrays(source, f"{theirs}_bn")
-        variables[f"{ours}/kernel"].assign(kernel)
-        variables[f"{ours}_bn/gamma"].assign(gamma)
-        variables[f"{ours}_bn/beta"].assign(beta)
-        variables[f"{ours}_bn/moving_mean"].assign(mean - bias)
-        variables[f"{ours}_bn/moving_variance"].assign(variance)
+        yield f"{ours}/kernel", kernel
+        yield f"{ours}_bn/gamma", gamma
+        yield f"{ours}_bn/beta", beta
+        yield f"{ours}_bn/moving_mean", mean - bias
+        yield f"{ours}_bn/moving_variance", variance
 
 
-def _layer_names(backbone) -> Iterator[tuple[str, str]]:
+def _vgg_weights(source, backbone) -> Iterator[tuple[str, np.ndarray]]:
+    for layer in _trunk_layers(backbone):
+        kernel, bias = _arrays(source, layer)
+        yield f"{layer}/kernel", kernel
+        yield f"{layer}/bias", bias
+
+
+def _trunk_layers(backbone) -> set[str]:
+    """Returns the names of our layers that have weights."""
+    if backbone not in _RESNETS:
+        # VGG16 has the same names here and there.
+        return set(convolution_names())
+    convolutions = [ours for ours, _ in _resnet_layers(backbone)]
+    return {*convolutions, *(f"{name}_bn" for name in convolutions)}
+
+
+def _resnet_layers(backbone) -> Iterator[tuple[str, str]]:
     """Pairs our names of convolutions with the beginnings of theirs."""
     yield "stem_conv", "conv1"
     parts = ("shortcut", "conv1", "conv2", "conv3")
-    for stage, blocks in enumerate(BLOCKS[DEPTHS[backbone]], 1):
+    for stage, blocks in enumerate(BLOCKS[_RESNETS[backbone]], 1):
         for block in range(1, blocks + 1):
             for number, part in enumerate(parts):
                 if number > 0 or block == 1:
@@ -66,26 +96,24 @@ def _layer_names(backbone) -> Iterator[tuple[str, str]]:
 
 
 def _check(model, backbone, variables):
-    convolutions = [ours for ours, _ in _layer_names(backbone)]
-    expected = {*convolutions, *(f"{name}_bn" for name in convolutions)}
-    trunk = {key.split("/")[0] for key in variables if key.startswith(("stem_", "stage"))}
-    differing = sorted(expected ^ trunk)
+    trunk = {key.split("/")[0] for key in variables if key.startswith(_TRUNK)}
+    differing = sorted(_trunk_layers(backbone) ^ trunk)
     if differing:
         raise UserError(
             f"model {model.name} is no {backbone} (they differ in the layer {differing[0]}); set "
             f"model.backbone={backbone} or do without the ImageNet weights of Keras Applications."
         )
-    strides = model.get_layer("stage2_block1_conv1").strides
     modes = [layer.mode for layer in model.layers if isinstance(layer, ImagePreprocessing)]
-    if tuple(strides) != (2, 2) or modes != ["caffe"]:
-        raise UserError(
-            "the ImageNet weights of Keras Applications fit only "
-            "model.stride_in_1x1=true with model.normalization=caffe; set both."
-        )
+    fits, needs = modes == ["caffe"], "model.normalization=caffe; set it"
+    if backbone in _RESNETS:
+        fits &= tuple(model.get_layer("stage2_block1_conv1").strides) == (2, 2)
+        needs = "model.stride_in_1x1=true with model.normalization=caffe; set both"
+    if not fits:
+        raise UserError(f"the ImageNet weights of Keras Applications fit only {needs}.")
 
 
-def _keras_resnet(backbone, source):
-    name = f"ResNet{DEPTHS[backbone]}"
+def _keras_network(backbone, source):
+    name = IMAGENET_BACKBONES[backbone]
     file = f"{backbone}_weights_tf_dim_ordering_tf_kernels_notop.h5"
     if source != "imagenet" and not os.path.isfile(source):
         raise UserError(

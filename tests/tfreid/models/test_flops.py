@@ -85,6 +85,18 @@ def test_osnet_costs_what_its_paper_says():
     assert described["params"] > described["trainable_params"]
 
 
+def test_vgg16_costs_what_its_layers_do():
+    """At 224 x 224: area, input and output channels and convolutions of the five blocks."""
+    model = ModelConfig(backbone="vgg16", height=224, width=224)
+    described = describe_model(Config(name="vgg", model=model), build_embedding_model(model, 751))
+    products = [224**2 * (3 * 64 + 64 * 64), 112**2 * (64 * 128 + 128 * 128),
+                56**2 * (128 * 256 + 2 * 256 * 256), 28**2 * (256 * 512 + 2 * 512 * 512),
+                14**2 * 3 * 512 * 512]
+    assert described["flops"] == 2 * 9 * sum(products) == 30_693_261_312
+    assert described["embedding_size"] == 512
+    assert described["trainable_params"] == 14_714_688 + 512 + 512 * 751
+
+
 def described_csn(height=160, **settings):
     config = Config(name="csn", system="csn", model=ModelConfig(height=height, width=60),
                     csn=CsnConfig(**settings))

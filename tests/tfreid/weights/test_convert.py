@@ -53,7 +53,8 @@ def head_of(conversion):
 
 
 def test_every_backbone_has_a_layout():
-    assert LAYOUTS.keys() == BACKBONES.keys()
+    # Of the twin network there are no PyTorch checkpoints.
+    assert LAYOUTS.keys() == BACKBONES.keys() - {"siamese_twin"}
 
 
 def test_stock_osnet(stock):

@@ -9,8 +9,10 @@ import pytest
 from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.layers.preprocessing import ImagePreprocessing
+from tfreid.settings import Config, ModelConfig
+from tfreid.training.embedding_system import EmbeddingSystem
 from tfreid.weights.files import weight_keys
-from tfreid.weights.keras_applications import load_imagenet_resnet
+from tfreid.weights.keras_applications import load_imagenet
 
 
 def our_model(mode="caffe", backbone="resnet50", size=(256, 128), **settings):
@@ -76,14 +78,14 @@ def assert_same(actual, expected):
 
 
 def test_same_features(theirs, ours, images, expected):
-    load_imagenet_resnet(ours, "resnet50", theirs)
+    load_imagenet(ours, "resnet50", theirs)
     assert_same(ours(images, training=False), expected)
 
 
 def test_weights_from_a_file(theirs, ours, images, expected, tmp_path):
     path = tmp_path / "resnet50.weights.h5"
     theirs.save_weights(path)
-    load_imagenet_resnet(ours, "resnet50", str(path))
+    load_imagenet(ours, "resnet50", str(path))
     assert_same(ours(images, training=False), expected)
 
 
@@ -93,7 +95,7 @@ def test_weights_from_a_file(theirs, ours, images, expected, tmp_path):
 def test_model_that_differs_from_theirs(settings):
     model = our_model(size=(64, 32), **settings)
     with pytest.raises(UserError, match="stride_in_1x1=true with model.normalization=caffe"):
-        load_imagenet_resnet(model, "resnet50", "absent.h5")
+        load_imagenet(model, "resnet50", "absent.h5")
 
 
 def test_every_layer_of_a_deeper_network():
@@ -102,10 +104,10 @@ def test_every_layer_of_a_deeper_network():
     variables = weight_keys(ours)
     for variable in variables.values():
         variable.assign(np.full(variable.shape, np.nan))
-    load_imagenet_resnet(ours, "resnet101", theirs)
+    load_imagenet(ours, "resnet101", theirs)
     assert not [key for key, variable in variables.items() if np.isnan(variable.numpy()).any()]
     with pytest.raises(UserError, match="is no resnet50"):
-        load_imagenet_resnet(ours, "resnet50", theirs)
+        load_imagenet(ours, "resnet50", theirs)
     kernel = theirs.get_layer("conv4_block23_2_conv").kernel
     np.testing.assert_array_equal(variables["stage3_block23_conv2/kernel"], kernel)
 
@@ -114,21 +116,51 @@ def test_every_layer_of_a_deeper_network():
 def test_another_backbone(backbone):
     model = our_model(backbone=backbone, size=(64, 32))
     with pytest.raises(UserError, match="is no resnet50"):
-        load_imagenet_resnet(model, "resnet50", "absent.h5")
+        load_imagenet(model, "resnet50", "absent.h5")
 
 
 def test_backbone_without_such_weights():
     with pytest.raises(ValueError, match="got resnet34"):
-        load_imagenet_resnet(keras.Sequential(), "resnet34")
+        load_imagenet(keras.Sequential(), "resnet34")
+
+
+def test_vgg16_from_a_file(images, tmp_path):
+    theirs = keras.applications.VGG16(weights=None, include_top=False)
+    randomise(theirs)
+    path = tmp_path / "vgg16.weights.h5"
+    theirs.save_weights(path)
+    ours = our_model(backbone="vgg16")
+    load_imagenet(ours, "vgg16", path)
+    pixels = keras.applications.vgg16.preprocess_input(images.copy())
+    assert_same(ours(images, training=False), theirs(pixels, training=False).numpy())
+    with pytest.raises(UserError, match="is no resnet50 .* the layer block1_conv1"):
+        load_imagenet(ours, "resnet50", theirs)
+
+
+def test_vgg16_needs_their_normalisation_alone(unloaded):
+    model = our_model("torch", "vgg16", (64, 32))
+    with pytest.raises(UserError, match=r"fit only model.normalization=caffe; set it\.$"):
+        load_imagenet(model, "vgg16", "absent.h5")
+    model = our_model("caffe", "vgg16", (64, 32), last_stride=1)
+    with pytest.raises(UserError, match="path of vgg16_weights_tf_dim_ordering_tf_kernels_notop"):
+        load_imagenet(model, "vgg16", "absent.h5")
+    with pytest.raises(UserError, match="is no vgg16"):
+        load_imagenet(unloaded, "vgg16", "absent.h5")
+
+
+def test_recipe_of_a_backbone_without_such_weights():
+    config = Config(name="osnet", model=ModelConfig(backbone="osnet_x1_0", weights="imagenet"))
+    with pytest.raises(UserError, match="for resnet50, resnet101, resnet152, vgg16 only, not for "):
+        EmbeddingSystem().load_weights(keras.Sequential(), config)
 
 
 def test_missing_and_wrong_files(unloaded, tmp_path):
     with pytest.raises(UserError, match="absent.h5 does not exist"):
-        load_imagenet_resnet(unloaded, "resnet50", "absent.h5")
+        load_imagenet(unloaded, "resnet50", "absent.h5")
     text = tmp_path / "text.h5"
     text.write_text("hello")
     with pytest.raises(UserError, match="text.h5 does not hold the weights"):
-        load_imagenet_resnet(unloaded, "resnet50", text)
+        load_imagenet(unloaded, "resnet50", text)
 
 
 def test_failed_download(unloaded, monkeypatch):
@@ -137,4 +169,4 @@ def test_failed_download(unloaded, monkeypatch):
 
     monkeypatch.setattr(keras.applications, "ResNet50", no_network)
     with pytest.raises(UserError, match="model.imagenet_weights=PATH"):
-        load_imagenet_resnet(unloaded, "resnet50")
+        load_imagenet(unloaded, "resnet50")

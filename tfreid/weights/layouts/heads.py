@@ -18,8 +18,8 @@ _IMAGENET = "ImageNet's classes are no identities; --classifier keep converts it
 _UNUSED = (
     (re.compile(r"pixel_(mean|std)"), "normalisation belongs to the recipe"),
     (
-        re.compile(r"(classifier\.[03]|conv_head)\."),
-        "ImageNet's layers behind the pooling are not part of this MobileNetV3",
+        re.compile(r"(classifier\.[036]|conv_head|pre_logits|head\.fc)\."),
+        "ImageNet's layers behind the last pooling are not part of this backbone",
     ),
 )
 # fast-reid's names, and those of earlier versions, beside the common ones.
