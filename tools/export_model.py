@@ -21,8 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
         epilog="where tools/calibrate_threshold.py has left RUN/threshold.json, the export gets it "
         "too, and a signature, verify, that says of two images whether they show one person. A run "
         "with system: csn gets the signatures extract and extract_images (features of images), "
-        "compare (features of pairs) and compare_all (queries with a gallery); see "
-        "tools/query_export.py --help.",
+        "compare (features of pairs) and compare_all (queries with a gallery), one with system: "
+        "siamese also verify (two files, one person or two); see tools/query_export.py --help.",
     )
     parser.add_argument("--run", required=True, metavar="RUN", help="folder of a trained run")
     parser.add_argument("--output", metavar="DIR",
@@ -42,7 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
     run, config = open_run(parsed.run, parsed.overrides)
     model, config = load_model(config, run.weights(parsed.weights))
     output = Path(parsed.output or run.path / "export")
-    export = _export_pair_model if config.system == "csn" else _export_embedding_model
+    export = {"csn": _export_pair_model, "siamese": _export_siamese}.get(
+        config.system, _export_embedding_model)
     version, added = export(model, config, output, run)
     print(f"exported to {version}; its signatures agree with the trained model{added}")
 
@@ -62,6 +63,17 @@ def _export_pair_model(model, config, output, run) -> tuple[Path, str]:
     from tfreid.serving.pair_export import export_pair_model
 
     return export_pair_model(model, config, output), ""
+
+
+def _export_siamese(model, config, output, run) -> tuple[Path, str]:
+    from tfreid.evaluation.siamese_run import fitting_thresholds
+    from tfreid.serving.siamese_export import export_siamese
+
+    thresholds = fitting_thresholds(model, config, run.thresholds)
+    version = export_siamese(model, config, output, thresholds)
+    if thresholds is None:
+        return version, "; a probability of 0.5 decides, as these weights have no thresholds"
+    return version, f"; the threshold of {run.thresholds} decides"
 
 
 if __name__ == "__main__":

@@ -9,22 +9,27 @@ from pathlib import Path
 from tfrecords.errors import UserError
 from tfreid.data.records import describe_records, split_names
 from tfreid.evaluation.distances import describe_metric
-from tfreid.evaluation.features import Evaluator, Ranked
+from tfreid.evaluation.features import Ranked
 from tfreid.evaluation.pair_evaluation import ScoredPairs
 from tfreid.evaluation.pair_run import evaluate_pairs, scores_pairs
 from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries
 from tfreid.evaluation.ranking import VARIANTS, RankingResult
 from tfreid.evaluation.report import comparison_table, results_table, write_results_json
+from tfreid.evaluation.siamese_run import make_ranker, verify_test_set
 from tfreid.evaluation.tracklets import TRACKLETS
 from tfreid.evaluation.variants import add_variants
-from tfreid.models.loading import load_embedding_model
+from tfreid.models.loading import load_model
 from tfreid.settings import Config, EvaluationConfig
 from tfreid.visualization.cmc_plot import draw_cmc
 from tfreid.visualization.ranked_list import draw_ranked_lists
 
 
 def evaluate_weights(
-    config: Config, weights: str | Path, output: str | Path, ranked_queries: int = 8
+    config: Config,
+    weights: str | Path,
+    output: str | Path,
+    ranked_queries: int = 8,
+    thresholds: Path | None = None,
 ) -> Ranked | ScoredPairs:
     """Evaluates weights on the test images of `data.records`, prints a table and writes files.
 
@@ -32,8 +37,11 @@ def evaluate_weights(
         config: The settings; `evaluation.multi_query`, `expansion` and `reranking` each have
             figures of their own beside the plain ones.
         weights: `.weights.h5` file.
-        output: Folder for `results.json`, `cmc.png` and `ranked_lists.png`.
+        output: Folder for `results.json`, `cmc.png` and `ranked_lists.png`, and of verdicts on
+            pairs `roc.png` and `pair_probabilities.png`.
         ranked_queries: Queries in the ranked-list picture, evenly spread; 0 for no picture.
+        thresholds: With `system: siamese`, whose verdicts on pairs are tested too, the file of
+            calibrated thresholds.
 
     Returns:
         The evaluation.
@@ -47,8 +55,9 @@ def evaluate_weights(
         return evaluate_pairs(config, weights, {Path(output): config.data.records})[Path(output)]
     # A wrong folder is told before the model is built.
     split_names(config.data.records, config.data.split)
-    model, config = load_embedding_model(config, weights)
-    ranked = _evaluate(Evaluator(model, config), config, weights, Path(output), ranked_queries)
+    model, config = load_model(config, weights)
+    test = _TestSet(model, config, weights, Path(output), thresholds)
+    ranked, _ = test.evaluate(ranked_queries)
     print(results_table(ranked.result, _protocol(ranked.result, config), ranked.variants))
     return ranked
 
@@ -59,6 +68,7 @@ def evaluate_test_sets(
     records: Sequence[str | Path],
     output: str | Path,
     ranked_queries: int = 8,
+    thresholds: Path | None = None,
 ) -> dict[str, Ranked | ScoredPairs]:
     """Evaluates weights on several test sets, prints a table with a row for each, writes files.
 
@@ -69,6 +79,7 @@ def evaluate_test_sets(
         output: Folder for `summary.json`, a `cmc.png` of all sets, and for each set a folder of
             its name as `evaluate_weights` fills it.
         ranked_queries: Queries in each ranked-list picture; 0 for no pictures.
+        thresholds: As in `evaluate_weights`.
 
     Returns:
         Name of the test set -> its evaluation.
@@ -92,17 +103,15 @@ def evaluate_test_sets(
                      name: scored.result.std for name, scored in evaluations.items()
                      if config.evaluation.protocol == "single_shot"})
         return evaluations
-    model, config = load_embedding_model(config, weights)
+    model, config = load_model(config, weights)
     # Every evaluator is made before the first one runs: a broken set is told at once.
     prepared = {}
     for name, folder in named.items():
         data = dataclasses.replace(config.data, records=str(folder))
         settings = dataclasses.replace(config, data=data)
-        prepared[name] = (Evaluator(model, settings), settings)
-    evaluations = {
-        name: _evaluate(evaluator, settings, weights, output / name, ranked_queries)
-        for name, (evaluator, settings) in prepared.items()
-    }
+        prepared[name] = _TestSet(model, settings, weights, output / name, thresholds)
+    tested = {name: test.evaluate(ranked_queries) for name, test in prepared.items()}
+    evaluations = {name: ranked for name, (ranked, _) in tested.items()}
     rows = {row: result for name, ranked in evaluations.items()
             for row, result in _results(name, ranked).items()}
     print(comparison_table(rows))
@@ -110,26 +119,38 @@ def evaluate_test_sets(
     print(f"distance: {describe_metric(metric, config.evaluation.minkowski_p)}")
     write_results_json(output / "summary.json", {
         "name": config.name, "weights": str(weights), "feature": config.evaluation.feature,
-        "test_sets": {name: _figures(ranked, config) for name, ranked in evaluations.items()},
+        "test_sets": {name: figures for name, (_, figures) in tested.items()},
     })
     _draw_curves(rows, output / "cmc.png")
     return evaluations
 
 
-def _evaluate(
-    evaluator: Evaluator, config: Config, weights: str | Path, output: Path, ranked_queries: int
-) -> Ranked:
-    """Evaluates one test set and writes its files."""
-    ranked = add_variants(evaluator.evaluate(), evaluator.extract, config)
-    write_results_json(output / "results.json", {
-        "name": config.name, "protocol": _protocol(ranked.result, config), "weights": str(weights),
-        "feature": config.evaluation.feature, **_figures(ranked, config),
-    })
-    _draw_curves(_results(config.name, ranked), output / "cmc.png")
-    if ranked_queries:
-        rows = ranked_rows(ranked, config, spread_queries(ranked.result, ranked_queries))
-        draw_ranked_lists(rows, output / "ranked_lists.png")
-    return ranked
+class _TestSet:
+    """One test set, made ready."""
+
+    def __init__(self, model, config: Config, weights: str | Path, output: Path,
+                 thresholds: Path | None):
+        self._evaluator = make_ranker(model, config)
+        self._model, self._config = model, config
+        self._weights, self._output, self._thresholds = weights, output, thresholds
+
+    def evaluate(self, ranked_queries: int) -> tuple[Ranked, dict]:
+        """Evaluates it, writes its files and returns the evaluation and all figures."""
+        config, output = self._config, self._output
+        ranked = add_variants(self._evaluator.evaluate(), self._evaluator.extract, config)
+        figures = _figures(ranked, config)
+        if config.system == "siamese":
+            figures["verification"] = verify_test_set(
+                self._model, config, output, self._thresholds)
+        write_results_json(output / "results.json", {
+            "name": config.name, "protocol": _protocol(ranked.result, config),
+            "weights": str(self._weights), "feature": config.evaluation.feature, **figures,
+        })
+        _draw_curves(_results(config.name, ranked), output / "cmc.png")
+        if ranked_queries:
+            rows = ranked_rows(ranked, config, spread_queries(ranked.result, ranked_queries))
+            draw_ranked_lists(rows, output / "ranked_lists.png")
+        return ranked, figures
 
 
 def _protocol(result: RankingResult, config: Config) -> str:

@@ -54,23 +54,45 @@ class SavedModelClient:
     Args:
         directory: A version's folder, or the folder of versions, whose highest is taken.
 
+    Attributes:
+        directory: The version's folder.
+
     Raises:
         UserError: There is no SavedModel.
     """
 
     def __init__(self, directory: str | Path):
-        self._signatures = tf.saved_model.load(str(_version(directory))).signatures
+        self.directory = _version(directory)
+        self._signatures = tf.saved_model.load(str(self.directory)).signatures
+
+    @property
+    def judges(self) -> bool:
+        """Whether it gives the probability that two files show one person."""
+        verify = self._signatures.get("verify")
+        return verify is not None and "probability" in verify.structured_outputs
 
     def extract(self, images: Sequence[bytes]) -> Outputs:
         """Sends image files to the signature that is served by default."""
-        try:
-            return self._ask("serving_default", {"image_bytes": list(images)})
-        except tf.errors.InvalidArgumentError:
-            raise UserError("an image cannot be decoded; give whole JPEG or PNG files.") from None
+        return self._ask_about_files("serving_default", image_bytes=list(images))
+
+    def verify(self, images: Sequence[bytes], others: Sequence[bytes]) -> Outputs:
+        """Asks the signature `verify` about image files, pair by pair.
+
+        Raises:
+            UserError: An image cannot be decoded.
+        """
+        return self._ask_about_files("verify", image_bytes=list(images),
+                                     other_image_bytes=list(others))
 
     def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
         """Compares features of queries and gallery images."""
         return self._ask("compare_all", _sided(queries, gallery))
+
+    def _ask_about_files(self, signature, **files):
+        try:
+            return self._ask(signature, files)
+        except tf.errors.InvalidArgumentError:
+            raise UserError("an image cannot be decoded; give whole JPEG or PNG files.") from None
 
     def _ask(self, signature, inputs):
         constants = {name: tf.constant(values) for name, values in inputs.items()}

@@ -8,7 +8,14 @@ from scipy.spatial.distance import cdist
 
 import tfreid.evaluation.distances as distances_module
 from tfrecords.errors import UserError
-from tfreid.evaluation.distances import METRICS, find_metric, pairwise_distances
+from tfreid.evaluation.distances import (
+    METRICS,
+    find_metric,
+    metric_name,
+    pairwise_distances,
+    scaled_cosine_metric,
+    weighted_metric,
+)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -109,3 +116,24 @@ def test_unknown_metric_names_the_nearest():
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match=r"\(1, 2\) and \(1, 3\)"):
         pairwise_distances(np.ones((1, 2)), np.ones((1, 3)))
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_weighted_differences_against_numpy(squared):
+    random = np.random.default_rng(1)
+    query, gallery = random.normal(size=(3, 5)), random.normal(size=(7, 5))
+    weights = random.normal(size=5)  # some below zero
+    metric = weighted_metric("probability", weights, squared)
+    found = metric.between(metric.prepare(query), metric.prepare(gallery))
+    sizes = np.abs(query[:, None] - gallery[None]) ** (2 if squared else 1)
+    np.testing.assert_allclose(found, sizes @ weights, rtol=1e-5, atol=1e-6)
+    assert find_metric(metric) is metric and metric_name(metric) == "probability"
+
+
+def test_a_scaled_cosine_may_turn_the_order_around():
+    random = np.random.default_rng(2)
+    query, gallery = random.normal(size=(3, 5)), random.normal(size=(7, 5))
+    metric = scaled_cosine_metric("probability", -2.0)
+    found = metric.between(metric.prepare(query), metric.prepare(gallery))
+    np.testing.assert_allclose(found, -2.0 * pairwise_distances(query, gallery), rtol=1e-5,
+                               atol=1e-6)

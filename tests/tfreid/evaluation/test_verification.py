@@ -188,3 +188,26 @@ def test_mistakes_are_one_sentence(make):
         make([1.0], [])
     with pytest.raises(UserError, match="NaN or infinity"):
         make([1.0], [np.nan])
+
+
+def test_average_precision_worked_on_paper(curve):
+    # Precision at distance 1: 1; at 2: 3 of 4; at 5: 4 of 7.
+    assert curve.average_precision == pytest.approx((1 + 2 * 3 / 4 + 4 / 7) / 4)
+
+
+def test_average_precision_against_a_ranking():
+    random = np.random.default_rng(0)
+    positives, negatives = random.normal(0, 1, 40), random.normal(1, 1, 70)
+    order = np.argsort(np.concatenate([positives, negatives]))
+    ranks = np.flatnonzero(order < 40) + 1
+    expected = np.mean(np.arange(1, 41) / ranks)
+    assert verification_curve(positives, negatives).average_precision == pytest.approx(expected)
+
+
+def test_the_most_accurate_threshold_worked_on_paper(curve):
+    # Right at 1: 1 + 5 of 9; at 2: 3 + 4; at 3: 3 + 3; at 5: 4 + 2.
+    assert curve.most_accurate_threshold() == 2.5
+    assert curve.accuracy(2.5) == pytest.approx(7 / 9)
+    # Everybody a match, and nobody.
+    assert verification_curve([1.0, 3.0, 3.0], [2.0]).most_accurate_threshold() == 3.0
+    assert verification_curve([3.0], [1.0, 2.0]).most_accurate_threshold() < 1.0

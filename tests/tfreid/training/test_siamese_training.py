@@ -1,0 +1,287 @@
+"""Training, testing and exporting a Siamese network by the commands."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import test_net
+import train_net
+from tfreid.data.records import read_encoded
+from tfreid.training.run_folder import open_run
+from tools import export_model, query_export
+
+ROOT = Path(__file__).resolve().parents[3]
+TREE = {
+    "name": "tiny twins", "system": "siamese",
+    "model": {"backbone": "siamese_twin", "height": 32, "width": 16, "pooling": "flatten",
+              "embedding_size": 8, "neck": False, "classifier": False, "dropout": 0.2},
+    "loss": {"name": "combined"},
+    "data": {"subset": {"validation": 0.25},
+             "pairs": {"batch_size": 6, "negatives_per_positive": 1, "matching": "drawn"},
+             "augmentation": {"pad": 0, "erasing_probability": 0.0}},
+    "schedule": {"warmup_epochs": 0},
+    "training": {"max_steps": 2, "log_every": 1, "checkpoint_every_steps": 1,
+                 "keep_checkpoints": 9, "devices": ["CPU:0"]},
+    "evaluation": {"feature": "embedding", "metric": "euclidean", "verification_pairs": 20},
+}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory, records):
+    path = tmp_path_factory.mktemp("recipe") / "siamese.yaml"
+    tree = {**TREE, "data": {**TREE["data"], "records": str(records)}}
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(recipe, tmp_path_factory):
+    """Folder of two runs: `whole`, of two steps, and `stopped` after the first."""
+    folder = tmp_path_factory.mktemp("runs")
+    deterministic = "training.deterministic=true"
+    commands = [command(recipe, folder / "whole", deterministic),
+                command(recipe, folder / "stopped", deterministic, "training.max_steps=1",
+                        "training.evaluate_every=0")]
+    run_apart("-c", f"import train_net\n"
+              f"for command in {commands}: assert train_net.main(command) == 0")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(runs):
+    return runs / "whole"
+
+
+@pytest.fixture(scope="module")
+def images(records, tmp_path_factory):
+    """Two files of different sizes."""
+    folder = tmp_path_factory.mktemp("images")
+    paths = []
+    for name, image in zip("ab", read_encoded(records, "query", np.array([0, 1]))):
+        pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+        height = 90 if name == "a" else 140
+        paths.append(folder / f"{name}.png")
+        cv2.imwrite(str(paths[-1]), cv2.resize(pixels, (height // 2, height)))
+    return [str(path) for path in paths]
+
+
+def command(recipe, output, *more):
+    return ["--config", str(recipe), "--output", str(output), *more]
+
+
+def run_apart(*arguments):
+    """Trains in a process of its own, which no other test shares its deterministic mode with."""
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def weights_of(path):
+    values = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda key, item: values.update({key: np.array(item)})
+                        if isinstance(item, h5py.Dataset) else None)
+    return values
+
+
+def test_a_run_keeps_figures_of_both_kinds_of_pairs_and_thresholds(whole):
+    results = json.loads((whole / "results.json").read_text())
+    assert results["leaking"] is False and results["step"] == 2
+    for kind, words in (("validation", "people never trained on"), ("training", "trained on")):
+        figures = results[kind]
+        assert words in figures["pairs"] and figures["matching_pairs"] == 10
+        assert 0 <= figures["probability"]["accuracy"] <= 1
+        assert figures["losses"]["total"] == pytest.approx(
+            figures["losses"]["contrastive"] + figures["losses"]["verification"])
+    progress = json.loads((whole / "checkpoints/progress.json").read_text())
+    assert progress["best_figure"] == results["validation"]["probability"]["accuracy"]
+    thresholds = json.loads((whole / "thresholds.json").read_text())
+    assert set(thresholds["values"]) == {"probability", "cosine", "correlation", "euclidean",
+                                         "cityblock", "minkowski", "dot"}
+
+
+def test_tensorboard_gets_losses_figures_and_pairs(whole):
+    events = EventAccumulator(str(whole / "tensorboard"), {"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    wanted = {"loss/total", "loss/contrastive", "loss/verification", "accuracy/pairs",
+              "distance/matching", "distance/non_matching", "pairs", "pairs_per_second"}
+    wanted |= {f"evaluation/{kind}/{figure}" for kind in ("validation", "training")
+               for figure in ("accuracy", "roc_auc", "average_precision", "loss/total")}
+    assert wanted <= tags, wanted - tags
+    assert [event.step for event in events.Tensors("pairs")] == [1, 2]
+
+
+def test_resumed_equals_uninterrupted_dropout_and_all(runs, recipe):
+    printed = run_apart("train_net.py", *command(
+        recipe, runs / "stopped", "training.deterministic=true", "--resume"))
+    assert "resuming after step 1" in printed
+    mine, expected = (weights_of(runs / run / "checkpoints/last.weights.h5")
+                      for run in ("stopped", "whole"))
+    assert mine.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(mine[key], value, err_msg=key)
+
+
+def test_pairs_and_ranking_are_tested(whole, capsys, tmp_path):
+    assert test_net.main(["--run", str(whole), "--output", str(tmp_path),
+                          "evaluation.metric=probability"]) == 0
+    printed = capsys.readouterr().out
+    results = json.loads((tmp_path / "results.json").read_text())
+    figures = results["verification"]
+    assert results["metric"] == "probability" and results["num_valid_queries"] == 12
+    calibrated = json.loads((whole / "thresholds.json").read_text())["values"]
+    for name, threshold in calibrated.items():
+        assert figures[name]["threshold"] == threshold
+        assert f"{figures[name]['accuracy']:.2%}" in printed
+    assert "the most accurate on pairs of" in printed and "people never trained on" in printed
+    for picture in ("roc.png", "pair_probabilities.png", "cmc.png", "ranked_lists.png"):
+        assert cv2.imread(str(tmp_path / picture)) is not None
+
+
+def test_pairs_of_a_table_and_of_a_split(whole, records, images, capsys, tmp_path):
+    table = tmp_path / "pairs.csv"
+    lines = [f"{images[0]},{images[0]},1", f"{images[0]},{images[1]},0"]
+    table.write_text("\n".join(["first,second,same", *lines]))
+    assert test_net.main(["--run", str(whole), "--pairs", str(table)]) == 0
+    found = json.loads((whole / "pairs-pairs" / "verification.json").read_text())
+    assert (found["matching_pairs"], found["non_matching_pairs"]) == (1, 1)
+    # The first is an image and itself: nothing is nearer.
+    assert found["euclidean"]["roc_auc"] == found["euclidean"]["average_precision"] == 1.0
+    assert test_net.main(["--run", str(whole), "--split", "gallery", "--records", str(records),
+                          "evaluation.verification_pairs=8"]) == 0
+    found = json.loads((whole / "pairs-gallery" / "verification.json").read_text())
+    assert found["matching_pairs"] == 4 and found["pairs"].endswith("gallery images of synthetic")
+    assert "ROC AUC" in capsys.readouterr().out
+
+
+def test_two_files_are_judged_alike_by_the_run_and_by_its_export(whole, images, capsys, tmp_path):
+    def judged(*source):
+        assert test_net.main([*source, "--output", str(tmp_path), "--pair", *images]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert cv2.imread(str(tmp_path / "pair-a-b.png")) is not None
+        (tmp_path / "pair-a-b.png").unlink()
+        probability, threshold = re.findall(r"0\.\d{4}", lines[0])
+        distances = dict(line.split() for line in lines[3:-1])
+        return float(probability), threshold, lines[1], {
+            name: float(value) for name, value in distances.items()}
+
+    by_run = judged("--run", str(whole))
+    assert "the most accurate on pairs of" in by_run[2]
+    assert list(by_run[3]) == ["cosine", "correlation", "euclidean", "cityblock", "minkowski",
+                               "dot"]
+    assert export_model.main(["--run", str(whole), "--output", str(tmp_path / "served")]) == 0
+    assert "thresholds.json decides" in capsys.readouterr().out
+    by_export = judged("--model", str(tmp_path / "served"))
+    assert by_export[1:3] == by_run[1:3]
+    assert by_export[0] == pytest.approx(by_run[0], abs=1.1e-4)
+    assert by_export[3] == pytest.approx(by_run[3], rel=1e-4, abs=1e-5)
+    assert query_export.main(["--model", str(tmp_path / "served"), *images]) == 0
+    ranked = capsys.readouterr().out.splitlines()[-1].split()
+    assert float(ranked[1]) == float(ranked[2]) == pytest.approx(by_run[0], abs=1.1e-4)
+    assert float(ranked[3]) == pytest.approx(by_run[3]["euclidean"], abs=1.1e-4)
+
+
+def test_thresholds_of_other_weights_do_not_count(whole, images, capsys, tmp_path):
+    copied = shutil.copytree(whole, tmp_path / "copied")
+    with h5py.File(copied / "checkpoints/best.weights.h5", "a") as file:
+        file["verdict/bias"][...] = 3.0
+    assert test_net.main(["--run", str(copied), "--pair", *images]) == 0
+    printed = capsys.readouterr().out
+    assert "from 0.5000 on" in printed and "none were calibrated for these weights" in printed
+    (copied / "thresholds.json").write_text("{}")
+    assert test_net.main(["--run", str(copied), "--pair", *images]) == 2
+    assert "holds no thresholds of this version" in capsys.readouterr().err
+
+
+def test_leaking_is_marked_and_images_beyond_the_memory_limit_are_streamed(
+        recipe, tmp_path, capfd):
+    assert train_net.main(command(
+        recipe, tmp_path / "run", "training.max_steps=1", "data.subset.validation_by=image",
+        "data.memory_limit_mb=0.01", "loss.name=triplet")) == 0
+    printed = capfd.readouterr().out
+    assert "streamed from disk" in printed and "above the memory limit of 0 MB" in printed
+    assert "(LEAKING)" in printed
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert results["leaking"] is True and "LEAKING" in results["validation"]["pairs"]
+    thresholds = json.loads((tmp_path / "run/thresholds.json").read_text())
+    assert "LEAKING" in thresholds["calibrated_on"]
+
+
+def test_twins_start_from_an_embedding_model_and_keep_it_frozen(recipe, tmp_path, capfd,
+                                                                tiny_backbone):
+    head = ["model.backbone=tiny", "model.pooling=average", "training.max_steps=1",
+            "training.evaluate_every=0", "data.subset.validation=0"]
+    embedding = tmp_path / "embedding"
+    assert train_net.main(command(
+        recipe, embedding, *head, "system=embedding", "model.classifier=true", "model.neck=true",
+        "loss.name=null", "data.identities_per_batch=4", "data.images_per_identity=2",
+        "data.subset.identities=4", "data.subset.images=16")) == 0
+    assert "16 images of 4 identities in memory" in capfd.readouterr().out
+    assert open_run(embedding)[1].model.num_identities == 4
+    for question in (["--pair", "a.jpg", "b.jpg"], ["--split", "query"]):
+        assert test_net.main(["--run", str(embedding), *question]) == 2
+    assert capfd.readouterr().err.count("gives no verdict on pairs") == 2
+    weights = embedding / "checkpoints/last.weights.h5"
+    assert train_net.main(command(
+        recipe, tmp_path / "twins", *head, f"model.weights={weights}",
+        "training.frozen_backbone_epochs=1", "schedule.learning_rate=0.1")) == 0
+    assert "has no verdict/bias, verdict/kernel" in capfd.readouterr().out
+    mine = weights_of(tmp_path / "twins/checkpoints/last.weights.h5")
+    theirs = weights_of(weights)
+    np.testing.assert_array_equal(mine["stem_conv/kernel"], theirs["stem_conv/kernel"])
+    assert np.abs(mine["fc/kernel"] - theirs["fc/kernel"]).max() > 0
+
+
+@pytest.mark.parametrize(("more", "words"), [
+    (["loss.name=null"], "loss.name is not set"),
+    (["loss.name=contrast"], "`loss.name` is"),
+    (["training.jit_compile=true"], "training.jit_compile is not available"),
+    (["training.evaluate_queries=3"], "evaluation.verification_pairs"),
+    (["data.subset.identities=9"], "only 8 training identities are there"),
+    (["data.subset.validation=0.9"], "to train on"),
+    (["data.pairs.negatives=batch"], "matching is drawn"),
+    (["model.neck=true"], "neither a classifier nor a neck"),
+    (["model.longest_side=64"], "model.longest_side"),
+    (["system=embedding", "model.classifier=true", "data.subset.validation=0"],
+     "loss.name is for system: siamese"),
+    (["system=embedding", "model.classifier=true", "loss.name=null"],
+     "data.subset.validation is for system: siamese"),
+])
+def test_mistakes_get_one_sentence(recipe, tmp_path, capfd, more, words):
+    assert train_net.main(command(recipe, tmp_path / "run", *more)) == 2
+    printed = capfd.readouterr().err
+    assert words in printed and "Traceback" not in printed
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--run", "RUN", "--pair", "none.jpg", "b.jpg"], "none.jpg: cannot be read"),
+    (["--run", "RUN", "--pairs", "none.csv"], "none.csv: cannot be read"),
+    (["--run", "RUN", "--split", "val"], "no split 'val'"),
+    (["--run", "RUN", "--split", "query", "--pairs", "x.csv"], "give one"),
+    (["--model", "RUN"], "name them with --pair"),
+    (["--model", "RUN", "--pair", "a.jpg", "b.jpg"], "no SavedModel there"),
+    (["--run", "RUN", "evaluation.metric=probability", "evaluation.reranking=true"],
+     "evaluation.reranking needs a distance"),
+    (["--run", "RUN", "evaluation.metric=probabilty"], "unknown distance metric"),
+    (["--run", "RUN", "--records", "nowhere"], "nowhere"),
+])
+def test_mistakes_in_testing_get_one_sentence(whole, capsys, arguments, words):
+    arguments = [str(whole) if word == "RUN" else word for word in arguments]
+    assert test_net.main(arguments) == 2
+    message = capsys.readouterr().err
+    assert words in message and message.count("\n") == 1
