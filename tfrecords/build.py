@@ -150,7 +150,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
              "loses the unfinished ones, so take more for a large dataset (default: %(default)s)")
     parser.add_argument(
         "--workers", type=positive, default=_processors(), metavar="N",
-        help="processes; each loads TensorFlow (about 0.5 GB) and writes one shard at a time "
+        help="processes; each writes one shard at a time and takes about 0.1 GB, besides the "
+             "TensorFlow that they share, 0.5 GB or more (outside Linux each loads its own) "
              "(default: the processors, %(default)s)")
     parser.add_argument(
         "--skip-corrupt", action="store_true",

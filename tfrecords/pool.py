@@ -5,17 +5,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 
 from tfrecords.errors import UserError
 from tfrecords.writer import ShardJob, ShardResult
 
 _POLL_SECONDS = 0.2
 
-# A spawned process gets its shared counter and stop event only through the pool's initializer,
+# A worker process gets its shared counter and stop event only through the pool's initializer,
 # which has nowhere else to put them. Empty in the parent.
 _links: list = []
 
@@ -48,7 +50,7 @@ def run_jobs(
         for job in jobs:
             yield write(job, advance)
         return
-    context = multiprocessing.get_context("spawn")
+    context = _worker_context()
     counter, stop = context.Value("q", 0), context.Event()
     executor = ProcessPoolExecutor(workers, context, _start_worker, (counter, stop))
     try:
@@ -67,6 +69,18 @@ def run_jobs(
     finally:
         stop.set()
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _worker_context() -> BaseContext:
+    """Forks the workers from a server that has imported TensorFlow, so that they share its memory.
+
+    Outside Linux, where system libraries do not survive a fork, every worker imports it anew.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tfrecords.preload"])
+    return context
 
 
 def _start_worker(counter, stop) -> None:

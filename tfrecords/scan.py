@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 NOT_AN_IMAGE = "not_an_image"
 _NAMED_AT_MOST = 10
+_NONE = -(2**63)  # stands for None among int64; no id of a dataset
 
 
 class ImageEntry(NamedTuple):
@@ -28,6 +30,26 @@ class ImageEntry(NamedTuple):
     person_id: int
     camera_id: int = NO_CAMERA
     tracklet_id: int | None = None
+
+
+class PackedImages:
+    """Images in the order given, held by columns: about a third of the memory of a list of them.
+
+    Iterating gives equal entries again.
+    """
+
+    def __init__(self, entries: Iterable[ImageEntry]):
+        paths, persons, cameras, tracklets = zip(*entries)
+        self._paths = "\0".join(paths)  # the one character that no path has
+        self._numbers = (array("q", persons), array("q", cameras), array(
+            "q", (_NONE if tracklet is None else tracklet for tracklet in tracklets)))
+
+    def __len__(self) -> int:
+        return len(self._numbers[0])
+
+    def __iter__(self) -> Iterator[ImageEntry]:
+        for path, person, camera, tracklet in zip(self._paths.split("\0"), *self._numbers):
+            yield ImageEntry(path, person, camera, None if tracklet == _NONE else tracklet)
 
 
 @dataclass

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tfrecords.errors import UserError
 from tfrecords.images import CorruptImage, inspect_image
 from tfrecords.manifest import Shard, file_checksum
-from tfrecords.scan import ImageEntry
+from tfrecords.scan import ImageEntry, PackedImages
 from tfrecords.schema import encode_record
 from tfrecords.source import ImageSource
 
@@ -22,15 +23,21 @@ _FRAME_BYTES = 16  # TFRecord stores a length and two checksums around each reco
 class ShardJob(NamedTuple):
     """All that a worker needs to write one shard.
 
-    `labels` has one training label per image, and `fingerprint` stands for the whole content.
+    `labels` has one training label per image, and `fingerprint` stands for the whole content. A
+    worker gets the images packed.
     """
 
     file: str
     split: str
     source: ImageSource
-    images: list[ImageEntry]
-    labels: list[int]
+    images: list[ImageEntry] | PackedImages
+    labels: Sequence[int]
     fingerprint: str
+
+    def __reduce__(self):
+        # Pickling a hundred thousand entries one by one takes several times their memory.
+        return ShardJob, (self.file, self.split, self.source, PackedImages(self.images),
+                          array("q", self.labels), self.fingerprint)
 
 
 class ShardResult(NamedTuple):
@@ -97,7 +104,7 @@ def write_shard(
 @contextlib.contextmanager
 def open_records(path: Path) -> Iterator[Callable[[bytes], None]]:
     """Opens a record file; TensorFlow's own errors become `OSError` (disk full) or `UserError`."""
-    tf = _import_tensorflow()
+    tf = import_tensorflow()
     try:
         with tf.io.TFRecordWriter(str(path)) as writer:
             yield writer.write
@@ -114,7 +121,7 @@ def _make_record(data: bytes, entry: ImageEntry, label: int) -> bytes:
                          label, entry.camera_id, entry.tracklet_id)
 
 
-def _import_tensorflow():
+def import_tensorflow():
     """Imports TensorFlow without the native log lines that would tear the progress bar."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     stderr = os.dup(2)

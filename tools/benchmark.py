@@ -17,7 +17,7 @@ from tfrecords.errors import UserError, command_line  # noqa: E402
 # Those of Market-1501.
 _RANKED = {"queries": 3368, "gallery": 15913}
 _COMPARED = {"queries": 100, "gallery": 100}
-_WITHOUT_CONFIG = ("evaluation", "mining", "reranking", "similarity", "streaming")
+_WITHOUT_CONFIG = ("building", "evaluation", "mining", "reranking", "similarity", "streaming")
 
 
 @command_line
@@ -38,13 +38,20 @@ def main(arguments: list[str] | None = None) -> None:
         "mining: seconds in which the hardest triplets of all images are found among random "
         "features. streaming: seconds, and memory above the features, of ranking distractors that "
         "are read from disk, six numbers of them in one pass, beside the bare matrix product, in "
-        "turns; once with features that find most matches and once with random ones.",
+        "turns; once with features that find most matches and once with random ones. building: "
+        "images/s and MB/s of building the records of a folder, and the peak memory of all its "
+        "processes together, in which what they share counts once.",
     )
     parser.add_argument("what", choices=sorted(_BENCHMARKS), help="what to measure")
-    parser.add_argument("--config", metavar="FILE", help="recipe (YAML); evaluation, mining, "
-                        "reranking, similarity and streaming need none")
+    parser.add_argument("--config", metavar="FILE", help="recipe (YAML); building, evaluation, "
+                        "mining, reranking, similarity and streaming need none")
     parser.add_argument("--records", metavar="DIR", help="folder of records, for the pipeline "
-                        "(short for data.records=DIR); the others use random images")
+                        "(short for data.records=DIR); most others use random images")
+    parser.add_argument("--root", metavar="DIR",
+                        help="folder in Market-1501's layout for building (default: about 2,000 "
+                        "crops are rendered first)")
+    parser.add_argument("--workers", type=positive, default=2, metavar="N",
+                        help="processes of building (default: %(default)s)")
     parser.add_argument("--steps", type=positive, default=20, metavar="N",
                         help="batches a measurement takes, or a turn of it, where it takes batches "
                         "(default: %(default)s)")
@@ -126,6 +133,12 @@ def _streaming(parsed, config) -> dict:
                              dimensions=parsed.dimensions)
 
 
+def _building(parsed, config) -> dict:
+    from tfreid.benchmarks.building import measure_building
+
+    return measure_building(parsed.root, parsed.workers)
+
+
 def _similarity(parsed, config) -> dict:
     from tfreid.benchmarks.pairs import measure_similarity
 
@@ -147,6 +160,7 @@ _BENCHMARKS = {
     "mining": _mining,
     "reranking": _reranking,
     "streaming": _streaming,
+    "building": _building,
     "similarity": _similarity,
     "gallery": _gallery,
 }

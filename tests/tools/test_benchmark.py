@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tfrecords.synthetic import SyntheticOptions
+from tfreid.benchmarks import building
 from tfreid.benchmarks.measuring import PeakMemory
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +86,43 @@ def test_streaming(measure):
         assert figures["seconds"] > 0 and figures["bare_product_seconds"] > 0
         assert figures["ratio"] == pytest.approx(np.median(figures["ratios"]), rel=1e-3)
         assert figures["megabytes_above_features"] >= 0
+
+
+def test_building(measure, benchmark, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(building, "_RENDERED", SyntheticOptions(
+        train_identities=2, test_identities=1, images_per_camera=2, distractors=3, junk=1))
+    found = measure("building", "--workers", "2", recipe=False)
+    # 3 people in 4 of the cameras, and the distractors; junk is dropped.
+    assert (found["images"], found["workers"]) == (3 * 4 * 2 + 3, 2)
+    assert 0 < found["start_seconds"] <= found["seconds"]
+    assert found["images_per_second"] == pytest.approx(27 / found["seconds"], rel=1e-2)
+    assert 0 < found["megabytes_per_second"] < 0.1 * found["images_per_second"]
+    assert 100 < found["process_tree_megabytes"] < 2000  # TensorFlow's, at least
+    assert benchmark.main(["building", "--root", str(tmp_path)]) == 2
+    assert "holds no folder bounding_box_train" in capsys.readouterr().err
+
+
+def test_a_failed_build_says_why(benchmark, capsys, tmp_path):
+    for folder in ("bounding_box_train", "query", "bounding_box_test"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0001_c1s1_000001_00.jpg").write_bytes(b"")
+    assert benchmark.main(["building", "--root", str(tmp_path), "--workers", "1"]) == 2
+    message = capsys.readouterr().err
+    assert "failed: 3 of 3 images" in message and "(empty file)" in message
+
+
+def test_memory_counts_processes_below():
+    code = "import os, time; block = b'x' * 50_000_000; print(flush=True); time.sleep(60)"
+    inner = [sys.executable, "-c", code]
+    outer = ("import subprocess, sys, time; block = b'x' * 30_000_000\n"
+             f"subprocess.run({inner!r})")
+    with subprocess.Popen([sys.executable, "-c", outer], stdout=subprocess.PIPE,
+                          start_new_session=True) as process:
+        process.stdout.readline()
+        found = building._tree_bytes(process.pid)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert 80e6 < found < 120e6
+    assert building._tree_bytes(process.pid) == 0
 
 
 def test_evaluation_takes_the_metric_of_a_recipe(measure):

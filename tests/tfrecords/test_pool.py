@@ -1,0 +1,61 @@
+"""What the workers of a build share, and what they are sent."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfrecords import pool
+from tfrecords.scan import ImageEntry, PackedImages
+from tfrecords.source import FolderSource
+from tfrecords.writer import ShardJob
+
+REPOSITORY = Path(__file__).parents[2]
+ENTRIES = [ImageEntry("a/1.jpg", 7, 2, 5), ImageEntry("b/\udcff 2.png", 0),
+           ImageEntry("ä/3.jpg", 10**17, -1, -1)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+def test_workers_share_the_tensorflow_of_their_parent(tmp_path, monkeypatch):
+    (tmp_path / "curious_jobs.py").write_text(
+        "import gc, signal, sys\n"
+        "def write(job, advance):\n"
+        "    return ('tensorflow' in sys.modules, gc.get_freeze_count() > 0,\n"
+        "            signal.getsignal(signal.SIGINT))\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    write = importlib.import_module("curious_jobs").write
+    found = list(pool.run_jobs(write, ["a", "b"], 2, lambda images: None))
+    assert found == [(True, True, signal.SIG_IGN)] * 2
+
+
+def test_a_server_whose_build_is_gone_forks_nothing():
+    code = ("import os; parents = iter([7, 1]); os.getppid = lambda: next(parents)\n"
+            "import tfrecords.preload; print('still here')")
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True,
+                          text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_packed_images_are_the_same():
+    packed = PackedImages(ENTRIES)
+    assert len(packed) == 3
+    assert list(packed) == ENTRIES
+    assert list(packed) == ENTRIES  # again
+
+
+def test_a_job_is_sent_packed():
+    many = [ImageEntry(f"train/{person:06d}.jpg", person, person % 6) for person in range(3000)]
+    for images in (ENTRIES, many):
+        labels = list(range(-1, len(images) - 1))
+        job = ShardJob("train.tfrecord", "train", FolderSource("/root"), images, labels, "f")
+        content = pickle.dumps(job)
+        got = pickle.loads(content)
+        assert list(got.images) == images and list(got.labels) == labels
+        assert got._replace(images=0, labels=0) == job._replace(images=0, labels=0)
+    assert len(content) < 3000 * (len("train/000000.jpg") + 1 + 4 * 8) + 1000
