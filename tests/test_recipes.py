@@ -252,6 +252,23 @@ def test_what_re_id_done_right_fixes():
     assert settings["training.epochs"] * settings["ranking.updates_per_mining"] == 4096
 
 
+def test_what_the_siamese_report_fixes():
+    settings = settings_of("mars_siamese_mars")
+    fixed = {
+        "system": "siamese", "model.backbone": "siamese_twin", "model.height": 256,
+        "model.width": 128, "model.embedding_size": 4096, "model.dropout": 0.2,
+        "siamese.merge": "absolute", "loss.name": "contrastive", "pair_loss.margin": 1.0,
+        "pair_loss.contrastive_scale": "mean", "data.subset.identities": 100,
+        "data.subset.images": 100_000, "data.subset.validation": 0.2,
+        "data.subset.validation_by": "identity", "data.pairs.batch_size": 32,
+        "data.pairs.negatives_per_positive": 1, "data.augmentation.flip_probability": 0.5,
+        "optimizer.name": "adam", "optimizer.weight_decay": 0.0, "schedule.learning_rate": 5e-5,
+    }
+    assert {key: settings[key] for key in fixed} == fixed
+    head = head_of("mars_siamese_mars")
+    assert "accuracy about 82 %" in head and "Cost: " in head
+
+
 def test_the_documented_table_has_every_recipe_with_the_figure_of_its_head():
     rows = {}
     for line in (ROOT / "docs" / "recipes.md").read_text().splitlines():

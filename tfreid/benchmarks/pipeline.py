@@ -11,9 +11,9 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.benchmarks.measuring import rounded, timed
-from tfreid.data.tables import load_table
 from tfreid.settings import Config
 from tfreid.training.systems import SYSTEMS
+from tfreid.training.training_table import load_training_table
 
 # Both sides of a ratio take turns, so that other work on the machine slows both.
 _TURNS = 5
@@ -33,7 +33,7 @@ def measure_pipeline(config: Config, steps: int, warm_up: int) -> dict[str, Any]
     data, height, width = config.data, config.model.height, config.model.width
     if data.records is None:
         raise UserError("--records is missing; name a folder of records with a train split.")
-    table = load_table(data.records, "train", data.verify, data.split)
+    table = load_training_table(config)
     batches = SYSTEMS[config.system].make_batches(table, config)
     count = steps * batches.images_per_batch
     files = [np.frombuffer(encoded, np.uint8) for encoded in table.encoded]
@@ -54,6 +54,7 @@ def measure_pipeline(config: Config, steps: int, warm_up: int) -> dict[str, Any]
         "size": [height, width],
         "batch_size": batches.batch_size,
         "images_per_batch": batches.images_per_batch,
+        "streamed": table.limit is not None,
         "pipeline_images_per_second": rounded(np.median(rates[:, 0, 0])),
         "opencv_images_per_second": rounded(np.median(rates[:, 1, 0])),
         "ratio": rounded(ratios[0]),

@@ -10,10 +10,10 @@ from tfrecords.errors import UserError
 from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.cutout import cutout_limit
 from tfreid.data.image_batches import ImageLoader
-from tfreid.data.tables import load_table
 from tfreid.models.embedding import input_size
 from tfreid.settings import Config
 from tfreid.training.systems import SYSTEMS
+from tfreid.training.training_table import load_training_table
 from tfreid.visualization.curriculum import Curriculum, draw_curriculum
 
 
@@ -42,7 +42,7 @@ def picture_augmentation(
             raise UserError(f"{config.name} has no pretraining (system: ranking with "
                             "pretraining.epochs above 0 has); leave --pretraining out.")
         config = first
-    table = load_table(config.data.records, "train", config.data.verify, config.data.split)
+    table = load_training_table(config)
     random = np.random.default_rng(seed)
     rows = random.permutation(len(table.index))[:images]
     epochs = np.unique(np.linspace(0, config.training.epochs - 1, columns).astype(int)).tolist()

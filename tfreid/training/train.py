@@ -10,14 +10,13 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid.config import load_config
 from tfreid.data.records import split_size
-from tfreid.data.subsets import draw_subset
-from tfreid.data.tables import ImageTable, load_table
+from tfreid.data.tables import ImageTable
 from tfreid.settings import Config
-from tfreid.settings_of_siamese import SubsetConfig
 from tfreid.training.run_folder import RunFolder, start_run
 from tfreid.training.strategy import make_strategy, prepare_runtime
 from tfreid.training.systems import SYSTEMS
 from tfreid.training.trainer import Trainer
+from tfreid.training.training_table import load_training_table
 
 
 def train(
@@ -52,7 +51,7 @@ def train(
     strategy = make_strategy(config.training.devices)
     system, replicas = SYSTEMS[config.system], strategy.num_replicas_in_sync
     system.check(config, replicas)
-    table = _load_table(config)
+    table = load_training_table(config)
     folder = RunFolder(Path(output))
     first = system.pretraining(config)
     if first is None or _has_checkpoints(folder):
@@ -110,18 +109,6 @@ class _Stage:
         print(self._description)
         return Trainer(self.config, self._folder, self._strategy, self._system, self._model,
                        self._batches, self._evaluator).train()
-
-
-def _load_table(config: Config) -> ImageTable:
-    """Loads what is trained on."""
-    data, subset = config.data, config.data.subset
-    if subset.validation and config.system != "siamese":
-        raise UserError("data.subset.validation is for system: siamese; others are evaluated on "
-                        "query and gallery, so set it to 0.")
-    everything = subset == SubsetConfig(seed=subset.seed)
-    return load_table(
-        data.records, "train", data.verify, data.split, data.memory_limit_mb,
-        None if everything else lambda index: draw_subset(index, subset).training)
 
 
 def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int):

@@ -127,3 +127,20 @@ def test_records_without_matching_pairs_are_refused(table):
     lone = dataclasses.replace(table, index=dataclasses.replace(table.index, labels=labels))
     with pytest.raises(UserError, match="no matching pair"):
         make(lone)
+
+
+def test_drawn_pairs_carry_the_labels_of_their_images_where_asked_for(table):
+    settings = DataConfig(
+        augmentation=PLAIN, pairs=PairDataConfig(batch_size=6, negatives_per_positive=1,
+                                                 matching="drawn"))
+    pipeline = PairBatches(table, settings, *SIZE, 0, with_labels=True)
+    assert pipeline.description == f"pairs drawn of {len(table.index)} images"
+    batches = list(pipeline.epoch(0, 3))
+    for images, left, right, match, labels in batches:
+        assert images.shape == (12, *SIZE, 3) and labels.shape == (12,)
+        same = labels.numpy()[left.numpy()] == labels.numpy()[right.numpy()]
+        np.testing.assert_array_equal(same, match.numpy() == 1)
+        assert match.numpy().sum() == 3
+    # What is resumed in its middle goes on with the same batches.
+    for mine, expected in zip(next(iter(pipeline.epoch(0, 3, 2))), batches[2]):
+        np.testing.assert_array_equal(mine, expected)
