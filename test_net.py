@@ -40,9 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     config, weights, run, output = _weights(parsed, overrides)
     thresholds = run.thresholds if run else None
     if parsed.pair:
-        _judge_by_weights(parsed, config, weights, thresholds, run.path if run else output)
+        _judge_by_weights(parsed, config, weights, thresholds, output)
     elif parsed.pairs or parsed.split:
-        _verify(parsed, config, weights, thresholds, run.path if run else output)
+        _verify(parsed, config, weights, thresholds, output)
     else:
         _evaluate(parsed, config, weights, thresholds, records, run, output)
 
@@ -65,7 +65,8 @@ def _verify(parsed, config, weights, thresholds, folder) -> None:
     """Judges the pairs of a table or of a split."""
     from tfreid.evaluation.siamese_run import verify_pairs
 
-    output = Path(parsed.output or folder / f"pairs-{Path(parsed.pairs or parsed.split).stem}")
+    name = f"pairs-{Path(parsed.pairs).stem}" if parsed.pairs else f"split-{parsed.split}"
+    output = Path(parsed.output or folder / name)
     verify_pairs(config, weights, output, thresholds, parsed.pairs, parsed.split)
     print(f"wrote {output}/verification.json and pictures beside it")
 
@@ -121,6 +122,9 @@ def _check(parsed, records) -> None:
                         "--pair, --model DIR.")
     if parsed.model and not parsed.pair:
         raise UserError("--model judges two files; name them with --pair.")
+    if parsed.model and (parsed.weights or parsed.overrides or parsed.records):
+        raise UserError("--model has its own weights and settings; leave out --weights, --records "
+                        "and settings.")
     if sum(map(bool, (parsed.pair, parsed.pairs, parsed.split))) > 1:
         raise UserError("--pair, --pairs and --split are three things to test; give one.")
     if len(records) > 1 and (parsed.pair or parsed.pairs or parsed.split):
@@ -157,8 +161,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="folder for figures and pictures (default: RUN; with overrides, "
                         "--records or --weights, RUN/evaluation-RECORDS, so that the run's own "
                         "figures stay; with several records, RUN/evaluation and a folder in it for "
-                        "each; with --pairs or --split, RUN/pairs-NAME; with --config, "
-                        "runs/NAME-evaluation; with --model, the current folder)")
+                        "each; with --pairs or --split, a folder pairs-NAME or split-NAME in it; "
+                        "with --config, runs/NAME-evaluation; with --model, the current folder)")
     parser.add_argument("--ranked-queries", type=int, default=8, metavar="N",
                         help="queries in the ranked-list picture; 0 draws none (default: 8); "
                         "tools/visualize_csn.py draws those of a csn")

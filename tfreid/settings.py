@@ -324,7 +324,10 @@ class EvaluationConfig(Section):
 
 @dataclasses.dataclass
 class ExportConfig(Section):
-    """What the served model returns: `normalize` makes embeddings unit vectors."""
+    """What the served model returns.
+
+    normalize: makes embeddings unit vectors; the descriptors of a Siamese network stay as they are.
+    """
 
     normalize: bool = True
 

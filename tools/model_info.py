@@ -22,7 +22,9 @@ def main(arguments: list[str] | None = None) -> None:
         epilog="flops are 2 x multiply-adds of one image's feature; parameters include the "
         "identity classifier, whose width is model.num_identities. With system: csn flops are "
         "those of one pair, both images extracted and compared, and flops_extract (one image) and "
-        "flops_compare (one pair) its parts; paper_table_5 is what the paper counts.",
+        "flops_compare (one pair) its parts; paper_table_5 is what the paper counts. With system: "
+        "siamese everything is the twin's, to which the merge network adds embedding_size + 1 "
+        "parameters.",
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="recipe (YAML)")
     parser.add_argument("--identities", type=int, default=751, metavar="N",

@@ -22,7 +22,8 @@ from tfreid.layers.preprocessing import resize_images
 _HEAD, _FRAME = 12, 16
 # Share of the memory that is free when training starts; the network and its batches need the rest.
 _FREE_SHARE = 0.5
-_MEMORY_FILES = (("/proc/meminfo", "MemAvailable:"), ("/sys/fs/cgroup/memory.max", ""))
+_FREE, _LIMIT, _USED = (Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max"),
+                        Path("/sys/fs/cgroup/memory.current"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,37 +58,56 @@ class ImageTable:
         return ImageTable(encoded, self.index.take(rows), megabytes, self.limit)
 
 
+class OpenFiles:
+    """Files that stay open as long as somebody reads them.
+
+    Args:
+        paths: Their paths.
+    """
+
+    def __init__(self, paths: Sequence[Path]):
+        self._paths = list(paths)
+        self._descriptors = [os.open(path, os.O_RDONLY) for path in self._paths]
+        weakref.finalize(self, _close, self._descriptors)
+
+    def read(self, number: int, offset: int, length: int) -> bytes:
+        """Reads bytes of a file, from any thread.
+
+        Raises:
+            UserError: The file ends before.
+        """
+        data = os.pread(self._descriptors[number], length, offset)
+        if len(data) != length:
+            raise UserError(f"{self._paths[number]} has become shorter since training began; build "
+                            "the records again.")
+        return data
+
+
 class StoredImages(Sequence):
     """Image files inside shards, each read from disk when it is asked for, from any thread.
 
     Args:
-        paths: The shards.
+        files: The shards.
         shards: Which of them holds each image, [images].
         offsets: Its first byte there, [images].
         lengths: Its number of bytes, [images].
     """
 
-    def __init__(self, paths: Sequence[Path], shards: np.ndarray, offsets: np.ndarray,
+    def __init__(self, files: OpenFiles, shards: np.ndarray, offsets: np.ndarray,
                  lengths: np.ndarray):
-        self._paths = list(paths)
+        self._files = files
         self._shards, self._offsets, self._lengths = shards, offsets, lengths
-        self._files = [os.open(path, os.O_RDONLY) for path in self._paths]
-        weakref.finalize(self, _close, self._files)
 
     def __len__(self) -> int:
         return len(self._lengths)
 
     def __getitem__(self, row: int) -> bytes:
-        shard, length = self._shards[row], int(self._lengths[row])
-        data = os.pread(self._files[shard], length, int(self._offsets[row]))
-        if len(data) != length:
-            raise UserError(f"{self._paths[shard]} has become shorter since training began; build "
-                            "the records again.")
-        return data
+        return self._files.read(
+            self._shards[row], int(self._offsets[row]), int(self._lengths[row]))
 
     def take(self, rows: np.ndarray) -> StoredImages:
         """Returns the images at some rows."""
-        return StoredImages(self._paths, self._shards[rows], self._offsets[rows],
+        return StoredImages(self._files, self._shards[rows], self._offsets[rows],
                             self._lengths[rows])
 
     @property
@@ -172,15 +192,20 @@ def decode_in_batches(
 def free_megabytes() -> float:
     """Returns the memory that this process may still take, infinity where the system hides it."""
     found = [float("inf")]
-    for path, name in _MEMORY_FILES:
-        try:
-            lines = Path(path).read_text().splitlines()
-        except OSError:
-            continue
-        words = next((line[len(name):].split() for line in lines if line.startswith(name)), [])
-        if words and words[0].isdigit():
-            found.append(int(words[0]) * (1024 if words[1:] == ["kB"] else 1) / 1e6)
+    lines = _lines(_FREE)
+    found += [int(line.split()[1]) * 1024 / 1e6 for line in lines
+              if line.startswith("MemAvailable:")]
+    limit, used = ("".join(_lines(path)) for path in (_LIMIT, _USED))
+    if limit.isdigit() and used.isdigit():  # of a container that has one
+        found.append((int(limit) - int(used)) / 1e6)
     return min(found)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
 
 
 class _Locator:
@@ -216,8 +241,8 @@ class _Locator:
         # Every shard counts its bytes from its own beginning.
         begins -= begins[np.searchsorted(shards, shards)]
         offsets = begins + _HEAD + np.concatenate(self._starts)
-        return StoredImages(shard_paths(directory, manifest, split), shards, offsets,
-                            np.concatenate(self._lengths))
+        files = OpenFiles(shard_paths(directory, manifest, split))
+        return StoredImages(files, shards, offsets, np.concatenate(self._lengths))
 
 
 def _is_whole(data: bytes) -> bool:

@@ -67,6 +67,10 @@ def calibrate(
             "a distance threshold is for embeddings; with system: csn the export's "
             "signature compare gives the probability of a match, so choose from 0.5 upwards."
         )
+    if config.system == "siamese":
+        raise UserError(
+            "a run of system: siamese calibrates its thresholds while it is trained, on the people "
+            "of data.subset.validation; test_net.py uses them.")
     records, evaluation = config.data.records, config.evaluation
     if records is None:
         raise UserError("data.records is not set; give the folder of the records to calibrate on.")

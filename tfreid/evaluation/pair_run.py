@@ -10,7 +10,7 @@ from tfreid.data.records import describe_records
 from tfreid.evaluation.pair_evaluation import ScoredPairs, make_pair_evaluator
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.report import format_single_shot, results_table, write_results_json
-from tfreid.models.loading import load_model
+from tfreid.models.loading import load_embedding_model, load_model
 from tfreid.settings import Config
 from tfreid.visualization.cmc_plot import draw_cmc
 
@@ -39,7 +39,9 @@ def evaluate_pairs(
     for records in outputs.values():
         # A wrong folder is told before the model is built.
         describe_records(records, config.data.split)
-    model, config = load_model(config, weights)
+    # Single-shot trials know images by one feature, also those of a Siamese network.
+    load = load_model if config.system == "csn" else load_embedding_model
+    model, config = load(config, weights)
     evaluations = {}
     for output, records in outputs.items():
         data = dataclasses.replace(config.data, records=str(records))

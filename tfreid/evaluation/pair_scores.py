@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfreid.data.records import split_size, stream_images
-from tfreid.evaluation.distances import pairwise_distances
+from tfreid.evaluation.distances import find_metric, pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.models.csn import compared_features, pair_parts
 from tfreid.models.csn_gallery import compare_all, compare_pairs
@@ -49,6 +49,7 @@ class EmbeddingScorer:
 
     def __init__(self, model: keras.Model, config: Config):
         self.metric = config.evaluation.metric
+        find_metric(self.metric, config.evaluation.minkowski_p)  # before hours of work
         self._evaluation = config.evaluation
         self._extractor = FeatureExtractor(model, config)
 

@@ -1,4 +1,7 @@
-"""Pairs of images to be judged: drawn from records, or listed in a file."""
+"""Pairs of images to be judged: drawn from records, or listed in a file.
+
+The files that the pairs need are in memory.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,8 @@ def draw_pairs(table: ImageTable, count: int, apart: str, seed: int, source: str
 def pairs_of_splits(config: Config, splits: Sequence[str]) -> PairSet:
     """Draws pairs of the images of some splits of `data.records`, taken together.
 
-    Junk is left out; distractors are nobody's match, also each other's.
+    Junk is left out; distractors are nobody's match, also each other's. An image in two splits, as
+    MARS's queries that are in the gallery too, counts once.
 
     Args:
         config: `evaluation.verification_pairs`, `data.pairs.apart` and the records.
@@ -88,11 +92,15 @@ def pairs_of_splits(config: Config, splits: Sequence[str]) -> PairSet:
     joined = {name: np.concatenate([getattr(table.index, name) for table in tables])
               for name in columns}
     index = SplitIndex(**{**joined, "labels": labels})
-    kept = np.flatnonzero(index.ids >= 0)
+    once = np.zeros(len(index), bool)
+    once[np.unique(index.paths, return_index=True)[1]] = True
+    kept = np.flatnonzero(once & (index.ids >= 0))
     encoded = _Joined([table.encoded for table in tables], kept)
     megabytes = sum(table.megabytes for table in tables)
     source = (f"the {' and '.join(splits)} images of "
               f"{describe_records(data.records, data.split)}")
+    if "train" in splits:
+        source += " (people whom a run may have been trained on)"
     return draw_pairs(ImageTable(encoded, index.take(kept), megabytes),
                       config.evaluation.verification_pairs, data.pairs.apart, data.subset.seed,
                       source)

@@ -13,12 +13,12 @@ import keras
 from tfrecords.errors import UserError
 from tfreid.evaluation.pair_sets import PairSet
 from tfreid.evaluation.report import ruled_table
-from tfreid.evaluation.siamese_scores import PROBABILITY, SiameseScores
+from tfreid.evaluation.siamese_scores import PROBABILITY, SiameseScores, sigmoid
 from tfreid.evaluation.threshold import weights_fingerprint
 from tfreid.evaluation.verification import VerificationCurve, verification_curve
 
-# What a probability is compared with where no threshold was calibrated.
-EVEN = 0.5
+# The logit of an even probability, which decides where no threshold was calibrated.
+EVEN = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +26,8 @@ class PairThresholds:
     """Thresholds of one network, from the pairs that it was validated on.
 
     Attributes:
-        values: metric -> distance up to which two images show one person; of `probability` that
-            from which they do.
+        values: metric -> distance up to which two images show one person; `probability` -> the
+            logit from which they do.
         calibrated_on: which pairs, in words.
         minkowski_p: exponent of the Minkowski distance.
         fingerprint: of the weights; see `weights_fingerprint`.
@@ -38,10 +38,13 @@ class PairThresholds:
     minkowski_p: float
     fingerprint: str
 
-    def fits(self, model: keras.Model, minkowski_p: float) -> bool:
-        """Tells whether they are of this network's weights and this exponent."""
-        return (self.minkowski_p == minkowski_p
-                and self.fingerprint == weights_fingerprint(model))
+    def of(self, model: keras.Model, minkowski_p: float) -> PairThresholds | None:
+        """Returns those that hold for a network and an exponent, None for other weights."""
+        if self.fingerprint != weights_fingerprint(model):
+            return None
+        kept = {name: value for name, value in self.values.items()
+                if name != "minkowski" or self.minkowski_p == minkowski_p}
+        return dataclasses.replace(self, values=kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Verdicts:
     """How well each score tells pairs of one person from pairs of two.
 
     Attributes:
-        curves: metric -> distances of both kinds; of `probability` that of two persons.
+        curves: metric -> distances of both kinds; of `probability` negated logits.
         description: what the pairs are.
     """
 
@@ -57,7 +60,7 @@ class Verdicts:
     description: str
 
     def thresholds(self) -> dict[str, float]:
-        """Returns the most accurate threshold of each score on these pairs."""
+        """Returns the most accurate threshold of each score, as `PairThresholds.values`."""
         return {name: _turned(name, curve.most_accurate_threshold())
                 for name, curve in self.curves.items()}
 
@@ -65,14 +68,12 @@ class Verdicts:
         """Returns the share of pairs that a threshold of a score judges rightly."""
         return self.curves[name].accuracy(_turned(name, threshold))
 
-    def figures(self, thresholds: Mapping[str, float] | None = None) -> dict[str, Any]:
-        """Returns the figures of every score, ready for JSON.
+    def figures(self, thresholds: Mapping[str, float]) -> dict[str, Any]:
+        """Returns the figures of every score, ready for JSON; that of a probability as such.
 
         Args:
-            thresholds: metric -> threshold to report the accuracy at; without them only the
-                probability has one, 0.5.
+            thresholds: as `PairThresholds.values`, to report the accuracy at.
         """
-        thresholds = {PROBABILITY: EVEN} if thresholds is None else thresholds
         any_curve = self.curves[PROBABILITY]
         figures: dict[str, Any] = {
             "pairs": self.description,
@@ -86,8 +87,11 @@ class Verdicts:
                 "equal_error_rate": curve.equal_error_rate,
             }
             if name in thresholds:
-                figures[name].update(threshold=thresholds[name],
+                shown = float(sigmoid(thresholds[name])) if name == PROBABILITY else (
+                    thresholds[name])
+                figures[name].update(threshold=shown,
                                      accuracy=self.accuracy(name, thresholds[name]))
+        figures[PROBABILITY]["accuracy_at_0.5"] = self.accuracy(PROBABILITY, EVEN)
         return figures
 
 
@@ -138,13 +142,15 @@ def load_pair_thresholds(path: str | Path) -> PairThresholds:
     path = Path(path)
     try:
         found = PairThresholds(**json.loads(path.read_text(encoding="utf-8")))
-        found.values[PROBABILITY] + found.minkowski_p  # numbers
-    except (OSError, TypeError, ValueError, KeyError):
+        values = {name: float(value) for name, value in found.values.items()}
+        float(found.minkowski_p)
+        values[PROBABILITY]
+    except (OSError, AttributeError, TypeError, ValueError, KeyError):
         raise UserError(f"{path} holds no thresholds of this version; delete it, and a probability "
                         "of 0.5 decides, or train again.") from None
-    return found
+    return dataclasses.replace(found, values=values)
 
 
 def _turned(name: str, threshold: float) -> float:
-    """Turns the probability of one person into that of two, and back; distances stay."""
-    return 1.0 - threshold if name == PROBABILITY else threshold
+    """Turns a logit into the negated one, which is a distance, and back; distances stay."""
+    return -threshold if name == PROBABILITY else threshold

@@ -15,7 +15,7 @@ from tfreid.evaluation.pair_run import evaluate_pairs, scores_pairs
 from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries
 from tfreid.evaluation.ranking import VARIANTS, RankingResult
 from tfreid.evaluation.report import comparison_table, results_table, write_results_json
-from tfreid.evaluation.siamese_run import make_ranker, verify_test_set
+from tfreid.evaluation.siamese_run import make_ranker, pairs_of_test_set, verify
 from tfreid.evaluation.tracklets import TRACKLETS
 from tfreid.evaluation.variants import add_variants
 from tfreid.models.loading import load_model
@@ -131,6 +131,7 @@ class _TestSet:
     def __init__(self, model, config: Config, weights: str | Path, output: Path,
                  thresholds: Path | None):
         self._evaluator = make_ranker(model, config)
+        self._pairs = pairs_of_test_set(config) if config.system == "siamese" else None
         self._model, self._config = model, config
         self._weights, self._output, self._thresholds = weights, output, thresholds
 
@@ -139,9 +140,9 @@ class _TestSet:
         config, output = self._config, self._output
         ranked = add_variants(self._evaluator.evaluate(), self._evaluator.extract, config)
         figures = _figures(ranked, config)
-        if config.system == "siamese":
-            figures["verification"] = verify_test_set(
-                self._model, config, output, self._thresholds)
+        if self._pairs is not None:
+            figures["verification"] = verify(
+                self._model, config, self._pairs, output, self._thresholds)
         write_results_json(output / "results.json", {
             "name": config.name, "protocol": _protocol(ranked.result, config),
             "weights": str(self._weights), "feature": config.evaluation.feature, **figures,

@@ -28,7 +28,8 @@ class Validated:
 
     Attributes:
         verdicts: `validation` and `training` -> how well pairs were told.
-        losses: the same -> the losses of these pairs, their sum as `total`.
+        losses: the same -> the losses of these pairs, their sum as `total`. The triplet loss, which
+            compares the images of a batch, is not among them.
         calibrated: thresholds of the validation pairs.
         leaking: whether people of the validation pairs were trained on.
     """
@@ -40,42 +41,45 @@ class Validated:
 
     @property
     def main_figure(self) -> float:
-        """The accuracy on validation pairs, at a probability of 0.5."""
+        """The accuracy on validation pairs at the calibrated threshold."""
         return self._accuracy(VALIDATION)
 
     def scalars(self) -> dict[str, float]:
         """Returns TensorBoard's points by tag."""
         points = {}
         for name, verdicts in self.verdicts.items():
-            curve = verdicts.curves[PROBABILITY]
+            curve, tag = verdicts.curves[PROBABILITY], f"evaluation/{self._marked(name)}"
             points.update({
-                f"evaluation/{name}/accuracy": self._accuracy(name),
-                f"evaluation/{name}/roc_auc": curve.area,
-                f"evaluation/{name}/average_precision": curve.average_precision,
-                f"evaluation/{name}/equal_error_rate": curve.equal_error_rate,
-                **{f"evaluation/{name}/loss/{loss}": value
-                   for loss, value in self.losses[name].items()},
+                f"{tag}/accuracy": self._accuracy(name),
+                f"{tag}/accuracy_at_0.5": verdicts.accuracy(PROBABILITY, EVEN),
+                f"{tag}/roc_auc": curve.area,
+                f"{tag}/average_precision": curve.average_precision,
+                f"{tag}/equal_error_rate": curve.equal_error_rate,
+                **{f"{tag}/loss/{loss}": value for loss, value in self.losses[name].items()},
             })
         return points
 
     def progress(self) -> dict[str, float]:
         """Returns the figures that a run keeps of each evaluation."""
-        return {f"{name}_{figure}": value for name in self.verdicts for figure, value in (
-            ("accuracy", self._accuracy(name)),
-            ("roc_auc", self.verdicts[name].curves[PROBABILITY].area))}
+        return {f"{self._marked(name)}_{figure}": value for name, verdicts in self.verdicts.items()
+                for figure, value in (
+                    ("accuracy", self._accuracy(name)),
+                    ("accuracy_at_0.5", verdicts.accuracy(PROBABILITY, EVEN)),
+                    ("roc_auc", verdicts.curves[PROBABILITY].area))}
 
     def headline(self) -> str:
         """Returns accuracies in percent, marked where they leak."""
-        figures = self.progress()
-        marked = " (LEAKING)" if self.leaking else ""
-        return (f"validation accuracy {figures['validation_accuracy']:.2%}, ROC AUC "
-                f"{figures['validation_roc_auc']:.4f}{marked}; training accuracy "
-                f"{figures['training_accuracy']:.2%}")
+        words = [f"{self._marked(name)} accuracy {self._accuracy(name):.2%} (at 0.5: "
+                 f"{verdicts.accuracy(PROBABILITY, EVEN):.2%}), ROC AUC "
+                 f"{verdicts.curves[PROBABILITY].area:.4f}"
+                 for name, verdicts in self.verdicts.items()]
+        return "; ".join(words)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything, ready for JSON."""
         return {"leaking": self.leaking,
-                **{name: {**verdicts.figures(), "losses": self.losses[name]}
+                **{name: {**verdicts.figures(self.calibrated.values),
+                          "losses": self.losses[name]}
                    for name, verdicts in self.verdicts.items()}}
 
     def projection(self) -> None:
@@ -86,7 +90,10 @@ class Validated:
         return dataclasses.asdict(self.calibrated)
 
     def _accuracy(self, name):
-        return self.verdicts[name].accuracy(PROBABILITY, EVEN)
+        return self.verdicts[name].accuracy(PROBABILITY, self.calibrated.values[PROBABILITY])
+
+    def _marked(self, name):
+        return f"LEAKING {name}" if self.leaking and name == VALIDATION else name
 
 
 class SiameseEvaluator:
@@ -149,7 +156,9 @@ class SiameseEvaluator:
             self._config.loss.name, scores.distances["euclidean"], scores.logits, pairs.matches,
             self._config.pair_loss)
         values = {name: float(value) for name, value in losses.items()}
-        return judge(pairs, scores), {**values, "total": sum(values.values())}
+        if self._config.loss.name != "triplet":
+            values["total"] = sum(values.values())
+        return judge(pairs, scores), values
 
 
 def make_siamese_evaluator(model: keras.Model, config: Config) -> SiameseEvaluator | None:

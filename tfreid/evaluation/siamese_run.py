@@ -20,13 +20,18 @@ from tfreid.evaluation.pair_verdicts import (
     verdicts_table,
 )
 from tfreid.evaluation.report import write_results_json
-from tfreid.evaluation.siamese_scores import PROBABILITY, SiameseScorer, probability_metric
+from tfreid.evaluation.siamese_scores import (
+    PROBABILITY,
+    SiameseScorer,
+    probability_metric,
+    sigmoid,
+)
 from tfreid.models.loading import load_model
 from tfreid.models.siamese import siamese_parts
 from tfreid.settings import Config
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
 
-TEST_SPLITS = ("query", "gallery")
+_TEST_SPLITS = ("query", "gallery")
 
 
 def make_ranker(model: keras.Model, config: Config) -> Evaluator:
@@ -89,13 +94,6 @@ def verify_pairs(
     return figures
 
 
-def verify_test_set(
-    model: keras.Model, config: Config, output: Path, thresholds: Path | None
-) -> dict[str, Any]:
-    """Judges pairs of the query and gallery images of `data.records`, as `verify`."""
-    return verify(model, config, _split_pairs(config, TEST_SPLITS), output, thresholds)
-
-
 def verify(
     model: keras.Model, config: Config, pairs: PairSet, output: Path, thresholds: Path | None
 ) -> dict[str, Any]:
@@ -114,16 +112,17 @@ def verify(
     verdicts = judge(pairs, SiameseScorer(model, config)(pairs))
     calibrated = fitting_thresholds(model, config, thresholds)
     note = thresholds_note(calibrated)
-    figures = {**verdicts.figures(calibrated.values if calibrated else None), "thresholds": note}
+    values = calibrated.values if calibrated else {PROBABILITY: EVEN}
+    figures = {**verdicts.figures(values), "thresholds": note}
     print(verdicts_table(figures, note))
     curve = verdicts.curves[PROBABILITY]
-    threshold = figures[PROBABILITY]["threshold"]
-    at = curve.at_threshold(1.0 - threshold)
+    at = curve.at_threshold(-values[PROBABILITY])
     name = "calibrated" if calibrated else "undecided"
     draw_roc(curve.false_positive_rates, curve.true_positive_rates, output / "roc.png",
              points={name: (at.false_positive_rate, at.true_positive_rate)}, area=curve.area)
-    draw_pair_distances(1.0 - curve.distances[::-1], curve.positives[::-1], curve.negatives[::-1],
-                        output / "pair_probabilities.png", thresholds={name: threshold},
+    draw_pair_distances(sigmoid(-curve.distances), curve.positives, curve.negatives,
+                        output / "pair_probabilities.png",
+                        thresholds={name: figures[PROBABILITY]["threshold"]},
                         label="probability of one person")
     return figures
 
@@ -134,13 +133,17 @@ def fitting_thresholds(
     """Reads the thresholds in a file, or returns None where it is missing or of other weights."""
     if path is None or not path.exists():
         return None
-    found = load_pair_thresholds(path)
-    return found if found.fits(model, config.evaluation.minkowski_p) else None
+    return load_pair_thresholds(path).of(model, config.evaluation.minkowski_p)
 
 
-def probability_threshold(thresholds: PairThresholds | None) -> float:
-    """Returns the probability from which two images show one person."""
+def logit_threshold(thresholds: PairThresholds | None) -> float:
+    """Returns the logit from which two images show one person."""
     return EVEN if thresholds is None else thresholds.values[PROBABILITY]
+
+
+def pairs_of_test_set(config: Config) -> PairSet:
+    """Draws pairs of the query and gallery images of `data.records`."""
+    return _split_pairs(config, _TEST_SPLITS)
 
 
 def _split_pairs(config: Config, splits) -> PairSet:

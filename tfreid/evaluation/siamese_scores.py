@@ -27,11 +27,12 @@ class SiameseScores:
     distances: dict[str, np.ndarray]
 
     def apart(self) -> dict[str, np.ndarray]:
-        """Returns by name how far apart pairs are; `probability` is that of two persons.
+        """Returns by name how far apart pairs are.
 
-        Taken from the negated logit it does not round to 0 where a match is nearly sure.
+        For `probability` that is the negated logit, which orders pairs as the probability does but
+        does not round to 0 or 1.
         """
-        return {PROBABILITY: sigmoid(-self.logits.astype(np.float64)), **self.distances}
+        return {PROBABILITY: -self.logits, **self.distances}
 
 
 class SiameseScorer:

@@ -76,7 +76,8 @@ def build_siamese(config: Config) -> keras.Model:
     Returns:
         A model from `images` [m, h, w, 3], raw RGB in 0-255 of any size, and the positions `first`
         [n] and `second` [n] of the images that make up each pair, to their `embedding` [m, d] and
-        the `logits` [n] of a match. Each image is looked at once, in however many pairs it is.
+        the `logits` [n] of a match. Each image is looked at once, in however many pairs it is. It
+        holds the weights; training, evaluation and export call its parts.
 
     Raises:
         UserError: As `build_embedding_model`, or the model section asks for a classifier or a neck.

@@ -16,7 +16,7 @@ from tfreid.evaluation.picture_images import read_file
 from tfreid.evaluation.siamese_run import (
     check_verifies,
     fitting_thresholds,
-    probability_threshold,
+    logit_threshold,
 )
 from tfreid.evaluation.siamese_scores import SiameseScorer, sigmoid
 from tfreid.models.loading import load_model
@@ -27,9 +27,10 @@ from tfreid.visualization.pair_picture import draw_verdict
 
 
 class Judgement(NamedTuple):
-    """What was found: probability of one person, and metric -> distance."""
+    """What was found: probability of one person, the verdict, and metric -> distance."""
 
     probability: float
+    same_person: bool
     distances: dict[str, float]
 
 
@@ -37,7 +38,7 @@ class Judge(Protocol):
     """Judges pairs.
 
     Attributes:
-        threshold: Probability from which two images show one person.
+        threshold: Logit from which two images show one person.
         note: Where that is from.
     """
 
@@ -68,7 +69,7 @@ class RunJudge:
         check_verifies(config)
         model, config = load_model(config, weights)
         found = fitting_thresholds(model, config, thresholds)
-        self.threshold, self.note = probability_threshold(found), thresholds_note(found)
+        self.threshold, self.note = logit_threshold(found), thresholds_note(found)
         self._scorer = SiameseScorer(model, config)
 
     def __call__(self, first: bytes, second: bytes) -> Judgement:
@@ -77,7 +78,8 @@ class RunJudge:
         scores = self._scorer(
             PairSet([first, second], ["the first", "the second"], place, place + 1,
                     np.ones(1, bool), "pair"), progress=False)
-        return Judgement(float(sigmoid(scores.logits)[0]),
+        logit = float(scores.logits[0])
+        return Judgement(float(sigmoid(logit)), logit >= self.threshold,
                          {name: float(values[0]) for name, values in scores.distances.items()})
 
 
@@ -98,12 +100,12 @@ class ExportJudge:
                             "system: siamese.")
         path = self._client.directory / EXPORTED_THRESHOLDS
         found = load_pair_thresholds(path) if path.exists() else None
-        self.threshold, self.note = probability_threshold(found), thresholds_note(found)
+        self.threshold, self.note = logit_threshold(found), thresholds_note(found)
 
     def __call__(self, first: bytes, second: bytes) -> Judgement:
         """Judges two image files."""
         found = self._client.verify([first], [second])
-        return Judgement(float(found["probability"][0]),
+        return Judgement(float(found["probability"][0]), bool(found["same_person"][0]),
                          {name: float(found[name][0]) for name in METRICS})
 
 
@@ -124,11 +126,11 @@ def judge_files(judge: Judge, first: str | Path, second: str | Path, picture: st
     """
     files = [read_file(path) for path in (first, second)]
     found = judge(*files)
-    verdict = "one person" if found.probability >= judge.threshold else "two persons"
+    verdict = "one person" if found.same_person else "two persons"
     heading = f"{verdict}: probability of one person {found.probability:.4f}"
     draw_verdict(tuple(decode_image(file).numpy() for file in files),
                  (Path(first).name, Path(second).name), heading, found.distances, picture)
-    lines = [f"{heading} (from {judge.threshold:.4f} on)", f"threshold: {judge.note}",
+    lines = [f"{heading} (from {sigmoid(judge.threshold):.4f} on)", f"threshold: {judge.note}",
              "distances of the embeddings:"]
     lines += [f"  {describe_metric(name, None):12} {value:.6f}"
               for name, value in found.distances.items()]

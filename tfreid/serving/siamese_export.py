@@ -12,11 +12,12 @@ from tfreid.data.records import decode_image
 from tfreid.evaluation.pair_sets import PairSet
 from tfreid.evaluation.pair_verdicts import PairThresholds
 from tfreid.evaluation.report import write_results_json
-from tfreid.evaluation.siamese_run import probability_threshold
+from tfreid.evaluation.siamese_run import logit_threshold
 from tfreid.evaluation.siamese_scores import SiameseScorer, compare_embeddings, sigmoid
 from tfreid.losses.distances import pairwise_euclidean
 from tfreid.models.siamese import siamese_parts
 from tfreid.serving.saved_model import (
+    TOLERANCE,
     check_alike,
     decode_files,
     parity_files,
@@ -57,7 +58,7 @@ class ServedSiamese(tf.Module):
         self._forward = lambda images: parts.embed(images, training=False)["embedding"]
         self._judge = lambda first, second: compare_embeddings(
             parts.compare, first, second, config.evaluation.minkowski_p)
-        self._threshold = probability_threshold(thresholds)
+        self._threshold = logit_threshold(thresholds)
         self._size = (config.model.height, config.model.width)
         width = parts.embed.output["embedding"].shape[1]
         self.compare = self._signature(
@@ -83,8 +84,10 @@ class ServedSiamese(tf.Module):
 
     def _verdict(self, first, second):
         found = self._judge(first, second)
-        probability = tf.sigmoid(found.pop("logits"))
-        return {"probability": probability, "same_person": probability >= self._threshold, **found}
+        # Of a probability near 1 too few digits would be left.
+        logits = found.pop("logits")
+        return {"probability": tf.sigmoid(logits), "same_person": logits >= self._threshold,
+                **found}
 
     def _compare_all(self, queries, gallery):
         def ask(query):
@@ -134,14 +137,15 @@ def export_siamese(
     }
 
     def finish(directory):
-        _check_parity(directory, model, config, crops)
+        _check_parity(directory, model, config, crops, logit_threshold(thresholds))
         if thresholds is not None:
             write_results_json(directory / EXPORTED_THRESHOLDS, vars(thresholds))
 
     return write_version(served, signatures, output, finish)
 
 
-def _check_parity(directory: Path, model: keras.Model, config: Config, crops: list[bytes]) -> None:
+def _check_parity(directory: Path, model: keras.Model, config: Config, crops: list[bytes],
+                  threshold: float) -> None:
     round_alike()
     places = np.arange(len(crops))
     pairs = PairSet(crops, [str(place) for place in places], places, places[::-1],
@@ -164,6 +168,10 @@ def _check_parity(directory: Path, model: keras.Model, config: Config, crops: li
     for signature, found in answers.items():
         for name, values in wanted.items():
             check_alike(signature, found[name].numpy(), values, max(np.abs(values).max(), 1.0))
+        clear = np.abs(expected.logits - threshold) > TOLERANCE * max(
+            np.abs(expected.logits).max(), 1.0)
+        check_alike(signature, found["same_person"].numpy()[clear].astype(float),
+                    (expected.logits >= threshold)[clear].astype(float), 1.0)
     crossed = loaded["compare_all"](query_descriptor=descriptors, gallery_descriptor=mirrored)
     for name, key in (("probability", "probability"), ("distance", "euclidean")):
         values = wanted[key]

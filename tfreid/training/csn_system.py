@@ -10,7 +10,7 @@ from tfreid.data.tables import ImageTable
 from tfreid.evaluation.pair_evaluation import make_pair_evaluator
 from tfreid.models.csn import build_csn
 from tfreid.settings import Config
-from tfreid.training.interfaces import Evaluator
+from tfreid.training.interfaces import NO_TEST_SPLITS, Evaluator
 from tfreid.training.pair_objective import PairObjective, check_pair_losses
 from tfreid.weights.files import load_weights
 
@@ -22,6 +22,7 @@ class CsnSystem:
     """
 
     unit = "pairs"
+    untested = NO_TEST_SPLITS
 
     def check(self, config: Config, replicas: int) -> None:
         """Refuses losses without a weight, and settings that are for other systems."""

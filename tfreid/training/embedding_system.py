@@ -15,6 +15,7 @@ from tfreid.evaluation.pair_evaluation import make_pair_evaluator
 from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
 from tfreid.settings import Config, LossConfig
 from tfreid.training.initial_weights import load_initial_weights
+from tfreid.training.interfaces import NO_TEST_SPLITS
 from tfreid.training.interfaces import Evaluator as AnyEvaluator
 from tfreid.training.objective import EmbeddingObjective, check_losses
 
@@ -26,6 +27,7 @@ class EmbeddingSystem:
     """
 
     unit = "images"
+    untested = NO_TEST_SPLITS
 
     def check(self, config: Config, replicas: int) -> None:
         """Refuses losses that cannot be had here; see `check_losses`."""

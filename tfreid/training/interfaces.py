@@ -14,6 +14,7 @@ from tfreid.settings import Config
 from tfreid.training.summaries import Summaries
 
 Batch = tuple[tf.Tensor, ...]
+NO_TEST_SPLITS = "the records hold no query and gallery"
 
 
 class Batches(Protocol):
@@ -120,9 +121,11 @@ class System(Protocol):
 
     Attributes:
         unit: What a batch counts, in the plural, such as `images`.
+        untested: Why there is no evaluator where there is none.
     """
 
     unit: str
+    untested: str
 
     def check(self, config: Config, replicas: int) -> None:
         """Refuses settings that this system cannot be trained with, before anything is loaded.

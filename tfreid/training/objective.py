@@ -111,7 +111,9 @@ class EmbeddingObjective(Objective):
             entropies = label_smoothed_softmax(outputs["logits"], labels, config.smoothing)
             losses["id"] = config.id_weight * tf.reduce_mean(entropies)
         if config.triplet_weight:
-            losses["triplet"] = config.triplet_weight * self._triplet(features, labels)
+            candidates = _candidates(features, labels, config.triplet_across_replicas)
+            losses["triplet"] = config.triplet_weight * mean_triplet(
+                config, features, labels, **candidates)
         if config.lin_weight:
             loss, scalars = self._lin(features, labels)
             losses["lin"] = config.lin_weight * loss
@@ -170,18 +172,6 @@ class EmbeddingObjective(Objective):
         config = self._config
         return bool(config.triplet_normalize or config.lin_weight and not config.triplet_weight)
 
-    def _triplet(self, features, labels):
-        config = self._config
-        sums, counts = triplet_terms(
-            features,
-            labels,
-            config.triplet_margin,
-            mining=config.triplet_mining,
-            normalize=config.triplet_normalize,
-            **_candidates(features, labels, config.triplet_across_replicas),
-        )
-        return tf.math.divide_no_nan(tf.reduce_sum(sums), tf.reduce_sum(counts))
-
     def _lin(self, features, labels):
         config = self._config
         terms = lin_terms(
@@ -213,6 +203,25 @@ class EmbeddingObjective(Objective):
                 {k: v for k, v in seen.items() if not k.startswith("embedding/")}
             )
         return statistics
+
+
+def mean_triplet(config: LossConfig, features: tf.Tensor, labels: tf.Tensor, **candidates
+                 ) -> tf.Tensor:
+    """Computes the mean triplet loss of a batch by the settings `triplet_*`.
+
+    Args:
+        config: The `loss` section.
+        features: [n, d].
+        labels: [n] integers.
+        candidates: As `triplet_terms` takes them.
+
+    Returns:
+        [] float32, zero where no anchor has a positive and a negative.
+    """
+    sums, counts = triplet_terms(
+        features, labels, config.triplet_margin, mining=config.triplet_mining,
+        normalize=config.triplet_normalize, **candidates)
+    return tf.math.divide_no_nan(tf.reduce_sum(sums), tf.reduce_sum(counts))
 
 
 def _candidates(features, labels, across_replicas):

@@ -7,18 +7,21 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.evaluation.siamese_scores import sigmoid
 from tfreid.losses.distances import paired_euclidean
 from tfreid.losses.siamese import JUDGED, siamese_losses
 from tfreid.losses.statistics import pair_statistics
-from tfreid.losses.triplet import triplet_terms
 from tfreid.models.siamese import siamese_parts
 from tfreid.settings import Config
 from tfreid.training.interfaces import Batch, Objective
+from tfreid.training.objective import mean_triplet
 from tfreid.training.summaries import Summaries
 from tfreid.visualization.pair_picture import draw_small_pair
 
 _PICTURES = 16
 _PICTURE_COLUMNS = 4
+# Steps between pictures: at every logging they would fill the disk.
+_PICTURE_STEPS = 500
 
 
 def check_siamese_losses(config: Config) -> None:
@@ -49,6 +52,7 @@ class SiameseObjective(Objective):
         super().__init__(name="objective")
         check_siamese_losses(config)
         self._loss, self._pair_loss = config.loss, config.pair_loss
+        self._next_picture = 0
 
     def forward(
         self, model: keras.Model, batch: Batch
@@ -82,7 +86,7 @@ class SiameseObjective(Objective):
         distance, logits = outputs["distance"], outputs["logits"]
         losses = siamese_losses(self._loss.name, distance, logits, matches, self._pair_loss)
         if self._loss.name == "triplet":
-            losses["triplet"] = self._triplet(outputs["embedding"], labels)
+            losses["triplet"] = mean_triplet(self._loss, outputs["embedding"], labels)
         total = tf.add_n(list(losses.values()))
         scalars = {f"loss/{name}": value for name, value in losses.items()}
         right = (logits >= 0) == (matches > 0)
@@ -96,15 +100,11 @@ class SiameseObjective(Objective):
                 outputs["logits"][:_PICTURES])
 
     def summarize(self, summaries: Summaries, watched: Batch, step: int) -> None:
-        """Draws pairs with their distance and probability."""
+        """Draws pairs with their distance and probability, at every 500th step or so."""
+        if step < self._next_picture:
+            return
+        self._next_picture = step + _PICTURE_STEPS
         first, second, matches, distances, logits = (x.numpy() for x in watched)
-        probabilities = 1.0 / (1.0 + np.exp(-logits))
         drawn = [draw_small_pair(*pair) for pair in
-                 zip(first, second, matches > 0, distances, probabilities)]
+                 zip(first, second, matches > 0, distances, sigmoid(logits))]
         summaries.images("pairs", np.stack(drawn), step, columns=_PICTURE_COLUMNS)
-
-    def _triplet(self, embedding, labels):
-        sums, counts = triplet_terms(
-            embedding, labels, self._loss.triplet_margin, mining=self._loss.triplet_mining,
-            normalize=self._loss.triplet_normalize)
-        return tf.math.divide_no_nan(tf.reduce_sum(sums), tf.reduce_sum(counts))

@@ -23,6 +23,7 @@ class SiameseSystem:
     """
 
     unit = "pairs"
+    untested = "data.subset.validation is 0"
 
     def check(self, config: Config, replicas: int) -> None:
         """Refuses losses that leave nothing to learn, and settings that are for other systems."""
@@ -30,6 +31,9 @@ class SiameseSystem:
         if config.training.jit_compile:
             raise UserError("training.jit_compile is not available with system: siamese; set it to "
                             "false.")
+        if config.loss.triplet_across_replicas:
+            raise UserError("loss.triplet_across_replicas is not available with system: siamese; "
+                            "set it to false.")
         if config.model.longest_side is not None:
             raise UserError("model.longest_side makes images of many sizes, which system: siamese "
                             "does not pair; set it to null and give height and width.")

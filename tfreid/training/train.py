@@ -101,8 +101,7 @@ class _Stage:
         self._evaluator = system.make_evaluator(self._model, self.config)
         self._description = (
             f"{config.name}: {system.describe(table, self._batches)}, {replicas} device(s)"
-            + ("" if self._evaluator else
-               "; the records hold no query and gallery: no evaluation"))
+            + ("" if self._evaluator else f"; {system.untested}: no evaluation"))
 
     def train(self) -> bool:
         """Trains, from the newest checkpoint on, and returns whether the end was reached."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,14 +54,14 @@ def test_half_of_the_free_memory_is_the_limit(records, loaded, monkeypatch):
 
 def test_free_memory_is_read_where_the_system_tells(tmp_path, monkeypatch):
     assert 100 < free_megabytes() < 1e8
-    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:  4000000 kB\n")
-    (tmp_path / "max").write_text("1000000000\n")
-    files = ((tmp_path / "meminfo", "MemAvailable:"), (tmp_path / "max", ""))
-    monkeypatch.setattr(tables, "_MEMORY_FILES", files)
+    for name, text in (("_FREE", "MemTotal: 9 kB\nMemAvailable:  4000000 kB\n"),
+                       ("_LIMIT", "1500000000\n"), ("_USED", "500000000\n")):
+        (tmp_path / name).write_text(text)
+        monkeypatch.setattr(tables, name, tmp_path / name)
     assert free_megabytes() == 1000
-    (tmp_path / "max").write_text("max\n")
+    (tmp_path / "_LIMIT").write_text("max\n")
     assert free_megabytes() == 4096
-    (tmp_path / "meminfo").unlink()
+    (tmp_path / "_FREE").unlink()
     assert free_megabytes() == float("inf")
 
 
@@ -100,6 +102,22 @@ def test_several_threads_read_at_once(loaded, stored):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_parts_of_a_table_share_its_open_files(records):
+    def opened():
+        return sum("tfrecord" in os.readlink(link) for link in Path("/proc/self/fd").iterdir()
+                   if link.is_symlink())
+
+    before = opened()
+    table = load_table(records, memory_limit=0)
+    parts = [table.take(np.arange(number)) for number in range(1, 9)]
+    assert opened() == before + 2
+    first = table.encoded[0]
+    del table
+    assert parts[0].encoded[0] == first
+    del parts
+    assert opened() == before
 
 
 def test_a_shard_that_shrinks_is_named(records, tmp_path):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
+from tfrecords.records import build_records
+from tfrecords.scan import ImageEntry, Scan
 from tfreid.data.records import read_encoded, read_index
 from tfreid.evaluation.pair_sets import pairs_of_splits, read_pairs_file
 from tfreid.settings import Config, DataConfig, EvaluationConfig, PairDataConfig
@@ -52,6 +54,22 @@ def test_one_split_and_the_number_of_pairs(records, known):
     assert all("bounding_box_test" in name for name in pairs.names)
     again = pairs_of_splits(config(records, 7), ["gallery"])
     assert again.names == pairs.names and (again.first == pairs.first).all()
+
+
+def test_queries_that_are_in_the_gallery_too_count_once(tmp_path, records, known):
+    """MARS's --queries-in-gallery; an image would else be a match of itself."""
+    entries = [ImageEntry(f"{number}.jpg", number // 4, 1 + number % 2) for number in range(12)]
+    for entry, (_, _, file) in zip(entries, known.values()):
+        (tmp_path / entry.path).write_bytes(file)
+    scan = Scan(tmp_path, {"query": entries[::2], "gallery": entries})
+    build_records(scan, "both", tmp_path / "records", shards=1)
+    pairs = pairs_of_splits(config(tmp_path / "records", 200, "images"), ["query", "gallery"])
+    assert not (pairs.first == pairs.second).any() and len(pairs.names) == 12
+
+
+def test_pairs_of_training_images_say_so(records):
+    pairs = pairs_of_splits(config(records, 4), ["train"])
+    assert "may have been trained on" in pairs.description
 
 
 def test_a_missing_split(records):

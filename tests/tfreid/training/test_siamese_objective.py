@@ -90,6 +90,11 @@ def test_pairs_are_drawn_for_tensorboard(model, batch):
     assert step == 7 and len(images) == 3 and images.dtype == np.uint8
     frames = [tuple(image[0, 0]) for image in images]
     assert frames[0] != frames[1] == frames[2]  # one person, two, two
+    # Seldom, or they would fill the disk.
+    for step in (8, 506, 507):
+        shown.clear()
+        objective.summarize(Recorder(), objective.watched(outputs, batch), step)
+        assert bool(shown) == (step == 507)
 
 
 @pytest.mark.parametrize(("config", "words"), [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import h5py
+import keras
 import numpy as np
 import pytest
 import yaml
@@ -103,7 +104,7 @@ def test_a_run_keeps_figures_of_both_kinds_of_pairs_and_thresholds(whole):
     for kind, words in (("validation", "people never trained on"), ("training", "trained on")):
         figures = results[kind]
         assert words in figures["pairs"] and figures["matching_pairs"] == 10
-        assert 0 <= figures["probability"]["accuracy"] <= 1
+        assert 0 <= figures["probability"]["accuracy_at_0.5"] <= 1
         assert figures["losses"]["total"] == pytest.approx(
             figures["losses"]["contrastive"] + figures["losses"]["verification"])
     progress = json.loads((whole / "checkpoints/progress.json").read_text())
@@ -120,9 +121,10 @@ def test_tensorboard_gets_losses_figures_and_pairs(whole):
     wanted = {"loss/total", "loss/contrastive", "loss/verification", "accuracy/pairs",
               "distance/matching", "distance/non_matching", "pairs", "pairs_per_second"}
     wanted |= {f"evaluation/{kind}/{figure}" for kind in ("validation", "training")
-               for figure in ("accuracy", "roc_auc", "average_precision", "loss/total")}
+               for figure in ("accuracy", "accuracy_at_0.5", "roc_auc", "average_precision",
+                              "loss/total")}
     assert wanted <= tags, wanted - tags
-    assert [event.step for event in events.Tensors("pairs")] == [1, 2]
+    assert [event.step for event in events.Tensors("pairs")] == [1]
 
 
 def test_resumed_equals_uninterrupted_dropout_and_all(runs, recipe):
@@ -145,9 +147,14 @@ def test_pairs_and_ranking_are_tested(whole, capsys, tmp_path):
     assert results["metric"] == "probability" and results["num_valid_queries"] == 12
     calibrated = json.loads((whole / "thresholds.json").read_text())["values"]
     for name, threshold in calibrated.items():
-        assert figures[name]["threshold"] == threshold
+        shown = 1 / (1 + np.exp(-threshold)) if name == "probability" else threshold
+        assert figures[name]["threshold"] == pytest.approx(shown)
         assert f"{figures[name]['accuracy']:.2%}" in printed
     assert "the most accurate on pairs of" in printed and "people never trained on" in printed
+    single_shot = ["evaluation.protocol=single_shot", "evaluation.single_shot.trials=2"]
+    assert test_net.main(["--run", str(whole), "--output", str(tmp_path / "trials"),
+                          *single_shot]) == 0
+    assert json.loads((tmp_path / "trials/results.json").read_text())["identities"] == 4
     for picture in ("roc.png", "pair_probabilities.png", "cmc.png", "ranked_lists.png"):
         assert cv2.imread(str(tmp_path / picture)) is not None
 
@@ -163,7 +170,8 @@ def test_pairs_of_a_table_and_of_a_split(whole, records, images, capsys, tmp_pat
     assert found["euclidean"]["roc_auc"] == found["euclidean"]["average_precision"] == 1.0
     assert test_net.main(["--run", str(whole), "--split", "gallery", "--records", str(records),
                           "evaluation.verification_pairs=8"]) == 0
-    found = json.loads((whole / "pairs-gallery" / "verification.json").read_text())
+    found = json.loads((whole / "evaluation-records" / "split-gallery" /
+                        "verification.json").read_text())
     assert found["matching_pairs"] == 4 and found["pairs"].endswith("gallery images of synthetic")
     assert "ROC AUC" in capsys.readouterr().out
 
@@ -207,16 +215,22 @@ def test_thresholds_of_other_weights_do_not_count(whole, images, capsys, tmp_pat
     assert "holds no thresholds of this version" in capsys.readouterr().err
 
 
-def test_leaking_is_marked_and_images_beyond_the_memory_limit_are_streamed(
-        recipe, tmp_path, capfd):
-    assert train_net.main(command(
-        recipe, tmp_path / "run", "training.max_steps=1", "data.subset.validation_by=image",
-        "data.memory_limit_mb=0.01", "loss.name=triplet")) == 0
+def test_leaks_streams_two_devices_and_half_precision(recipe, tmp_path, capfd):
+    try:
+        assert train_net.main(command(
+            recipe, tmp_path / "run", "training.max_steps=1", "data.subset.validation_by=image",
+            "data.memory_limit_mb=0.01", "loss.name=triplet", "training.devices=[CPU:0,CPU:1]",
+            "training.precision=mixed_bfloat16")) == 0
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
     printed = capfd.readouterr().out
     assert "streamed from disk" in printed and "above the memory limit of 0 MB" in printed
-    assert "(LEAKING)" in printed
+    assert "2 device(s)" in printed and "LEAKING validation accuracy" in printed
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert results["leaking"] is True and "LEAKING" in results["validation"]["pairs"]
+    assert list(results["validation"]["losses"]) == ["verification"]
+    for value in weights_of(tmp_path / "run/checkpoints/last.weights.h5").values():
+        assert np.isfinite(value).all()
     thresholds = json.loads((tmp_path / "run/thresholds.json").read_text())
     assert "LEAKING" in thresholds["calibrated_on"]
 
@@ -230,7 +244,8 @@ def test_twins_start_from_an_embedding_model_and_keep_it_frozen(recipe, tmp_path
         recipe, embedding, *head, "system=embedding", "model.classifier=true", "model.neck=true",
         "loss.name=null", "data.identities_per_batch=4", "data.images_per_identity=2",
         "data.subset.identities=4", "data.subset.images=16")) == 0
-    assert "16 images of 4 identities in memory" in capfd.readouterr().out
+    printed = capfd.readouterr().out
+    assert "16 images of 4 identities in memory" in printed
     assert open_run(embedding)[1].model.num_identities == 4
     for question in (["--pair", "a.jpg", "b.jpg"], ["--split", "query"]):
         assert test_net.main(["--run", str(embedding), *question]) == 2
@@ -239,7 +254,9 @@ def test_twins_start_from_an_embedding_model_and_keep_it_frozen(recipe, tmp_path
     assert train_net.main(command(
         recipe, tmp_path / "twins", *head, f"model.weights={weights}",
         "training.frozen_backbone_epochs=1", "schedule.learning_rate=0.1")) == 0
-    assert "has no verdict/bias, verdict/kernel" in capfd.readouterr().out
+    printed = capfd.readouterr().out
+    assert "has no verdict/bias, verdict/kernel" in printed
+    assert "data.subset.validation is 0: no evaluation" in printed
     mine = weights_of(tmp_path / "twins/checkpoints/last.weights.h5")
     theirs = weights_of(weights)
     np.testing.assert_array_equal(mine["stem_conv/kernel"], theirs["stem_conv/kernel"])
@@ -256,6 +273,7 @@ def test_twins_start_from_an_embedding_model_and_keep_it_frozen(recipe, tmp_path
     (["data.pairs.negatives=batch"], "matching is drawn"),
     (["model.neck=true"], "neither a classifier nor a neck"),
     (["model.longest_side=64"], "model.longest_side"),
+    (["loss.triplet_across_replicas=true"], "loss.triplet_across_replicas is not available"),
     (["system=embedding", "model.classifier=true", "data.subset.validation=0"],
      "loss.name is for system: siamese"),
     (["system=embedding", "model.classifier=true", "loss.name=null"],
@@ -274,6 +292,10 @@ def test_mistakes_get_one_sentence(recipe, tmp_path, capfd, more, words):
     (["--run", "RUN", "--split", "val"], "no split 'val'"),
     (["--run", "RUN", "--split", "query", "--pairs", "x.csv"], "give one"),
     (["--model", "RUN"], "name them with --pair"),
+    (["--model", "RUN", "--pair", "a.jpg", "b.jpg", "evaluation.minkowski_p=2"],
+     "leave out --weights, --records and settings"),
+    (["--run", "RUN", "evaluation.protocol=single_shot", "evaluation.metric=probability"],
+     "unknown distance metric"),
     (["--model", "RUN", "--pair", "a.jpg", "b.jpg"], "no SavedModel there"),
     (["--run", "RUN", "evaluation.metric=probability", "evaluation.reranking=true"],
      "evaluation.reranking needs a distance"),
