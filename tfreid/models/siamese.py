@@ -4,8 +4,8 @@ Bojja, "Metric Learning for Person ReIdentification task", Section 1.4 and Figur
 an embedding model (`tfreid/models/embedding.py`) without a classifier: with `backbone:
 siamese_twin`, `pooling: flatten` and 4096 sigmoid units it is the author's network, and any other
 backbone may stand in its place (Section 1.9.1). The merge network is one linear unit over what
-`siamese.merge` makes of the two embeddings (Section 1.9.5), whose sigmoid is the probability that
-both show one person.
+`siamese.merge` makes of the two embeddings (Section 1.9.5), times a constant; its sigmoid is the
+probability that both show one person.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from tfreid.models.pair_layers import TakeRows
 from tfreid.settings import Config
 
 SIDES = ("first", "second")
+# How many times as fast as the twins the merge network learns: its weights must grow from nothing to
+# tens where embeddings are unit vectors, and an optimizer's steps are those of the twins.
+_HASTE = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +110,10 @@ def siamese_parts(model: keras.Model) -> SiameseParts:
 def _comparer(merge: str, size: int) -> keras.Model:
     inputs = {side: keras.Input((size,), name=side) for side in SIDES}
     merged = Merge(merge, dtype="float32", name="merge")([inputs[side] for side in SIDES])
-    logits = keras.layers.Dense(1, dtype="float32", name="verdict")(merged)
+    # Glorot's initial values, divided by what multiplies the result.
+    initial = keras.initializers.VarianceScaling(1 / _HASTE**2, "fan_avg", "uniform")
+    logits = keras.layers.Dense(1, kernel_initializer=initial, dtype="float32", name="verdict")(
+        merged)
+    logits = keras.layers.Rescaling(_HASTE, dtype="float32", name="haste")(logits)
     logits = keras.layers.Reshape((), dtype="float32", name="logits")(logits)
     return keras.Model(inputs, logits, name="compare")
