@@ -123,7 +123,7 @@ def verify(
     draw_pair_distances(sigmoid(-curve.distances), curve.positives, curve.negatives,
                         output / "pair_probabilities.png",
                         thresholds={name: figures[PROBABILITY]["threshold"]},
-                        label="probability of one person")
+                        label="probability of one person", title="Probabilities of pairs")
     return figures
 
 

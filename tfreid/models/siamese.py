@@ -22,8 +22,8 @@ from tfreid.models.pair_layers import TakeRows
 from tfreid.settings import Config
 
 SIDES = ("first", "second")
-# How many times as fast as the twins the merge network learns: its weights must grow from nothing to
-# tens where embeddings are unit vectors, and an optimizer's steps are those of the twins.
+# How many times as fast as the twins the merge network learns: its weights must grow from nothing
+# to tens where embeddings are unit vectors, and an optimizer's steps are those of the twins.
 _HASTE = 10.0
 
 

@@ -26,6 +26,7 @@ def draw_pair_distances(
     path: str | os.PathLike,
     thresholds: Mapping[str, float] | None = None,
     label: str = "distance",
+    title: str = "Distances of pairs",
 ) -> None:
     """Draws histograms of the distances of pairs of one person and of two into one PNG.
 
@@ -39,6 +40,7 @@ def draw_pair_distances(
         path: the PNG file; its folder is made if it is missing.
         thresholds: name -> distance, drawn as upright lines.
         label: what the distance is.
+        title: stands above the plot.
 
     Raises:
         UserError: no pairs of one kind.
@@ -46,7 +48,7 @@ def draw_pair_distances(
     positives, negatives = np.asarray(positives), np.asarray(negatives)
     if not positives.sum() or not negatives.sum():
         raise UserError("a histogram of distances needs pairs of one person and of two.")
-    figure, axes = _figure("Distances of pairs")
+    figure, axes = _figure(title)
     edges = np.histogram_bin_edges(distances, _BINS)
     for counts, colour, name in (
         (positives, _ONE_PERSON, "one person"), (negatives, _TWO_PERSONS, "two persons")
