@@ -21,6 +21,7 @@ def generalized_mean(maps, p):
         ("average", MAPS.mean((1, 2))),
         ("max", MAPS.max((1, 2))),
         ("gem", generalized_mean(MAPS, 3)),
+        ("flatten", MAPS.reshape(3, -1)),
     ],
 )
 def test_pool(method, expected):
@@ -28,7 +29,7 @@ def test_pool(method, expected):
 
 
 def test_unknown_method():
-    with pytest.raises(ValueError, match="average, max, gem, got 'mean'"):
+    with pytest.raises(ValueError, match="average, max, gem, flatten, got 'mean'"):
         pool(MAPS, "mean")
 
 
