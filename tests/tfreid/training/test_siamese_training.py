@@ -49,14 +49,20 @@ def recipe(tmp_path_factory, records):
 
 @pytest.fixture(scope="module")
 def runs(recipe, tmp_path_factory):
-    """Folder of two runs: `whole`, of two steps, and `stopped` after the first."""
+    """Folder of two runs: `whole`, of two steps, and `stopped` after the first and resumed.
+
+    In a process of its own, which no other test shares its deterministic mode with.
+    """
     folder = tmp_path_factory.mktemp("runs")
     deterministic = "training.deterministic=true"
     commands = [command(recipe, folder / "whole", deterministic),
                 command(recipe, folder / "stopped", deterministic, "training.max_steps=1",
-                        "training.evaluate_every=0")]
-    run_apart("-c", f"import train_net\n"
-              f"for command in {commands}: assert train_net.main(command) == 0")
+                        "training.evaluate_every=0"),
+                command(recipe, folder / "stopped", deterministic, "--resume")]
+    program = f"import train_net\nfor command in {commands}: assert train_net.main(command) == 0"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
+    assert done.returncode == 0 and "resuming after step 1" in done.stdout, done.stdout
     return folder
 
 
@@ -80,14 +86,6 @@ def images(records, tmp_path_factory):
 
 def command(recipe, output, *more):
     return ["--config", str(recipe), "--output", str(output), *more]
-
-
-def run_apart(*arguments):
-    """Trains in a process of its own, which no other test shares its deterministic mode with."""
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def weights_of(path):
@@ -127,10 +125,7 @@ def test_tensorboard_gets_losses_figures_and_pairs(whole):
     assert [event.step for event in events.Tensors("pairs")] == [1]
 
 
-def test_resumed_equals_uninterrupted_dropout_and_all(runs, recipe):
-    printed = run_apart("train_net.py", *command(
-        recipe, runs / "stopped", "training.deterministic=true", "--resume"))
-    assert "resuming after step 1" in printed
+def test_resumed_equals_uninterrupted_dropout_and_all(runs):
     mine, expected = (weights_of(runs / run / "checkpoints/last.weights.h5")
                       for run in ("stopped", "whole"))
     assert mine.keys() == expected.keys()
