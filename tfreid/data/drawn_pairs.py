@@ -7,6 +7,7 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfreid.data.pair_sampling import PairPlan, check_pairs, distinguished
 from tfreid.data.records import SplitIndex
+from tfreid.data.sampling import deal
 
 APART = ("cameras", "tracklets", "images")
 
@@ -68,7 +69,7 @@ class DrawnPairSampler:
         for anchors, ranges, count in ((self._anchors, self._groups, positives),
                                        (np.arange(len(self._order)), self._people,
                                         size - positives)):
-            first = _dealt(random, anchors, batches * count)
+            first = anchors[deal(random, len(anchors), batches * count)]
             second = self._other(random, first, ranges, match=ranges is self._groups)
             parts.append(np.stack([first, second]).reshape(2, batches, count))
         pairs = np.concatenate(parts, axis=2)
@@ -134,9 +135,3 @@ def _ranges(values):
 
 def _sizes(ranges):
     return ranges[1] - ranges[0]
-
-
-def _dealt(random, things, count):
-    """Returns `count` of some things, all of them in random order before any comes again."""
-    rounds = -(-count // len(things))
-    return np.concatenate([random.permutation(things) for _ in range(rounds)])[:count]

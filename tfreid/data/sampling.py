@@ -98,6 +98,11 @@ class ImageSampler:
     def epoch(self, epoch: int, batches: int) -> np.ndarray:
         """Draws one epoch: image indices [batches, batch_size]."""
         random = np.random.default_rng([self._seed, epoch])
-        rounds = -(-batches * self.batch_size // self._count)
-        order = np.concatenate([random.permutation(self._count) for _ in range(rounds)])
-        return order[: batches * self.batch_size].reshape(batches, self.batch_size)
+        order = deal(random, self._count, batches * self.batch_size)
+        return order.reshape(batches, self.batch_size)
+
+
+def deal(random: np.random.Generator, things: int, count: int) -> np.ndarray:
+    """Deals `count` positions among some things: all in random order before any comes again."""
+    rounds = -(-count // things)
+    return np.concatenate([random.permutation(things) for _ in range(rounds)])[:count]

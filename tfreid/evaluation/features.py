@@ -50,7 +50,8 @@ class Ranked:
     a tracklet by its first image. `query_images` and `gallery_images` [n] are the positions in
     their splits of each row's (first) image. `galleries` has the rows that each query ranks, None
     where that is all of them. `variants` holds the figures of other ways to rank, by the keys of
-    `VARIANTS`, where they were asked for.
+    `VARIANTS`, where they were asked for. `metric` is the distance that ranked; None stands for
+    `evaluation.metric`.
     """
 
     result: RankingResult
@@ -62,7 +63,7 @@ class Ranked:
     gallery_images: np.ndarray
     galleries: Sequence[np.ndarray] | None = None
     variants: dict[str, RankingResult] = dataclasses.field(default_factory=dict)
-    metric: Metric | None = None
+    metric: str | Metric | None = None
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Returns the six arrays that `evaluate_ranking` and `top_matches` begin with."""
@@ -220,7 +221,6 @@ class Evaluator:
     """
 
     def __init__(self, model: keras.Model, config: Config, metric: Metric | None = None):
-        self._given_metric = metric
         self._metric = metric or config.evaluation.metric
         # Mistakes are found out here, before hours of training.
         find_metric(self._metric, config.evaluation.minkowski_p)
@@ -297,7 +297,7 @@ class Evaluator:
         return Ranked(
             result, query_index, gallery_index, query_features, gallery_features,
             _select(self._query.first, queries), _select(self._gallery.first, gallery), galleries,
-            metric=self._given_metric,
+            metric=self._metric,
         )
 
     def _features(self, side: RankedSplit, wanted: np.ndarray | None, progress: bool) -> np.ndarray:

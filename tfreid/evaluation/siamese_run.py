@@ -8,7 +8,6 @@ from typing import Any
 import keras
 
 from tfrecords.errors import UserError
-from tfreid.data.records import split_names
 from tfreid.evaluation.features import Evaluator
 from tfreid.evaluation.pair_sets import PairSet, pairs_of_splits, read_pairs_file
 from tfreid.evaluation.pair_verdicts import (
@@ -149,5 +148,4 @@ def pairs_of_test_set(config: Config) -> PairSet:
 def _split_pairs(config: Config, splits) -> PairSet:
     if config.data.records is None:
         raise UserError("data.records is not set; give the folder of the records to test on.")
-    split_names(config.data.records, config.data.split)
     return pairs_of_splits(config, splits)

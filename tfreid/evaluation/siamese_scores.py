@@ -65,7 +65,7 @@ class SiameseScorer:
         with tqdm(total=len(pairs.encoded), desc="images of pairs", unit="image",
                   disable=not progress, leave=False) as bar:
             for images in decode_in_batches(pairs.encoded, pairs.names, shape.height, shape.width,
-                                       data.eval_batch_size, data.workers):
+                                            data.eval_batch_size, data.workers):
                 blocks.append(self._embed(images).numpy())
                 bar.update(len(images))
         embeddings = np.concatenate(blocks)
