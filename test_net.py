@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _evaluate(parsed, config, weights, thresholds, records, run, output) -> None:
     """Evaluates on whole test sets."""
-    from tfreid.evaluation.run import evaluate_test_sets, evaluate_weights
+    from tfreid.systems.embedding.testing import evaluate_test_sets, evaluate_weights
 
     if len(records) > 1:
         output = Path(parsed.output or (run.path / "evaluation" if run else output))
@@ -63,7 +63,7 @@ def _evaluate(parsed, config, weights, thresholds, records, run, output) -> None
 
 def _verify(parsed, config, weights, thresholds, folder) -> None:
     """Judges the pairs of a table or of a split."""
-    from tfreid.evaluation.siamese_run import verify_pairs
+    from tfreid.systems.siamese.testing import verify_pairs
 
     name = f"pairs-{Path(parsed.pairs).stem}" if parsed.pairs else f"split-{parsed.split}"
     output = Path(parsed.output or folder / name)
@@ -72,20 +72,20 @@ def _verify(parsed, config, weights, thresholds, folder) -> None:
 
 
 def _judge_by_weights(parsed, config, weights, thresholds, folder) -> None:
-    from tfreid.serving.judging import RunJudge
+    from tfreid.systems.siamese.judging import RunJudge
 
     _judge(RunJudge(config, weights, thresholds), parsed, folder)
 
 
 def _judge_by_export(parsed) -> None:
-    from tfreid.serving.judging import ExportJudge
+    from tfreid.systems.siamese.judging import ExportJudge
 
     _judge(ExportJudge(parsed.model), parsed, Path("."))
 
 
 def _judge(judge, parsed, folder) -> None:
     """Judges two image files."""
-    from tfreid.serving.judging import judge_files
+    from tfreid.systems.siamese.judging import judge_files
 
     first, second = parsed.pair
     picture = Path(parsed.output or folder) / f"pair-{Path(first).stem}-{Path(second).stem}.png"

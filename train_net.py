@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
                         help="settings that replace those of the recipe, such as "
                         "data.records=records/market1501 schedule.learning_rate=1e-4")
     parsed = parser.parse_intermixed_args(arguments)
-    from tfreid.training.train import train
+    from tfreid.commands.train import train
 
     command = shlex.join(["python", *sys.argv]) if arguments is None else shlex.join(arguments)
     train(parsed.config, parsed.output, parsed.overrides, parsed.resume, command)

@@ -42,7 +42,7 @@ class PairDataConfig(Section):
 
 @dataclasses.dataclass
 class CsnConfig(Section):
-    """The network of Guo and Cheung 2018, for `system: csn`; see `tfreid/models/csn.py`.
+    """The network of Guo and Cheung 2018, for `system: csn`; see `tfreid/systems/csn/network.py`.
 
     levels: convolution layers whose maps are compared: any of 2, 3 and 4.
     divide: whether the maps are divided into three overlapping stripes (false is the paper's C1).

@@ -34,7 +34,7 @@ class SubsetConfig(Section):
 
 @dataclasses.dataclass
 class SiameseConfig(Section):
-    """The network behind the twins, for `system: siamese`; see `tfreid/models/siamese.py`.
+    """The network behind the twins, for `system: siamese`; see `tfreid/systems/siamese/network.py`.
 
     merge: what of the two embeddings a and b the merge network sees: `absolute`, |a - b|;
         `squared`, (a - b)^2; or `cosine`, the one number 1 - cos(a, b).

@@ -140,13 +140,13 @@ def _building(parsed, config) -> dict:
 
 
 def _similarity(parsed, config) -> dict:
-    from tfreid.benchmarks.pairs import measure_similarity
+    from tfreid.benchmarks.comparisons import measure_similarity
 
     return measure_similarity(parsed.batch)
 
 
 def _gallery(parsed, config) -> dict:
-    from tfreid.benchmarks.pairs import measure_gallery
+    from tfreid.benchmarks.comparisons import measure_gallery
 
     pairs = None if parsed.all_pairs else parsed.pairs
     return measure_gallery(config, **_sizes(parsed, _COMPARED), pairs=pairs)

@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
                         "features are unit vectors where export.normalize is true, as served")
     parsed = parser.parse_intermixed_args(arguments)
 
-    from tfreid.evaluation.calibration import calibrate
+    from tfreid.systems.embedding.calibration import calibrate
     from tfreid.training.run_folder import open_run
 
     records = [f"data.records={json.dumps(parsed.records)}"] if parsed.records else []

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _export_embedding_model(model, config, output, run) -> tuple[Path, str]:
     from tfreid.evaluation.threshold import THRESHOLD_NAME, load_threshold
-    from tfreid.serving.export import export_model
+    from tfreid.systems.embedding.export import export_model
 
     calibrated = run.path / THRESHOLD_NAME
     if not calibrated.exists():
@@ -60,14 +60,14 @@ def _export_embedding_model(model, config, output, run) -> tuple[Path, str]:
 
 
 def _export_pair_model(model, config, output, run) -> tuple[Path, str]:
-    from tfreid.serving.pair_export import export_pair_model
+    from tfreid.systems.csn.export import export_pair_model
 
     return export_pair_model(model, config, output), ""
 
 
 def _export_siamese(model, config, output, run) -> tuple[Path, str]:
-    from tfreid.evaluation.siamese_run import fitting_thresholds
-    from tfreid.serving.siamese_export import export_siamese
+    from tfreid.systems.siamese.export import export_siamese
+    from tfreid.systems.siamese.testing import fitting_thresholds
 
     thresholds = fitting_thresholds(model, config, run.thresholds)
     version = export_siamese(model, config, output, thresholds)

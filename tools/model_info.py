@@ -35,9 +35,9 @@ def main(arguments: list[str] | None = None) -> None:
     parsed = parser.parse_intermixed_args(arguments)
 
     from tfreid.config import load_config
-    from tfreid.models.csn import build_csn
     from tfreid.models.embedding import build_embedding_model
     from tfreid.models.flops import describe_csn, describe_model
+    from tfreid.systems.csn.network import build_csn
 
     config = load_config(parsed.config, parsed.overrides)
     if config.system == "csn":

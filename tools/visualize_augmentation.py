@@ -40,8 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
     if parsed.seed < 0:
         raise UserError("--seed is negative; give 0 or above.")
 
+    from tfreid.commands.augmentation_preview import picture_augmentation
     from tfreid.config import load_config
-    from tfreid.training.augmentation_preview import picture_augmentation
 
     config = load_config(parsed.config, parsed.overrides)
     picture_augmentation(config, parsed.output, parsed.images, parsed.columns, parsed.pretraining,

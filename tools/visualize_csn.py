@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tfrecords.arguments import positive  # noqa: E402
 from tfrecords.errors import UserError, command_line  # noqa: E402
-from tfreid.training.trained_weights import add_weight_arguments, open_weights  # noqa: E402
+from tfreid.commands.trained_weights import add_weight_arguments, open_weights  # noqa: E402
 
 
 @command_line
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     if parsed.seed < 0:
         raise UserError("--seed is negative; give 0 or above.")
 
-    from tfreid.evaluation.pair_pictures import (
+    from tfreid.systems.csn.pictures import (
         picture_example_pairs,
         picture_files,
         picture_ranking,

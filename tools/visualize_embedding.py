@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tfrecords.arguments import positive, split_overrides  # noqa: E402
 from tfrecords.errors import UserError, command_line  # noqa: E402
-from tfreid.training.trained_weights import add_weight_arguments, open_weights  # noqa: E402
+from tfreid.commands.trained_weights import add_weight_arguments, open_weights  # noqa: E402
 
 
 @command_line

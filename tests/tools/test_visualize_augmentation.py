@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tfreid.training import augmentation_preview
+from tfreid.commands import augmentation_preview
 from tools import visualize_augmentation
 
 AUGMENTATION = {"pad": 0, "flip_probability": 0.0, "erasing_probability": 0.0,

@@ -12,9 +12,9 @@ import pytest
 
 from tfreid.config import save_config
 from tfreid.data.records import read_index
-from tfreid.evaluation import pair_pictures
-from tfreid.models.csn import build_csn
 from tfreid.settings import Config, DataConfig
+from tfreid.systems.csn import pictures as pair_pictures
+from tfreid.systems.csn.network import build_csn
 from tfreid.weights.files import save_weights
 
 ROOT = Path(__file__).parents[2]

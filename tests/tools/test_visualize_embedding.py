@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tfreid.data.records import read_encoded, read_index
-from tfreid.evaluation import embedding_pictures, pairwise_distances
+from tfreid.evaluation import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
+from tfreid.systems.embedding import pictures as embedding_pictures
 
 ROOT = Path(__file__).parents[2]
 DRAWN = ("draw_matching_regions", "draw_attention", "draw_ranked_lists")

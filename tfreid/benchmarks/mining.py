@@ -8,7 +8,7 @@ from tfreid.benchmarks.measuring import PeakMemory, peak_megabytes, rounded, tim
 from tfreid.benchmarks.ranking import market_like
 from tfreid.evaluation.distances import unit_rows
 from tfreid.settings import Config, RankingConfig
-from tfreid.training.mining import hardest_triplets, possible_queries
+from tfreid.systems.triplet.mining import hardest_triplets, possible_queries
 
 _TURNS = 3
 

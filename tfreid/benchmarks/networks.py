@@ -11,13 +11,13 @@ import tensorflow as tf
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
 from tfreid.data.records import SplitIndex
 from tfreid.data.tables import ImageTable
-from tfreid.models.csn import build_csn, pair_parts
 from tfreid.models.embedding import build_embedding_model
 from tfreid.settings import Config
+from tfreid.systems.csn.network import build_csn, pair_parts
+from tfreid.systems.registry import SYSTEMS
 from tfreid.training.optimizers import GradientApplier
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy, prepare_runtime
-from tfreid.training.systems import SYSTEMS
 
 MARKET_IDENTITIES = 751
 _CAMERAS = 2

@@ -12,7 +12,7 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfreid.benchmarks.measuring import rounded, timed
 from tfreid.settings import Config
-from tfreid.training.systems import SYSTEMS
+from tfreid.systems.registry import SYSTEMS
 from tfreid.training.training_table import load_training_table
 
 # Both sides of a ratio take turns, so that other work on the machine slows both.

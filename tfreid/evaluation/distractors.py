@@ -16,12 +16,12 @@ from tfrecords.manifest import read_manifest
 from tfreid.data.records import SplitIndex, describe_records, read_index
 from tfreid.evaluation.distances import describe_metric, find_metric
 from tfreid.evaluation.feature_store import FeatureStore
-from tfreid.evaluation.pair_run import scores_pairs
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.report import ruled_table, write_results_json
 from tfreid.evaluation.streaming import check_counts, evaluate_with_distractors
 from tfreid.models.loading import load_embedding_model
 from tfreid.settings import Config
+from tfreid.systems.csn.tables_and_plots import scores_pairs
 from tfreid.visualization.distractor_plot import DistractorCurve, draw_distractor_curves
 
 RESULTS_NAME, PLOT_NAME = "distractor_curve.json", "distractor_curve.png"

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfreid.models.csn import pair_parts
 from tfreid.models.embedding import input_size
 from tfreid.settings import Config, CsnConfig
+from tfreid.systems.csn.network import pair_parts
 
 # Guo and Cheung 2018, Table 5: parameters and FLOPs by levels, for images of 160x60.
 _CSN_PAPER = {
@@ -57,7 +57,7 @@ def describe_csn(config: Config, model: keras.Model) -> dict[str, Any]:
 
     Args:
         config: Its settings.
-        model: What `tfreid.models.csn.build_csn` made of them.
+        model: What `tfreid.systems.csn.network.build_csn` made of them.
 
     Returns:
         `name`; `levels`; `trainable_params`, and `params` with the batch norms' statistics; `flops`

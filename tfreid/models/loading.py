@@ -8,10 +8,10 @@ from pathlib import Path
 import keras
 
 from tfreid.devices import share_gpus
-from tfreid.models.csn import build_csn
 from tfreid.models.embedding import build_embedding_model
-from tfreid.models.siamese import build_siamese, siamese_parts
 from tfreid.settings import Config
+from tfreid.systems.csn.network import build_csn
+from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.weights.files import load_weights, read_shapes
 
 _CLASSIFIER = "classifier/"

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.evaluation.threshold import Threshold, load_threshold
-from tfreid.serving.export import EXPORTED_THRESHOLD
+from tfreid.systems.embedding.export import EXPORTED_THRESHOLD
 
 Outputs = dict[str, np.ndarray]
 

@@ -8,8 +8,8 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.backbones.siamese_twin import siamese_twin
-from tfreid.models.siamese import build_siamese, siamese_parts
 from tfreid.settings import Config, ModelConfig, SiameseConfig
+from tfreid.systems.siamese.network import build_siamese, siamese_parts
 
 PAPER = ModelConfig(
     backbone="siamese_twin", height=256, width=128, normalization="unit", pooling="flatten",

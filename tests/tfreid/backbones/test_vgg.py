@@ -9,9 +9,9 @@ import pytest
 from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.vgg import vgg16
-from tfreid.evaluation.grad_cam import cut_at_map, unit_features
 from tfreid.models.embedding import build_embedding_model
 from tfreid.settings import ModelConfig
+from tfreid.systems.embedding.grad_cam import cut_at_map, unit_features
 
 # Simonyan and Zisserman, Table 1, column D: channels of the convolutions, M for max pooling.
 COLUMN_D = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]

@@ -6,10 +6,10 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tfreid.models.csn import build_csn
 from tfreid.models.embedding import build_embedding_model
 from tfreid.models.flops import count_flops, describe_csn, describe_model
 from tfreid.settings import Config, CsnConfig, ModelConfig
+from tfreid.systems.csn.network import build_csn
 
 OSNET = ModelConfig(backbone="osnet_x1_0", embedding_size=512, embedding_head="linear_bn_relu",
                     neck=False, classifier_bias=True)

@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 from tfreid.settings import OptimizerConfig, RankingConfig
+from tfreid.systems.triplet.objective import RankingObjective
 from tfreid.training.accumulation import GradientAccumulator
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.optimizers import GradientApplier
-from tfreid.training.ranking_objective import RankingObjective
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy
 

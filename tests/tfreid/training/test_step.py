@@ -10,8 +10,8 @@ import tensorflow as tf
 from tfreid.layers.neck import batch_norm_neck
 from tfreid.losses.center import updated_centers
 from tfreid.settings import LossConfig, OptimizerConfig
+from tfreid.systems.embedding.objective import EmbeddingObjective
 from tfreid.training.averaging import WeightAverage
-from tfreid.training.objective import EmbeddingObjective
 from tfreid.training.optimizers import GradientApplier
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy

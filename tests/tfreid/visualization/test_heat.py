@@ -7,13 +7,13 @@ import matplotlib
 import numpy as np
 import pytest
 
-from tfreid.visualization.attention import AttendedImage, AttentionRow, draw_attention
-from tfreid.visualization.heat import HEAT_COLORS, fit_inches, inches, overlay_cam
-from tfreid.visualization.matching_regions import (
+from tfreid.systems.embedding.attention import AttendedImage, AttentionRow, draw_attention
+from tfreid.systems.embedding.matching_regions import (
     MatchingDimension,
     MatchingRegions,
     draw_matching_regions,
 )
+from tfreid.visualization.heat import HEAT_COLORS, fit_inches, inches, overlay_cam
 
 # Not grey, so that a plain image differs from one under a heat map.
 GREEN, BLUE = (30, 200, 60), (20, 40, 220)

@@ -10,7 +10,7 @@ from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.layers.preprocessing import ImagePreprocessing
 from tfreid.settings import Config, ModelConfig
-from tfreid.training.embedding_system import EmbeddingSystem
+from tfreid.systems.embedding.system import EmbeddingSystem
 from tfreid.weights.files import weight_keys
 from tfreid.weights.keras_applications import load_imagenet
 

@@ -1,0 +1,304 @@
+"""Evaluation by scores of pairs: trials with known CMC, splits, and the shortlist of a gallery."""
+
+from __future__ import annotations
+
+import dataclasses
+import tracemalloc
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from tfrecords.errors import UserError
+from tfrecords.records import build_records
+from tfrecords.scan import ImageEntry, Scan
+from tfreid.data.records import read_index, split_names
+from tfreid.evaluation.ranking import evaluate_distances
+from tfreid.evaluation.single_shot import draw_trials
+from tfreid.settings import (
+    Config,
+    CsnConfig,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    PairScoreConfig,
+    SingleShotConfig,
+)
+from tfreid.systems.csn import testing as pair_evaluation
+from tfreid.systems.csn.network import build_csn
+from tfreid.systems.csn.scores import CsnScorer
+from tfreid.systems.csn.testing import (
+    ShortlistEvaluator,
+    SingleShotEvaluator,
+    make_pair_evaluator,
+)
+
+SHAPE = ModelConfig(height=64, width=24)
+SPLITS = ("query", "gallery")
+
+
+def _config(records, protocol="single_shot", csn=None, shortlist=100, **single_shot):
+    return Config(
+        system="csn", model=SHAPE, csn=csn or CsnConfig(levels=[3]),
+        data=DataConfig(records=str(records), workers=1),
+        evaluation=EvaluationConfig(
+            protocol=protocol, single_shot=SingleShotConfig(**single_shot),
+            pair_score=PairScoreConfig(shortlist=shortlist)))
+
+
+def _network(config):
+    keras.utils.set_random_seed(0)
+    return build_csn(config)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Builds records of five people, split as asked for."""
+
+    def build(**split):
+        root = tmp_path_factory.mktemp("drawn")
+        entries = []
+        for place in range(20):
+            pixels = np.random.default_rng(place).integers(0, 256, (64, 24, 3), dtype=np.uint8)
+            cv2.imwrite(str(root / f"{place:02}.png"), pixels)
+            entries.append(ImageEntry(f"{place:02}.png", place // 4 + 1, place % 2 + 1))
+        build_records(Scan(root, {"images": entries}, identity_splits=[split]), "drawn",
+                      root / "records", shards=1)
+        return root / "records"
+
+    return build
+
+
+class _Scorer:
+    """Scores with the identities; notes what it is asked for."""
+
+    metric = "fake"
+
+    def __init__(self, records, score):
+        names = [name for name in split_names(records) if name != "train"]
+        self._index = {split: read_index(records, split) for split in names}
+        self._score, self.asked = score, []
+
+    def features(self, split, indices, progress=True):
+        assert (np.diff(indices) > 0).all()
+        self.asked.append((split, indices))
+        return {"id": self._index[split].ids[indices], "position": indices}
+
+    def cross(self, queries, gallery, progress=True):
+        return self._score(queries["id"][:, None], gallery["id"][None])
+
+
+def _same(queries, gallery):
+    return (queries == gallery).astype(np.float64)
+
+
+def test_a_perfect_a_worst_and_an_undecided_scorer(records):
+    for score, first, last in ((_same, 1.0, 1.0), (lambda q, g: -_same(q, g), 0.0, 1.0),
+                               (lambda q, g: np.zeros((q.size, g.size)), 0.25, 1.0)):
+        evaluator = SingleShotEvaluator(_Scorer(records, score), _config(records), *SPLITS, 3)
+        evaluator.try_out()
+        found = evaluator.evaluate(progress=False)
+        assert found.main_figure == found.result.rank(1) == first
+        assert found.result.rank(4) == last and found.result.trials == 3
+        assert found.result.num_identities == 4
+
+
+def test_a_cmc_known_by_hand(records):
+    """Of identities a < b < c < d the scorer swaps a and b: half are right, half come second."""
+    ids = np.unique(read_index(records, "query").ids)
+    assert len(ids) == 4
+    swap = {ids[0]: ids[1], ids[1]: ids[0], ids[2]: ids[2], ids[3]: ids[3]}
+
+    def score(queries, gallery):
+        guesses = np.vectorize(swap.get)(queries)
+        return 2.0 * (guesses == gallery) + (queries == gallery)
+
+    found = SingleShotEvaluator(_Scorer(records, score), _config(records), *SPLITS, 5).evaluate(
+        progress=False)
+    assert found.result.cmc[:4].tolist() == [0.5, 1.0, 1.0, 1.0]
+    assert found.result.std[0] == 0.0
+    assert found.headline() == "rank-1 50.00%, rank-5 100.00%"
+    assert found.progress() == {"rank_1": 0.5, "rank_5": 1.0}
+    assert found.scalars() == {"evaluation/rank_1": 0.5, "evaluation/rank_5": 1.0}
+    assert found.as_dict()["metric"] == "fake" and found.projection() is None
+
+
+def test_trials_are_averaged_and_scored_with_the_images_they_drew(records):
+    """The score hangs on the positions, so each trial has ranks of its own."""
+    config = _config(records, identities=3, seed=5)
+    scorer = _Scorer(records, None)
+
+    def cross(queries, gallery, progress=True):
+        return np.cos(queries["position"][:, None] * 3.0 + gallery["position"][None] * 7.0)
+
+    scorer.cross = cross
+    found = SingleShotEvaluator(scorer, config, *SPLITS, 6).evaluate(progress=False)
+    query, gallery = (read_index(records, split) for split in SPLITS)
+    shares = []
+    for trial in draw_trials(query.ids, query.cameras, gallery.ids, gallery.cameras, 6, 3, 5):
+        scores = np.cos(trial.query[:, None] * 3.0 + trial.gallery[None] * 7.0)
+        places = [1 + sum(other > row[i] for other in row) for i, row in enumerate(scores)]
+        shares.append([np.mean(np.array(places) <= k) for k in (1, 2, 3)])
+    assert np.ptp(np.array(shares)[:, 0]) > 0
+    np.testing.assert_allclose(found.result.cmc[:3], np.mean(shares, axis=0))
+    np.testing.assert_allclose(found.result.curves[:, :3], shares)
+    assert found.result.metric == "fake"
+
+
+def test_fewer_queries_are_the_first_identities_of_each_trial(records):
+    scorer = _Scorer(records, _same)
+    evaluator = SingleShotEvaluator(scorer, _config(records), *SPLITS, 2)
+    found = evaluator.evaluate(progress=False, max_queries=2)
+    assert found.result.num_identities == 2
+    assert [(split, len(indices)) for split, indices in scorer.asked] == 2 * [
+        ("query", 2), ("gallery", 2)]
+
+
+VALIDATED = {"train": [1], "val": [2, 3], "test": [4, 5]}
+
+
+@pytest.mark.parametrize("split, training, splits, identities, trials", [
+    (VALIDATED, True, ("val_query", "val_gallery"), 2, 1),
+    (VALIDATED, False, SPLITS, 2, 4),
+    ({"train": [1, 2], "test": [3, 4, 5]}, True, SPLITS, 3, 1),
+])
+def test_validation_identities_while_training_and_test_identities_else(
+    drawn, split, training, splits, identities, trials
+):
+    records = drawn(**split)
+    config = _config(records, trials=4, training_trials=1)
+    evaluator = make_pair_evaluator(_network(config), config, training)
+    assert isinstance(evaluator, SingleShotEvaluator)
+    assert isinstance(evaluator._scorer, CsnScorer)
+    scorer = evaluator._scorer = _Scorer(records, _same)
+    found = evaluator.evaluate(progress=False).result
+    assert (found.num_identities, found.trials, found.rank(1)) == (identities, trials, 1.0)
+    assert {split for split, _ in scorer.asked} == set(splits)
+
+
+def test_records_without_a_test_split(tmp_path):
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((8, 4, 3), np.uint8))
+    scan = Scan(tmp_path, {"train": [ImageEntry("0.png", 1, 1)]})
+    build_records(scan, "alone", tmp_path / "records", shards=1)
+    config = _config(tmp_path / "records")
+    assert make_pair_evaluator(None, config, training=True) is None
+    with pytest.raises(UserError, match="holds no query and gallery split to test on"):
+        make_pair_evaluator(None, config)
+
+
+def test_scores_of_a_real_network_in_a_trial(records):
+    config = _config(records, identities=3, trials=1)
+    evaluator = make_pair_evaluator(_network(config), config)
+    evaluator.try_out()
+    figures = evaluator.evaluate(progress=False).as_dict()
+    assert figures["metric"] == "SimiScore" and figures["identities"] == 3
+    assert figures["cmc"][2] == 1.0
+
+
+def test_an_embedding_model_in_single_shot_trials(records, tiny_backbone):
+    from tfreid.models.embedding import build_embedding_model
+
+    shape = ModelConfig(backbone=tiny_backbone, height=32, width=16, num_identities=2)
+    config = _config(records, trials=2)
+    config = dataclasses.replace(config, system="embedding", model=shape)
+    keras.utils.set_random_seed(0)
+    evaluator = make_pair_evaluator(build_embedding_model(shape), config)
+    evaluator.try_out()
+    figures = evaluator.evaluate(progress=False).as_dict()
+    assert (figures["metric"], figures["trials"], figures["identities"]) == ("cosine", 2, 4)
+
+
+@pytest.fixture(scope="module")
+def ranked(records):
+    """A network and, by themselves, all its scores and descriptor distances [q, g]."""
+    config = _config(records, "full")
+    scorer = CsnScorer(_network(config), config)
+    query, gallery = (scorer.features(split, None, progress=False) for split in SPLITS)
+    scores = scorer.cross(query, gallery, progress=False)
+    apart = np.linalg.norm(query["descriptor"][:, None] - gallery["descriptor"][None], axis=-1)
+    return scorer, scores, apart
+
+
+def _evaluate(records, ranked, size, monkeypatch, block=4):
+    """The figures, and the matrix that was ranked."""
+    kept = {}
+
+    def note(distances, *others, **more):
+        kept["ranked"] = distances.copy()
+        return evaluate_distances(distances, *others, **more)
+
+    monkeypatch.setattr(pair_evaluation, "evaluate_distances", note)
+    monkeypatch.setattr(pair_evaluation, "_GALLERY_BLOCK", block)
+    evaluator = ShortlistEvaluator(ranked[0], _config(records, "full", shortlist=size), *SPLITS)
+    return evaluator.evaluate(progress=False), kept["ranked"]
+
+
+@pytest.mark.parametrize("block", [4, 256])
+def test_a_shortlist_of_the_whole_gallery_ranks_by_the_scores(records, ranked, monkeypatch, block):
+    _, scores, _ = ranked
+    found, matrix = _evaluate(records, ranked, 1000, monkeypatch, block)
+    np.testing.assert_allclose(matrix, -scores, rtol=1e-3)
+    query, gallery = (read_index(records, split) for split in SPLITS)
+    expected = evaluate_distances(-scores, query.ids, query.cameras, gallery.ids, gallery.cameras,
+                                  "scores", progress=False)
+    assert found.result.mean_ap == pytest.approx(expected.mean_ap, abs=1e-6)
+    assert found.main_figure == found.result.mean_ap
+    assert found.result.metric == f"SimiScore, shortlist of {len(gallery)}"
+    assert set(found.progress()) == {"rank_1", "rank_5", "mean_ap"}
+    assert "mAP" in found.headline() and "evaluation/mAP" in found.scalars()
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_the_shortlisted_come_first_and_the_rest_by_descriptor(records, ranked, monkeypatch, size):
+    _, scores, apart = ranked
+    found, matrix = _evaluate(records, ranked, size, monkeypatch)
+    assert found.result.metric == f"SimiScore, shortlist of {size}"
+    query, gallery = (read_index(records, split) for split in SPLITS)
+    for row, values in enumerate(matrix):
+        # What the query's own camera took of its person takes no place on the shortlist.
+        own = (gallery.ids == query.ids[row]) & (gallery.cameras == query.cameras[row])
+        nearest = np.argsort(np.where(own, np.inf, apart[row]))
+        assert apart[row][nearest[size]] - apart[row][nearest[size - 1]] > 1e-6
+        chosen = nearest[:size]
+        np.testing.assert_allclose(values[chosen], -scores[row][chosen], rtol=1e-3)
+        order = np.argsort(values)
+        assert set(order[:size]) == set(chosen) and not own[chosen].any()
+        rest = nearest[size:]
+        np.testing.assert_allclose(values[rest], apart[row][rest], atol=1e-5)
+
+
+def test_some_queries_spread_evenly(records, ranked, monkeypatch):
+    monkeypatch.setattr(pair_evaluation, "_GALLERY_BLOCK", 8)
+    evaluator = ShortlistEvaluator(ranked[0], _config(records, "full", shortlist=4), *SPLITS)
+    evaluator.try_out()
+    found = evaluator.evaluate(progress=False, max_queries=3)
+    assert found.result.num_valid_queries == 3
+
+
+def test_one_block_of_the_gallery_is_in_memory_at_a_time(records, ranked, monkeypatch):
+    scorer = ranked[0]
+    monkeypatch.setattr(pair_evaluation, "_GALLERY_BLOCK", 4)
+    asked, whole = [], scorer.features
+
+    def features(split, indices=None, progress=True):
+        asked.append((split, len(indices)))
+        return whole(split, indices, progress)
+
+    monkeypatch.setattr(scorer, "features", features)
+    evaluator = ShortlistEvaluator(scorer, _config(records, "full", shortlist=3), *SPLITS)
+    tracemalloc.start()
+    evaluator.evaluate(progress=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert asked[0][0] == "query"
+    assert all(split == "gallery" and count <= 4 for split, count in asked[1:])
+    image = 4 * sum(x[0].size for x in whole("query", np.array([0]), False).values())
+    # All queries, twice while they are joined, a block of either side, copies for the pairs.
+    assert peak < 2e6 + image * (2 * asked[0][1] + 2 * 64 + 2 * 64)
+
+
+def test_a_shortlist_needs_descriptors(records):
+    config = _config(records, "full", CsnConfig(ranking_net=False))
+    with pytest.raises(UserError, match="needs the descriptors of csn.ranking_net"):
+        make_pair_evaluator(_network(config), config)

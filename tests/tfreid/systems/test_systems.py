@@ -1,0 +1,183 @@
+"""A system of pairs plugged into the training loop, and what the loop keeps of its figures."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tfreid.commands.train import train
+from tfreid.systems.registry import SYSTEMS
+from tfreid.training.interfaces import Objective
+
+FIGURES = [0.25, 0.75, 0.5]  # rank-1 after the first, second and third epoch
+PAIRS, IMAGES = 6, 4
+SETTINGS = [
+    "system=csn", "training.epochs=3", "training.evaluate_every=1", "training.log_every=1",
+    "training.checkpoint_every_steps=1", "training.frozen_backbone_epochs=1",
+    "optimizer.name=sgd", "training.devices=[CPU:0,CPU:1]",
+]
+
+
+class _Batches:
+    batch_size, error, state = PAIRS, None, None
+
+    def prepare(self, epoch, first, model):
+        return {"prepared/epoch": epoch, "prepared/first": first}
+
+    def epoch(self, epoch, batches, first=0):
+        random = np.random.default_rng(epoch)
+        images = random.integers(0, 256, (batches, IMAGES, 8, 4, 3)).astype(np.uint8)
+        pairs = random.integers(0, IMAGES, (2, batches, PAIRS)).astype(np.int32)
+        match = np.ones((batches, PAIRS), np.int32)
+        columns = (images, *pairs, match)
+        return tf.data.Dataset.from_tensor_slices(tuple(column[first:] for column in columns))
+
+
+class _Objective(Objective):
+    def forward(self, model, batch):
+        images, left, right, match = batch
+        features = model(tf.cast(images, tf.float32), training=True)
+        difference = tf.gather(features, left) - tf.gather(features, right)
+        loss = tf.reduce_mean(tf.cast(match, tf.float32)[:, None] * difference**2)
+        return loss, {"loss/total": loss}, (features, difference)
+
+    def watched(self, outputs, batch):
+        return batch[0], outputs[1]
+
+    def summarize(self, summaries, watched, step):
+        images, difference = watched
+        assert images.shape == (IMAGES, 8, 4, 3) and difference.shape == (PAIRS, 3)
+        summaries.images("pairs", images, step, columns=2)
+
+
+class _Evaluation:
+    def __init__(self, rank_1):
+        self.main_figure = rank_1
+
+    def scalars(self):
+        return {"evaluation/single_shot_rank_1": self.main_figure}
+
+    def progress(self):
+        return {"rank_1": self.main_figure}
+
+    def headline(self):
+        return f"single-shot rank-1 {self.main_figure:.2%}"
+
+    def as_dict(self):
+        return {"trials": 2}
+
+    def projection(self):
+        return None
+
+    def thresholds(self):
+        return None
+
+
+class _Evaluator:
+    def __init__(self):
+        self.evaluations = iter(FIGURES)
+
+    def try_out(self):
+        pass
+
+    def evaluate(self, progress=True, max_queries=None):
+        return _Evaluation(next(self.evaluations))
+
+
+class _System:
+    unit = "pairs"
+
+    def __init__(self):
+        self.trainable = []
+
+    def check(self, config, replicas):
+        assert replicas == 2
+
+    def pretraining(self, config):
+        return None
+
+    def resolve(self, config, table, replicas):
+        return config
+
+    def make_batches(self, table, config):
+        return _Batches()
+
+    def steps_per_epoch(self, batches, replicas):
+        return 2
+
+    def describe(self, table, batches):
+        return f"{len(table.index)} images in pairs"
+
+    def build_model(self, config):
+        images = keras.Input((8, 4, 3))
+        features = keras.layers.Dense(3, name="fc")(keras.layers.Flatten()(images / 255.0))
+        return keras.Model(images, features)
+
+    def load_weights(self, model, config):
+        self.initial = model.get_layer("fc").kernel.numpy()
+
+    def set_backbone_trainable(self, model, trainable):
+        self.trainable.append(trainable)
+
+    def make_objective(self, config, model):
+        return _Objective()
+
+    def make_evaluator(self, model, config):
+        return _Evaluator()
+
+
+@pytest.fixture(scope="module")
+def run(records, tmp_path_factory):
+    """A whole run of such a system: its folder, the system, what was printed."""
+    folder = tmp_path_factory.mktemp("pairs")
+    (folder / "pairs.yaml").write_text(f"data: {{records: {records}}}\n")
+    system = _System()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SYSTEMS, "csn", system)
+        lines = []
+        patch.setattr("builtins.print", lambda *parts, **_: lines.append(" ".join(parts)))
+        assert train(str(folder / "pairs.yaml"), folder / "run", SETTINGS)
+    return folder / "run", system, "\n".join(lines)
+
+
+def test_another_system_trains(run):
+    folder, system, printed = run
+    last = tf.train.load_checkpoint(str(folder / "checkpoints"))
+    kernels = [last.get_tensor(name) for name, shape in last.get_variable_to_shape_map().items()
+               if shape == list(system.initial.shape)]
+    assert any(np.abs(kernel).max() > 0.01 and not np.allclose(kernel, system.initial)
+               for kernel in kernels)
+    assert system.trainable == [False, True]
+    assert "images in pairs, 2 device(s)" in printed
+    assert "step 6: single-shot rank-1 50.00%" in printed
+
+
+def test_the_best_is_that_of_the_systems_main_figure(run):
+    folder = run[0]
+    progress = json.loads((folder / "checkpoints" / "progress.json").read_text())
+    assert progress["best"] == {"step": 4, "rank_1": 0.75}
+    assert progress["best_figure"] == 0.75
+    assert json.loads((folder / "results.json").read_text()) == {
+        "trials": 2, "step": 4, "rank_1": 0.75}
+    assert (folder / "checkpoints" / "best.weights.h5").exists()
+    assert not (folder / "tensorboard" / "gallery.tsv").exists()
+
+
+def test_tensorboard_counts_pairs_and_shows_the_systems_pictures(run):
+    events = EventAccumulator(str(run[0] / "tensorboard"), {"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    assert {"pairs_per_second", "training images", "pairs", "loss/total",
+            "evaluation/single_shot_rank_1"} <= tags
+    assert "images_per_second" not in tags
+    assert [event.step for event in events.Tensors("pairs")] == [1, 2, 3, 4, 5, 6]
+    width, height, png = events.Tensors("pairs")[0].tensor_proto.string_val
+    assert (width, height) == (b"8", b"16")  # two columns and rows of 4 x 8 images
+    images = next(iter(_Batches().epoch(0, 4)))[0].numpy()
+    picture = tf.io.decode_png(png).numpy()
+    np.testing.assert_array_equal(picture[8:, :4], images[2])

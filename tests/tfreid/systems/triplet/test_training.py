@@ -1,0 +1,198 @@
+"""Both stages of the ranking system on rendered people: whole, interrupted, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import test_net
+import train_net
+from tfrecords.errors import UserError
+from tfreid.commands.train import train
+from tfreid.config import load_config
+from tfreid.data.pipeline import IdentityBatches
+from tfreid.data.records import read_encoded
+from tfreid.weights.files import read_shapes
+from tools import export_model, query_export
+
+# 3 rounds of 2 updates of 2 steps; an epoch of the classifier has 6 steps.
+SETTINGS = {
+    "name": "tiny",
+    "system": "ranking",
+    "model": {"longest_side": 48, "embedding_size": 6, "pooling": "max",
+              "normalize_embedding": True, "neck": False, "classifier": False},
+    "data": {"augmentation": {"pad": 0, "erasing_probability": 0.0, "cutout_probability": 1.0,
+                              "cutout_area_start": 0.1, "cutout_epochs": 4}},
+    "pretraining": {"epochs": 2, "batch_size": 8, "height": 32, "width": 16},
+    "ranking": {"batch_size": 4, "triplets_at_once": 2, "updates_per_mining": 2,
+                "mining_images": 20, "hardest": 5},
+    "optimizer": {"name": "sgd"},
+    "schedule": {"learning_rate": 0.05, "warmup_epochs": 0, "decay": "exponential",
+                 "half_life": 2},
+    "training": {"epochs": 3, "evaluate_every": 0, "log_every": 1, "projector_images": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def recipe(records, tiny_backbone, tmp_path_factory):
+    """A recipe on records that hold nothing to test on, which would take most of the time."""
+    folder = tmp_path_factory.mktemp("recipe")
+    shutil.copytree(records, folder / "records")
+    manifest = json.loads((records / "manifest.json").read_text())
+    manifest["splits"] = {"train": manifest["splits"]["train"]}
+    (folder / "records" / "manifest.json").write_text(json.dumps(manifest))
+    path = folder / "tiny.yaml"
+    model = {**SETTINGS["model"], "backbone": tiny_backbone}
+    data = {**SETTINGS["data"], "records": str(folder / "records")}
+    path.write_text(yaml.safe_dump({**SETTINGS, "model": model, "data": data}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(recipe, tmp_path_factory):
+    """The folder of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert train(recipe, folder, [])
+    return folder
+
+
+def weights(path):
+    reader = tf.train.load_checkpoint(str(path))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
+            if name != "_CHECKPOINTABLE_OBJECT_GRAPH" and "save_counter" not in name}
+
+
+def assert_same_end(run, other):
+    mine, theirs = (weights(folder / "checkpoints" / "step-12") for folder in (run, other))
+    assert mine.keys() == theirs.keys()
+    for name, value in mine.items():
+        np.testing.assert_allclose(value, theirs[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_a_run_has_two_stages(whole):
+    """The classifier's backbone is what ranking starts from; its head is not."""
+    before = read_shapes(whole / "pretraining" / "checkpoints" / "last.weights.h5")
+    after = read_shapes(whole / "checkpoints" / "last.weights.h5")
+    assert before["classifier/kernel"] == (8, 8) and "fc/kernel" not in before
+    assert after["fc/kernel"] == (8, 6) and "classifier/kernel" not in after
+    first = load_config(whole / "pretraining" / "config.yaml")
+    assert (first.system, first.name) == ("embedding", "tiny (pretraining)")
+    assert (first.data.sampling, first.data.images_per_batch) == ("images", 8)
+    assert (first.optimizer.name, first.training.steps_per_epoch) == ("sgd", 6)
+    second = load_config(whole / "config.yaml")
+    assert (second.training.accumulate_steps, second.training.steps_per_epoch) == (2, 4)
+    for folder in (whole, whole / "pretraining"):
+        assert len((folder / "command.txt").read_text().splitlines()) == 1
+
+
+def test_tensorboard_shows_mining_and_the_cut_out(whole):
+    events = EventAccumulator(str(whole / "tensorboard"), {"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    wanted = {"mining/mean_loss", "mining/active_share", "mining/largest_loss", "mining/seconds",
+              "mining/possible_queries", "augmentation/cutout_limit", "loss/total",
+              "triplet/active_share", "similarity/positive", "similarity/negative",
+              "triplets_per_second", "training triplets", "learning_rate"}
+    assert wanted <= tags, wanted - tags
+    limits = events.Tensors("augmentation/cutout_limit")
+    assert [event.step for event in limits] == [0, 4, 8]
+    values = [tf.make_ndarray(event.tensor_proto) for event in limits]
+    np.testing.assert_allclose(values, [0.1, 0.2, 0.3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("step", [5, 4])
+def test_resumed_in_an_accumulation_or_between_rounds(whole, recipe, tmp_path, step):
+    """Step 5 is the first of two that make an update; a round has ended with step 4."""
+    run = tmp_path / "run"
+    assert train(recipe, run, [f"training.max_steps={step}"])
+    assert train(recipe, run, [], resume=True)
+    assert_same_end(run, whole)
+
+
+def test_stopped_in_the_first_stage_and_resumed(whole, recipe, tmp_path, monkeypatch):
+    epoch = IdentityBatches.epoch
+
+    def stopped(self, number, *arguments):
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return epoch(self, number, *arguments)
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(IdentityBatches, "epoch", stopped)
+        assert not train(recipe, run, [])
+    assert not (run / "pretraining" / "checkpoints" / "last.weights.h5").exists()
+    assert (run / "config.yaml").exists() and not any(run.glob("checkpoints/step-*"))
+    with pytest.raises(UserError, match="add --resume"):
+        train(recipe, run, [])
+    assert train(None, run, [], resume=True)
+    assert_same_end(run, whole)
+
+
+def test_without_the_first_stage_and_with_statistics_of_batches(recipe, tmp_path, capsys):
+    assert train(recipe, tmp_path / "run", ["pretraining.epochs=0", "ranking.batch_norm=batch",
+                                            "training.max_steps=2"])
+    assert not (tmp_path / "run" / "pretraining").exists()
+    means = [value for name, value in weights(tmp_path / "run/checkpoints/step-2").items()
+             if "moving_mean" in name]
+    assert means and all(np.all(mean != 0) for mean in means)
+
+
+def test_two_devices_make_the_same_updates(whole, recipe, tmp_path):
+    """One step of two triplets on each makes an update of four."""
+    run = tmp_path / "run"
+    assert train(recipe, run, ["training.devices=[CPU:0,CPU:1]", "pretraining.epochs=0",
+                               "training.epochs=1"])
+    config = load_config(run / "config.yaml")
+    assert (config.training.accumulate_steps, config.training.steps_per_epoch) == (1, 2)
+
+
+def test_a_run_is_evaluated_exported_and_queried(recipe, records, tmp_path, capsys):
+    run = tmp_path / "run"
+    with_tests = f"data.records={records}"
+    assert train_net.main(["--config", str(recipe), "--output", str(run), with_tests,
+                           "pretraining.epochs=0", "training.max_steps=1"]) == 0
+    trained = json.loads((run / "results.json").read_text())
+    assert test_net.main(["--run", str(run), "--output", str(tmp_path / "again"),
+                          "--ranked-queries", "1"]) == 0
+    again = json.loads((tmp_path / "again" / "results.json").read_text())
+    assert again["mean_ap"] == trained["mean_ap"] and again["num_gallery"] == 15
+    assert export_model.main(["--run", str(run)]) == 0
+    images = []
+    for number, crop in enumerate(read_encoded(records, "query", np.arange(3))):
+        images.append(tmp_path / f"{number}.jpg")
+        images[-1].write_bytes(crop)
+    capsys.readouterr()
+    assert query_export.main(["--model", str(run / "export"), *map(str, images)]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert all(float(row.split()[number + 1]) < 1e-3 for number, row in enumerate(rows))
+
+
+@pytest.mark.parametrize("overrides, words", [
+    (["model.classifier=true"], "set model.normalize_embedding to true"),
+    (["model.normalize_embedding=false"], "set model.normalize_embedding to true"),
+    (["training.jit_compile=true"], "jit_compile is not available"),
+    (["data.augmentation.crop_aspect_min=0.5"], "crop_aspect_min distorts"),
+    (["ranking.triplets_at_once=3"], "choose a multiple"),
+    (["training.accumulate_steps=3"], "make it 2; leave it out"),
+    (["training.steps_per_epoch=5"], "make it 4; leave it out"),
+    (["ranking.mining_image=5"], "the nearest is `ranking.mining_images`"),
+    (["pretraining.augmentation.crop_area=1"],
+     "the nearest is `pretraining.augmentation.crop_area_m"),
+    (["system=embedding"], "model.classifier=false is for system: ranking"),
+    (["system=embedding", "model.classifier=true"], "model.longest_side makes images of many"),
+    (["system=embedding", "model.classifier=true", "model.longest_side=null",
+      "data.sampling=images"], "draws no two images of a person"),
+])
+def test_mistakes_get_one_sentence(recipe, tmp_path, overrides, words):
+    with pytest.raises(UserError, match=words):
+        train(recipe, tmp_path / "run", overrides)
+    assert not (tmp_path / "run").exists()

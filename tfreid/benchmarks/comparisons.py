@@ -1,0 +1,197 @@
+"""Pair models: the convolution similarity's gradient, and galleries without repeated work."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecords.errors import UserError
+from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
+from tfreid.layers.convolution_similarity import correlate, correlate_plain
+from tfreid.settings import Config
+from tfreid.systems.csn.network import build_csn, pair_parts
+from tfreid.systems.csn.scores import CsnScorer, simi_score
+from tfreid.training.strategy import prepare_runtime
+
+# The CSN's level 2 at 160x60.
+_MAP = (40, 15, 96)
+_PARTS = (3, 10, 10, 96)
+_TURNS = 3
+_PAIRS_AT_ONCE = 64
+
+
+def measure_similarity(batch: int) -> dict[str, Any]:
+    """Times `correlate` and its gradients beside TensorFlow's own, in turns.
+
+    Args:
+        batch: Number of pairs of a map and its parts.
+    """
+    random = np.random.default_rng(0)
+    maps, filters, upstream = (
+        tf.constant(random.standard_normal((batch, *shape), np.float32))
+        for shape in (_MAP, _PARTS, (*_MAP[:2], _PARTS[0], _MAP[2]))
+    )
+    inputs = {"forward": (maps, filters), "gradient": (maps, filters, upstream)}
+    work = {
+        (name, what): (function, inputs[what])
+        for name, similarity in (("ours", correlate), ("plain", correlate_plain))
+        for what, function in (("forward", tf.function(similarity)),
+                               ("gradient", tf.function(_gradients(similarity))))
+    }
+    results = {key: function(*arguments) for key, (function, arguments) in work.items()}
+    seconds = {key: [] for key in work}
+    for _ in range(_TURNS):
+        for key, (function, arguments) in work.items():
+            seconds[key].append(timed(lambda f=function, x=arguments: _finish(f(*x)))[0])
+    figures = {"batch_size": batch, "map": list(_MAP), "parts": list(_PARTS)}
+    for what in inputs:
+        ours, plain = np.array(seconds["ours", what]), np.array(seconds["plain", what])
+        figures.update({
+            f"{what}_seconds": rounded(np.median(ours)),
+            f"plain_{what}_seconds": rounded(np.median(plain)),
+            f"{what}_ratio": rounded(np.median(plain / ours)),
+            f"{what}_ratios": [rounded(ratio) for ratio in plain / ours],
+            f"{what}_largest_relative_difference": rounded(
+                _difference(results["ours", what], results["plain", what])),
+        })
+    return figures
+
+
+def measure_gallery(
+    config: Config, queries: int, gallery: int, pairs: int | None
+) -> dict[str, Any]:
+    """Compares all queries with a gallery, beside the whole network run on pairs, in turns.
+
+    Ours extracts every image once and compares the features; the other extracts both images of
+    every pair anew, in batches of 64 pairs.
+
+    Args:
+        config: Of a CSN.
+        queries: Number of queries.
+        gallery: Number of gallery images.
+        pairs: How many pairs, spread over all, the whole network is run on; None for all.
+
+    Raises:
+        UserError: The settings are of another system.
+    """
+    if config.system != "csn":
+        raise UserError(f"{config.name} has system: {config.system}; gallery compares pairs, so "
+                        "name a recipe with system: csn, such as configs/csn_l23_market1501.yaml.")
+    # The whole network looks at a pair in one order.
+    score = dataclasses.replace(config.evaluation.pair_score, both_orders=False)
+    config = dataclasses.replace(
+        config, evaluation=dataclasses.replace(config.evaluation, pair_score=score))
+    prepare_runtime(config.training)
+    model = build_csn(config)
+    images = random_images(queries + gallery, config.model.height, config.model.width)
+    every = np.arange(queries * gallery)
+    count = len(every) if pairs is None else min(pairs, len(every))
+    rows, columns = np.divmod(every[np.linspace(0, len(every) - 1, count).astype(int)], gallery)
+    ours = _Ours(model, config, images, queries)
+    whole = _WholeNetwork(model, config, images, rows, queries + columns)
+    ours(), whole()  # compile
+    turns = []
+    for _ in range(_TURNS):
+        extraction, _ = timed(ours.extract)
+        comparison, _ = timed(ours.compare)
+        turns.append((extraction + comparison, timed(whole)[0] * len(every) / count, extraction))
+    seconds, extrapolated, extraction = np.median(turns, axis=0)
+    ratios = [theirs / own for own, theirs, _ in turns]
+    return {
+        **describe_network(config),
+        "queries": queries,
+        "gallery": gallery,
+        "seconds": rounded(seconds),
+        "extraction_seconds": rounded(extraction),
+        "pairs_per_second": rounded(len(every) / seconds),
+        "whole_network_pairs_measured": count,
+        "whole_network_pairs_per_second": rounded(len(every) / extrapolated),
+        "whole_network_seconds" + ("" if count == len(every) else "_extrapolated"): rounded(
+            extrapolated),
+        "ratio": rounded(np.median(ratios)),
+        "ratios": [rounded(ratio) for ratio in ratios],
+        "largest_score": rounded(np.abs(whole.scores).max()),
+        "largest_score_difference": rounded(
+            np.abs(ours.scores[rows, columns] - whole.scores).max()),
+    }
+
+
+class _Ours:
+    """Extracts every image once, then compares all queries with all gallery images."""
+
+    def __init__(self, model, config, images, queries):
+        parts = pair_parts(model)
+        self._extract = tf.function(
+            lambda x: parts.extract(x, training=False),
+            input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.float32)])
+        self._scorer = CsnScorer(model, config)
+        self._sides = (images[:queries], images[queries:])
+        self._batch = config.data.eval_batch_size
+
+    def __call__(self):
+        self.extract()
+        self.compare()
+
+    def extract(self):
+        self._features = [self._extract_side(images) for images in self._sides]
+
+    def compare(self):
+        self.scores = self._scorer.cross(*self._features, progress=False)
+
+    def _extract_side(self, images):
+        blocks = [self._extract(images[start : start + self._batch])
+                  for start in range(0, len(images), self._batch)]
+        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]
+                if not name.startswith("regions")}
+
+
+class _WholeNetwork:
+    """Runs the network from the images to the score for every pair."""
+
+    def __init__(self, model, config, images, first, second):
+        self._run = tf.function(
+            lambda left, right: self._scores(model, config, left, right),
+            input_signature=2 * [tf.TensorSpec([None, *images.shape[1:]], tf.float32)])
+        self._images, self._first, self._second = images, first, second
+
+    def __call__(self):
+        blocks = [slice(start, start + _PAIRS_AT_ONCE)
+                  for start in range(0, len(self._first), _PAIRS_AT_ONCE)]
+        self.scores = np.concatenate([
+            self._run(self._images[self._first[block]], self._images[self._second[block]])
+            for block in blocks])
+
+    @staticmethod
+    def _scores(model, config, left, right):
+        count = tf.shape(left)[0]
+        outputs = model({"images": tf.concat([left, right], 0), "first": tf.range(count),
+                         "second": tf.range(count, 2 * count)}, training=False)
+        probabilities = tf.nn.softmax(outputs["logits"])[:, 1]
+        return simi_score(probabilities, outputs.get("distance"), config.evaluation.pair_score)
+
+
+def _gradients(similarity):
+    def gradients(maps, filters, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch([maps, filters])
+            outputs = similarity(maps, filters)
+        return tape.gradient(outputs, [maps, filters], upstream)
+
+    return gradients
+
+
+def _finish(outputs) -> None:
+    """Waits for the device."""
+    for tensor in tf.nest.flatten(outputs):
+        tensor[:1].numpy()
+
+
+def _difference(found, expected) -> float:
+    """The largest difference of any tensor, by the largest value of it."""
+    return max(
+        float(tf.reduce_max(tf.abs(x - y)) / tf.reduce_max(tf.abs(y)))
+        for x, y in zip(tf.nest.flatten(found), tf.nest.flatten(expected))
+    )

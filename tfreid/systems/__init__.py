@@ -1,0 +1,1 @@
+"""The systems, a room each: network, objective, testing, export and pictures."""

@@ -1,0 +1,1 @@
+"""Two images compared at several levels (Guo and Cheung 2018)."""

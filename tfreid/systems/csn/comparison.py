@@ -1,0 +1,106 @@
+"""Match probabilities and distances: of pairs, or of many images against many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfreid.layers.convolution_similarity import correlate_shared, repeat_for_parts
+from tfreid.losses.distances import pairwise_euclidean
+from tfreid.systems.csn.network import PairParts, pair_inputs, pool_level
+
+
+def compare_pairs(
+    parts: PairParts,
+    first: dict[str, tf.Tensor],
+    second: dict[str, tf.Tensor],
+    both_orders: bool = False,
+) -> dict[str, tf.Tensor]:
+    """Compares n pairs of images.
+
+    Args:
+        parts: Of the model.
+        first: Features of n images, as `parts.extract` returns them.
+        second: Features of the images that they are compared with.
+        both_orders: Whether the probability is the mean over (first, second) and (second, first).
+
+    Returns:
+        What `parts.compare` does, and the `probability` of a match [n].
+    """
+    compared = parts.compare(pair_inputs(first, second), training=False)
+    probabilities = tf.nn.softmax(compared["logits"])[:, 1]
+    if both_orders:
+        back = parts.compare(pair_inputs(second, first), training=False)
+        probabilities = 0.5 * (probabilities + tf.nn.softmax(back["logits"])[:, 1])
+    return {**compared, "probability": probabilities}
+
+
+def compare_all(
+    parts: PairParts,
+    levels: Sequence[int],
+    queries: dict[str, tf.Tensor],
+    gallery: dict[str, tf.Tensor],
+    both_orders: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Compares every query with every gallery image, as `compare_pairs` does with pairs.
+
+    The parts of one image slide over the maps of all images of the other side in one convolution,
+    which needs no filter per sample. conv4 is linear, so each group of maps is reduced to its share
+    of conv4's output as soon as it is made, and the groups are never stored.
+
+    Args:
+        parts: Of the model.
+        levels: The levels that it compares, `csn.levels`.
+        queries: Features of q images, as `parts.extract` returns them.
+        gallery: Features of g images.
+        both_orders: Whether the probability is the mean over (query, gallery) and (gallery, query).
+
+    Returns:
+        The probability of a match [q, g], and the distances of the descriptors [q, g], or None
+        where there is no ranking net. About 20 kB a pair are held meanwhile.
+    """
+    weights, shift = _reduction(parts.decide)
+    # The channels of a level: the query's parts on the gallery's map, then the reverse.
+    halves = tf.split(weights, 2 * len(levels), 0)
+    probabilities = _judge(parts, levels, queries, gallery, halves[::2], halves[1::2], shift)
+    if both_orders:
+        back = _judge(parts, levels, queries, gallery, halves[1::2], halves[::2], shift)
+        probabilities = 0.5 * (probabilities + back)
+    distances = None
+    if "descriptor" in queries:
+        distances = pairwise_euclidean(queries["descriptor"], gallery["descriptor"])
+    return probabilities, distances
+
+
+def _reduction(decide):
+    """The similarity maps' batch normalisation and conv4 as one product: weights [c, 32], shift."""
+    norm, convolution = decide.get_layer("similarity_bn"), decide.get_layer("conv4")
+    gamma, beta, mean, variance = (
+        tf.convert_to_tensor(x)
+        for x in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance))
+    scale = gamma * tf.math.rsqrt(variance + norm.epsilon)
+    kernel = tf.convert_to_tensor(convolution.kernel)[0, 0]
+    return scale[:, tf.newaxis] * kernel, tf.linalg.matvec(kernel, beta - mean * scale, True)
+
+
+def _judge(parts, levels, queries, gallery, weights, back_weights, shift):
+    """The probabilities [q, g], from conv4's sums over the levels and both directions."""
+    there = [_slide(level, queries, gallery, w) for level, w in zip(levels, weights)]
+    back = [_slide(level, gallery, queries, w) for level, w in zip(levels, back_weights)]
+    reduced = tf.add_n(there) + tf.einsum("gqhwc->qghwc", tf.add_n(back)) + shift
+    rows = tf.cast(tf.reshape(reduced, (-1, *reduced.shape[2:])), parts.judge.input.dtype)
+    logits = parts.judge(rows, training=False)
+    return tf.reshape(tf.nn.softmax(logits)[:, 1], tf.shape(reduced)[:2])
+
+
+def _slide(level, sliders, others, weights):
+    """Slides the parts of each of s images over the maps of o others: [s, o, h, w, 32]."""
+    parts = sliders[f"parts_{level}"]
+    maps = repeat_for_parts(others[f"map_{level}"], parts.shape[1])
+
+    def reduced(filters):
+        pooled = pool_level(level, correlate_shared(maps, filters))
+        return tf.tensordot(tf.cast(pooled, tf.float32), weights, 1)
+
+    return tf.map_fn(reduced, parts, fn_output_signature=tf.float32)

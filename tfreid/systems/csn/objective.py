@@ -1,0 +1,109 @@
+"""The training objective of the CSN: classification and contrastive loss, and priors of regions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrecords.errors import UserError
+from tfreid.layers.spatial_transformer import inside_penalty, rotation_penalty, scale_penalty
+from tfreid.losses.contrastive import contrastive_from_distance
+from tfreid.losses.pair_softmax import pair_softmax
+from tfreid.losses.statistics import pair_statistics
+from tfreid.settings import Config, PairLossConfig
+from tfreid.systems.csn.network import map_shape
+from tfreid.systems.csn.regions import draw_regions
+from tfreid.training.interfaces import Batch, Objective
+from tfreid.training.summaries import Summaries
+
+_PICTURES = 16
+
+
+def check_pair_losses(config: Config) -> None:
+    """Refuses losses that leave nothing to learn.
+
+    Raises:
+        UserError: No loss has a weight.
+    """
+    losses = config.pair_loss
+    if not losses.match_weight and not (losses.contrastive_weight and config.csn.ranking_net):
+        raise UserError("no loss has a weight, so nothing can be learnt; set "
+                        "pair_loss.match_weight above 0.")
+
+
+class PairObjective(Objective):
+    """L = L_cls + L_ctr (Guo and Cheung 2018, Eq. 6) and the priors of Section 4.2.
+
+    Args:
+        config: The `pair_loss` section.
+        levels: The levels that the network compares.
+    """
+
+    def __init__(self, config: PairLossConfig, levels: Sequence[int]):
+        super().__init__(name="objective")
+        self._config = config
+        self._levels = tuple(levels)
+
+    def forward(
+        self, model: keras.Model, batch: Batch
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Computes the loss of a batch of `tfreid.data.pair_batches.PairBatches`."""
+        images, first, second, matches = batch
+        outputs = model(
+            {"images": tf.cast(images, tf.float32), "first": first, "second": second},
+            training=True,
+        )
+        loss, scalars = self(outputs, matches)
+        return loss, scalars, outputs
+
+    def __call__(
+        self, outputs: dict[str, tf.Tensor], matches: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Computes the loss of pairs.
+
+        Args:
+            outputs: Of the pair model.
+            matches: [n], 1 where both images show one identity, else 0.
+
+        Returns:
+            The scalar loss, and the scalars worth plotting, among them `loss/total`.
+        """
+        config = self._config
+        losses = {}
+        if config.match_weight:
+            entropies = pair_softmax(outputs["logits"], matches)
+            losses["match"] = config.match_weight * tf.reduce_mean(entropies)
+        if "distance" in outputs and config.contrastive_weight:
+            pulls = contrastive_from_distance(
+                outputs["distance"], matches, config.margin, config.contrastive_scale)
+            losses["contrastive"] = config.contrastive_weight * tf.reduce_mean(pulls)
+        losses["regions"] = tf.add_n(
+            [self._priors(outputs[f"regions_{level}"]) for level in self._levels])
+        total = tf.add_n(list(losses.values()))
+        scalars = {f"loss/{name}": value for name, value in losses.items()}
+        right = tf.argmax(outputs["logits"], axis=1, output_type=tf.int32) == tf.reshape(
+            tf.cast(matches, tf.int32), [-1])
+        statistics = pair_statistics(right, matches, outputs.get("distance"))
+        return total, {**scalars, "loss/total": total, **statistics}
+
+    def watched(self, outputs: dict[str, tf.Tensor], batch: Batch) -> Batch:
+        """Returns some images [n, h, w, 3] and the regions [n, p, 6] of every level in them."""
+        regions = (outputs[f"regions_{level}"][:_PICTURES] for level in self._levels)
+        return (batch[0][:_PICTURES], *regions)
+
+    def summarize(self, summaries: Summaries, watched: Batch, step: int) -> None:
+        """Draws the attended regions on images."""
+        images, *regions = (x.numpy() for x in watched)
+        shapes = {level: map_shape(level, *images.shape[1:3]) for level in self._levels}
+        drawn = [draw_regions(image, dict(zip(self._levels, found)), shapes, scale=2)
+                 for image, *found in zip(images, *regions)]
+        summaries.images("attended_regions", np.stack(drawn), step)
+
+    def _priors(self, regions):
+        config = self._config
+        return (config.rotation_weight * rotation_penalty(regions)
+                + config.scale_weight * scale_penalty(regions)
+                + config.inside_weight * inside_penalty(regions))

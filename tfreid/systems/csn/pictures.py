@@ -1,0 +1,180 @@
+"""From the weights of a CSN to pictures: of two files, of two test pairs, of a ranked gallery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfreid.data.records import SplitIndex
+from tfreid.evaluation.picture_images import (
+    draw_queries,
+    find_query,
+    image_label,
+    read_image_file,
+    read_images,
+    read_test_indices,
+)
+from tfreid.evaluation.protocol import counted
+from tfreid.models.loading import load_model
+from tfreid.settings import Config
+from tfreid.systems.csn.inspection import describe_pair
+from tfreid.systems.csn.ranked_comparisons import RankedPair, draw_ranked_pairs
+from tfreid.systems.csn.scores import CsnScorer
+from tfreid.systems.csn.similarity_maps import PairDetails, draw_pair, pair_limits
+
+
+def picture_files(
+    config: Config, weights: str | Path, first: str | Path, second: str | Path, path: str | Path
+) -> None:
+    """Draws what a CSN sees in two image files.
+
+    Args:
+        config: The settings.
+        weights: `.weights.h5` file.
+        first: JPEG or PNG file, image A.
+        second: Another, image B.
+        path: PNG file of the picture.
+
+    Raises:
+        UserError: Settings of another system, weights that do not fit, or a file that is no image.
+    """
+    _check_system(config)
+    images = [read_image_file(file) for file in (first, second)]
+    model, config = load_model(config, weights)
+    details = describe_pair(model, config, *images)
+    draw_pair(details, path, (Path(first).name, Path(second).name))
+
+
+def picture_example_pairs(
+    config: Config, weights: str | Path, output: str | Path, gallery: int = 100, seed: int = 0
+) -> None:
+    """Draws a random query with its match, and with the wrong person that scores highest.
+
+    Args:
+        config: The settings; the pairs are of the test images of `data.records`.
+        weights: `.weights.h5` file.
+        output: Folder for `match.png` and `non_match.png`, whose heat maps share their scales.
+        gallery: How many gallery images are scored, drawn at random, one of them a match.
+        seed: Of the drawings.
+
+    Raises:
+        UserError: Settings of another system, weights that do not fit, broken records, or none of
+            the drawn gallery images shows another person.
+    """
+    scored = _ScoredGallery(config, weights, None, gallery, seed)
+    wrong = np.flatnonzero(~scored.is_match)
+    if not wrong.size:
+        raise UserError(f"none of the {len(scored.scores)} gallery images drawn shows another "
+                        "person; draw more with --gallery.")
+    chosen = {"match": scored.match, "non_match": wrong[np.argmax(scored.scores[wrong])]}
+    details = {name: scored.describe(place) for name, place in chosen.items()}
+    limits = pair_limits(list(details.values()))
+    headings = {"match": "Two images of one person",
+                "non_match": f"Two persons: the highest score of {wrong.size} wrong gallery "
+                             "images"}
+    for name, place in chosen.items():
+        draw_pair(details[name], Path(output) / f"{name}.png",
+                  (scored.query_label, scored.label(place)), headings[name], limits)
+
+
+def picture_ranking(
+    config: Config,
+    weights: str | Path,
+    query: str,
+    path: str | Path,
+    top: int = 5,
+    gallery: int = 100,
+    seed: int = 0,
+) -> None:
+    """Draws a query's best gallery images and what the CSN sees in each.
+
+    Args:
+        config: The settings; queries and gallery are the test images of `data.records`.
+        weights: `.weights.h5` file.
+        query: Its position in the query split, or its path or file name in the records.
+        path: PNG file of the picture.
+        top: How many results.
+        gallery: How many gallery images are ranked, drawn at random, one of them a match.
+        seed: Of the drawing.
+
+    Raises:
+        UserError: Settings of another system, weights that do not fit, broken records, or no such
+            query.
+    """
+    scored = _ScoredGallery(config, weights, query, gallery, seed)
+    order = np.argsort(-scored.scores, kind="stable")
+    results = [RankedPair(scored.describe(place), bool(scored.is_match[place]),
+                          scored.label(place)) for place in order[:top]]
+    best = 1 + int(np.argmax(scored.is_match[order]))
+    heading = (f"Best {len(results)} of {len(order)} gallery images by SimiScore; first match at "
+               f"rank {best}")
+    draw_ranked_pairs(results, path, scored.query_label, heading)
+
+
+class _Drawn(NamedTuple):
+    """Increasing positions [m] in the gallery, and which of them is sure to be a match."""
+
+    positions: np.ndarray
+    match: int
+
+
+class _ScoredGallery:
+    """A query and gallery images drawn for it, with their scores [m].
+
+    `is_match` [m] says which show the query's person, `match` is the place of one of them.
+    """
+
+    def __init__(self, config: Config, weights, query: str | None, count: int, seed: int):
+        _check_system(config)
+        random = np.random.default_rng(seed)
+        queries, self._gallery = read_test_indices(config.data)
+        if query is None:
+            (self._query,) = draw_queries(queries, self._gallery, 1, random)
+        else:
+            self._query = find_query(queries, query)
+        self.query_label = image_label(queries, self._query)
+        identity, camera = queries.ids[self._query], queries.cameras[self._query]
+        self._positions, self.match = _draw_gallery(self._gallery, identity, camera, count, random)
+        self.is_match = self._gallery.ids[self._positions] == identity
+        self._model, self._config = load_model(config, weights)
+        scorer = CsnScorer(self._model, self._config)
+        self.scores = scorer.cross(scorer.features("query", np.array([self._query])),
+                                   scorer.features("gallery", self._positions))[0]
+
+    def label(self, place: int) -> str:
+        """Returns what the records say of the gallery image at a place."""
+        return image_label(self._gallery, self._positions[place])
+
+    def describe(self, place: int) -> PairDetails:
+        """Describes the pair of the query and the gallery image at a place."""
+        return describe_pair(self._model, self._config, self._image("query", self._query),
+                             self._image("gallery", self._positions[place]))
+
+    def _image(self, split, position):
+        (image,) = read_images(self._config.data, split, np.array([position]))
+        return image
+
+
+def _check_system(config: Config) -> None:
+    if config.system != "csn":
+        raise UserError(f"similarity maps are those of `system: csn`, and {config.name!r} is of "
+                        f"system {config.system}; give a run or recipe of the CSN.")
+
+
+def _draw_gallery(
+    gallery: SplitIndex, identity: int, camera: int, count: int, random: np.random.Generator
+) -> _Drawn:
+    """Draws gallery images, the first of them among the query's matches."""
+    usable = counted(identity, camera, gallery.ids, gallery.cameras)
+    matches = np.flatnonzero(usable & (gallery.ids == identity))
+    if not matches.size:
+        raise UserError(f"the query shows person {identity}, of whom the gallery has no image by "
+                        "another camera; choose another query.")
+    match = random.choice(matches)
+    others = np.setdiff1d(np.flatnonzero(usable), [match])
+    drawn = random.choice(others, min(count - 1, len(others)), replace=False)
+    positions = np.sort(np.append(drawn, match))
+    return _Drawn(positions, int(np.searchsorted(positions, match)))

@@ -1,0 +1,238 @@
+"""From the weights of an embedding model to pictures of what the embedding looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfreid.data.records import SplitIndex
+from tfreid.evaluation.distances import pairwise_distances
+from tfreid.evaluation.features import Evaluator, FeatureExtractor
+from tfreid.evaluation.picture_images import (
+    draw_queries,
+    image_label,
+    read_image_file,
+    read_images,
+    read_test_indices,
+)
+from tfreid.evaluation.protocol import counted
+from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries, worst_queries
+from tfreid.models.loading import load_embedding_model
+from tfreid.settings import Config
+from tfreid.systems.embedding.attention import AttentionRow, draw_attention
+from tfreid.systems.embedding.matching_regions import draw_matching_regions
+from tfreid.systems.embedding.regions import RegionFinder
+from tfreid.visualization.ranked_list import camera_name, draw_ranked_lists
+
+
+def picture_pair(
+    config: Config,
+    weights: str | Path,
+    first: str | Path,
+    second: str | Path,
+    path: str | Path,
+    dimensions: int = 5,
+) -> None:
+    """Draws the regions that the strongest dimensions of a similarity look at in two image files.
+
+    Args:
+        config: The settings.
+        weights: `.weights.h5` file.
+        first: JPEG or PNG file, image A.
+        second: Another, image B.
+        path: PNG file of the picture.
+        dimensions: How many, at most.
+
+    Raises:
+        UserError: Settings of a CSN, weights that do not fit, or a file that is no image.
+    """
+    _check_system(config)
+    images = [read_image_file(file) for file in (first, second)]
+    finder = RegionFinder(*load_embedding_model(config, weights))
+    draw_matching_regions(finder.compare(*images, dimensions), path,
+                          (Path(first).name, Path(second).name))
+
+
+def picture_attention(
+    config: Config,
+    weights: str | Path,
+    files: Sequence[str | Path],
+    path: str | Path,
+    accumulate: int = 50,
+) -> None:
+    """Draws the regions of image files, beside each other, that their embeddings hang on.
+
+    Args:
+        config: The settings.
+        weights: `.weights.h5` file.
+        files: JPEG or PNG files.
+        path: PNG file of the picture.
+        accumulate: How many of an embedding's dimensions, at most.
+
+    Raises:
+        UserError: Settings of a CSN, weights that do not fit, or a file that is no image.
+    """
+    _check_system(config)
+    images = [read_image_file(file) for file in files]
+    finder = RegionFinder(*load_embedding_model(config, weights))
+    row = AttentionRow("", [finder.attend(image, accumulate, Path(file).name)
+                            for image, file in zip(images, files)])
+    draw_attention([row], path, min(accumulate, finder.size))
+
+
+def picture_test_pairs(
+    config: Config,
+    weights: str | Path,
+    output: str | Path,
+    count: int,
+    dimensions: int = 5,
+    seed: int = 0,
+) -> list[Path]:
+    """Draws random queries with their nearest match by another camera and nearest wrong person.
+
+    Args:
+        config: The settings; the images are the test images of `data.records`, `evaluation.metric`
+            tells the nearest.
+        weights: `.weights.h5` file.
+        output: Folder for `query_POSITION_match.png` and `query_POSITION_non_match.png`.
+        count: How many queries, at most.
+        dimensions: How many of each pair, at most.
+        seed: Of the drawing.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: Settings of a CSN, weights that do not fit, broken records, or a
+            gallery that shows one person only.
+    """
+    _check_system(config)
+    indices = read_test_indices(config.data)
+    drawn = np.sort(draw_queries(*indices, count, np.random.default_rng(seed)))
+    model, config = load_embedding_model(config, weights)
+    nearest = _nearest_pairs(FeatureExtractor(model, config), config, indices, drawn)
+    finder = RegionFinder(model, config)
+    queries = read_images(config.data, "query", drawn)
+    results = read_images(config.data, "gallery", nearest.ravel())
+    headings = {"match": "One person: a query and its nearest match by another camera",
+                "non_match": "Two persons: a query and the nearest wrong gallery image"}
+    paths = []
+    for place, query in enumerate(drawn):
+        for kind, (name, heading) in enumerate(headings.items()):
+            paths.append(Path(output) / f"query_{query}_{name}.png")
+            pair = finder.compare(queries[place], results[2 * place + kind], dimensions)
+            draw_matching_regions(pair, paths[-1], (
+                image_label(indices[0], query), image_label(indices[1], nearest[place, kind]),
+            ), heading)
+    return paths
+
+
+def picture_test_attention(
+    config: Config,
+    weights: str | Path,
+    path: str | Path,
+    count: int,
+    accumulate: int = 50,
+    images: int = 4,
+    seed: int = 0,
+) -> None:
+    """Draws the regions that embeddings hang on in several images of each of some persons.
+
+    Args:
+        config: The settings; the images are of the gallery of `data.records`, the persons those
+            of its queries.
+        weights: `.weights.h5` file.
+        path: PNG file of the picture, a row for each person.
+        count: How many persons, at most.
+        accumulate: How many of an embedding's dimensions, at most.
+        images: How many of each person, at most; by as many cameras as there are.
+        seed: Of the drawing.
+
+    Raises:
+        UserError: Settings of a CSN, weights that do not fit, or broken records.
+    """
+    _check_system(config)
+    queries, gallery = read_test_indices(config.data)
+    random = np.random.default_rng(seed)
+    persons = np.intersect1d(queries.ids, gallery.ids)
+    if not persons.size:
+        raise UserError(f"{config.data.records}: the gallery shows nobody of the queries; check "
+                        "the identities of the records.")
+    chosen = random.choice(persons, min(count, len(persons)), replace=False)
+    positions = [_by_many_cameras(gallery, person, images, random) for person in chosen]
+    read = iter(read_images(config.data, "gallery", np.concatenate(positions)))
+    finder = RegionFinder(*load_embedding_model(config, weights))
+    rows = [
+        AttentionRow(f"person {person}", [
+            finder.attend(next(read), accumulate, camera_name(gallery.cameras[position]))
+            for position in of_person
+        ])
+        for person, of_person in zip(chosen, positions)
+    ]
+    draw_attention(rows, path, min(accumulate, finder.size))
+
+
+def picture_ranked_lists(
+    config: Config, weights: str | Path, path: str | Path, count: int, worst: bool = False
+) -> None:
+    """Draws the first ten results of some queries, with their average precision.
+
+    Args:
+        config: The settings; all test images of `data.records` are ranked.
+        weights: `.weights.h5` file.
+        path: PNG file of the picture.
+        count: How many queries, at most.
+        worst: Those of the lowest average precision, instead of some evenly spread.
+
+    Raises:
+        UserError: Settings of a CSN, weights that do not fit, or broken records.
+    """
+    _check_system(config)
+    read_test_indices(config.data)
+    model, config = load_embedding_model(config, weights)
+    ranked = Evaluator(model, config).evaluate()
+    chosen = (worst_queries if worst else spread_queries)(ranked.result, count)
+    draw_ranked_lists(ranked_rows(ranked, config, chosen), path)
+
+
+def _check_system(config: Config) -> None:
+    if config.system == "csn":
+        raise UserError(f"{config.name!r} is of system csn, which has no embedding of one image; "
+                        "give another run or recipe, or draw this one with "
+                        "tools/visualize_csn.py.")
+
+
+def _nearest_pairs(
+    extract: FeatureExtractor, config: Config, indices: tuple[SplitIndex, SplitIndex],
+    queries: np.ndarray,
+) -> np.ndarray:
+    """Finds the nearest match and the nearest wrong image of queries: gallery positions [n, 2]."""
+    known, gallery = indices
+    distances = pairwise_distances(extract("query", queries), extract("gallery"),
+                                   config.evaluation.metric, p=config.evaluation.minkowski_p)
+    nearest = []
+    for query, row in zip(queries, distances):
+        identity = known.ids[query]
+        counts = counted(identity, known.cameras[query], gallery.ids, gallery.cameras)
+        sides = [np.flatnonzero(counts & (gallery.ids == identity)),
+                 np.flatnonzero(counts & (gallery.ids != identity))]
+        if not sides[1].size:
+            raise UserError(f"{config.data.records}: the gallery shows nobody but person "
+                            f"{identity}; build records with more persons.")
+        nearest.append([side[np.argmin(row[side])] for side in sides])
+    return np.array(nearest)
+
+
+def _by_many_cameras(
+    gallery: SplitIndex, person: int, count: int, random: np.random.Generator
+) -> np.ndarray:
+    """Draws images of a person, one of each camera before a second of any: positions by camera."""
+    images = random.permutation(np.flatnonzero(gallery.ids == person))
+    cameras = gallery.cameras[images]
+    turn = np.array([np.count_nonzero(cameras[:place] == camera)
+                     for place, camera in enumerate(cameras)])
+    drawn = np.sort(images[np.argsort(turn, kind="stable")[:count]])
+    return drawn[np.argsort(gallery.cameras[drawn], kind="stable")]

@@ -1,0 +1,1 @@
+"""Twins and a merge network that verify pairs of images (Bojja)."""

@@ -1,0 +1,179 @@
+"""Export of a Siamese network: features of images once, verdicts on pairs, of files or features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfreid.data.records import decode_image
+from tfreid.evaluation.report import write_results_json
+from tfreid.losses.distances import pairwise_euclidean
+from tfreid.serving.saved_model import (
+    TOLERANCE,
+    check_alike,
+    decode_files,
+    parity_files,
+    round_alike,
+    served_weights,
+    write_version,
+)
+from tfreid.settings import Config
+from tfreid.systems.siamese.network import siamese_parts
+from tfreid.systems.siamese.pair_sets import PairSet
+from tfreid.systems.siamese.scores import SiameseScorer, compare_embeddings, sigmoid
+from tfreid.systems.siamese.testing import logit_threshold
+from tfreid.systems.siamese.verdicts import PairThresholds
+
+# Inside a version: where TF Serving leaves files of others alone.
+EXPORTED_THRESHOLDS = "assets.extra/thresholds.json"
+
+
+class ServedSiamese(tf.Module):
+    """A Siamese network with the signatures that are served.
+
+    Args:
+        model: What `build_siamese` made.
+        config: Its whole configuration.
+        thresholds: Calibrated ones; without them a probability of 0.5 decides.
+
+    Attributes:
+        compare: `first_descriptor` and `second_descriptor` [n, d] -> `probability` of one person,
+            `same_person`, and the distance by every metric of `METRICS`, [n] each.
+        compare_all: `query_descriptor` [q, d] and `gallery_descriptor` [g, d] -> `probability`,
+            `score`, which is the same, and the Euclidean `distance`, [q, g] each. A query holds
+            g * d numbers meanwhile.
+        verify: `image_bytes` and `other_image_bytes`, JPEG or PNG files [n] of any sizes -> as
+            `compare`.
+    """
+
+    def __init__(self, model: keras.Model, config: Config, thresholds: PairThresholds | None):
+        super().__init__(name="served_siamese")
+        self.weights = served_weights(model)
+        parts = siamese_parts(model)
+        # Inside functions, where saving does not find the models: of those that it finds, it traces
+        # every layer once more.
+        self._forward = lambda images: parts.embed(images, training=False)["embedding"]
+        self._judge = lambda first, second: compare_embeddings(
+            parts.compare, first, second, config.evaluation.minkowski_p)
+        self._threshold = logit_threshold(thresholds)
+        self._size = (config.model.height, config.model.width)
+        width = parts.embed.output["embedding"].shape[1]
+        self.compare = self._signature(
+            self._verdict, [width], ("first_descriptor", "second_descriptor"), tf.float32)
+        self.compare_all = self._signature(
+            self._compare_all, [width], ("query_descriptor", "gallery_descriptor"), tf.float32)
+        self.verify = self._signature(
+            lambda first, second: self._verdict(*map(self._embed_files, (first, second))), [],
+            ("image_bytes", "other_image_bytes"), tf.string)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def extract(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Embeds JPEG or PNG files [n], of any sizes: `descriptor` [n, d]."""
+        return {"descriptor": self._embed_files(image_bytes)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
+    def extract_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Embeds RGB images [n, h, w, 3] of one size: `descriptor` [n, d]."""
+        return {"descriptor": self._forward(tf.cast(images, tf.float32))}
+
+    def _embed_files(self, files):
+        return self._forward(decode_files(files, *self._size))
+
+    def _verdict(self, first, second):
+        found = self._judge(first, second)
+        # Of a probability near 1 too few digits would be left.
+        logits = found.pop("logits")
+        return {"probability": tf.sigmoid(logits), "same_person": logits >= self._threshold,
+                **found}
+
+    def _compare_all(self, queries, gallery):
+        def ask(query):
+            return tf.sigmoid(self._judge(tf.broadcast_to(query, tf.shape(gallery)),
+                                          gallery)["logits"])
+
+        probability = tf.map_fn(ask, queries, parallel_iterations=1)
+        return {"probability": probability, "score": tf.identity(probability),
+                "distance": pairwise_euclidean(queries, gallery)}
+
+    @staticmethod
+    def _signature(function, shape, names, kind):
+        return tf.function(function, input_signature=[
+            tf.TensorSpec([None, *shape], kind, name=name) for name in names])
+
+
+def export_siamese(
+    model: keras.Model, config: Config, output: str | Path, thresholds: PairThresholds | None = None
+) -> Path:
+    """Writes the next version of a SavedModel, once its verdicts are found right.
+
+    Every signature is asked about some of the records' images; the results must equal those of the
+    evaluation. Only then does the version appear in `output`.
+
+    Args:
+        model: What `build_siamese` made, with trained weights.
+        config: Its settings; the images come from `data.records`.
+        output: Folder of versions: `output/1`, then `output/2`, ...
+        thresholds: Of these weights, or None. They are in the version's
+            `assets.extra/thresholds.json`, too.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        UserError: There are no records to check with, or the results differ.
+    """
+    crops = parity_files(config)
+    served = ServedSiamese(model, config, thresholds)
+    signatures = {
+        "serving_default": served.extract,
+        "extract": served.extract,
+        "extract_images": served.extract_images,
+        "compare": served.compare,
+        "compare_all": served.compare_all,
+        "verify": served.verify,
+    }
+
+    def finish(directory):
+        _check_parity(directory, model, config, crops, logit_threshold(thresholds))
+        if thresholds is not None:
+            write_results_json(directory / EXPORTED_THRESHOLDS, vars(thresholds))
+
+    return write_version(served, signatures, output, finish)
+
+
+def _check_parity(directory: Path, model: keras.Model, config: Config, crops: list[bytes],
+                  threshold: float) -> None:
+    round_alike()
+    places = np.arange(len(crops))
+    pairs = PairSet(crops, [str(place) for place in places], places, places[::-1],
+                    places == places[::-1], "crops")
+    expected = SiameseScorer(model, config)(pairs, progress=False)
+    wanted = {"probability": sigmoid(expected.logits), **expected.distances}
+    loaded = tf.saved_model.load(str(directory)).signatures
+    descriptors = loaded["extract"](image_bytes=tf.constant(crops))["descriptor"]
+    # Crops differ in size, and the signature takes one size a batch.
+    single = [loaded["extract_images"](images=decode_image(crop)[None])["descriptor"]
+              for crop in crops]
+    scale = np.abs(descriptors).max()
+    check_alike("extract_images", np.concatenate(single), descriptors.numpy(), scale)
+    mirrored = tf.reverse(descriptors, [0])
+    answers = {
+        "verify": loaded["verify"](image_bytes=tf.constant(crops),
+                                   other_image_bytes=tf.constant(crops[::-1])),
+        "compare": loaded["compare"](first_descriptor=descriptors, second_descriptor=mirrored),
+    }
+    for signature, found in answers.items():
+        for name, values in wanted.items():
+            check_alike(signature, found[name].numpy(), values, max(np.abs(values).max(), 1.0))
+        clear = np.abs(expected.logits - threshold) > TOLERANCE * max(
+            np.abs(expected.logits).max(), 1.0)
+        check_alike(signature, found["same_person"].numpy()[clear].astype(float),
+                    (expected.logits >= threshold)[clear].astype(float), 1.0)
+    crossed = loaded["compare_all"](query_descriptor=descriptors, gallery_descriptor=mirrored)
+    for name, key in (("probability", "probability"), ("distance", "euclidean")):
+        values = wanted[key]
+        check_alike("compare_all", np.diagonal(crossed[name].numpy()), values,
+                    max(np.abs(values).max(), 1.0))

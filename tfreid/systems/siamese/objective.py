@@ -1,0 +1,110 @@
+"""The training objective of the Siamese network."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrecords.errors import UserError
+from tfreid.losses.distances import paired_euclidean
+from tfreid.losses.statistics import pair_statistics
+from tfreid.settings import Config
+from tfreid.systems.embedding.objective import mean_triplet
+from tfreid.systems.siamese.losses import JUDGED, siamese_losses
+from tfreid.systems.siamese.network import siamese_parts
+from tfreid.systems.siamese.pair_picture import draw_small_pair
+from tfreid.systems.siamese.scores import sigmoid
+from tfreid.training.interfaces import Batch, Objective
+from tfreid.training.summaries import Summaries
+
+_PICTURES = 16
+_PICTURE_COLUMNS = 4
+# Steps between pictures: at every logging they would fill the disk.
+_PICTURE_STEPS = 500
+
+
+def check_siamese_losses(config: Config) -> None:
+    """Refuses losses that leave nothing to learn.
+
+    Raises:
+        UserError: There is no name of a loss, or no part of the sum has a weight.
+    """
+    if config.loss.name is None:
+        raise UserError("loss.name is not set; system: siamese takes contrastive, verification, "
+                        "combined or triplet.")
+    pair_loss = config.pair_loss
+    if config.loss.name == "combined" and not (pair_loss.contrastive_weight
+                                               and pair_loss.match_weight):
+        raise UserError("loss.name=combined is the sum of two losses, and one has weight 0; set "
+                        "pair_loss.contrastive_weight and match_weight above 0, or loss.name to "
+                        "the other one.")
+
+
+class SiameseObjective(Objective):
+    """The loss of `loss.name`, and what the merge network learns.
+
+    Args:
+        config: `loss` and `pair_loss`.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__(name="objective")
+        check_siamese_losses(config)
+        self._loss, self._pair_loss = config.loss, config.pair_loss
+        self._next_picture = 0
+
+    def forward(
+        self, model: keras.Model, batch: Batch
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Computes the loss of a batch of `tfreid.data.pair_batches.PairBatches` with labels."""
+        images, first, second, matches, labels = batch
+        parts = siamese_parts(model)
+        embedding = parts.embed(tf.cast(images, tf.float32), training=True)["embedding"]
+        sides = {"first": tf.gather(embedding, first), "second": tf.gather(embedding, second)}
+        distance = paired_euclidean(sides["first"], sides["second"])
+        if self._loss.name not in JUDGED:
+            sides = {side: tf.stop_gradient(value) for side, value in sides.items()}
+        logits = parts.compare(sides, training=True)
+        outputs = {"embedding": embedding, "distance": distance, "logits": logits}
+        loss, scalars = self(outputs, matches, labels)
+        return loss, scalars, outputs
+
+    def __call__(
+        self, outputs: dict[str, tf.Tensor], matches: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Computes the loss of pairs.
+
+        Args:
+            outputs: `embedding` [m, d] of the images, `distance` [n] and `logits` [n] of the pairs.
+            matches: [n], 1 where both images show one identity, else 0.
+            labels: [m], the identities of the images.
+
+        Returns:
+            The scalar loss, and the scalars worth plotting, among them `loss/total`.
+        """
+        distance, logits = outputs["distance"], outputs["logits"]
+        losses = siamese_losses(self._loss.name, distance, logits, matches, self._pair_loss)
+        if self._loss.name == "triplet":
+            losses["triplet"] = mean_triplet(self._loss, outputs["embedding"], labels)
+        total = tf.add_n(list(losses.values()))
+        scalars = {f"loss/{name}": value for name, value in losses.items()}
+        right = (logits >= 0) == (matches > 0)
+        return total, {**scalars, "loss/total": total, **pair_statistics(right, matches, distance)}
+
+    def watched(self, outputs: dict[str, tf.Tensor], batch: Batch) -> Batch:
+        """Returns some pairs' images [k, h, w, 3] twice, matches, distances and logits [k]."""
+        images, first, second, matches, _ = batch
+        sides = [tf.gather(images, side[:_PICTURES]) for side in (first, second)]
+        return (*sides, matches[:_PICTURES], outputs["distance"][:_PICTURES],
+                outputs["logits"][:_PICTURES])
+
+    def summarize(self, summaries: Summaries, watched: Batch, step: int) -> None:
+        """Draws pairs with their distance and probability, at every 500th step or so."""
+        if step < self._next_picture:
+            return
+        self._next_picture = step + _PICTURE_STEPS
+        first, second, matches, distances, logits = (x.numpy() for x in watched)
+        drawn = [draw_small_pair(*pair) for pair in
+                 zip(first, second, matches > 0, distances, sigmoid(logits))]
+        summaries.images("pairs", np.stack(drawn), step, columns=_PICTURE_COLUMNS)

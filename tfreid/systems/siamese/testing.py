@@ -1,0 +1,151 @@
+"""Testing a Siamese network: verdicts on pairs, and the way in which it ranks a gallery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfrecords.errors import UserError
+from tfreid.evaluation.features import Evaluator
+from tfreid.evaluation.report import write_results_json
+from tfreid.models.loading import load_model
+from tfreid.settings import Config
+from tfreid.systems.siamese.network import siamese_parts
+from tfreid.systems.siamese.pair_sets import PairSet, pairs_of_splits, read_pairs_file
+from tfreid.systems.siamese.scores import (
+    PROBABILITY,
+    SiameseScorer,
+    probability_metric,
+    sigmoid,
+)
+from tfreid.systems.siamese.verdicts import (
+    EVEN,
+    PairThresholds,
+    judge,
+    load_pair_thresholds,
+    thresholds_note,
+    verdicts_table,
+)
+from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
+
+_TEST_SPLITS = ("query", "gallery")
+
+
+def make_ranker(model: keras.Model, config: Config) -> Evaluator:
+    """Makes what ranks a gallery by a model's features: an embedding model, or a Siamese network.
+
+    Raises:
+        UserError: As `Evaluator`, or a setting of the evaluation needs a named distance.
+    """
+    if config.system != "siamese":
+        return Evaluator(model, config)
+    evaluation = config.evaluation
+    if evaluation.metric != PROBABILITY:
+        return Evaluator(siamese_parts(model).embed, config)
+    for setting in ("multi_query", "expansion", "reranking"):
+        if getattr(evaluation, setting):
+            raise UserError(f"evaluation.{setting} needs a distance of features; set "
+                            "evaluation.metric to euclidean or another one instead of probability.")
+    return Evaluator(siamese_parts(model).embed, config, probability_metric(model))
+
+
+def check_verifies(config: Config) -> None:
+    """Raises a `UserError` where the system does not judge pairs."""
+    if config.system != "siamese":
+        raise UserError(f"{config.name!r} is of system {config.system}, which gives no verdict on "
+                        "pairs; take a run of system: siamese (tools/calibrate_threshold.py tests "
+                        "the distances of other embeddings).")
+
+
+def verify_pairs(
+    config: Config,
+    weights: str | Path,
+    output: str | Path,
+    thresholds: Path | None = None,
+    pairs_file: str | None = None,
+    split: str | None = None,
+) -> dict[str, Any]:
+    """Judges the pairs of a file or of one split, prints a table and writes files.
+
+    Args:
+        config: The settings; `data.records` names the records of the split.
+        weights: `.weights.h5` file.
+        output: Folder for `verification.json`, `roc.png` and `pair_probabilities.png`.
+        thresholds: File of calibrated thresholds; one that is not there counts as None.
+        pairs_file: CSV table of pairs, or None.
+        split: Name of a split whose images are paired, where there is no file.
+
+    Returns:
+        The figures.
+
+    Raises:
+        UserError: A mistake in the settings, the weights, the records or the table.
+    """
+    check_verifies(config)
+    # Mistakes in the pairs are told before the model is built.
+    pairs = read_pairs_file(pairs_file) if pairs_file else _split_pairs(config, [split])
+    model, config = load_model(config, weights)
+    figures = verify(model, config, pairs, Path(output), thresholds)
+    write_results_json(Path(output) / "verification.json",
+                       {"name": config.name, "weights": str(weights), **figures})
+    return figures
+
+
+def verify(
+    model: keras.Model, config: Config, pairs: PairSet, output: Path, thresholds: Path | None
+) -> dict[str, Any]:
+    """Judges pairs, prints a table and draws `roc.png` and `pair_probabilities.png`.
+
+    Args:
+        model: What `build_siamese` made.
+        config: Its whole configuration.
+        pairs: The pairs.
+        output: Folder of the pictures.
+        thresholds: File of calibrated thresholds; one that is not there counts as None.
+
+    Returns:
+        The figures.
+    """
+    verdicts = judge(pairs, SiameseScorer(model, config)(pairs))
+    calibrated = fitting_thresholds(model, config, thresholds)
+    note = thresholds_note(calibrated)
+    values = calibrated.values if calibrated else {PROBABILITY: EVEN}
+    figures = {**verdicts.figures(values), "thresholds": note}
+    print(verdicts_table(figures, note))
+    curve = verdicts.curves[PROBABILITY]
+    at = curve.at_threshold(-values[PROBABILITY])
+    name = "calibrated" if calibrated else "undecided"
+    draw_roc(curve.false_positive_rates, curve.true_positive_rates, output / "roc.png",
+             points={name: (at.false_positive_rate, at.true_positive_rate)}, area=curve.area)
+    draw_pair_distances(sigmoid(-curve.distances), curve.positives, curve.negatives,
+                        output / "pair_probabilities.png",
+                        thresholds={name: figures[PROBABILITY]["threshold"]},
+                        label="probability of one person", title="Probabilities of pairs")
+    return figures
+
+
+def fitting_thresholds(
+    model: keras.Model, config: Config, path: Path | None
+) -> PairThresholds | None:
+    """Reads the thresholds in a file, or returns None where it is missing or of other weights."""
+    if path is None or not path.exists():
+        return None
+    return load_pair_thresholds(path).of(model, config.evaluation.minkowski_p)
+
+
+def logit_threshold(thresholds: PairThresholds | None) -> float:
+    """Returns the logit from which two images show one person."""
+    return EVEN if thresholds is None else thresholds.values[PROBABILITY]
+
+
+def pairs_of_test_set(config: Config) -> PairSet:
+    """Draws pairs of the query and gallery images of `data.records`."""
+    return _split_pairs(config, _TEST_SPLITS)
+
+
+def _split_pairs(config: Config, splits) -> PairSet:
+    if config.data.records is None:
+        raise UserError("data.records is not set; give the folder of the records to test on.")
+    return pairs_of_splits(config, splits)

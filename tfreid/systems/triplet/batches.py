@@ -1,0 +1,184 @@
+"""Training batches of mined triplets, whose images may differ in size."""
+
+from __future__ import annotations
+
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfrecords.errors import UserError
+from tfreid.data.augmentation import DRAWN, draw_augmentations
+from tfreid.data.cutout import cutout_limit
+from tfreid.data.image_batches import ImageLoader
+from tfreid.data.tables import ImageTable
+from tfreid.layers.preprocessing import InputSize
+from tfreid.settings import DataConfig, RankingConfig
+from tfreid.systems.triplet.mining import draw_triplets, possible_queries
+
+
+class MinedTriplets(tf.Module):
+    """The triplets of one mining round, kept in checkpoints: a round that is resumed in its middle
+    goes on with what was mined at its beginning.
+
+    Args:
+        number: Triplets of a round.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(name="mined_triplets")
+        self.epoch = tf.Variable(-1, dtype=tf.int64, trainable=False)
+        self.rows = tf.Variable(tf.zeros((number, 3), tf.int64), trainable=False)
+
+
+class TripletBatches(ImageLoader):
+    """Batches of triplets that are mined anew for every epoch with the model's weights.
+
+    An epoch is a mining round: `updates_per_mining` updates of `batch_size` triplets. Within an
+    update, whose gradients are averaged, triplets with images of the same sizes are put into the
+    same batches. Apart from the weights, the batches depend on (seed, epoch) alone.
+
+    Args:
+        table: The training images.
+        config: The augmentation and the batch size of feature extraction.
+        size: What images are resized to.
+        ranking: The mining.
+        seed: Of the mining and the augmentation.
+
+    Attributes:
+        batch_size: Triplets of one replica's batch.
+        images_per_batch: Their images.
+        state: The mined triplets.
+        table: The training images.
+        error: What is wrong with the image that made a dataset fail with a `tf.errors.OpError`,
+            or None.
+
+    Raises:
+        UserError: No training image has another one of its person.
+    """
+
+    def __init__(self, table: ImageTable, config: DataConfig, size: InputSize,
+                 ranking: RankingConfig, seed: int):
+        super().__init__(table, config)
+        if not possible_queries(table.index.labels).size:
+            raise UserError(
+                f"{config.records}: triplets need two persons and two images of one of them, which "
+                "the train split does not hold; check its identities.")
+        self.batch_size = ranking.triplets_at_once
+        self.images_per_batch = 3 * self.batch_size
+        self.state = MinedTriplets(ranking.updates_per_mining * ranking.batch_size)
+        self._config, self._ranking, self._size, self._seed = config, ranking, size, seed
+        every = np.arange(len(table.index))
+        self._heights, self._widths = (
+            np.broadcast_to(side, len(every)) for side in size.of(*table.index.sizes(every)))
+        self._one_size = np.ptp(self._heights) == 0 and np.ptp(self._widths) == 0
+        self._predict = None
+
+    def prepare(self, epoch: int, first: int, model: keras.Model) -> dict[str, float]:
+        """Mines the triplets of an epoch, unless it is resumed in its middle.
+
+        Args:
+            epoch: The epoch, from 0.
+            first: The first batch of it that is wanted.
+            model: Embedding model, whose `embedding` is compared.
+
+        Returns:
+            What TensorBoard shows: the limit of the cut-out; of the drawn triplets the mean loss
+            and the share of losses above zero; the mean of the queries' largest losses; the share
+            of sampled images that can be queries; and the seconds that it all took.
+
+        Raises:
+            UserError: An image cannot be decoded, or none of the sampled ones can be a query.
+        """
+        scalars = {"augmentation/cutout_limit": cutout_limit(self._config.augmentation, epoch)}
+        if first and int(self.state.epoch) == epoch:
+            return scalars
+        start = time.perf_counter()
+        ranking = self._ranking
+        random = np.random.default_rng([self._seed, epoch, 2])
+        count = min(ranking.mining_images, len(self.table.index))
+        sample = np.sort(random.choice(len(self.table.index), count, replace=False))
+        labels = self.table.index.labels[sample]
+        possible = len(possible_queries(labels))
+        if not possible:
+            raise UserError(
+                f"ranking.mining_images is {count}, and so many random images hold no two of one "
+                "person; raise it.")
+        triplets, losses, hardest = draw_triplets(
+            self._features(model, sample), labels, ranking.margin,
+            ranking.updates_per_mining * ranking.batch_size, ranking.hardest, random)
+        self.state.rows.assign(sample[triplets])
+        self.state.epoch.assign(epoch)
+        return {
+            **scalars,
+            "mining/mean_loss": losses.mean(),
+            "mining/active_share": np.mean(losses > 0),
+            "mining/largest_loss": hardest.losses[:, 0].mean(),
+            "mining/possible_queries": possible / count,
+            "mining/seconds": time.perf_counter() - start,
+        }
+
+    def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:
+        """Returns the batches `first` to `batches` of the epoch that was prepared.
+
+        Each element is (pixels, groups, places): the uint8 RGB images of n triplets in one row
+        [bytes], one after the other, sorted by size; int32 [m, 3], of each run of images of one
+        size their number, height and width; and int32 [3, n], the places of the queries, positives
+        and negatives among the images.
+        """
+        rows = self._arranged().reshape(batches, self.images_per_batch)
+        heights, widths = self._heights[rows], self._widths[rows]
+        random = np.random.default_rng([self._seed, epoch, 1])
+        drawn = draw_augmentations(
+            self._config.augmentation, rows.size, heights.ravel(), widths.ravel(), random, epoch,
+            self.table.index.sizes(rows.ravel()))
+        order = np.argsort(heights * (widths.max() + 1) + widths, axis=1, kind="stable")
+        plan = {name: values.reshape(*rows.shape, *values.shape[1:])
+                for name, values in drawn.items()}
+        plan.update(index=rows, height=heights, width=widths)
+        line = np.arange(batches)[:, np.newaxis], order
+        plan = {name: values[line][first:] for name, values in plan.items()}
+        places = np.argsort(order, axis=1).astype(np.int32)
+        plan["places"] = places.reshape(batches, self.batch_size, 3).swapaxes(1, 2)[first:]
+        return self.map_plan(tf.data.Dataset.from_tensor_slices(plan), self._load)
+
+    def _features(self, model, rows):
+        if self._predict is None:
+            self._predict = tf.function(
+                lambda images: model(tf.cast(images, tf.float32), training=False)["embedding"],
+                input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+        features = np.empty((len(rows), model.output["embedding"].shape[-1]), np.float32)
+        with tqdm(total=len(rows), desc="mining", unit="image", leave=False) as bar:
+            for places, images in self.batches_by_size(
+                    rows, self._size, self._config.eval_batch_size):
+                features[places] = self._predict(images).numpy()
+                bar.update(len(places))
+        return features
+
+    def _arranged(self):
+        """Returns the mined triplets, those of each update sorted by the sizes of their images."""
+        triplets = self.state.rows.numpy()
+        updates = np.repeat(np.arange(self._ranking.updates_per_mining), self._ranking.batch_size)
+        sides = (*self._heights[triplets].T, *self._widths[triplets].T)
+        return triplets[np.lexsort((*sides, updates))]
+
+    def _load(self, plan):
+        columns = [plan[name] for name in ("height", "width", "index", *DRAWN)]
+        pixels, groups = tf.numpy_function(self._make_batch, columns, (tf.uint8, tf.int32))
+        count = None
+        if self._one_size:
+            count = 3 * self.images_per_batch * int(self._heights[0]) * int(self._widths[0])
+        pixels = tf.ensure_shape(pixels, (count,))
+        return pixels, tf.ensure_shape(groups, (1 if self._one_size else None, 3)), plan["places"]
+
+    def _make_batch(self, heights, widths, rows, *drawn):
+        pixels = np.empty(3 * int(np.sum(heights * widths)), np.uint8)
+        ends = np.cumsum(3 * heights * widths)
+        images = [part.reshape(height, width, 3) for part, height, width
+                  in zip(np.split(pixels, ends[:-1]), heights, widths)]
+        self.augment(rows, drawn, images)
+        starts = np.flatnonzero(np.r_[True, (np.diff(heights) != 0) | (np.diff(widths) != 0)])
+        counts = np.diff(np.r_[starts, len(heights)])
+        return pixels, np.stack([counts, heights[starts], widths[starts]], 1).astype(np.int32)
