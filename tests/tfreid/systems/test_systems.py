@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tfreid.commands.train import train
 from tfreid.evaluation.evaluator import Evaluation
 from tfreid.systems.base import System
 from tfreid.systems.registry import SYSTEMS
+from tfreid.systems.stages import train
 from tfreid.training.interfaces import Objective
 
 FIGURES = [0.25, 0.75, 0.5]  # rank-1 after the first, second and third epoch
