@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorboard.plugins import projector
 
 from tfreid.data.records import stream_images
-from tfreid.evaluation.features import Projection
+from tfreid.evaluation.evaluator import Projection
 from tfreid.losses.statistics import negative_distances, positive_distances
 from tfreid.settings import DataConfig
 
