@@ -53,3 +53,31 @@ def tiny_backbone():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, "tiny", backbone)
         yield "tiny"
+
+
+class _Reads:
+    """The number of manifests read, and the name of every shard that was scanned."""
+
+    def __init__(self):
+        self.manifests, self.shards = 0, []
+
+
+@pytest.fixture
+def count_reads(monkeypatch):
+    """Counts how often manifests and shards of records are read through."""
+    from tfreid.records import records as opened
+    from tfreid.records import shards
+
+    reads, read_manifest, read_shard = _Reads(), opened.read_manifest, shards._read_records
+
+    def count_manifest(directory):
+        reads.manifests += 1
+        return read_manifest(directory)
+
+    def count_shard(path, *arguments):
+        reads.shards.append(path.name)
+        return read_shard(path, *arguments)
+
+    monkeypatch.setattr(opened, "read_manifest", count_manifest)
+    monkeypatch.setattr(shards, "_read_records", count_shard)
+    return reads

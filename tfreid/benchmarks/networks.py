@@ -9,9 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
-from tfreid.data.records import SplitIndex
-from tfreid.data.tables import ImageTable
 from tfreid.models.embedding import build_embedding_model
+from tfreid.records import ImageTable, SplitIndex
 from tfreid.settings import Config
 from tfreid.systems.csn.network import build_csn, pair_parts
 from tfreid.systems.registry import SYSTEMS

@@ -11,6 +11,7 @@ from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.cutout import cutout_limit
 from tfreid.data.image_batches import ImageLoader
 from tfreid.models.embedding import input_size
+from tfreid.records import open_records
 from tfreid.settings import Config
 from tfreid.systems.registry import SYSTEMS
 from tfreid.training.training_table import load_training_table
@@ -34,15 +35,14 @@ def picture_augmentation(
     Raises:
         UserError: The records are missing, an image cannot be decoded, or there is no stage before.
     """
-    if config.data.records is None:
-        raise UserError("data.records is not set; give the folder of the records to draw.")
+    records = open_records(config.data)
     if pretraining:
         first = SYSTEMS[config.system].pretraining(config)
         if first is None:
             raise UserError(f"{config.name} has no pretraining (system: ranking with "
                             "pretraining.epochs above 0 has); leave --pretraining out.")
         config = first
-    table = load_training_table(config)
+    table = load_training_table(config, records)
     random = np.random.default_rng(seed)
     rows = random.permutation(len(table.index))[:images]
     epochs = np.unique(np.linspace(0, config.training.epochs - 1, columns).astype(int)).tolist()

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfreid.data.augmentation import draw_augmentations
 from tfreid.data.image_batches import ImageBatches
 from tfreid.data.sampling import IdentitySampler, ImageSampler
-from tfreid.data.tables import ImageTable
+from tfreid.records import ImageTable
 from tfreid.settings import DataConfig
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.data.records import SplitIndex
+from tfreid.records import SplitIndex
 from tfreid.settings_of_siamese import SubsetConfig
 
 

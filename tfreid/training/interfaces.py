@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.data.tables import ImageTable
 from tfreid.evaluation.features import Projection
+from tfreid.records import ImageTable, Records
 from tfreid.settings import Config
 from tfreid.training.summaries import Summaries
 
@@ -180,7 +180,8 @@ class System(Protocol):
     def make_objective(self, config: Config, model: keras.Model) -> Objective:
         """Makes the objective; called under the strategy's scope."""
 
-    def make_evaluator(self, model: keras.Model, config: Config) -> Evaluator | None:
+    def make_evaluator(self, model: keras.Model, config: Config,
+                       records: Records) -> Evaluator | None:
         """Makes the evaluator; None where the records hold nothing to test on.
 
         Raises:

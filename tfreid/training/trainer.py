@@ -298,7 +298,7 @@ class Trainer:
             write_results_json(self._run.thresholds, thresholds)
         count, projection = self._config.training.projector_images, evaluation.projection()
         if count and projection is not None:
-            self._summaries.projector(projection, self._config.data, count)
+            self._summaries.projector(projection, count)
 
     def _evaluated_weights(self):
         """The moving average, where there is one, as the model's weights."""

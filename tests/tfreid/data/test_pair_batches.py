@@ -12,7 +12,7 @@ from tfrecords.errors import UserError
 from tfreid.data.pair_batches import PairBatches
 from tfreid.data.pair_sampling import PairSampler
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.tables import load_table
+from tfreid.records import Records
 from tfreid.settings import AugmentationConfig, DataConfig, PairDataConfig
 
 PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)
@@ -23,7 +23,7 @@ MODES = ("dataset", "batch")
 
 @pytest.fixture(scope="module")
 def table(records):
-    return load_table(records)
+    return Records(records)["train"].load()
 
 
 def make(table, seed=0, augmentation=CSN, workers=0, **pairs) -> PairBatches:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
-from tfreid.data.records import SplitIndex
 from tfreid.data.subsets import describe_subset, draw_subset
+from tfreid.records import SplitIndex
 from tfreid.settings_of_siamese import SubsetConfig
 
 

@@ -127,7 +127,7 @@ class _System:
     def make_objective(self, config, model):
         return _Objective()
 
-    def make_evaluator(self, model, config):
+    def make_evaluator(self, model, config, records):
         return _Evaluator()
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfreid.data.records import split_size, stream_images
 from tfreid.evaluation.distances import find_metric, pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
+from tfreid.layers.preprocessing import InputSize
+from tfreid.records import Records
 from tfreid.settings import Config, PairScoreConfig
 from tfreid.systems.csn.comparison import compare_all, compare_pairs
 from tfreid.systems.csn.network import compared_features, pair_parts
@@ -24,16 +25,18 @@ _PAIRS = 64
 
 
 class PairScorer(Protocol):
-    """Scores pairs of images of `data.records`; a higher score is more alike.
+    """Scores pairs of images of records; a higher score is more alike.
 
     Attributes:
         metric: What the scores are, for reports.
+        image_bytes: Size of one image's features.
     """
 
     metric: str
+    image_bytes: int
 
     def features(self, split: str, indices: np.ndarray, progress: bool = True) -> Features:
-        """Returns the features of images at increasing positions of a split."""
+        """Returns the features of images at some positions of a split, in their order."""
 
     def cross(self, queries: Features, gallery: Features, progress: bool = True) -> np.ndarray:
         """Scores every query [q] with every gallery image [g]: [q, g]."""
@@ -45,13 +48,19 @@ class EmbeddingScorer:
     Args:
         model: Embedding model.
         config: Its whole configuration.
+        records: The records of the images.
     """
 
-    def __init__(self, model: keras.Model, config: Config):
+    def __init__(self, model: keras.Model, config: Config, records: Records):
         self.metric = config.evaluation.metric
         find_metric(self.metric, config.evaluation.minkowski_p)  # before hours of work
         self._evaluation = config.evaluation
-        self._extractor = FeatureExtractor(model, config)
+        self._extractor, self._model = FeatureExtractor(model, config, records), model
+
+    @property
+    def image_bytes(self) -> int:
+        """Size of one image's feature."""
+        return 4 * self._model.output[self._evaluation.feature].shape[-1]
 
     def features(self, split: str, indices: np.ndarray, progress: bool = True) -> Features:
         """Returns `feature` [n, d]."""
@@ -69,14 +78,18 @@ class CsnScorer:
     Args:
         model: What `build_csn` made.
         config: Its whole configuration.
+        records: The records of the images; None if no features are asked for.
     """
 
     metric = "SimiScore"
 
-    def __init__(self, model: keras.Model, config: Config):
-        self._config = config
+    def __init__(self, model: keras.Model, config: Config, records: Records | None):
+        self._config, self._records = config, records
         self._score = config.evaluation.pair_score
         self._parts = pair_parts(model)
+        self.image_bytes = 4 * sum(
+            int(np.prod(value.shape[1:]))
+            for value in compared_features(self._parts.extract.output).values())
         self._extract = tf.function(
             self._features,
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
@@ -93,15 +106,14 @@ class CsnScorer:
     def feature_blocks(self, split: str, indices: np.ndarray | None = None,
                        progress: bool = True) -> Iterator[Features]:
         """Yields `features` of `data.eval_batch_size` images at a time."""
-        shape, data = self._config.model, self._config.data
-        count = len(indices) if indices is not None else split_size(
-            data.records, split, data.split)[0]
+        shape, data, images = self._config.model, self._config.data, self._records[split]
+        count = len(images if indices is None else indices)
         with tqdm(total=count, desc=f"{split} features", unit="image", disable=not progress,
                   leave=False) as bar:
-            for images in stream_images(data.records, split, shape.height, shape.width,
-                                        data.eval_batch_size, data.workers, indices, data.split):
-                yield {name: x.numpy() for name, x in self._extract(images).items()}
-                bar.update(len(images))
+            for places, batch in images.batches(InputSize(shape.height, shape.width),
+                                                data.eval_batch_size, data.workers, indices):
+                yield {name: x.numpy() for name, x in self._extract(batch).items()}
+                bar.update(len(places))
 
     def cross(self, queries: Features, gallery: Features, progress: bool = True) -> np.ndarray:
         """Returns the scores [q, g]: q + g extractions served for them."""

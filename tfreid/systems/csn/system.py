@@ -6,7 +6,7 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.data.pair_batches import PairBatches
-from tfreid.data.tables import ImageTable
+from tfreid.records import ImageTable, Records
 from tfreid.settings import Config
 from tfreid.systems.csn.network import build_csn
 from tfreid.systems.csn.objective import PairObjective, check_pair_losses
@@ -69,6 +69,7 @@ class CsnSystem:
         """Makes the sum of the losses."""
         return PairObjective(config.pair_loss, config.csn.levels)
 
-    def make_evaluator(self, model: keras.Model, config: Config) -> Evaluator | None:
+    def make_evaluator(self, model: keras.Model, config: Config,
+                       records: Records) -> Evaluator | None:
         """Makes the evaluator, on validation identities where the records hold such."""
-        return make_pair_evaluator(model, config, training=True)
+        return make_pair_evaluator(model, config, records, training=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,8 +10,6 @@ import numpy as np
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import read_manifest
-from tfreid.data.records import read_index, split_names
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import trial_matches
 from tfreid.evaluation.protocol import counted
@@ -24,12 +21,15 @@ from tfreid.evaluation.single_shot import (
     single_shot_cmc,
     single_shot_result,
 )
+from tfreid.records import Records
 from tfreid.settings import Config
 from tfreid.systems.csn.scores import CsnScorer, EmbeddingScorer, PairScorer, take
 
 # Gallery images whose features are in memory at a time: about 0.44 MB each.
 _GALLERY_BLOCK = 256
 _TRIAL_IDENTITIES = 4
+# Features of all single-shot trials that are in memory together; of more, each trial has its own.
+_MOST_BYTES = 2e9
 _SPLITS = (("query", "gallery"), ("val_query", "val_gallery"))
 
 
@@ -73,13 +73,14 @@ class ScoredPairs:
 
 
 def make_pair_evaluator(
-    model: keras.Model, config: Config, training: bool = False
+    model: keras.Model, config: Config, records: Records, training: bool = False
 ) -> SingleShotEvaluator | ShortlistEvaluator | None:
     """Makes the evaluator that `evaluation.protocol` names.
 
     Args:
         model: A CSN, or, for single-shot trials, an embedding model.
         config: Its whole configuration.
+        records: The records.
         training: Whether it serves while training: on the validation identities, where the records
             hold such, and with fewer trials. None where the records hold no images to test with.
 
@@ -90,24 +91,24 @@ def make_pair_evaluator(
         if getattr(config.evaluation, name):
             raise UserError(f"evaluation.{name} needs a gallery that a feature ranks; set it to "
                             "false for scores of pairs.")
-    if read_manifest(config.data.records).query_galleries:
-        raise UserError(f"{config.data.records}: its queries have galleries of their own, which "
+    if records.query_galleries is not None:
+        raise UserError(f"{records.directory}: its queries have galleries of their own, which "
                         "scores of pairs do not know; choose other records.")
     if config.training.evaluate_queries and config.evaluation.protocol == "single_shot":
         raise UserError("training.evaluate_queries is for evaluation.protocol=full; set "
                         "evaluation.single_shot.identities instead.")
-    names = split_names(config.data.records, config.data.split)
-    wanted = [pair for pair in _SPLITS[:: -1 if training else 1] if {*pair} <= {*names}]
+    wanted = [pair for pair in _SPLITS[:: -1 if training else 1] if {*pair} <= {*records.splits}]
     if not wanted:
         if training:
             return None
-        raise UserError(f"{config.data.records} holds no query and gallery split to test on.")
+        raise UserError(f"{records.directory} holds no query and gallery split to test on.")
     if config.evaluation.protocol == "full":
-        return ShortlistEvaluator(CsnScorer(model, config), config, *wanted[0])
+        return ShortlistEvaluator(CsnScorer(model, config, records), config, records, *wanted[0])
     scorer = CsnScorer if config.system == "csn" else EmbeddingScorer
     settings = config.evaluation.single_shot
     trials = settings.training_trials if training else settings.trials
-    return SingleShotEvaluator(scorer(model, config), config, *wanted[0], trials)
+    return SingleShotEvaluator(
+        scorer(model, config, records), config, records, *wanted[0], trials)
 
 
 class SingleShotEvaluator:
@@ -116,6 +117,7 @@ class SingleShotEvaluator:
     Args:
         scorer: Scores the pairs.
         config: The whole configuration.
+        records: The records.
         query_split: Name of the split that queries are drawn from.
         gallery_split: Name of the split that gallery images are drawn from.
         trials: How many trials.
@@ -124,15 +126,12 @@ class SingleShotEvaluator:
         UserError: The records are missing or broken, or hold too few identities.
     """
 
-    def __init__(self, scorer: PairScorer, config: Config, query_split: str, gallery_split: str,
-                 trials: int):
+    def __init__(self, scorer: PairScorer, config: Config, records: Records, query_split: str,
+                 gallery_split: str, trials: int):
         self._scorer = scorer
         self._max_rank = config.evaluation.max_rank
         self._splits = (query_split, gallery_split)
-        query, gallery = (
-            read_index(config.data.records, split, config.data.verify, config.data.split)
-            for split in self._splits
-        )
+        query, gallery = (records[split].index for split in self._splits)
         settings = config.evaluation.single_shot
         self._trials = draw_trials(query.ids, query.cameras, gallery.ids, gallery.cameras, trials,
                                    settings.identities, settings.seed)
@@ -143,8 +142,9 @@ class SingleShotEvaluator:
         Raises:
             UserError: An image cannot be decoded, or a score is not a number.
         """
-        trials = tqdm(self._trials, desc="single-shot trials", disable=not progress, leave=False)
-        ranks = [self._rank(trial, max_queries, progress) for trial in trials]
+        trials = [_first(trial, max_queries) for trial in self._trials]
+        together = [trials] if self._fit(trials) else [[trial] for trial in trials]
+        ranks = [rank for some in together for rank in self._rank(some, progress)]
         return ScoredPairs(single_shot_result(ranks, self._scorer.metric, self._max_rank))
 
     def try_out(self) -> None:
@@ -153,18 +153,29 @@ class SingleShotEvaluator:
         Raises:
             UserError: As `evaluate`.
         """
-        self._rank(self._trials[0], _TRIAL_IDENTITIES, progress=False)
+        self._rank([_first(self._trials[0], _TRIAL_IDENTITIES)], progress=False)
 
-    def _rank(self, trial: Trial, identities: int | None, progress: bool) -> np.ndarray:
-        queries, gallery = (
-            self._features(split, positions[:identities], progress)
-            for split, positions in zip(self._splits, trial)
-        )
-        return single_shot_cmc(self._scorer.cross(queries, gallery, progress))
+    def _fit(self, trials: list[Trial]) -> bool:
+        """Whether the features of all trials' images may be in memory together."""
+        images = sum(len(np.unique(np.concatenate(side))) for side in zip(*trials))
+        return images * self._scorer.image_bytes <= _MOST_BYTES
 
-    def _features(self, split, positions, progress):
-        increasing, places = np.unique(positions, return_inverse=True)
-        return take(self._scorer.features(split, increasing, progress), places)
+    def _rank(self, trials: list[Trial], progress: bool) -> list[np.ndarray]:
+        """Embeds each image of some trials once, and ranks the gallery of each trial."""
+        known = []
+        for split, sides in zip(self._splits, zip(*trials)):
+            positions = np.unique(np.concatenate(sides))
+            known.append((positions, self._scorer.features(split, positions, progress)))
+        ranks = []
+        for trial in tqdm(trials, desc="single-shot trials", disable=not progress, leave=False):
+            queries, gallery = (take(features, np.searchsorted(positions, side))
+                                for (positions, features), side in zip(known, trial))
+            ranks.append(single_shot_cmc(self._scorer.cross(queries, gallery, progress)))
+        return ranks
+
+
+def _first(trial: Trial, identities: int | None) -> Trial:
+    return Trial(*(side[:identities] for side in trial))
 
 
 class ShortlistEvaluator:
@@ -178,6 +189,7 @@ class ShortlistEvaluator:
     Args:
         scorer: Of a CSN with a ranking net.
         config: The whole configuration.
+        records: The records.
         query_split: Name of the split of the queries.
         gallery_split: Name of the gallery split.
 
@@ -185,19 +197,17 @@ class ShortlistEvaluator:
         UserError: The records are missing or broken, or the network has no descriptors.
     """
 
-    def __init__(self, scorer: CsnScorer, config: Config, query_split: str, gallery_split: str):
+    def __init__(self, scorer: CsnScorer, config: Config, records: Records, query_split: str,
+                 gallery_split: str):
         if not config.csn.ranking_net:
             raise UserError(
                 "evaluation.protocol=full needs the descriptors of csn.ranking_net to make a "
                 "shortlist; set evaluation.protocol to single_shot, or train with the ranking net."
             )
         self._scorer = scorer
-        self._config = config
+        self._config, self._directory = config, records.directory
         self._splits = (query_split, gallery_split)
-        self._query, self._gallery = (
-            read_index(Path(config.data.records), split, config.data.verify, config.data.split)
-            for split in self._splits
-        )
+        self._query, self._gallery = (records[split].index for split in self._splits)
 
     def evaluate(self, progress: bool = True, max_queries: int | None = None) -> ScoredPairs:
         """Ranks the gallery for all queries, or for `max_queries` spread evenly over them.
@@ -216,7 +226,7 @@ class ShortlistEvaluator:
             UserError: As `evaluate`.
         """
         queries, matches = trial_matches(
-            self._query, self._gallery, Path(self._config.data.records))
+            self._query, self._gallery, self._directory)
         self._rank(queries, np.unique(matches), progress=False)
 
     def _rank(self, query: np.ndarray, gallery: np.ndarray, progress: bool) -> ScoredPairs:

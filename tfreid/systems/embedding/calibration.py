@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.data.records import describe_records, read_index
 from tfreid.evaluation.distances import describe_metric, find_metric, unit_rows
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.protocol import FeatureDistances, Labels, Protocol, check_features
@@ -26,6 +25,7 @@ from tfreid.evaluation.verification import (
     streamed_verification_curve,
 )
 from tfreid.models.loading import load_embedding_model
+from tfreid.records import Records, open_records
 from tfreid.settings import Config
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
 
@@ -71,15 +71,12 @@ def calibrate(
         raise UserError(
             "a run of system: siamese calibrates its thresholds while it is trained, on the people "
             "of data.subset.validation; test_net.py uses them.")
-    records, evaluation = config.data.records, config.evaluation
-    if records is None:
-        raise UserError("data.records is not set; give the folder of the records to calibrate on.")
+    records, evaluation = open_records(config.data), config.evaluation
     find_metric(evaluation.metric, evaluation.minkowski_p)
     sides = ["query", "gallery"] if split is None else [split]
-    verify, number = config.data.verify, config.data.split
-    indices = [read_index(records, side, verify, number) for side in sides]
+    indices = [records[side].index for side in sides]
     model, config = load_embedding_model(config, weights)
-    extract = FeatureExtractor(model, config)
+    extract = FeatureExtractor(model, config, records)
     features = [extract(side) for side in sides]
     if config.export.normalize:
         features = [unit_rows(side) for side in features]
@@ -95,7 +92,7 @@ def calibrate(
     curve = streamed_verification_curve(
         lambda: protocol_pairs(protocol, progress=True, description=next(passes)), wanted
     )
-    threshold = _threshold(curve, wanted, chosen_rate, model, config, weights, split)
+    threshold = _threshold(curve, wanted, chosen_rate, model, config, records, weights, split)
     print(_table(curve, wanted, threshold))
     _write(curve, wanted, threshold, Path(output))
     return threshold
@@ -113,6 +110,7 @@ def _threshold(
     chosen_rate: float | None,
     model: keras.Model,
     config: Config,
+    records: Records,
     weights: str | Path,
     split: str | None,
 ) -> Threshold:
@@ -129,7 +127,7 @@ def _threshold(
         feature=evaluation.feature,
         normalized=config.export.normalize,
         chosen_by=rule,
-        dataset=describe_records(config.data.records, config.data.split),
+        dataset=records.description,
         split=split or _TEST_PAIRS,
         weights=str(weights),
         fingerprint=weights_fingerprint(model),

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.data.records import SplitIndex
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import Evaluator, FeatureExtractor
 from tfreid.evaluation.picture_images import (
@@ -16,11 +15,11 @@ from tfreid.evaluation.picture_images import (
     image_label,
     read_image_file,
     read_images,
-    read_test_indices,
 )
 from tfreid.evaluation.protocol import counted
 from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries, worst_queries
 from tfreid.models.loading import load_embedding_model
+from tfreid.records import Records, SplitIndex, open_records
 from tfreid.settings import Config
 from tfreid.systems.embedding.attention import AttentionRow, draw_attention
 from tfreid.systems.embedding.matching_regions import draw_matching_regions
@@ -110,13 +109,14 @@ def picture_test_pairs(
             gallery that shows one person only.
     """
     _check_system(config)
-    indices = read_test_indices(config.data)
+    records = open_records(config.data)
+    indices = [records[split].index for split in ("query", "gallery")]
     drawn = np.sort(draw_queries(*indices, count, np.random.default_rng(seed)))
     model, config = load_embedding_model(config, weights)
-    nearest = _nearest_pairs(FeatureExtractor(model, config), config, indices, drawn)
+    nearest = _nearest_pairs(FeatureExtractor(model, config, records), config, records, drawn)
     finder = RegionFinder(model, config)
-    queries = read_images(config.data, "query", drawn)
-    results = read_images(config.data, "gallery", nearest.ravel())
+    queries = read_images(records["query"], drawn)
+    results = read_images(records["gallery"], nearest.ravel())
     headings = {"match": "One person: a query and its nearest match by another camera",
                 "non_match": "Two persons: a query and the nearest wrong gallery image"}
     paths = []
@@ -155,15 +155,16 @@ def picture_test_attention(
         UserError: Settings of a CSN, weights that do not fit, or broken records.
     """
     _check_system(config)
-    queries, gallery = read_test_indices(config.data)
+    records = open_records(config.data)
+    queries, gallery = (records[split].index for split in ("query", "gallery"))
     random = np.random.default_rng(seed)
     persons = np.intersect1d(queries.ids, gallery.ids)
     if not persons.size:
-        raise UserError(f"{config.data.records}: the gallery shows nobody of the queries; check "
+        raise UserError(f"{records.directory}: the gallery shows nobody of the queries; check "
                         "the identities of the records.")
     chosen = random.choice(persons, min(count, len(persons)), replace=False)
     positions = [_by_many_cameras(gallery, person, images, random) for person in chosen]
-    read = iter(read_images(config.data, "gallery", np.concatenate(positions)))
+    read = iter(read_images(records["gallery"], np.concatenate(positions)))
     finder = RegionFinder(*load_embedding_model(config, weights))
     rows = [
         AttentionRow(f"person {person}", [
@@ -191,9 +192,10 @@ def picture_ranked_lists(
         UserError: Settings of a CSN, weights that do not fit, or broken records.
     """
     _check_system(config)
-    read_test_indices(config.data)
+    records = open_records(config.data)
+    records["query"], records["gallery"]
     model, config = load_embedding_model(config, weights)
-    ranked = Evaluator(model, config).evaluate()
+    ranked = Evaluator(model, config, records).evaluate()
     chosen = (worst_queries if worst else spread_queries)(ranked.result, count)
     draw_ranked_lists(ranked_rows(ranked, config, chosen), path)
 
@@ -206,11 +208,10 @@ def _check_system(config: Config) -> None:
 
 
 def _nearest_pairs(
-    extract: FeatureExtractor, config: Config, indices: tuple[SplitIndex, SplitIndex],
-    queries: np.ndarray,
+    extract: FeatureExtractor, config: Config, records: Records, queries: np.ndarray
 ) -> np.ndarray:
     """Finds the nearest match and the nearest wrong image of queries: gallery positions [n, 2]."""
-    known, gallery = indices
+    known, gallery = (records[split].index for split in ("query", "gallery"))
     distances = pairwise_distances(extract("query", queries), extract("gallery"),
                                    config.evaluation.metric, p=config.evaluation.minkowski_p)
     nearest = []
@@ -220,7 +221,7 @@ def _nearest_pairs(
         sides = [np.flatnonzero(counts & (gallery.ids == identity)),
                  np.flatnonzero(counts & (gallery.ids != identity))]
         if not sides[1].size:
-            raise UserError(f"{config.data.records}: the gallery shows nobody but person "
+            raise UserError(f"{records.directory}: the gallery shows nobody but person "
                             f"{identity}; build records with more persons.")
         nearest.append([side[np.argmin(row[side])] for side in sides])
     return np.array(nearest)

@@ -8,10 +8,9 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.records import split_names
-from tfreid.data.tables import ImageTable
 from tfreid.evaluation.features import Evaluator
 from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
+from tfreid.records import ImageTable, Records
 from tfreid.settings import Config, LossConfig
 from tfreid.systems.csn.testing import make_pair_evaluator
 from tfreid.systems.embedding.objective import EmbeddingObjective, check_losses
@@ -93,12 +92,13 @@ class EmbeddingSystem:
         embedding_size = model.output["embedding"].shape[-1]
         return EmbeddingObjective(config.loss, config.model.num_identities, embedding_size)
 
-    def make_evaluator(self, model: keras.Model, config: Config) -> AnyEvaluator | None:
+    def make_evaluator(self, model: keras.Model, config: Config,
+                       records: Records) -> AnyEvaluator | None:
         """Makes the evaluator, where the records hold a query and a gallery split."""
         if config.evaluation.protocol == "single_shot":
-            return make_pair_evaluator(model, config, training=True)
-        if {"query", "gallery"} <= set(split_names(config.data.records, config.data.split)):
-            return Evaluator(model, config)
+            return make_pair_evaluator(model, config, records, training=True)
+        if "query" in records and "gallery" in records:
+            return Evaluator(model, config, records)
         return None
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfrecords.errors import UserError
-from tfreid.data.records import describe_records, split_names
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.features import Ranked
 from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries
@@ -16,6 +15,7 @@ from tfreid.evaluation.report import comparison_table, results_table, write_resu
 from tfreid.evaluation.tracklets import TRACKLETS
 from tfreid.evaluation.variants import add_variants
 from tfreid.models.loading import load_model
+from tfreid.records import Records, open_records
 from tfreid.settings import Config, EvaluationConfig
 from tfreid.systems.csn.tables_and_plots import evaluate_pairs, scores_pairs
 from tfreid.systems.csn.testing import ScoredPairs
@@ -49,16 +49,14 @@ def evaluate_weights(
     Raises:
         UserError: A mistake in the settings, the weights or the records.
     """
-    if config.data.records is None:
-        raise UserError("data.records is not set; give the folder of the records to evaluate on.")
-    if scores_pairs(config):
-        return evaluate_pairs(config, weights, {Path(output): config.data.records})[Path(output)]
     # A wrong folder is told before the model is built.
-    split_names(config.data.records, config.data.split)
+    records = open_records(config.data)
+    if scores_pairs(config):
+        return evaluate_pairs(config, weights, {Path(output): records})[Path(output)]
     model, config = load_model(config, weights)
-    test = _TestSet(model, config, weights, Path(output), thresholds)
+    test = _TestSet(model, config, records, weights, Path(output), thresholds)
     ranked, _ = test.evaluate(ranked_queries)
-    print(results_table(ranked.result, _protocol(ranked.result, config), ranked.variants))
+    print(results_table(ranked.result, _protocol(ranked.result, config, records), ranked.variants))
     return ranked
 
 
@@ -87,9 +85,8 @@ def evaluate_test_sets(
     Raises:
         UserError: A mistake in the settings, the weights or the records.
     """
-    named = _named(records)
-    for folder in named.values():
-        split_names(folder, config.data.split)
+    named = {name: open_records(dataclasses.replace(config.data, records=str(folder)))
+             for name, folder in _named(records).items()}
     output = Path(output)
     if scores_pairs(config):
         found = evaluate_pairs(config, weights, {output / name: x for name, x in named.items()})
@@ -106,10 +103,8 @@ def evaluate_test_sets(
     model, config = load_model(config, weights)
     # Every evaluator is made before the first one runs: a broken set is told at once.
     prepared = {}
-    for name, folder in named.items():
-        data = dataclasses.replace(config.data, records=str(folder))
-        settings = dataclasses.replace(config, data=data)
-        prepared[name] = _TestSet(model, settings, weights, output / name, thresholds)
+    for name, opened in named.items():
+        prepared[name] = _TestSet(model, config, opened, weights, output / name, thresholds)
     tested = {name: test.evaluate(ranked_queries) for name, test in prepared.items()}
     evaluations = {name: ranked for name, (ranked, _) in tested.items()}
     rows = {row: result for name, ranked in evaluations.items()
@@ -128,11 +123,11 @@ def evaluate_test_sets(
 class _TestSet:
     """One test set, made ready."""
 
-    def __init__(self, model, config: Config, weights: str | Path, output: Path,
+    def __init__(self, model, config: Config, records: Records, weights: str | Path, output: Path,
                  thresholds: Path | None):
-        self._evaluator = make_ranker(model, config)
-        self._pairs = pairs_of_test_set(config) if config.system == "siamese" else None
-        self._model, self._config = model, config
+        self._evaluator = make_ranker(model, config, records)
+        self._pairs = pairs_of_test_set(config, records) if config.system == "siamese" else None
+        self._model, self._config, self._records = model, config, records
         self._weights, self._output, self._thresholds = weights, output, thresholds
 
     def evaluate(self, ranked_queries: int) -> tuple[Ranked, dict]:
@@ -144,7 +139,7 @@ class _TestSet:
             figures["verification"] = verify(
                 self._model, config, self._pairs, output, self._thresholds)
         write_results_json(output / "results.json", {
-            "name": config.name, "protocol": _protocol(ranked.result, config),
+            "name": config.name, "protocol": _protocol(ranked.result, config, self._records),
             "weights": str(self._weights), "feature": config.evaluation.feature, **figures,
         })
         _draw_curves(_results(config.name, ranked), output / "cmc.png")
@@ -154,8 +149,8 @@ class _TestSet:
         return ranked, figures
 
 
-def _protocol(result: RankingResult, config: Config) -> str:
-    described = f"{describe_records(config.data.records, config.data.split)}, single query"
+def _protocol(result: RankingResult, config: Config, records: Records) -> str:
+    described = f"{records.description}, single query"
     if result.unit == TRACKLETS:
         described += f", tracklets ({config.evaluation.tracklet_pooling} of their images)"
     return described

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfreid.data.records import decode_image
 from tfreid.evaluation.report import write_results_json
 from tfreid.losses.distances import pairwise_euclidean
+from tfreid.records import decode_image, open_records
 from tfreid.serving.saved_model import (
     TOLERANCE,
     check_alike,
@@ -125,7 +125,7 @@ def export_siamese(
     Raises:
         UserError: There are no records to check with, or the results differ.
     """
-    crops = parity_files(config)
+    crops = parity_files(open_records(config.data))
     served = ServedSiamese(model, config, thresholds)
     signatures = {
         "serving_default": served.extract,

@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.data.records import decode_image
 from tfreid.evaluation.distances import METRICS, describe_metric
 from tfreid.evaluation.picture_images import read_file
 from tfreid.models.loading import load_model
+from tfreid.records import decode_image
 from tfreid.serving.client import SavedModelClient
 from tfreid.settings import Config
 from tfreid.systems.siamese.export import EXPORTED_THRESHOLDS

@@ -6,8 +6,8 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.data.pair_batches import PairBatches
-from tfreid.data.tables import ImageTable
 from tfreid.models.embedding import HEAD_LAYERS, set_backbone_trainable
+from tfreid.records import ImageTable, Records
 from tfreid.settings import Config
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.objective import SiameseObjective, check_siamese_losses
@@ -76,6 +76,7 @@ class SiameseSystem:
         """Makes the loss."""
         return SiameseObjective(config)
 
-    def make_evaluator(self, model: keras.Model, config: Config) -> Evaluator | None:
+    def make_evaluator(self, model: keras.Model, config: Config,
+                       records: Records) -> Evaluator | None:
         """Makes the evaluator, where something is held out to validate on."""
-        return make_siamese_evaluator(model, config)
+        return make_siamese_evaluator(model, config, records)

@@ -11,6 +11,7 @@ from tfrecords.errors import UserError
 from tfreid.evaluation.features import Evaluator
 from tfreid.evaluation.report import write_results_json
 from tfreid.models.loading import load_model
+from tfreid.records import Records, open_records
 from tfreid.settings import Config
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet, pairs_of_splits, read_pairs_file
@@ -33,22 +34,22 @@ from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
 _TEST_SPLITS = ("query", "gallery")
 
 
-def make_ranker(model: keras.Model, config: Config) -> Evaluator:
+def make_ranker(model: keras.Model, config: Config, records: Records) -> Evaluator:
     """Makes what ranks a gallery by a model's features: an embedding model, or a Siamese network.
 
     Raises:
         UserError: As `Evaluator`, or a setting of the evaluation needs a named distance.
     """
     if config.system != "siamese":
-        return Evaluator(model, config)
+        return Evaluator(model, config, records)
     evaluation = config.evaluation
     if evaluation.metric != PROBABILITY:
-        return Evaluator(siamese_parts(model).embed, config)
+        return Evaluator(siamese_parts(model).embed, config, records)
     for setting in ("multi_query", "expansion", "reranking"):
         if getattr(evaluation, setting):
             raise UserError(f"evaluation.{setting} needs a distance of features; set "
                             "evaluation.metric to euclidean or another one instead of probability.")
-    return Evaluator(siamese_parts(model).embed, config, probability_metric(model))
+    return Evaluator(siamese_parts(model).embed, config, records, probability_metric(model))
 
 
 def check_verifies(config: Config) -> None:
@@ -85,7 +86,8 @@ def verify_pairs(
     """
     check_verifies(config)
     # Mistakes in the pairs are told before the model is built.
-    pairs = read_pairs_file(pairs_file) if pairs_file else _split_pairs(config, [split])
+    pairs = read_pairs_file(pairs_file) if pairs_file else pairs_of_splits(
+        config, open_records(config.data), [split])
     model, config = load_model(config, weights)
     figures = verify(model, config, pairs, Path(output), thresholds)
     write_results_json(Path(output) / "verification.json",
@@ -140,12 +142,6 @@ def logit_threshold(thresholds: PairThresholds | None) -> float:
     return EVEN if thresholds is None else thresholds.values[PROBABILITY]
 
 
-def pairs_of_test_set(config: Config) -> PairSet:
-    """Draws pairs of the query and gallery images of `data.records`."""
-    return _split_pairs(config, _TEST_SPLITS)
-
-
-def _split_pairs(config: Config, splits) -> PairSet:
-    if config.data.records is None:
-        raise UserError("data.records is not set; give the folder of the records to test on.")
-    return pairs_of_splits(config, splits)
+def pairs_of_test_set(config: Config, records: Records) -> PairSet:
+    """Draws pairs of the query and gallery images."""
+    return pairs_of_splits(config, records, _TEST_SPLITS)

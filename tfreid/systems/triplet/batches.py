@@ -13,8 +13,8 @@ from tfrecords.errors import UserError
 from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.cutout import cutout_limit
 from tfreid.data.image_batches import ImageLoader
-from tfreid.data.tables import ImageTable
 from tfreid.layers.preprocessing import InputSize
+from tfreid.records import ImageTable
 from tfreid.settings import DataConfig, RankingConfig
 from tfreid.systems.triplet.mining import draw_triplets, possible_queries
 

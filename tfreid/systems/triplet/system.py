@@ -7,8 +7,8 @@ import dataclasses
 import keras
 
 from tfrecords.errors import UserError
-from tfreid.data.tables import ImageTable
 from tfreid.models.embedding import input_size
+from tfreid.records import ImageTable
 from tfreid.settings import (
     Config,
     LossConfig,

@@ -20,7 +20,7 @@ from tensorflow.python.framework import op_def_registry
 
 from tfrecords.errors import UserError
 from tfreid.config import save_config
-from tfreid.data.records import read_encoded
+from tfreid.records import Records
 from tfreid.serving.client import ServerClient, embed_with_saved_model, exported_threshold
 from tfreid.settings import (
     Config,
@@ -111,7 +111,7 @@ def test_stored_features_give_the_whole_networks_scores(run, version, records):
     _, model, _ = run
     signatures = tf.saved_model.load(str(version)).signatures
     assert set(signatures) == SIGNATURES
-    crops = read_encoded(records, "gallery", np.arange(5))
+    crops = list(Records(records)["gallery"].encoded)[:5]
     images = arrays(crops)
     assert len({image.shape for image in images}) > 1
     queries, gallery = (signatures["extract"](image_bytes=tf.constant(files))
@@ -148,7 +148,7 @@ def test_images_of_one_size_are_extracted_as_files_are(version):
 def test_both_orders_and_no_distance_without_a_ranking_net(small, records):
     model, _, folder = small
     signatures = tf.saved_model.load(str(folder)).signatures
-    crops = read_encoded(records, "gallery", np.arange(2))
+    crops = list(Records(records)["gallery"].encoded)[:2]
     first, second = (signatures["extract"](image_bytes=tf.constant([crop])) for crop in crops)
     found = [signatures["compare"](**sided(first=first, second=second)),
              signatures["compare_all"](**sided(query=first, gallery=second))]
@@ -224,7 +224,7 @@ def test_records_are_needed(small, tmp_path):
 @pytest.fixture
 def files(records, tmp_path):
     """Paths of a query and three gallery images, the query's own file the second of them."""
-    crops = read_encoded(records, "gallery", np.arange(3))
+    crops = list(Records(records)["gallery"].encoded)[:3]
     paths = []
     for name, crop in (("query", crops[0]), ("b", crops[1]), ("same", crops[0]), ("c", crops[2])):
         (tmp_path / f"{name}.jpg").write_bytes(crop)

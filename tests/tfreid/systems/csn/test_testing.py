@@ -13,9 +13,9 @@ import pytest
 from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
-from tfreid.data.records import read_index, split_names
 from tfreid.evaluation.ranking import evaluate_distances
 from tfreid.evaluation.single_shot import draw_trials
+from tfreid.records import Records
 from tfreid.settings import (
     Config,
     CsnConfig,
@@ -73,11 +73,11 @@ def drawn(tmp_path_factory):
 class _Scorer:
     """Scores with the identities; notes what it is asked for."""
 
-    metric = "fake"
+    metric, image_bytes = "fake", 1000
 
     def __init__(self, records, score):
-        names = [name for name in split_names(records) if name != "train"]
-        self._index = {split: read_index(records, split) for split in names}
+        names = [name for name in Records(records).splits if name != "train"]
+        self._index = {split: Records(records)[split].index for split in names}
         self._score, self.asked = score, []
 
     def features(self, split, indices, progress=True):
@@ -96,7 +96,8 @@ def _same(queries, gallery):
 def test_a_perfect_a_worst_and_an_undecided_scorer(records):
     for score, first, last in ((_same, 1.0, 1.0), (lambda q, g: -_same(q, g), 0.0, 1.0),
                                (lambda q, g: np.zeros((q.size, g.size)), 0.25, 1.0)):
-        evaluator = SingleShotEvaluator(_Scorer(records, score), _config(records), *SPLITS, 3)
+        evaluator = SingleShotEvaluator(
+            _Scorer(records, score), _config(records), Records(records), *SPLITS, 3)
         evaluator.try_out()
         found = evaluator.evaluate(progress=False)
         assert found.main_figure == found.result.rank(1) == first
@@ -106,7 +107,7 @@ def test_a_perfect_a_worst_and_an_undecided_scorer(records):
 
 def test_a_cmc_known_by_hand(records):
     """Of identities a < b < c < d the scorer swaps a and b: half are right, half come second."""
-    ids = np.unique(read_index(records, "query").ids)
+    ids = np.unique(Records(records)["query"].index.ids)
     assert len(ids) == 4
     swap = {ids[0]: ids[1], ids[1]: ids[0], ids[2]: ids[2], ids[3]: ids[3]}
 
@@ -114,8 +115,8 @@ def test_a_cmc_known_by_hand(records):
         guesses = np.vectorize(swap.get)(queries)
         return 2.0 * (guesses == gallery) + (queries == gallery)
 
-    found = SingleShotEvaluator(_Scorer(records, score), _config(records), *SPLITS, 5).evaluate(
-        progress=False)
+    found = SingleShotEvaluator(_Scorer(records, score), _config(records), Records(records),
+                                *SPLITS, 5).evaluate(progress=False)
     assert found.result.cmc[:4].tolist() == [0.5, 1.0, 1.0, 1.0]
     assert found.result.std[0] == 0.0
     assert found.headline() == "rank-1 50.00%, rank-5 100.00%"
@@ -133,8 +134,9 @@ def test_trials_are_averaged_and_scored_with_the_images_they_drew(records):
         return np.cos(queries["position"][:, None] * 3.0 + gallery["position"][None] * 7.0)
 
     scorer.cross = cross
-    found = SingleShotEvaluator(scorer, config, *SPLITS, 6).evaluate(progress=False)
-    query, gallery = (read_index(records, split) for split in SPLITS)
+    found = SingleShotEvaluator(scorer, config, Records(records), *SPLITS, 6).evaluate(
+        progress=False)
+    query, gallery = (Records(records)[split].index for split in SPLITS)
     shares = []
     for trial in draw_trials(query.ids, query.cameras, gallery.ids, gallery.cameras, 6, 3, 5):
         scores = np.cos(trial.query[:, None] * 3.0 + trial.gallery[None] * 7.0)
@@ -148,11 +150,29 @@ def test_trials_are_averaged_and_scored_with_the_images_they_drew(records):
 
 def test_fewer_queries_are_the_first_identities_of_each_trial(records):
     scorer = _Scorer(records, _same)
-    evaluator = SingleShotEvaluator(scorer, _config(records), *SPLITS, 2)
+    evaluator = SingleShotEvaluator(scorer, _config(records), Records(records), *SPLITS, 2)
     found = evaluator.evaluate(progress=False, max_queries=2)
     assert found.result.num_identities == 2
-    assert [(split, len(indices)) for split, indices in scorer.asked] == 2 * [
-        ("query", 2), ("gallery", 2)]
+    drawn = [(trial.query[:2], trial.gallery[:2]) for trial in evaluator._trials]
+    for (split, asked), name, sides in zip(scorer.asked, SPLITS, zip(*drawn)):
+        assert split == name and asked.tolist() == sorted({*np.concatenate(sides).tolist()})
+    assert len(scorer.asked) == 2
+
+
+@pytest.mark.parametrize("limit, times", [(2e9, 1), (0, 5)])
+def test_each_image_is_embedded_once_where_the_features_fit(records, monkeypatch, limit, times):
+    monkeypatch.setattr(pair_evaluation, "_MOST_BYTES", limit)
+
+    def score(queries, gallery):
+        return np.cos(queries * 3.0 + gallery * 7.0)
+
+    scorer, evaluators = _Scorer(records, score), []
+    for _ in range(2):
+        evaluators.append(SingleShotEvaluator(
+            scorer, _config(records), Records(records), *SPLITS, 5).evaluate(progress=False))
+        monkeypatch.setattr(pair_evaluation, "_MOST_BYTES", 2e9)
+    assert [split for split, _ in scorer.asked] == [*times * SPLITS, *SPLITS]
+    np.testing.assert_array_equal(*(found.result.curves for found in evaluators))
 
 
 VALIDATED = {"train": [1], "val": [2, 3], "test": [4, 5]}
@@ -168,7 +188,7 @@ def test_validation_identities_while_training_and_test_identities_else(
 ):
     records = drawn(**split)
     config = _config(records, trials=4, training_trials=1)
-    evaluator = make_pair_evaluator(_network(config), config, training)
+    evaluator = make_pair_evaluator(_network(config), config, Records(records), training)
     assert isinstance(evaluator, SingleShotEvaluator)
     assert isinstance(evaluator._scorer, CsnScorer)
     scorer = evaluator._scorer = _Scorer(records, _same)
@@ -181,15 +201,15 @@ def test_records_without_a_test_split(tmp_path):
     cv2.imwrite(str(tmp_path / "0.png"), np.zeros((8, 4, 3), np.uint8))
     scan = Scan(tmp_path, {"train": [ImageEntry("0.png", 1, 1)]})
     build_records(scan, "alone", tmp_path / "records", shards=1)
-    config = _config(tmp_path / "records")
-    assert make_pair_evaluator(None, config, training=True) is None
+    config, opened = _config(tmp_path / "records"), Records(tmp_path / "records")
+    assert make_pair_evaluator(None, config, opened, training=True) is None
     with pytest.raises(UserError, match="holds no query and gallery split to test on"):
-        make_pair_evaluator(None, config)
+        make_pair_evaluator(None, config, opened)
 
 
 def test_scores_of_a_real_network_in_a_trial(records):
     config = _config(records, identities=3, trials=1)
-    evaluator = make_pair_evaluator(_network(config), config)
+    evaluator = make_pair_evaluator(_network(config), config, Records(records))
     evaluator.try_out()
     figures = evaluator.evaluate(progress=False).as_dict()
     assert figures["metric"] == "SimiScore" and figures["identities"] == 3
@@ -203,7 +223,7 @@ def test_an_embedding_model_in_single_shot_trials(records, tiny_backbone):
     config = _config(records, trials=2)
     config = dataclasses.replace(config, system="embedding", model=shape)
     keras.utils.set_random_seed(0)
-    evaluator = make_pair_evaluator(build_embedding_model(shape), config)
+    evaluator = make_pair_evaluator(build_embedding_model(shape), config, Records(records))
     evaluator.try_out()
     figures = evaluator.evaluate(progress=False).as_dict()
     assert (figures["metric"], figures["trials"], figures["identities"]) == ("cosine", 2, 4)
@@ -213,7 +233,7 @@ def test_an_embedding_model_in_single_shot_trials(records, tiny_backbone):
 def ranked(records):
     """A network and, by themselves, all its scores and descriptor distances [q, g]."""
     config = _config(records, "full")
-    scorer = CsnScorer(_network(config), config)
+    scorer = CsnScorer(_network(config), config, Records(records))
     query, gallery = (scorer.features(split, None, progress=False) for split in SPLITS)
     scores = scorer.cross(query, gallery, progress=False)
     apart = np.linalg.norm(query["descriptor"][:, None] - gallery["descriptor"][None], axis=-1)
@@ -230,7 +250,8 @@ def _evaluate(records, ranked, size, monkeypatch, block=4):
 
     monkeypatch.setattr(pair_evaluation, "evaluate_distances", note)
     monkeypatch.setattr(pair_evaluation, "_GALLERY_BLOCK", block)
-    evaluator = ShortlistEvaluator(ranked[0], _config(records, "full", shortlist=size), *SPLITS)
+    evaluator = ShortlistEvaluator(
+        ranked[0], _config(records, "full", shortlist=size), Records(records), *SPLITS)
     return evaluator.evaluate(progress=False), kept["ranked"]
 
 
@@ -239,7 +260,7 @@ def test_a_shortlist_of_the_whole_gallery_ranks_by_the_scores(records, ranked, m
     _, scores, _ = ranked
     found, matrix = _evaluate(records, ranked, 1000, monkeypatch, block)
     np.testing.assert_allclose(matrix, -scores, rtol=1e-3)
-    query, gallery = (read_index(records, split) for split in SPLITS)
+    query, gallery = (Records(records)[split].index for split in SPLITS)
     expected = evaluate_distances(-scores, query.ids, query.cameras, gallery.ids, gallery.cameras,
                                   "scores", progress=False)
     assert found.result.mean_ap == pytest.approx(expected.mean_ap, abs=1e-6)
@@ -254,7 +275,7 @@ def test_the_shortlisted_come_first_and_the_rest_by_descriptor(records, ranked, 
     _, scores, apart = ranked
     found, matrix = _evaluate(records, ranked, size, monkeypatch)
     assert found.result.metric == f"SimiScore, shortlist of {size}"
-    query, gallery = (read_index(records, split) for split in SPLITS)
+    query, gallery = (Records(records)[split].index for split in SPLITS)
     for row, values in enumerate(matrix):
         # What the query's own camera took of its person takes no place on the shortlist.
         own = (gallery.ids == query.ids[row]) & (gallery.cameras == query.cameras[row])
@@ -270,7 +291,8 @@ def test_the_shortlisted_come_first_and_the_rest_by_descriptor(records, ranked, 
 
 def test_some_queries_spread_evenly(records, ranked, monkeypatch):
     monkeypatch.setattr(pair_evaluation, "_GALLERY_BLOCK", 8)
-    evaluator = ShortlistEvaluator(ranked[0], _config(records, "full", shortlist=4), *SPLITS)
+    evaluator = ShortlistEvaluator(
+        ranked[0], _config(records, "full", shortlist=4), Records(records), *SPLITS)
     evaluator.try_out()
     found = evaluator.evaluate(progress=False, max_queries=3)
     assert found.result.num_valid_queries == 3
@@ -286,7 +308,8 @@ def test_one_block_of_the_gallery_is_in_memory_at_a_time(records, ranked, monkey
         return whole(split, indices, progress)
 
     monkeypatch.setattr(scorer, "features", features)
-    evaluator = ShortlistEvaluator(scorer, _config(records, "full", shortlist=3), *SPLITS)
+    evaluator = ShortlistEvaluator(
+        scorer, _config(records, "full", shortlist=3), Records(records), *SPLITS)
     tracemalloc.start()
     evaluator.evaluate(progress=False)
     peak = tracemalloc.get_traced_memory()[1]
@@ -301,4 +324,4 @@ def test_one_block_of_the_gallery_is_in_memory_at_a_time(records, ranked, monkey
 def test_a_shortlist_needs_descriptors(records):
     config = _config(records, "full", CsnConfig(ranking_net=False))
     with pytest.raises(UserError, match="needs the descriptors of csn.ranking_net"):
-        make_pair_evaluator(_network(config), config)
+        make_pair_evaluator(_network(config), config, Records(records))

@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import test_net
 import train_net
 from tfreid.config import load_config
+from tfreid.records import Records
 from tfreid.settings import Config, CsnConfig, ModelConfig, OptimizerConfig
 from tfreid.systems.csn.network import build_csn
 from tfreid.systems.csn.objective import PairObjective
@@ -164,7 +165,7 @@ def _copied(records, folder):
 def test_embeddings_are_tried_single_shot_too(recipe, records):
     config = load_config(recipe, ["system=embedding", "evaluation.single_shot.training_trials=2"])
     model = keras.Sequential([keras.layers.Input((4,))])
-    evaluator = SYSTEMS["embedding"].make_evaluator(model, config)
+    evaluator = SYSTEMS["embedding"].make_evaluator(model, config, Records(config.data.records))
     assert isinstance(evaluator, SingleShotEvaluator)
 
 

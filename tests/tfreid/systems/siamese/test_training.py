@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import test_net
 import train_net
-from tfreid.data.records import read_encoded
+from tfreid.records import Records
 from tfreid.training.run_folder import open_run
 from tools import export_model, query_export
 
@@ -76,7 +76,7 @@ def images(records, tmp_path_factory):
     """Two files of different sizes."""
     folder = tmp_path_factory.mktemp("images")
     paths = []
-    for name, image in zip("ab", read_encoded(records, "query", np.array([0, 1]))):
+    for name, image in zip("ab", list(Records(records)["query"].encoded)[:2]):
         pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
         height = 90 if name == "a" else 140
         paths.append(folder / f"{name}.png")

@@ -8,9 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.data.records import decode_image
-from tfreid.data.tables import ImageTable, load_table
 from tfreid.layers.preprocessing import InputSize
+from tfreid.records import ImageTable, Records, decode_image
 from tfreid.settings import AugmentationConfig, DataConfig, RankingConfig
 from tfreid.systems.triplet.batches import TripletBatches
 from tfreid.systems.triplet.mining import hardest_triplets
@@ -25,7 +24,7 @@ BATCHES = 9  # 18 triplets, two at once
 
 @pytest.fixture(scope="module")
 def table(records):
-    return load_table(records)
+    return Records(records)["train"].load()
 
 
 @pytest.fixture(scope="module")

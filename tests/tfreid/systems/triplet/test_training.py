@@ -19,7 +19,7 @@ from tfrecords.errors import UserError
 from tfreid.commands.train import train
 from tfreid.config import load_config
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.records import read_encoded
+from tfreid.records import Records
 from tfreid.weights.files import read_shapes
 from tools import export_model, query_export
 
@@ -167,7 +167,7 @@ def test_a_run_is_evaluated_exported_and_queried(recipe, records, tmp_path, caps
     assert again["mean_ap"] == trained["mean_ap"] and again["num_gallery"] == 15
     assert export_model.main(["--run", str(run)]) == 0
     images = []
-    for number, crop in enumerate(read_encoded(records, "query", np.arange(3))):
+    for number, crop in enumerate(list(Records(records)["query"].encoded)[:3]):
         images.append(tmp_path / f"{number}.jpg")
         images[-1].write_bytes(crop)
     capsys.readouterr()
