@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tfreid.commands.train import train
 from tfreid.systems.registry import SYSTEMS
 from tfreid.training.interfaces import Objective
+from tfreid.training.stages import train
 
 FIGURES = [0.25, 0.75, 0.5]  # rank-1 after the first, second and third epoch
 PAIRS, IMAGES = 6, 4

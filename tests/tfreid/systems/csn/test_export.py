@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import importlib.util
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -19,6 +18,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
 from tfrecords.errors import UserError
+from tfreid.commands import calibrate
+from tfreid.commands import export as export_model
+from tfreid.commands import query as query_export
 from tfreid.config import save_config
 from tfreid.records import Records
 from tfreid.serving.client import ServerClient, embed_with_saved_model, exported_threshold
@@ -34,7 +36,6 @@ from tfreid.systems.csn import export as pair_export
 from tfreid.systems.csn.export import export_pair_model
 from tfreid.systems.csn.network import build_csn, pair_parts
 from tfreid.weights.files import save_weights
-from tools import export_model, query_export
 
 ROOT = Path(__file__).parents[3]
 SIGNATURES = {"serving_default", "extract", "extract_images", "compare", "compare_all"}
@@ -299,10 +300,6 @@ def test_a_pair_model_has_neither_embeddings_nor_a_threshold(small, files, run, 
     with pytest.raises(UserError, match="is a pair model"):
         embed_with_saved_model(small[2], [Path(files[0]).read_bytes()])
     assert exported_threshold(small[2]) is None
-    specification = importlib.util.spec_from_file_location(
-        "calibrate_threshold", ROOT / "tools" / "calibrate_threshold.py")
-    calibrate = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(calibrate)
     assert calibrate.main(["--run", str(run[0])]) == 2
     message = capsys.readouterr().err
     assert "a distance threshold is for embeddings" in message and message.count("\n") == 1

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.commands import query as query_export
 from tfreid.evaluation.threshold import Threshold, weights_fingerprint
 from tfreid.models.embedding import build_embedding_model, input_size
 from tfreid.records import Records
@@ -21,7 +22,6 @@ from tfreid.serving.client import embed_with_saved_model, embed_with_server, exp
 from tfreid.settings import Config, DataConfig, ExportConfig, ModelConfig
 from tfreid.systems.embedding import export
 from tfreid.systems.embedding.export import export_model
-from tools import query_export
 
 
 @pytest.fixture(scope="module")

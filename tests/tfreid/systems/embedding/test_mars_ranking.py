@@ -12,6 +12,7 @@ from tfrecords.build import main
 from tfreid.records import open_records
 from tfreid.settings import Config, DataConfig, EvaluationConfig, ModelConfig
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
+from tfreid.systems.siamese.testing import make_ranker
 
 # Person, camera, number and the grey level of each frame. The fourth is junk, the third a
 # distractor.
