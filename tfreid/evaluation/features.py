@@ -239,7 +239,7 @@ class Evaluator:
         self._config = config
         self._records, self._directory = records, records.directory
         if config.evaluation.multi_query:
-            check_multi_query(records)
+            check_multi_query(records.splits, self._directory)
         self._query, self._gallery = self._side("query"), self._side("gallery")
         self._galleries = self._read_galleries()
         self.extract = FeatureExtractor(model, config, records)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.records import Records, SplitIndex
+from tfreid.records import SplitIndex
 
 SPLIT = "multi_query"
 
 
-def check_multi_query(records: Records) -> None:
-    """Raises a `UserError` where records have no images to make such queries of."""
-    if SPLIT not in records:
+def check_multi_query(splits: Sequence[str], directory: str | Path) -> None:
+    """Raises a `UserError` where records have no images to make such queries of.
+
+    Args:
+        splits: Names of the splits of the records.
+        directory: The records.
+    """
+    if SPLIT not in splits:
         raise UserError(
-            f"{records.directory} holds no split {SPLIT}, which evaluation.multi_query averages; "
-            "build Market-1501's records with --multi-query, or set evaluation.multi_query=false."
+            f"{directory} holds no split {SPLIT}, which evaluation.multi_query averages; build "
+            "Market-1501's records with --multi-query, or set evaluation.multi_query=false."
         )
 
 
