@@ -65,19 +65,19 @@ class _Reads:
 @pytest.fixture
 def count_reads(monkeypatch):
     """Counts how often manifests and shards of records are read through."""
-    from tfreid.records import records as opened
+    from tfrecords import manifest
     from tfreid.records import shards
 
-    reads, read_manifest, read_shard = _Reads(), opened.read_manifest, shards._read_records
+    reads, read_json, read_shard = _Reads(), manifest.read_json, shards._read_records
 
-    def count_manifest(directory):
-        reads.manifests += 1
-        return read_manifest(directory)
+    def count_manifest(path):
+        reads.manifests += path.name == manifest.MANIFEST_NAME
+        return read_json(path)
 
     def count_shard(path, *arguments):
         reads.shards.append(path.name)
         return read_shard(path, *arguments)
 
-    monkeypatch.setattr(opened, "read_manifest", count_manifest)
+    monkeypatch.setattr(manifest, "read_json", count_manifest)
     monkeypatch.setattr(shards, "_read_records", count_shard)
     return reads
