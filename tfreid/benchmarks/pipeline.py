@@ -13,8 +13,7 @@ from tfrecords.errors import UserError
 from tfreid.benchmarks.measuring import rounded, timed
 from tfreid.records import open_records
 from tfreid.settings import Config
-from tfreid.systems.registry import SYSTEMS
-from tfreid.training.training_table import load_training_table
+from tfreid.systems.registry import make_system
 
 # Both sides of a ratio take turns, so that other work on the machine slows both.
 _TURNS = 5
@@ -34,8 +33,9 @@ def measure_pipeline(config: Config, steps: int, warm_up: int) -> dict[str, Any]
     data, height, width = config.data, config.model.height, config.model.width
     if data.records is None:
         raise UserError("--records is missing; name a folder of records with a train split.")
-    table = load_training_table(config, open_records(data))
-    batches = SYSTEMS[config.system].make_batches(table, config)
+    system = make_system(config)
+    table = system.training_images(open_records(data))
+    batches = system.make_batches(table)
     count = steps * batches.images_per_batch
     files = [np.frombuffer(encoded, np.uint8) for encoded in table.encoded]
     files = [files[index % len(files)] for index in range(count)]

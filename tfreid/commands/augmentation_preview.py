@@ -13,8 +13,7 @@ from tfreid.data.image_batches import ImageLoader
 from tfreid.models.embedding import input_size
 from tfreid.records import open_records
 from tfreid.settings import Config
-from tfreid.systems.registry import SYSTEMS
-from tfreid.training.training_table import load_training_table
+from tfreid.systems.registry import make_system
 from tfreid.visualization.curriculum import Curriculum, draw_curriculum
 
 
@@ -37,12 +36,12 @@ def picture_augmentation(
     """
     records = open_records(config.data)
     if pretraining:
-        first = SYSTEMS[config.system].pretraining(config)
+        first = make_system(config).pretraining()
         if first is None:
             raise UserError(f"{config.name} has no pretraining (system: ranking with "
                             "pretraining.epochs above 0 has); leave --pretraining out.")
         config = first
-    table = load_training_table(config, records)
+    table = make_system(config).training_images(records)
     random = np.random.default_rng(seed)
     rows = random.permutation(len(table.index))[:images]
     epochs = np.unique(np.linspace(0, config.training.epochs - 1, columns).astype(int)).tolist()

@@ -134,16 +134,16 @@ def _building(parsed, config) -> dict:
 
 
 def _similarity(parsed, config) -> dict:
-    from tfreid.benchmarks.comparisons import measure_similarity
+    from tfreid.benchmarks.similarity import measure_similarity
 
     return measure_similarity(parsed.batch)
 
 
 def _gallery(parsed, config) -> dict:
-    from tfreid.benchmarks.comparisons import measure_gallery
+    from tfreid.systems.registry import make_system
 
     pairs = None if parsed.all_pairs else parsed.pairs
-    return measure_gallery(config, **_sizes(parsed, _COMPARED), pairs=pairs)
+    return make_system(config).measure_gallery(**_sizes(parsed, _COMPARED), pairs=pairs)
 
 
 _BENCHMARKS = {

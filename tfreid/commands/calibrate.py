@@ -49,14 +49,15 @@ def main(arguments: list[str] | None = None) -> None:
                         "features are unit vectors where export.normalize is true, as served")
     parsed = parser.parse_intermixed_args(arguments)
 
-    from tfreid.systems.embedding.calibration import calibrate
+    from tfreid.systems.registry import make_system
     from tfreid.training.run_folder import open_run
 
     records = [f"data.records={json.dumps(parsed.records)}"] if parsed.records else []
     run, config = open_run(parsed.run, [*parsed.overrides, *records])
     output = Path(parsed.output or run.path)
-    calibrate(config, run.weights(parsed.weights), output, parsed.false_positive_rates,
-              parsed.choose, parsed.split)
+    make_system(config).calibrate(
+        run.weights(parsed.weights), output, false_positive_rates=parsed.false_positive_rates,
+        chosen_rate=parsed.choose, split=parsed.split)
     print(f"wrote {output}/threshold.json, pair_distances.png and roc.png")
 
 

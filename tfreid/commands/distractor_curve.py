@@ -23,15 +23,16 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError("--seed is negative; give 0 or above.")
 
     from tfreid.evaluation import distractors
+    from tfreid.systems.registry import make_system
 
     output, own = Path(parsed.output), []
     if parsed.run or parsed.config or not compare:
         if parsed.records:
             overrides.append(f"data.records={json.dumps(parsed.records)}")
         config, weights = open_weights(parsed, overrides)
-        distractors.evaluate_distractors(
-            config, weights, output, _whole_numbers(counts) or None, parsed.seed, parsed.base,
-            parsed.features)
+        make_system(config).rank_distractors(
+            weights, output, counts=_whole_numbers(counts) or None, seed=parsed.seed,
+            base=parsed.base, features=parsed.features)
         own = [output / distractors.RESULTS_NAME]
         print(f"wrote {own[0]}")
     distractors.draw_saved_curves([*own, *compare], output / distractors.PLOT_NAME)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tfrecords.errors import command_line
 from tfreid.commands.parser import command_parser
 
@@ -31,41 +29,11 @@ def main(arguments: list[str] | None = None) -> None:
                         "records have moved")
     parsed = parser.parse_intermixed_args(arguments)
 
-    from tfreid.models.loading import load_model
+    from tfreid.systems.registry import make_system
     from tfreid.training.run_folder import open_run
 
     run, config = open_run(parsed.run, parsed.overrides)
-    model, config = load_model(config, run.weights(parsed.weights))
-    output = Path(parsed.output or run.path / "export")
-    export = {"csn": _export_pair_model, "siamese": _export_siamese}.get(
-        config.system, _export_embedding_model)
-    version, added = export(model, config, output, run)
+    system = make_system(config)
+    model = system.load(run.weights(parsed.weights))
+    version, added = system.export(model, parsed.output or run.path / "export", run)
     print(f"exported to {version}; its signatures agree with the trained model{added}")
-
-
-def _export_embedding_model(model, config, output, run) -> tuple[Path, str]:
-    from tfreid.evaluation.threshold import THRESHOLD_NAME, load_threshold
-    from tfreid.systems.embedding.export import export_model
-
-    calibrated = run.path / THRESHOLD_NAME
-    if not calibrated.exists():
-        return export_model(model, config, output), ""
-    version = export_model(model, config, output, load_threshold(calibrated))
-    return version, f"; {calibrated} is in it, for the signature verify"
-
-
-def _export_pair_model(model, config, output, run) -> tuple[Path, str]:
-    from tfreid.systems.csn.export import export_pair_model
-
-    return export_pair_model(model, config, output), ""
-
-
-def _export_siamese(model, config, output, run) -> tuple[Path, str]:
-    from tfreid.systems.siamese.export import export_siamese
-    from tfreid.systems.siamese.testing import fitting_thresholds
-
-    thresholds = fitting_thresholds(model, config, run.thresholds)
-    version = export_siamese(model, config, output, thresholds)
-    if thresholds is None:
-        return version, "; a probability of 0.5 decides, as these weights have no thresholds"
-    return version, f"; the threshold of {run.thresholds} decides"

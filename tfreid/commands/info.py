@@ -29,14 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     parsed = parser.parse_intermixed_args(arguments)
 
     from tfreid.config import load_config
-    from tfreid.models.embedding import build_embedding_model
-    from tfreid.models.flops import describe_csn, describe_model
-    from tfreid.systems.csn.network import build_csn
+    from tfreid.systems.registry import make_system
 
     config = load_config(parsed.config, parsed.overrides)
-    if config.system == "csn":
-        described = describe_csn(config, build_csn(config))
-    else:
-        model = build_embedding_model(config.model, parsed.identities)
-        described = describe_model(config, model)
-    print(json.dumps(described, indent=2))
+    print(json.dumps(make_system(config).describe_model(parsed.identities), indent=2))

@@ -46,32 +46,34 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _evaluate(parsed, config, weights, thresholds, records, run, output) -> None:
     """Evaluates on whole test sets."""
-    from tfreid.systems.embedding.testing import evaluate_test_sets, evaluate_weights
+    from tfreid.systems.registry import make_system
 
+    system = make_system(config)
     if len(records) > 1:
         output = Path(parsed.output or (run.path / "evaluation" if run else output))
-        evaluate_test_sets(config, weights, records, output, parsed.ranked_queries, thresholds)
+        system.test(weights, output, parsed.ranked_queries, thresholds, records)
         print(f"wrote {output}/summary.json, {output}/cmc.png and a folder for each test set")
         return
     output = Path(parsed.output or output)
-    evaluate_weights(config, weights, output, parsed.ranked_queries, thresholds)
+    system.test(weights, output, parsed.ranked_queries, thresholds)
     print(f"wrote {output}/results.json and pictures beside it")
 
 
 def _verify(parsed, config, weights, thresholds, folder) -> None:
     """Judges the pairs of a table or of a split."""
-    from tfreid.systems.siamese.testing import verify_pairs
+    from tfreid.systems.registry import make_system
 
     name = f"pairs-{Path(parsed.pairs).stem}" if parsed.pairs else f"split-{parsed.split}"
     output = Path(parsed.output or folder / name)
-    verify_pairs(config, weights, output, thresholds, parsed.pairs, parsed.split)
+    make_system(config).verify_pairs(weights, output, thresholds=thresholds,
+                                     pairs_file=parsed.pairs, split=parsed.split)
     print(f"wrote {output}/verification.json and pictures beside it")
 
 
 def _judge_by_weights(parsed, config, weights, thresholds, folder) -> None:
-    from tfreid.systems.siamese.judging import RunJudge
+    from tfreid.systems.registry import make_system
 
-    _judge(RunJudge(config, weights, thresholds), parsed, folder)
+    _judge(make_system(config).make_judge(weights, thresholds), parsed, folder)
 
 
 def _judge_by_export(parsed) -> None:

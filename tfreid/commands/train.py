@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
                         help="settings that replace those of the recipe, such as "
                         "data.records=records/market1501 schedule.learning_rate=1e-4")
     parsed = parser.parse_intermixed_args(arguments)
-    from tfreid.training.stages import train
+    from tfreid.systems.stages import train
 
     words = sys.argv[1:] if arguments is None else arguments
     train(parsed.config, parsed.output, parsed.overrides, parsed.resume,

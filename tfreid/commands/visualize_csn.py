@@ -50,15 +50,17 @@ def main(arguments: list[str] | None = None) -> None:
         picture_files,
         picture_ranking,
     )
+    from tfreid.systems.registry import make_system
 
     config, weights = open_weights(parsed, parsed.overrides)
+    system = make_system(config)
     if parsed.pair:
-        picture_files(config, weights, *parsed.pair, parsed.output)
+        picture_files(system, weights, *parsed.pair, parsed.output)
     elif parsed.query is not None:
-        picture_ranking(config, weights, parsed.query, parsed.output, parsed.top, parsed.gallery,
+        picture_ranking(system, weights, parsed.query, parsed.output, parsed.top, parsed.gallery,
                         parsed.seed)
     else:
-        picture_example_pairs(config, weights, parsed.output, parsed.gallery, parsed.seed)
+        picture_example_pairs(system, weights, parsed.output, parsed.gallery, parsed.seed)
         print(f"wrote {parsed.output}/match.png and {parsed.output}/non_match.png")
         return
     print(f"wrote {parsed.output}")

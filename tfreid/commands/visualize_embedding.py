@@ -27,22 +27,24 @@ def main(arguments: list[str] | None = None) -> None:
     config, weights = open_weights(parsed, overrides)
 
     from tfreid.systems.embedding import pictures
+    from tfreid.systems.registry import make_system
 
+    system = make_system(config)
     written = [parsed.output]
     if parsed.pair:
-        pictures.picture_pair(config, weights, *parsed.pair, parsed.output, parsed.dimensions)
+        pictures.picture_pair(system, weights, *parsed.pair, parsed.output, parsed.dimensions)
     elif files:
-        pictures.picture_attention(config, weights, files, parsed.output, parsed.accumulate)
+        pictures.picture_attention(system, weights, files, parsed.output, parsed.accumulate)
     elif parsed.pairs_from_records:
-        written = pictures.picture_test_pairs(config, weights, parsed.output,
+        written = pictures.picture_test_pairs(system, weights, parsed.output,
                                               parsed.pairs_from_records, parsed.dimensions,
                                               parsed.seed)
     elif parsed.attention_from_records:
-        pictures.picture_test_attention(config, weights, parsed.output,
+        pictures.picture_test_attention(system, weights, parsed.output,
                                         parsed.attention_from_records, parsed.accumulate,
                                         parsed.images, parsed.seed)
     else:
-        pictures.picture_ranked_lists(config, weights, parsed.output, parsed.ranked, parsed.worst)
+        pictures.picture_ranked_lists(system, weights, parsed.output, parsed.ranked, parsed.worst)
     for path in written:
         print(f"wrote {path}")
 

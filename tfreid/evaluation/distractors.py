@@ -6,9 +6,10 @@ import contextlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from tfrecords.errors import UserError
@@ -17,10 +18,8 @@ from tfreid.evaluation.feature_store import FeatureStore
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.report import ruled_table, write_results_json
 from tfreid.evaluation.streaming import check_counts, evaluate_with_distractors
-from tfreid.models.loading import load_embedding_model
 from tfreid.records import Records, open_records
 from tfreid.settings import Config
-from tfreid.systems.csn.tables_and_plots import scores_pairs
 from tfreid.visualization.distractor_plot import DistractorCurve, draw_distractor_curves
 
 RESULTS_NAME, PLOT_NAME = "distractor_curve.json", "distractor_curve.png"
@@ -32,6 +31,7 @@ def evaluate_distractors(
     config: Config,
     weights: str | Path,
     output: str | Path,
+    load: Callable[[], keras.Model],
     counts: Sequence[int] | None = None,
     seed: int = 0,
     base: int | None = None,
@@ -45,8 +45,9 @@ def evaluate_distractors(
 
     Args:
         config: The settings; `data.records` names the records, `evaluation` feature and metric.
-        weights: `.weights.h5` file.
+        weights: Name of the weights, for the file.
         output: Folder for `distractor_curve.json`.
+        load: Builds the embedding model with these weights.
         counts: Numbers of distractors to add; None takes six numbers from none to all.
         seed: Seed of the random subsets, 0 or above.
         base: Number of gallery images before the first distractor; None takes the builder's note.
@@ -68,7 +69,7 @@ def evaluate_distractors(
     counts = check_counts(counts, total)
     evaluation, output = config.evaluation, Path(output)
     find_metric(evaluation.metric, evaluation.minkowski_p)
-    model, config = load_embedding_model(config, weights)
+    model = load()
     output.mkdir(parents=True, exist_ok=True)
     with _folder(features, output) as folder:
         store = FeatureStore(folder, model, config, records)
@@ -109,11 +110,6 @@ def draw_saved_curves(sources: Sequence[str | Path], path: str | Path) -> None:
 
 def _check_records(config: Config, records: Records, base: int | None) -> int:
     """Returns the number of gallery images that come before the added distractors."""
-    if scores_pairs(config):
-        raise UserError(
-            f"{config.name} scores pairs of images; distractors are ranked by the features of "
-            "system: embedding, with evaluation.protocol=full."
-        )
     query, gallery = (records[split].index for split in ("query", "gallery"))
     folder = records.directory
     if records.query_galleries is not None:

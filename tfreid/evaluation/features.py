@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfreid.evaluation.distances import Metric, find_metric
+from tfreid.evaluation.evaluator import Evaluation, Projection
 from tfreid.evaluation.multi_query import check_multi_query
 from tfreid.evaluation.pooling import pool_blocks
 from tfreid.evaluation.ranking import RankingResult, evaluate_ranking
@@ -25,7 +26,7 @@ from tfreid.evaluation.tracklets import (
     single_images,
 )
 from tfreid.models.embedding import input_size
-from tfreid.records import Records, Split, SplitIndex
+from tfreid.records import Records, SplitIndex
 from tfreid.settings import Config
 
 # The check before training: enough images to rank, few enough to take seconds.
@@ -33,15 +34,8 @@ _TRIAL_QUERIES = 4
 _TRIAL_GALLERY = 16
 
 
-class Projection(NamedTuple):
-    """Features [n, d] of the first n gallery images, and the gallery."""
-
-    features: np.ndarray
-    split: Split
-
-
 @dataclasses.dataclass(frozen=True)
-class Ranked:
+class Ranked(Evaluation):
     """One evaluation: its figures, and the features and indices that they were computed from.
 
     A row of the features is an image or a tracklet, as `result.unit` says; an index describes a
@@ -107,9 +101,6 @@ class Ranked:
         if self.result.unit == TRACKLETS:
             return None
         return Projection(self.gallery_features, self.records["gallery"])
-
-    def thresholds(self) -> None:
-        """Returns nothing: a ranking needs no threshold."""
 
 
 class FeatureExtractor:
@@ -208,7 +199,7 @@ def trial_matches(
     return np.array(queries), np.array(matches)
 
 
-class Evaluator:
+class GalleryEvaluator:
     """Ranks the gallery of records by a model's features.
 
     Tracklets are ranked instead of images where the records have them, unless

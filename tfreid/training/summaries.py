@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
-from tfreid.evaluation.features import Projection
+from tfreid.evaluation.evaluator import Projection
 from tfreid.layers.preprocessing import InputSize
 from tfreid.losses.statistics import negative_distances, positive_distances
 

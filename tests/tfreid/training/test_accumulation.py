@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfreid.settings import OptimizerConfig, RankingConfig
-from tfreid.systems.triplet.objective import RankingObjective
+from tfreid.systems.triplet.objective import TripletObjective
 from tfreid.training.accumulation import GradientAccumulator
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.optimizers import GradientApplier
@@ -59,7 +59,7 @@ def trained(images, at_once, devices=("CPU:0",), average=None):
     with strategy.scope():
         model = build()
         variables = list(model.trainable_variables)
-        objective = RankingObjective(RankingConfig(margin=MARGIN))
+        objective = TripletObjective(RankingConfig(margin=MARGIN))
         applier = GradientApplier(
             OptimizerConfig(name="sgd", momentum=0.0, weight_decay=0.0), variables, False)
         accumulator = GradientAccumulator(variables, steps) if steps > 1 else None

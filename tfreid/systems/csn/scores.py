@@ -3,73 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfreid.evaluation.distances import find_metric, pairwise_distances
-from tfreid.evaluation.features import FeatureExtractor
+from tfreid.evaluation.scoring import Features, count, take
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import Records
 from tfreid.settings import Config, PairScoreConfig
 from tfreid.systems.csn.comparison import compare_all, compare_pairs
-from tfreid.systems.csn.network import compared_features, pair_parts
+from tfreid.systems.csn.network import compared_features, csn_parts
 
-Features = dict[str, np.ndarray]
 # Queries and gallery images compared at once: about 200 MB are held meanwhile.
 _QUERIES, _GALLERY = 50, 50
 _PAIRS = 64
-
-
-class PairScorer(Protocol):
-    """Scores pairs of images of records; a higher score is more alike.
-
-    Attributes:
-        metric: What the scores are, for reports.
-        image_bytes: Size of one image's features.
-    """
-
-    metric: str
-    image_bytes: int
-
-    def features(self, split: str, indices: np.ndarray, progress: bool = True) -> Features:
-        """Returns the features of images at some positions of a split, in their order."""
-
-    def cross(self, queries: Features, gallery: Features, progress: bool = True) -> np.ndarray:
-        """Scores every query [q] with every gallery image [g]: [q, g]."""
-
-
-class EmbeddingScorer:
-    """Scores of an embedding model: distances of its feature, negated.
-
-    Args:
-        model: Embedding model.
-        config: Its whole configuration.
-        records: The records of the images.
-    """
-
-    def __init__(self, model: keras.Model, config: Config, records: Records):
-        self.metric = config.evaluation.metric
-        find_metric(self.metric, config.evaluation.minkowski_p)  # before hours of work
-        self._evaluation = config.evaluation
-        self._extractor, self._model = FeatureExtractor(model, config, records), model
-
-    @property
-    def image_bytes(self) -> int:
-        """Size of one image's feature."""
-        return 4 * self._model.output[self._evaluation.feature].shape[-1]
-
-    def features(self, split: str, indices: np.ndarray, progress: bool = True) -> Features:
-        """Returns `feature` [n, d]."""
-        return {"feature": self._extractor(split, indices, progress)}
-
-    def cross(self, queries: Features, gallery: Features, progress: bool = True) -> np.ndarray:
-        """Returns the negated distances [q, g]."""
-        return -pairwise_distances(queries["feature"], gallery["feature"],
-                                   self._evaluation.metric, p=self._evaluation.minkowski_p)
 
 
 class CsnScorer:
@@ -86,7 +35,7 @@ class CsnScorer:
     def __init__(self, model: keras.Model, config: Config, records: Records | None):
         self._config, self._records = config, records
         self._score = config.evaluation.pair_score
-        self._parts = pair_parts(model)
+        self._parts = csn_parts(model)
         self.image_bytes = 4 * sum(
             int(np.prod(value.shape[1:]))
             for value in compared_features(self._parts.extract.output).values())
@@ -99,7 +48,7 @@ class CsnScorer:
 
     def features(self, split: str, indices: np.ndarray | None = None,
                  progress: bool = True) -> Features:
-        """Returns what `PairParts.extract` does, without the regions: about 0.44 MB an image."""
+        """Returns what `CsnParts.extract` does, without the regions: about 0.44 MB an image."""
         blocks = list(self.feature_blocks(split, indices, progress))
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
@@ -107,8 +56,8 @@ class CsnScorer:
                        progress: bool = True) -> Iterator[Features]:
         """Yields `features` of `data.eval_batch_size` images at a time."""
         shape, data, images = self._config.model, self._config.data, self._records[split]
-        count = len(images if indices is None else indices)
-        with tqdm(total=count, desc=f"{split} features", unit="image", disable=not progress,
+        total = len(images if indices is None else indices)
+        with tqdm(total=total, desc=f"{split} features", unit="image", disable=not progress,
                   leave=False) as bar:
             for places, batch in images.batches(InputSize(shape.height, shape.width),
                                                 data.eval_batch_size, data.workers, indices):
@@ -117,7 +66,7 @@ class CsnScorer:
 
     def cross(self, queries: Features, gallery: Features, progress: bool = True) -> np.ndarray:
         """Returns the scores [q, g]: q + g extractions served for them."""
-        scores = np.empty((_count(queries), _count(gallery)), np.float32)
+        scores = np.empty((count(queries), count(gallery)), np.float32)
         with tqdm(total=scores.size, desc="pairs", unit="pair", unit_scale=True,
                   disable=not progress, leave=False) as bar:
             for rows in _blocks(len(scores), _QUERIES):
@@ -166,15 +115,6 @@ def simi_score(
     if distances is None:
         return probabilities
     return probabilities + config.distance_weight / (distances + config.epsilon)
-
-
-def take(features: Features, rows) -> Features:
-    """Takes rows of every array."""
-    return {name: values[rows] for name, values in features.items()}
-
-
-def _count(features):
-    return len(next(iter(features.values())))
 
 
 def _blocks(count, size):

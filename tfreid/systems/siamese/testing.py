@@ -8,11 +8,11 @@ from typing import Any
 import keras
 
 from tfrecords.errors import UserError
-from tfreid.evaluation.features import Evaluator
+from tfreid.evaluation.features import GalleryEvaluator
 from tfreid.evaluation.report import write_results_json
-from tfreid.models.loading import load_model
 from tfreid.records import Records, open_records
 from tfreid.settings import Config
+from tfreid.systems.base import System
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet, pairs_of_splits, read_pairs_file
 from tfreid.systems.siamese.scores import (
@@ -31,37 +31,26 @@ from tfreid.systems.siamese.verdicts import (
 )
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
 
-_TEST_SPLITS = ("query", "gallery")
 
-
-def make_ranker(model: keras.Model, config: Config, records: Records) -> Evaluator:
-    """Makes what ranks a gallery by a model's features: an embedding model, or a Siamese network.
+def make_siamese_ranker(model: keras.Model, config: Config, records: Records) -> GalleryEvaluator:
+    """Makes what ranks a gallery by the twin's features, or by the probability.
 
     Raises:
-        UserError: As `Evaluator`, or a setting of the evaluation needs a named distance.
+        UserError: As `GalleryEvaluator`, or a setting of the evaluation needs a named distance.
     """
-    if config.system != "siamese":
-        return Evaluator(model, config, records)
     evaluation = config.evaluation
     if evaluation.metric != PROBABILITY:
-        return Evaluator(siamese_parts(model).embed, config, records)
+        return GalleryEvaluator(siamese_parts(model).embed, config, records)
     for setting in ("multi_query", "expansion", "reranking"):
         if getattr(evaluation, setting):
             raise UserError(f"evaluation.{setting} needs a distance of features; set "
                             "evaluation.metric to euclidean or another one instead of probability.")
-    return Evaluator(siamese_parts(model).embed, config, records, probability_metric(model))
-
-
-def check_verifies(config: Config) -> None:
-    """Raises a `UserError` where the system does not judge pairs."""
-    if config.system != "siamese":
-        raise UserError(f"{config.name!r} is of system {config.system}, which gives no verdict on "
-                        "pairs; take a run of system: siamese (tools/calibrate_threshold.py tests "
-                        "the distances of other embeddings).")
+    return GalleryEvaluator(
+        siamese_parts(model).embed, config, records, probability_metric(model))
 
 
 def verify_pairs(
-    config: Config,
+    system: System,
     weights: str | Path,
     output: str | Path,
     thresholds: Path | None = None,
@@ -71,7 +60,7 @@ def verify_pairs(
     """Judges the pairs of a file or of one split, prints a table and writes files.
 
     Args:
-        config: The settings; `data.records` names the records of the split.
+        system: Its settings; `data.records` names the records of the split.
         weights: `.weights.h5` file.
         output: Folder for `verification.json`, `roc.png` and `pair_probabilities.png`.
         thresholds: File of calibrated thresholds; one that is not there counts as None.
@@ -84,12 +73,11 @@ def verify_pairs(
     Raises:
         UserError: A mistake in the settings, the weights, the records or the table.
     """
-    check_verifies(config)
-    # Mistakes in the pairs are told before the model is built.
+    config = system.config
+    # Mistakes in the pairs are reported before the model is built.
     pairs = read_pairs_file(pairs_file) if pairs_file else pairs_of_splits(
         config, open_records(config.data), [split])
-    model, config = load_model(config, weights)
-    figures = verify(model, config, pairs, Path(output), thresholds)
+    figures = verify(system.load(weights), config, pairs, Path(output), thresholds)
     write_results_json(Path(output) / "verification.json",
                        {"name": config.name, "weights": str(weights), **figures})
     return figures
@@ -140,8 +128,3 @@ def fitting_thresholds(
 def logit_threshold(thresholds: PairThresholds | None) -> float:
     """Returns the logit from which two images show one person."""
     return EVEN if thresholds is None else thresholds.values[PROBABILITY]
-
-
-def pairs_of_test_set(config: Config, records: Records) -> PairSet:
-    """Draws pairs of the query and gallery images."""
-    return pairs_of_splits(config, records, _TEST_SPLITS)

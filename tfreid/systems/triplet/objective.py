@@ -17,7 +17,7 @@ from tfreid.training.summaries import Summaries
 _PICTURES = 10
 
 
-class RankingObjective(Objective):
+class TripletObjective(Objective):
     """The mean loss of triplets (Almazan et al. 2018, Eq. 1), over three streams of shared weights.
 
     Args:

@@ -17,25 +17,23 @@ from tfreid.settings import (
 )
 from tfreid.systems.embedding.system import EmbeddingSystem
 from tfreid.systems.triplet.batches import TripletBatches
-from tfreid.systems.triplet.objective import RankingObjective
+from tfreid.systems.triplet.objective import TripletObjective
 
 
-class RankingSystem(EmbeddingSystem):
+class TripletSystem(EmbeddingSystem):
     """Almazan et al., "Re-ID done right" (2018): mined triplets, undistorted images, curriculum.
 
     Choices where the paper is silent: the gradient of an update is the mean over its triplets; the
     batch norms keep the statistics of the stage before (`ranking.batch_norm`), since an image of a
     size of its own makes no batch; the first stage pools by the average, as the ImageNet networks
-    do.
-
-    The methods are those of `tfreid.training.interfaces.System`; what they share with the embedding
-    system are the model, its weights and its evaluation.
+    do. The model, its weights and its evaluation are those of the embedding system.
     """
 
     unit = "triplets"
 
-    def check(self, config: Config, replicas: int) -> None:
+    def check(self, replicas: int) -> None:
         """Refuses settings that the triplets have no use for."""
+        config = self.config
         model, ranking, training = config.model, config.ranking, config.training
         if not model.normalize_embedding or model.classifier:
             raise UserError("system: ranking compares unit vectors and has no classifier; set "
@@ -52,9 +50,9 @@ class RankingSystem(EmbeddingSystem):
                 f"ranking.batch_size is {ranking.batch_size}, which steps of {together} triplets "
                 "(ranking.triplets_at_once on every device) do not make up; choose a multiple.")
 
-    def pretraining(self, config: Config) -> Config | None:
+    def pretraining(self) -> Config | None:
         """Returns the settings of the training as a classifier of identities."""
-        first = config.pretraining
+        config, first = self.config, self.config.pretraining
         if not first.epochs:
             return None
         model = dataclasses.replace(
@@ -83,9 +81,9 @@ class RankingSystem(EmbeddingSystem):
             evaluation=dataclasses.replace(config.evaluation, feature="embedding"),
         )
 
-    def resolve(self, config: Config, table: ImageTable, replicas: int) -> Config:
+    def resolve(self, table: ImageTable, replicas: int) -> Config:
         """Sets how many steps make an update, and how many a mining round."""
-        ranking = config.ranking
+        config, ranking = self.config, self.config.ranking
         steps = ranking.batch_size // (ranking.triplets_at_once * replicas)
         decided = {"accumulate_steps": steps,
                    "steps_per_epoch": steps * ranking.updates_per_mining}
@@ -98,11 +96,12 @@ class RankingSystem(EmbeddingSystem):
         return dataclasses.replace(
             config, training=dataclasses.replace(config.training, **decided))
 
-    def make_batches(self, table: ImageTable, config: Config) -> TripletBatches:
+    def make_batches(self, table: ImageTable) -> TripletBatches:
         """Makes the batches of triplets."""
+        config = self.config
         return TripletBatches(
             table, config.data, input_size(config.model), config.ranking, config.training.seed)
 
-    def make_objective(self, config: Config, model: keras.Model) -> RankingObjective:
+    def make_objective(self, model: keras.Model) -> TripletObjective:
         """Makes the triplet loss."""
-        return RankingObjective(config.ranking)
+        return TripletObjective(self.config.ranking)

@@ -33,8 +33,8 @@ from tfreid.settings import (
     PairScoreConfig,
 )
 from tfreid.systems.csn import export as pair_export
-from tfreid.systems.csn.export import export_pair_model
-from tfreid.systems.csn.network import build_csn, pair_parts
+from tfreid.systems.csn.export import export_csn
+from tfreid.systems.csn.network import build_csn, csn_parts
 from tfreid.weights.files import save_weights
 
 ROOT = Path(__file__).parents[3]
@@ -56,7 +56,7 @@ def make(records, csn, **score):
         # Values other than the initial ones, which would hide a lost weight.
         weight.assign(weight.numpy() * random.uniform(0.8, 1.2, weight.shape) + 0.01)
     # Probabilities of neither 0 nor 1.
-    kernel = pair_parts(model).judge.get_layer("match").kernel
+    kernel = csn_parts(model).judge.get_layer("match").kernel
     kernel.assign(kernel.numpy() / SIZE_OF_LOGITS)
     return model, config
 
@@ -83,7 +83,7 @@ def version(run):
 def small(records, tmp_path_factory):
     """A network without descriptors, its settings and its export, which scores in both orders."""
     model, config = make(records, SMALL, both_orders=True)
-    return model, config, export_pair_model(model, config, tmp_path_factory.mktemp("small"))
+    return model, config, export_csn(model, config, tmp_path_factory.mktemp("small"))
 
 
 def arrays(crops):
@@ -207,10 +207,10 @@ def test_an_export_that_differs_is_not_written(
     model, config, _ = small
     # In one order, so that exchanging the images matters.
     evaluation = dataclasses.replace(config.evaluation, pair_score=PairScoreConfig())
-    right = getattr(pair_export.ServedPairModel, method)
-    monkeypatch.setattr(pair_export.ServedPairModel, method, wrong(right))
+    right = getattr(pair_export.ServedCsn, method)
+    monkeypatch.setattr(pair_export.ServedCsn, method, wrong(right))
     with pytest.raises(UserError, match=f"signature {signature} differs"):
-        export_pair_model(model, dataclasses.replace(config, evaluation=evaluation),
+        export_csn(model, dataclasses.replace(config, evaluation=evaluation),
                           tmp_path / "out")
     assert not any((tmp_path / "out").iterdir())
 
@@ -218,7 +218,7 @@ def test_an_export_that_differs_is_not_written(
 def test_records_are_needed(small, tmp_path):
     model, config, _ = small
     with pytest.raises(UserError, match="data.records is not set"):
-        export_pair_model(model, dataclasses.replace(config, data=DataConfig()), tmp_path / "out")
+        export_csn(model, dataclasses.replace(config, data=DataConfig()), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid.settings import Config, CsnConfig, ModelConfig, PairLossConfig
 from tfreid.systems.csn.network import build_csn
-from tfreid.systems.csn.objective import PairObjective, check_pair_losses
+from tfreid.systems.csn.objective import CsnObjective, check_csn_losses
 
 MATCHES = np.int32([1, 0, 1, 0])
 LOGITS = np.float32([[0, 2], [1, 0], [3, 1], [0, 1]])  # right, right, wrong, wrong
@@ -27,7 +27,7 @@ def _outputs(distance=True, regions=(UPRIGHT, UPRIGHT)):
 
 
 def _scalars(config=None, outputs=None, matches=MATCHES, levels=(2, 3)):
-    objective = PairObjective(config or PairLossConfig(), levels)
+    objective = CsnObjective(config or PairLossConfig(), levels)
     total, scalars = objective(outputs or _outputs(), tf.constant(matches))
     assert float(total) == float(scalars["loss/total"])
     return {name: float(value) for name, value in scalars.items()}
@@ -120,7 +120,7 @@ def test_matches_as_a_column_and_other_types():
 ])
 def test_nothing_to_learn_is_refused(losses, csn):
     with pytest.raises(UserError, match="set pair_loss.match_weight above 0"):
-        check_pair_losses(Config(system="csn", csn=csn, pair_loss=losses))
+        check_csn_losses(Config(system="csn", csn=csn, pair_loss=losses))
 
 
 @pytest.mark.parametrize("losses, csn", [
@@ -128,7 +128,7 @@ def test_nothing_to_learn_is_refused(losses, csn):
     (PairLossConfig(contrastive_weight=0.0), CsnConfig(ranking_net=False)),
 ])
 def test_one_loss_is_enough(losses, csn):
-    check_pair_losses(Config(system="csn", csn=csn, pair_loss=losses))
+    check_csn_losses(Config(system="csn", csn=csn, pair_loss=losses))
 
 
 class _Pictures:
@@ -143,7 +143,7 @@ def test_a_batch_is_compared_in_training_mode_and_its_regions_are_drawn():
     images = tf.random.stateless_uniform((20, 64, 24, 3), (1, 2), 0, 256, tf.int32)
     images = tf.cast(images, tf.uint8)
     batch = (images, tf.constant([0, 1, 2]), tf.constant([3, 4, 19]), tf.constant([1, 0, 0]))
-    objective = PairObjective(config.pair_loss, config.csn.levels)
+    objective = CsnObjective(config.pair_loss, config.csn.levels)
     before = model.get_layer("extract").get_layer("conv1_bn").moving_mean.numpy()
     loss, scalars, outputs = objective.forward(model, batch)
     assert np.isfinite(float(loss)) and float(loss) == float(scalars["loss/total"])

@@ -20,7 +20,7 @@ from tfreid.settings import (
     PairScoreConfig,
 )
 from tfreid.systems.csn import scores as pair_scores
-from tfreid.systems.csn.network import build_csn, pair_inputs, pair_parts
+from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
 from tfreid.systems.csn.scores import CsnScorer, EmbeddingScorer, simi_score, take
 
 SHAPE = ModelConfig(height=64, width=24)
@@ -39,7 +39,7 @@ def model(records):
     keras.utils.set_random_seed(0)
     network = build_csn(_config(records))
     ((_, images),) = Records(records)["train"].batches(InputSize(64, 24), 8, 1, np.arange(8))
-    for layer in pair_parts(network).decide.layers:
+    for layer in csn_parts(network).decide.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
     positions = np.arange(8, dtype=np.int32)
@@ -50,7 +50,8 @@ def model(records):
 
 def _expected(model, records, score):
     """The scores [q, g] of every pair by itself, by Eq. 7."""
-    parts, opened = pair_parts(model), Records(records)
+    parts = csn_parts(model)
+    opened = Records(records)
     queries, gallery = (
         [parts.extract(image[None], training=False)
          for _, batch in opened[split].batches(InputSize(64, 24), 16, 1, positions)
@@ -118,7 +119,7 @@ def test_features_by_blocks_equal_those_at_once(model, records):
 def test_features_take_the_memory_that_is_stated():
     keras.utils.set_random_seed(0)
     network = build_csn(Config(system="csn", model=ModelConfig(height=160, width=60)))
-    features = pair_parts(network).extract(np.zeros((1, 160, 60, 3), np.float32))
+    features = csn_parts(network).extract(np.zeros((1, 160, 60, 3), np.float32))
     size = sum(4 * np.prod(x.shape) for name, x in features.items()
                if not name.startswith("regions"))
     assert size / 1e6 == pytest.approx(0.44, abs=0.01)

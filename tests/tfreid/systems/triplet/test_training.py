@@ -21,7 +21,7 @@ from tfreid.commands import query as query_export
 from tfreid.config import load_config
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.records import Records
-from tfreid.training.stages import train
+from tfreid.systems.stages import train
 from tfreid.weights.files import read_shapes
 
 # 3 rounds of 2 updates of 2 steps; an epoch of the classifier has 6 steps.

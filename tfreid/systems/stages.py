@@ -11,11 +11,10 @@ from tfrecords.errors import UserError
 from tfreid.config import load_config
 from tfreid.records import ImageTable, Records, open_records
 from tfreid.settings import Config
-from tfreid.systems.registry import SYSTEMS
+from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import RunFolder, start_run
 from tfreid.training.strategy import make_strategy, prepare_runtime
 from tfreid.training.trainer import Trainer
-from tfreid.training.training_table import load_training_table
 
 
 def train(
@@ -48,11 +47,11 @@ def train(
     records = open_records(config.data)
     prepare_runtime(config.training)
     strategy = make_strategy(config.training.devices)
-    system, replicas = SYSTEMS[config.system], strategy.num_replicas_in_sync
-    system.check(config, replicas)
-    table = load_training_table(config, records)
+    system, replicas = make_system(config), strategy.num_replicas_in_sync
+    system.check(replicas)
+    table = system.training_images(records)
     folder = RunFolder(Path(output))
-    first = system.pretraining(config)
+    first = system.pretraining()
     if first is None or _has_checkpoints(folder):
         stage = _Stage(config, folder, table, records, strategy)
         start_run(output, stage.config, command, resume)
@@ -61,7 +60,7 @@ def train(
     earlier = RunFolder(folder.pretraining)
     stage = None
     if not earlier.last_weights.exists():
-        SYSTEMS[first.system].check(first, replicas)
+        make_system(first).check(replicas)
         stage = _Stage(first, earlier, table, records, strategy)
     start_run(output, config, command, resume)
     if stage is not None:
@@ -91,16 +90,17 @@ class _Stage:
                  strategy: tf.distribute.Strategy, weights: Path | None = None):
         prepare_runtime(config.training)  # the same seed wherever the stage before has ended
         self._folder, self._strategy = folder, strategy
-        self._system = system = SYSTEMS[config.system]
         replicas = strategy.num_replicas_in_sync
         self.config, self._batches = _resolve(config, folder, table, replicas)
+        self._system = system = make_system(self.config)
         with strategy.scope():
-            self._model = system.build_model(self.config)
+            self._model = system.build_model()
             if not _has_checkpoints(folder):
-                system.load_weights(self._model, _starting_from(self.config, weights))
-        self._evaluator = system.make_evaluator(self._model, self.config, records)
+                start = make_system(_starting_from(self.config, weights))
+                start.load_initial_weights(self._model)
+        self._evaluator = system.make_evaluator(self._model, records)
         self._description = (
-            f"{config.name}: {system.describe(table, self._batches)}, {replicas} device(s)"
+            f"{config.name}: {self._batches.description} {table.place}, {replicas} device(s)"
             + ("" if self._evaluator else f"; {system.untested}: no evaluation"))
 
     def train(self) -> bool:
@@ -112,9 +112,9 @@ class _Stage:
 
 def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int):
     """Returns the settings with nothing left open, and the batches."""
-    system = SYSTEMS[config.system]
-    config = system.resolve(config, table, replicas)
-    batches = system.make_batches(table, config)
+    config = make_system(config).resolve(table, replicas)
+    system = make_system(config)
+    batches = system.make_batches(table)
     steps = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, replicas)
     training = dataclasses.replace(config.training, steps_per_epoch=steps)
     return dataclasses.replace(config, training=training), batches

@@ -12,7 +12,7 @@ from tfrecords.build import main
 from tfreid.records import open_records
 from tfreid.settings import Config, DataConfig, EvaluationConfig, ModelConfig
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
-from tfreid.systems.siamese.testing import make_ranker
+from tfreid.systems.siamese.testing import make_siamese_ranker
 
 # Person, camera, number and the grey level of each frame. The fourth is junk, the third a
 # distractor.
@@ -71,7 +71,7 @@ def grey_network(config):
 
 
 def rank(config):
-    ranker = make_ranker(grey_network(config), config, open_records(config.data))
+    ranker = make_siamese_ranker(grey_network(config), config, open_records(config.data))
     return ranker.evaluate(progress=False).result
 
 
