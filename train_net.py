@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--config", metavar="FILE",
                         help="recipe (YAML); every key it leaves out has a default, see "
-                        "tfreid/config.py. With --resume it may be left out")
+                        "python -m tfreid.config. With --resume it may be left out")
     parser.add_argument("--output", metavar="RUN", required=True,
                         help="folder for settings, checkpoints, TensorBoard files and results; it "
                         "must be empty, so that no earlier run is lost, unless --resume is given")

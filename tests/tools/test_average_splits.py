@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tfreid.config import save_config
+from tfreid.config import Config, DataConfig, ScheduleConfig, TrainingConfig, save_config
 from tfreid.evaluation import single_shot_result, write_results_json
 from tfreid.evaluation.saved_results import read_curves
-from tfreid.settings import Config, DataConfig, ScheduleConfig, TrainingConfig
 
 ROOT = Path(__file__).parents[2]
 RANKS = {
@@ -41,7 +40,7 @@ def write_run(folder, split, ranks=None, config=None, max_rank=12, **more):
     write_results_json(folder / "results.json", {**result.as_dict(), **more})
     if config is not False:
         config = config or Config(name="viper", training=TrainingConfig(seed=split))
-        data = dataclasses.replace(config.data, split=split, records=f"{split}/records/viper",
+        data = dataclasses.replace(config.data, fold=split, records=f"{split}/records/viper",
                                    workers=split)
         save_config(dataclasses.replace(config, data=data), folder / "config.yaml")
     return str(folder)
@@ -139,7 +138,7 @@ def test_refuses_other_protocols_and_recipes(average, runs, tmp_path, capsys):
 
 def test_refuses_other_records(average, runs, tmp_path, capsys):
     other = write_run(tmp_path / "other", 1)
-    config = Config(name="viper", data=DataConfig(split=1, records="records/cuhk01"))
+    config = Config(name="viper", data=DataConfig(fold=1, records="records/cuhk01"))
     save_config(config, tmp_path / "other" / "config.yaml")
     assert average([runs[0], other, "--output", str(tmp_path / "average")]) == 2
     assert "has data.records cuhk01 and" in capsys.readouterr().err

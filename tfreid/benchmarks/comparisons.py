@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
+from tfreid.config import Config
 from tfreid.layers.convolution_similarity import correlate, correlate_plain
-from tfreid.settings import Config
 from tfreid.systems.csn.network import build_csn, pair_parts
 from tfreid.systems.csn.scores import CsnScorer, simi_score
 from tfreid.training.strategy import prepare_runtime
@@ -81,9 +81,9 @@ def measure_gallery(
         raise UserError(f"{config.name} has system: {config.system}; gallery compares pairs, so "
                         "name a recipe with system: csn, such as configs/csn_l23_market1501.yaml.")
     # The whole network looks at a pair in one order.
-    score = dataclasses.replace(config.evaluation.pair_score, both_orders=False)
+    score = dataclasses.replace(config.csn.score, both_orders=False)
     config = dataclasses.replace(
-        config, evaluation=dataclasses.replace(config.evaluation, pair_score=score))
+        config, csn=dataclasses.replace(config.csn, score=score))
     prepare_runtime(config.training)
     model = build_csn(config)
     images = random_images(queries + gallery, config.model.height, config.model.width)
@@ -170,7 +170,7 @@ class _WholeNetwork:
         outputs = model({"images": tf.concat([left, right], 0), "first": tf.range(count),
                          "second": tf.range(count, 2 * count)}, training=False)
         probabilities = tf.nn.softmax(outputs["logits"])[:, 1]
-        return simi_score(probabilities, outputs.get("distance"), config.evaluation.pair_score)
+        return simi_score(probabilities, outputs.get("distance"), config.csn.score)
 
 
 def _gradients(similarity):

@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
+from tfreid.config import Config
 from tfreid.data.records import SplitIndex
 from tfreid.data.tables import ImageTable
 from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import Config
 from tfreid.systems.csn.network import build_csn, pair_parts
-from tfreid.systems.registry import SYSTEMS
+from tfreid.systems.registry import find_system
 from tfreid.training.optimizers import GradientApplier
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy, prepare_runtime
@@ -38,7 +38,7 @@ def measure_training(config: Config, steps: int, warm_up: int) -> dict[str, Any]
     """
     prepare_runtime(config.training)
     strategy = make_strategy(config.training.devices)
-    system, replicas = SYSTEMS[config.system], strategy.num_replicas_in_sync
+    system, replicas = find_system(config.system), strategy.num_replicas_in_sync
     system.check(config, replicas)
     table = _random_table(config)
     config = system.resolve(config, table, replicas)

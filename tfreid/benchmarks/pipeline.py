@@ -11,8 +11,8 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.benchmarks.measuring import rounded, timed
-from tfreid.settings import Config
-from tfreid.systems.registry import SYSTEMS
+from tfreid.config import Config
+from tfreid.systems.registry import find_system
 from tfreid.training.training_table import load_training_table
 
 # Both sides of a ratio take turns, so that other work on the machine slows both.
@@ -34,7 +34,7 @@ def measure_pipeline(config: Config, steps: int, warm_up: int) -> dict[str, Any]
     if data.records is None:
         raise UserError("--records is missing; name a folder of records with a train split.")
     table = load_training_table(config)
-    batches = SYSTEMS[config.system].make_batches(table, config)
+    batches = find_system(config.system).make_batches(table, config)
     count = steps * batches.images_per_batch
     files = [np.frombuffer(encoded, np.uint8) for encoded in table.encoded]
     files = [files[index % len(files)] for index in range(count)]

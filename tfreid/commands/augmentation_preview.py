@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.cutout import cutout_limit
 from tfreid.data.image_batches import ImageLoader
 from tfreid.models.embedding import input_size
-from tfreid.settings import Config
-from tfreid.systems.registry import SYSTEMS
+from tfreid.systems.registry import find_system
 from tfreid.training.training_table import load_training_table
 from tfreid.visualization.curriculum import Curriculum, draw_curriculum
 
@@ -37,10 +37,10 @@ def picture_augmentation(
     if config.data.records is None:
         raise UserError("data.records is not set; give the folder of the records to draw.")
     if pretraining:
-        first = SYSTEMS[config.system].pretraining(config)
+        first = find_system(config.system).pretraining(config)
         if first is None:
-            raise UserError(f"{config.name} has no pretraining (system: ranking with "
-                            "pretraining.epochs above 0 has); leave --pretraining out.")
+            raise UserError(f"{config.name} has no stage before (`pretraining` is null); leave "
+                            "--pretraining out.")
         config = first
     table = load_training_table(config)
     random = np.random.default_rng(seed)

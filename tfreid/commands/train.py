@@ -8,11 +8,10 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.config import load_config
+from tfreid.config import Config, load_config
 from tfreid.data.records import split_size
 from tfreid.data.tables import ImageTable
-from tfreid.settings import Config
-from tfreid.systems.registry import SYSTEMS
+from tfreid.systems.registry import find_system
 from tfreid.training.run_folder import RunFolder, start_run
 from tfreid.training.strategy import make_strategy, prepare_runtime
 from tfreid.training.trainer import Trainer
@@ -49,7 +48,7 @@ def train(
     _check_records(config)
     prepare_runtime(config.training)
     strategy = make_strategy(config.training.devices)
-    system, replicas = SYSTEMS[config.system], strategy.num_replicas_in_sync
+    system, replicas = find_system(config.system), strategy.num_replicas_in_sync
     system.check(config, replicas)
     table = load_training_table(config)
     folder = RunFolder(Path(output))
@@ -62,7 +61,7 @@ def train(
     earlier = RunFolder(folder.pretraining)
     stage = None
     if not earlier.last_weights.exists():
-        SYSTEMS[first.system].check(first, replicas)
+        find_system(first.system).check(first, replicas)
         stage = _Stage(first, earlier, table, strategy)
     start_run(output, config, command, resume)
     if stage is not None:
@@ -91,7 +90,7 @@ class _Stage:
                  strategy: tf.distribute.Strategy, weights: Path | None = None):
         prepare_runtime(config.training)  # the same seed wherever the stage before has ended
         self._folder, self._strategy = folder, strategy
-        self._system = system = SYSTEMS[config.system]
+        self._system = system = find_system(config.system)
         replicas = strategy.num_replicas_in_sync
         self.config, self._batches = _resolve(config, folder, table, replicas)
         with strategy.scope():
@@ -112,7 +111,7 @@ class _Stage:
 
 def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int):
     """Returns the settings with nothing left open, and the batches."""
-    system = SYSTEMS[config.system]
+    system = find_system(config.system)
     config = system.resolve(config, table, replicas)
     batches = system.make_batches(table, config)
     steps = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, replicas)
@@ -136,7 +135,7 @@ def _check_records(config: Config) -> None:
     if records is None:
         raise UserError("data.records is not set; give the folder of the built records, such as "
                         "data.records=records/market1501.")
-    _, identities = split_size(records, "train", config.data.split)
+    _, identities = split_size(records, "train", config.data.fold)
     if not identities:
         raise UserError(f"{records}: the train split is empty.")
 

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfreid.config import Config
 from tfreid.models.embedding import input_size
-from tfreid.settings import Config, CsnConfig
 from tfreid.systems.csn.network import pair_parts
+from tfreid.systems.csn.settings import Settings as CsnSettings
 
 # Guo and Cheung 2018, Table 5: parameters and FLOPs by levels, for images of 160x60.
 _CSN_PAPER = {
@@ -88,7 +89,7 @@ def describe_csn(config: Config, model: keras.Model) -> dict[str, Any]:
     }
     levels = tuple(config.csn.levels)
     # Neither ablations nor other image sizes are in the table.
-    full = CsnConfig(levels=list(levels))
+    full = CsnSettings(levels=list(levels))
     if levels in _CSN_PAPER and config.csn == full and shape == _CSN_PAPER_SIZE:
         described["paper_table_5"] = _CSN_PAPER[levels]
     return described

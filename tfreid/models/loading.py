@@ -7,9 +7,9 @@ from pathlib import Path
 
 import keras
 
+from tfreid.config import Config
 from tfreid.devices import share_gpus
 from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import Config
 from tfreid.systems.csn.network import build_csn
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.weights.files import load_weights, read_shapes

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from tfreid.systems.csn.system import CsnSystem
-from tfreid.systems.embedding.system import EmbeddingSystem
-from tfreid.systems.siamese.system import SiameseSystem
-from tfreid.systems.triplet.system import RankingSystem
-from tfreid.training.interfaces import System
+import importlib
+from typing import TYPE_CHECKING
 
-SYSTEMS: dict[str, System] = {
-    "embedding": EmbeddingSystem(),
-    "ranking": RankingSystem(),
-    "csn": CsnSystem(),
-    "siamese": SiameseSystem(),
+if TYPE_CHECKING:
+    from tfreid.training.interfaces import System
+
+# name in `system`, also of the folder -> class in the folder's `system.py`
+SYSTEMS = {
+    "embedding": "EmbeddingSystem",
+    "triplet": "TripletSystem",
+    "csn": "CsnSystem",
+    "siamese": "SiameseSystem",
 }
+
+
+def find_system(name: str) -> System:
+    """Returns a system by its name; its code is imported only now."""
+    module = importlib.import_module(f"tfreid.systems.{name}.system")
+    return getattr(module, SYSTEMS[name])()

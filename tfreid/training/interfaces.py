@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.tables import ImageTable
 from tfreid.evaluation.features import Projection
-from tfreid.settings import Config
 from tfreid.training.summaries import Summaries
 
 Batch = tuple[tf.Tensor, ...]

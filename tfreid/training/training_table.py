@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, SubsetConfig
 from tfreid.data.subsets import draw_subset
 from tfreid.data.tables import ImageTable, load_table
-from tfreid.settings import Config
-from tfreid.settings_of_siamese import SubsetConfig
 
 
 def load_training_table(config: Config) -> ImageTable:
@@ -22,5 +21,5 @@ def load_training_table(config: Config) -> ImageTable:
                         "query and gallery, so set it to 0.")
     everything = subset == SubsetConfig(seed=subset.seed)
     return load_table(
-        data.records, "train", data.verify, data.split, data.memory_limit_mb,
+        data.records, "train", data.verify, data.fold, data.memory_limit_mb,
         None if everything else lambda index: draw_subset(index, subset).training)

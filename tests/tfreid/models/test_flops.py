@@ -6,10 +6,11 @@ import keras
 import pytest
 import tensorflow as tf
 
+from tfreid.config import Config, ModelConfig
 from tfreid.models.embedding import build_embedding_model
 from tfreid.models.flops import count_flops, describe_csn, describe_model
-from tfreid.settings import Config, CsnConfig, ModelConfig
 from tfreid.systems.csn.network import build_csn
+from tfreid.systems.csn.settings import Settings as CsnSettings
 
 OSNET = ModelConfig(backbone="osnet_x1_0", embedding_size=512, embedding_head="linear_bn_relu",
                     neck=False, classifier_bias=True)
@@ -99,7 +100,7 @@ def test_vgg16_costs_what_its_layers_do():
 
 def described_csn(height=160, **settings):
     config = Config(name="csn", system="csn", model=ModelConfig(height=height, width=60),
-                    csn=CsnConfig(**settings))
+                    csn=CsnSettings(**settings))
     return describe_csn(config, build_csn(config))
 
 

@@ -11,7 +11,6 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfreid.commands.train import train
-from tfreid.systems.registry import SYSTEMS
 from tfreid.training.interfaces import Objective
 
 FIGURES = [0.25, 0.75, 0.5]  # rank-1 after the first, second and third epoch
@@ -138,7 +137,7 @@ def run(records, tmp_path_factory):
     (folder / "pairs.yaml").write_text(f"data: {{records: {records}}}\n")
     system = _System()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SYSTEMS, "csn", system)
+        patch.setattr("tfreid.commands.train.find_system", lambda name: system)
         lines = []
         patch.setattr("builtins.print", lambda *parts, **_: lines.append(" ".join(parts)))
         assert train(str(folder / "pairs.yaml"), folder / "run", SETTINGS)

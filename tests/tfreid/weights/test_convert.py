@@ -8,8 +8,8 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
+from tfreid.config import ModelConfig
 from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import ModelConfig
 from tfreid.systems.embedding.system import EmbeddingSystem
 from tfreid.weights.account import describe, describe_misfit, list_weights
 from tfreid.weights.convert import LAYOUTS, MisfitError, convert_state

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.records import SplitIndex
 from tfreid.evaluation.picture_images import (
     draw_queries,
@@ -19,7 +20,6 @@ from tfreid.evaluation.picture_images import (
 )
 from tfreid.evaluation.protocol import counted
 from tfreid.models.loading import load_model
-from tfreid.settings import Config
 from tfreid.systems.csn.inspection import describe_pair
 from tfreid.systems.csn.ranked_comparisons import RankedPair, draw_ranked_pairs
 from tfreid.systems.csn.scores import CsnScorer

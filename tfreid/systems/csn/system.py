@@ -5,9 +5,9 @@ from __future__ import annotations
 import keras
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.pair_batches import PairBatches
 from tfreid.data.tables import ImageTable
-from tfreid.settings import Config
 from tfreid.systems.csn.network import build_csn
 from tfreid.systems.csn.objective import PairObjective, check_pair_losses
 from tfreid.systems.csn.testing import make_pair_evaluator
@@ -16,7 +16,7 @@ from tfreid.weights.files import load_weights
 
 
 class CsnSystem:
-    """Pairs, the losses of the `pair_loss` section, single-shot CMC or a ranked shortlist.
+    """Pairs, its losses of section `loss`, single-shot CMC or a ranked shortlist.
 
     The methods are those of `tfreid.training.interfaces.System`.
     """
@@ -67,7 +67,7 @@ class CsnSystem:
 
     def make_objective(self, config: Config, model: keras.Model) -> PairObjective:
         """Makes the sum of the losses."""
-        return PairObjective(config.pair_loss, config.csn.levels)
+        return PairObjective(config.loss, config.csn.levels)
 
     def make_evaluator(self, model: keras.Model, config: Config) -> Evaluator | None:
         """Makes the evaluator, on validation identities where the records hold such."""

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from tfreid.config import Config
 from tfreid.data.records import describe_records
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.report import format_single_shot, results_table, write_results_json
 from tfreid.models.loading import load_embedding_model, load_model
-from tfreid.settings import Config
 from tfreid.systems.csn.testing import ScoredPairs, make_pair_evaluator
 from tfreid.visualization.cmc_plot import draw_cmc
 
@@ -38,7 +38,7 @@ def evaluate_pairs(
     """
     for records in outputs.values():
         # A wrong folder is told before the model is built.
-        describe_records(records, config.data.split)
+        describe_records(records, config.data.fold)
     # Single-shot trials know images by one feature, also those of a Siamese network.
     load = load_model if config.system == "csn" else load_embedding_model
     model, config = load(config, weights)
@@ -54,7 +54,7 @@ def evaluate_pairs(
 
 def _write(scored: ScoredPairs, config: Config, weights: str | Path, output: Path) -> None:
     result = scored.result
-    dataset = describe_records(config.data.records, config.data.split)
+    dataset = describe_records(config.data.records, config.data.fold)
     if isinstance(result, RankingResult):
         protocol = f"{dataset}, single query, shortlist"
         print(results_table(result, protocol))
@@ -65,6 +65,6 @@ def _write(scored: ScoredPairs, config: Config, weights: str | Path, output: Pat
         curve = {"stds": {config.name: result.std}}
     write_results_json(output / "results.json", {
         "name": config.name, "protocol": protocol, "dataset": dataset.partition(",")[0],
-        "split": config.data.split, "weights": str(weights), **scored.as_dict(),
+        "split": config.data.fold, "weights": str(weights), **scored.as_dict(),
     })
     draw_cmc({config.name: result.cmc}, output / "cmc.png", **curve)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
+from tfreid.config import Config
 from tfreid.data.records import read_index, split_names
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import trial_matches
@@ -24,7 +25,6 @@ from tfreid.evaluation.single_shot import (
     single_shot_cmc,
     single_shot_result,
 )
-from tfreid.settings import Config
 from tfreid.systems.csn.scores import CsnScorer, EmbeddingScorer, PairScorer, take
 
 # Gallery images whose features are in memory at a time: about 0.44 MB each.
@@ -96,7 +96,7 @@ def make_pair_evaluator(
     if config.training.evaluate_queries and config.evaluation.protocol == "single_shot":
         raise UserError("training.evaluate_queries is for evaluation.protocol=full; set "
                         "evaluation.single_shot.identities instead.")
-    names = split_names(config.data.records, config.data.split)
+    names = split_names(config.data.records, config.data.fold)
     wanted = [pair for pair in _SPLITS[:: -1 if training else 1] if {*pair} <= {*names}]
     if not wanted:
         if training:
@@ -130,7 +130,7 @@ class SingleShotEvaluator:
         self._max_rank = config.evaluation.max_rank
         self._splits = (query_split, gallery_split)
         query, gallery = (
-            read_index(config.data.records, split, config.data.verify, config.data.split)
+            read_index(config.data.records, split, config.data.verify, config.data.fold)
             for split in self._splits
         )
         settings = config.evaluation.single_shot
@@ -195,7 +195,7 @@ class ShortlistEvaluator:
         self._config = config
         self._splits = (query_split, gallery_split)
         self._query, self._gallery = (
-            read_index(Path(config.data.records), split, config.data.verify, config.data.split)
+            read_index(Path(config.data.records), split, config.data.verify, config.data.fold)
             for split in self._splits
         )
 
@@ -220,13 +220,13 @@ class ShortlistEvaluator:
         self._rank(queries, np.unique(matches), progress=False)
 
     def _rank(self, query: np.ndarray, gallery: np.ndarray, progress: bool) -> ScoredPairs:
-        scorer, evaluation = self._scorer, self._config.evaluation
+        scorer, shortlist = self._scorer, self._config.csn.score.shortlist
         queries = scorer.features(self._splits[0], query, progress)
         descriptors = np.concatenate([
             block["descriptor"]
             for block in scorer.feature_blocks(self._splits[1], gallery, progress)
         ])
-        size = min(evaluation.pair_score.shortlist, len(gallery))
+        size = min(shortlist, len(gallery))
         ranked = np.empty((len(query), len(gallery)), np.float32)
         chosen = np.zeros(ranked.shape, bool)
         for row, position in enumerate(query):
@@ -252,5 +252,5 @@ class ShortlistEvaluator:
         result = evaluate_distances(
             ranked, self._query.ids[query], self._query.cameras[query],
             self._gallery.ids[gallery], self._gallery.cameras[gallery],
-            f"{scorer.metric}, shortlist of {size}", evaluation.max_rank, progress)
+            f"{scorer.metric}, shortlist of {size}", self._config.evaluation.max_rank, progress)
         return ScoredPairs(result)

@@ -7,12 +7,12 @@ import dataclasses
 import keras
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, LossConfig
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.data.records import split_names
 from tfreid.data.tables import ImageTable
 from tfreid.evaluation.features import Evaluator
 from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
-from tfreid.settings import Config, LossConfig
 from tfreid.systems.csn.testing import make_pair_evaluator
 from tfreid.systems.embedding.objective import EmbeddingObjective, check_losses
 from tfreid.training.initial_weights import load_initial_weights
@@ -32,14 +32,14 @@ class EmbeddingSystem:
     def check(self, config: Config, replicas: int) -> None:
         """Refuses losses that cannot be had here; see `check_losses`."""
         check_losses(config.loss, config.training.jit_compile, replicas)
-        if config.loss.name is not None:
-            raise UserError("loss.name is for system: siamese; other losses add up by their "
+        if config.siamese.loss is not None:
+            raise UserError("siamese.loss is for system: siamese; other losses add up by their "
                             "weights, so set it to null.")
         if not config.model.classifier:
-            raise UserError("model.classifier=false is for system: ranking; set it to true.")
+            raise UserError("model.classifier=false is for system: triplet; set it to true.")
         if config.model.longest_side is not None:
             raise UserError("model.longest_side makes images of many sizes, which only system: "
-                            "ranking can train on; set it to null and give height and width.")
+                            "triplet can train on; set it to null and give height and width.")
         if config.data.sampling == "images" and _compares_images(config.loss):
             raise UserError("data.sampling=images draws no two images of a person; set it to "
                             "identities, or the weights of all losses but the ID and center loss "
@@ -97,11 +97,11 @@ class EmbeddingSystem:
         """Makes the evaluator, where the records hold a query and a gallery split."""
         if config.evaluation.protocol == "single_shot":
             return make_pair_evaluator(model, config, training=True)
-        if {"query", "gallery"} <= set(split_names(config.data.records, config.data.split)):
+        if {"query", "gallery"} <= set(split_names(config.data.records, config.data.fold)):
             return Evaluator(model, config)
         return None
 
 
 def _compares_images(config: LossConfig) -> bool:
-    addons_weight = config.addons_weight if config.addons_loss else 0.0
-    return any((config.triplet_weight, config.lin_weight, addons_weight))
+    addons_weight = config.addons.weight if config.addons.name else 0.0
+    return any((config.triplet.weight, config.lin.weight, addons_weight))

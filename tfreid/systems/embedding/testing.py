@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, EvaluationConfig
 from tfreid.data.records import describe_records, split_names
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.features import Ranked
@@ -16,7 +17,6 @@ from tfreid.evaluation.report import comparison_table, results_table, write_resu
 from tfreid.evaluation.tracklets import TRACKLETS
 from tfreid.evaluation.variants import add_variants
 from tfreid.models.loading import load_model
-from tfreid.settings import Config, EvaluationConfig
 from tfreid.systems.csn.tables_and_plots import evaluate_pairs, scores_pairs
 from tfreid.systems.csn.testing import ScoredPairs
 from tfreid.systems.siamese.testing import make_ranker, pairs_of_test_set, verify
@@ -54,7 +54,7 @@ def evaluate_weights(
     if scores_pairs(config):
         return evaluate_pairs(config, weights, {Path(output): config.data.records})[Path(output)]
     # A wrong folder is told before the model is built.
-    split_names(config.data.records, config.data.split)
+    split_names(config.data.records, config.data.fold)
     model, config = load_model(config, weights)
     test = _TestSet(model, config, weights, Path(output), thresholds)
     ranked, _ = test.evaluate(ranked_queries)
@@ -89,7 +89,7 @@ def evaluate_test_sets(
     """
     named = _named(records)
     for folder in named.values():
-        split_names(folder, config.data.split)
+        split_names(folder, config.data.fold)
     output = Path(output)
     if scores_pairs(config):
         found = evaluate_pairs(config, weights, {output / name: x for name, x in named.items()})
@@ -155,7 +155,7 @@ class _TestSet:
 
 
 def _protocol(result: RankingResult, config: Config) -> str:
-    described = f"{describe_records(config.data.records, config.data.split)}, single query"
+    described = f"{describe_records(config.data.records, config.data.fold)}, single query"
     if result.unit == TRACKLETS:
         described += f", tracklets ({config.evaluation.tracklet_pooling} of their images)"
     return described

@@ -5,10 +5,10 @@ from __future__ import annotations
 import keras
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.pair_batches import PairBatches
 from tfreid.data.tables import ImageTable
 from tfreid.models.embedding import HEAD_LAYERS, set_backbone_trainable
-from tfreid.settings import Config
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.objective import SiameseObjective, check_siamese_losses
 from tfreid.systems.siamese.validation import make_siamese_evaluator
@@ -17,7 +17,7 @@ from tfreid.training.interfaces import Evaluator
 
 
 class SiameseSystem:
-    """Bojja, "Metric Learning for Person ReIdentification task": pairs, the loss of `loss.name`.
+    """Bojja, "Metric Learning for Person ReIdentification task": pairs, the loss of `siamese.loss`.
 
     The methods are those of `tfreid.training.interfaces.System`.
     """
@@ -31,8 +31,8 @@ class SiameseSystem:
         if config.training.jit_compile:
             raise UserError("training.jit_compile is not available with system: siamese; set it to "
                             "false.")
-        if config.loss.triplet_across_replicas:
-            raise UserError("loss.triplet_across_replicas is not available with system: siamese; "
+        if config.loss.triplet.across_replicas:
+            raise UserError("loss.triplet.across_replicas is not available with system: siamese; "
                             "set it to false.")
         if config.model.longest_side is not None:
             raise UserError("model.longest_side makes images of many sizes, which system: siamese "

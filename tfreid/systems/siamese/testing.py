@@ -8,10 +8,10 @@ from typing import Any
 import keras
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.evaluation.features import Evaluator
 from tfreid.evaluation.report import write_results_json
 from tfreid.models.loading import load_model
-from tfreid.settings import Config
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet, pairs_of_splits, read_pairs_file
 from tfreid.systems.siamese.scores import (

@@ -14,11 +14,11 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, DataConfig, ExportConfig, ModelConfig
 from tfreid.data.records import read_encoded
 from tfreid.evaluation.threshold import Threshold, weights_fingerprint
 from tfreid.models.embedding import build_embedding_model, input_size
 from tfreid.serving.client import embed_with_saved_model, embed_with_server, exported_threshold
-from tfreid.settings import Config, DataConfig, ExportConfig, ModelConfig
 from tfreid.systems.embedding import export
 from tfreid.systems.embedding.export import export_model
 from tools import query_export
