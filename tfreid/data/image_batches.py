@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import DataConfig
 from tfreid.data.augmentation import DRAWN, augment_batch, resize
 from tfreid.data.buffers import BatchBuffers
 from tfreid.data.records import undecodable
 from tfreid.data.tables import ImageTable
 from tfreid.layers.preprocessing import InputSize
-from tfreid.settings import DataConfig
 
 # As TensorFlow does when serving, take pixels as stored, whatever an EXIF tag says.
 _READ_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION

@@ -1,7 +1,7 @@
 """Records read back: what is known of a split's images, or a stream of decoded ones.
 
 Where the records hold identity splits, `split` names a view of one of them, `number` chooses which
-(`data.split`), and positions count within the view.
+(`data.fold`), and positions count within the view.
 """
 
 from __future__ import annotations

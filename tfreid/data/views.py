@@ -41,12 +41,12 @@ def available_splits(manifest: Manifest) -> set[str]:
 
 
 def check_number(directory: str | Path, manifest: Manifest, number: int) -> None:
-    """Raises a `UserError` if `data.split` is not among the records' identity splits."""
+    """Raises a `UserError` if `data.fold` is not among the records' identity splits."""
     count = len(manifest.identity_splits)
     if not 0 <= number < max(count, 1):
         mend = (f"holds {count} identity splits; set it to 0 to {count - 1}" if count else
                 "holds no identity splits; set it to 0")
-        raise UserError(f"data.split is {number} but {directory} {mend}.")
+        raise UserError(f"data.fold is {number} but {directory} {mend}.")
 
 
 def check_split(directory: str | Path, manifest: Manifest, split: str) -> None:

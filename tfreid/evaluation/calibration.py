@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.records import describe_records, read_index
 from tfreid.evaluation.distances import describe_metric, find_metric, unit_rows
 from tfreid.evaluation.features import FeatureExtractor
@@ -25,7 +26,6 @@ from tfreid.evaluation.verification import (
     protocol_pairs,
     streamed_verification_curve,
 )
-from tfreid.settings import Config
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
 
 _TEST_PAIRS = "query x gallery"
@@ -68,7 +68,7 @@ def calibrate(
         raise UserError("data.records is not set; give the folder of the records to calibrate on.")
     find_metric(evaluation.metric, evaluation.minkowski_p)
     sides = ["query", "gallery"] if split is None else [split]
-    verify, number = config.data.verify, config.data.split
+    verify, number = config.data.verify, config.data.fold
     indices = [read_index(records, side, verify, number) for side in sides]
     model = load()
     extract = FeatureExtractor(model, config)
@@ -121,7 +121,7 @@ def _threshold(
         feature=evaluation.feature,
         normalized=config.export.normalize,
         chosen_by=rule,
-        dataset=describe_records(config.data.records, config.data.split),
+        dataset=describe_records(config.data.records, config.data.fold),
         split=split or _TEST_PAIRS,
         weights=str(weights),
         fingerprint=weights_fingerprint(model),

@@ -14,13 +14,13 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
+from tfreid.config import Config
 from tfreid.data.records import SplitIndex, describe_records, read_index
 from tfreid.evaluation.distances import describe_metric, find_metric
 from tfreid.evaluation.feature_store import FeatureStore
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.report import ruled_table, write_results_json
 from tfreid.evaluation.streaming import check_counts, evaluate_with_distractors
-from tfreid.settings import Config
 from tfreid.visualization.distractor_plot import DistractorCurve, draw_distractor_curves
 
 RESULTS_NAME, PLOT_NAME = "distractor_curve.json", "distractor_curve.png"
@@ -77,7 +77,7 @@ def evaluate_distractors(
             query_features, query.ids, query.cameras, gallery_features[:base],
             gallery.ids[:base], gallery.cameras[:base], gallery_features[base:], counts, seed,
             evaluation.metric, evaluation.max_rank, progress=True, p=evaluation.minkowski_p)
-    protocol = f"{describe_records(config.data.records, config.data.split)}, single query"
+    protocol = f"{describe_records(config.data.records, config.data.fold)}, single query"
     print(_table(results, protocol, seed))
     write_results_json(output / RESULTS_NAME, {
         "name": config.name, "protocol": protocol, "weights": str(weights),
@@ -111,7 +111,7 @@ def _open_records(config: Config, base: int | None) -> tuple[SplitIndex, SplitIn
     """Returns the query and gallery images, and how many of the gallery come before the added."""
     if config.data.records is None:
         raise UserError("data.records is not set; give the folder of the records to evaluate on.")
-    records, verify, number = config.data.records, config.data.verify, config.data.split
+    records, verify, number = config.data.records, config.data.verify, config.data.fold
     query, gallery = (read_index(records, split, verify, number) for split in ("query", "gallery"))
     manifest = read_manifest(records)
     if manifest.query_galleries is not None:

@@ -14,11 +14,11 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest, write_json
+from tfreid.config import Config
 from tfreid.data.records import split_size
 from tfreid.data.views import stored_split
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.threshold import weights_fingerprint
-from tfreid.settings import Config
 
 # The values of the weights are in the stamp, wherever they came from.
 _NO_MATTER = ("weights", "imagenet_weights")
@@ -41,7 +41,7 @@ class FeatureStore:
         self._stamp = {
             "weights": weights_fingerprint(model),
             "settings": {**settings, "feature": config.evaluation.feature,
-                         "split": config.data.split},
+                         "split": config.data.fold},
         }
 
     def features(self, split: str) -> np.ndarray:
@@ -81,7 +81,7 @@ class FeatureStore:
 
     def _count(self, split: str) -> int:
         data = self._config.data
-        return split_size(data.records, split, data.split)[0]
+        return split_size(data.records, split, data.fold)[0]
 
     @staticmethod
     def _check(path: Path, stamp: dict[str, Any]) -> None:

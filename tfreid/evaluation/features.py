@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
 from tfrecords.query_galleries import read_query_galleries
+from tfreid.config import Config
 from tfreid.data.records import SplitIndex, read_index, split_names, split_size, stream_sized
 from tfreid.evaluation.distances import Metric, find_metric
 from tfreid.evaluation.evaluator import Evaluation, Projection
@@ -29,7 +30,6 @@ from tfreid.evaluation.tracklets import (
     single_images,
 )
 from tfreid.models.embedding import input_size
-from tfreid.settings import Config
 
 # The check before training: enough images to rank, few enough to take seconds.
 _TRIAL_QUERIES = 4
@@ -142,13 +142,13 @@ class FeatureExtractor:
                   disable=not progress, leave=False) as bar:
             for places, images in stream_sized(
                     data.records, split, self._size, data.eval_batch_size, data.workers, indices,
-                    data.split):
+                    data.fold):
                 yield places, self._predict(images).numpy()
                 bar.update(len(images))
 
     def _count(self, split, indices):
         data = self._config.data
-        return split_size(data.records, split, data.split)[0] if indices is None else len(indices)
+        return split_size(data.records, split, data.fold)[0] if indices is None else len(indices)
 
 
 def trial_matches(
@@ -220,7 +220,7 @@ class GalleryEvaluator:
         self._config = config
         self._directory = Path(config.data.records)
         if config.evaluation.multi_query:
-            check_multi_query(split_names(self._directory, config.data.split), self._directory)
+            check_multi_query(split_names(self._directory, config.data.fold), self._directory)
         self._query, self._gallery = self._side("query"), self._side("gallery")
         self._galleries = self._read_galleries()
         self.extract = FeatureExtractor(model, config)
@@ -249,7 +249,7 @@ class GalleryEvaluator:
 
     def _side(self, split: str) -> RankedSplit:
         data = self._config.data
-        index = read_index(self._directory, split, data.verify, data.split)
+        index = read_index(self._directory, split, data.verify, data.fold)
         if self._config.evaluation.tracklet_pooling == "none":
             return single_images(split, index)
         return group_tracklets(split, index, self._directory)

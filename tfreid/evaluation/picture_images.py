@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfrecords.images import CorruptImage, inspect_image
+from tfreid.config import DataConfig
 from tfreid.data.records import SplitIndex, decode_image, read_encoded, read_index
 from tfreid.evaluation.protocol import counted
-from tfreid.settings import DataConfig
 from tfreid.visualization.ranked_list import camera_name
 
 
@@ -52,7 +52,7 @@ def read_test_indices(data: DataConfig) -> tuple[SplitIndex, SplitIndex]:
     """
     if data.records is None:
         raise UserError("data.records is not set; give the folder of the records to draw from.")
-    queries, gallery = (read_index(data.records, split, data.verify, data.split)
+    queries, gallery = (read_index(data.records, split, data.verify, data.fold)
                         for split in ("query", "gallery"))
     return queries, gallery
 
@@ -65,7 +65,7 @@ def read_images(data: DataConfig, split: str, positions: np.ndarray) -> list[np.
     """
     increasing, places = np.unique(positions, return_inverse=True)
     images = [decode_image(encoded).numpy()
-              for encoded in read_encoded(data.records, split, increasing, data.split)]
+              for encoded in read_encoded(data.records, split, increasing, data.fold)]
     return [images[place] for place in places]
 
 

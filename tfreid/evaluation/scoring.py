@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
+from tfreid.config import Config
 from tfreid.data.records import read_index, split_names
 from tfreid.evaluation.distances import find_metric, pairwise_distances
 from tfreid.evaluation.evaluator import Evaluation
@@ -23,7 +24,6 @@ from tfreid.evaluation.single_shot import (
     single_shot_cmc,
     single_shot_result,
 )
-from tfreid.settings import Config
 
 Features = dict[str, np.ndarray]
 _TRIED_IDENTITIES = 4
@@ -124,7 +124,7 @@ def scored_splits(config: Config, training: bool) -> tuple[str, str] | None:
     if config.training.evaluate_queries and config.evaluation.protocol == "single_shot":
         raise UserError("training.evaluate_queries is for evaluation.protocol=full; set "
                         "evaluation.single_shot.identities instead.")
-    names = split_names(config.data.records, config.data.split)
+    names = split_names(config.data.records, config.data.fold)
     for pair in _SPLITS[:: -1 if training else 1]:
         if {*pair} <= {*names}:
             return pair
@@ -152,7 +152,7 @@ class SingleShotEvaluator:
         self._max_rank = config.evaluation.max_rank
         self._splits = splits
         query, gallery = (
-            read_index(config.data.records, split, config.data.verify, config.data.split)
+            read_index(config.data.records, split, config.data.verify, config.data.fold)
             for split in self._splits
         )
         settings = config.evaluation.single_shot

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, EvaluationConfig
 from tfreid.data.records import describe_records, split_names
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.evaluator import Evaluator
@@ -23,7 +24,6 @@ from tfreid.evaluation.report import (
 from tfreid.evaluation.scoring import Scored
 from tfreid.evaluation.tracklets import TRACKLETS
 from tfreid.evaluation.variants import add_variants
-from tfreid.settings import Config, EvaluationConfig
 from tfreid.visualization.cmc_plot import draw_cmc
 from tfreid.visualization.ranked_list import draw_ranked_lists
 
@@ -68,7 +68,7 @@ class TestSets:
         self._sets = []
         for name, folder in named.items():
             # Fails for a wrong folder, before the model is built.
-            split_names(folder, config.data.split)
+            split_names(folder, config.data.fold)
             data = dataclasses.replace(config.data, records=str(folder))
             self._sets.append(TestSet(name, dataclasses.replace(config, data=data),
                                       self._output / name if self._several else self._output))
@@ -138,7 +138,7 @@ class TestSets:
                 beside = {"stds": {config.name: result.std}}
             write_results_json(output / "results.json", {
                 "name": config.name, "protocol": protocol, "dataset": dataset.partition(",")[0],
-                "split": config.data.split, "weights": self._weights, **scored.as_dict(),
+                "split": config.data.fold, "weights": self._weights, **scored.as_dict(),
             })
             draw_cmc({config.name: result.cmc}, output / "cmc.png", **beside)
         if self._several:
@@ -153,7 +153,7 @@ class TestSets:
 
 
 def _dataset(config: Config) -> str:
-    return describe_records(config.data.records, config.data.split)
+    return describe_records(config.data.records, config.data.fold)
 
 
 def _ranking_protocol(result: RankingResult, config: Config) -> str:

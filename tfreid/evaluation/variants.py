@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfreid.config import Config, EvaluationConfig
 from tfreid.data.records import read_index
 from tfreid.evaluation.expansion import expand_features
 from tfreid.evaluation.features import FeatureExtractor, Ranked
@@ -14,7 +15,6 @@ from tfreid.evaluation.multi_query import SPLIT, query_groups
 from tfreid.evaluation.pooling import pool_blocks
 from tfreid.evaluation.ranking import RankingResult, evaluate_distances, evaluate_ranking
 from tfreid.evaluation.reranking import k_reciprocal_rerank
-from tfreid.settings import Config, EvaluationConfig
 
 
 def add_variants(
@@ -51,7 +51,7 @@ def _multi_query_result(
     """Ranks by queries that are the mean of their person's images by their camera."""
     data, evaluation = config.data, config.evaluation
     directory = Path(data.records)
-    images = read_index(directory, SPLIT, data.verify, data.split)
+    images = read_index(directory, SPLIT, data.verify, data.fold)
     positions, groups, group_of_query = query_groups(ranked.query, images, directory)
     pooled = pool_blocks(extract.blocks(SPLIT, positions, progress), groups, evaluation.metric)
     return evaluate_ranking(

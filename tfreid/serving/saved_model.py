@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.records import decode_image, read_encoded, split_names, split_size
 from tfreid.layers.preprocessing import resize_images
-from tfreid.settings import Config
 
 # Largest difference, relative to the largest value, between training side and export.
 TOLERANCE = 1e-4
@@ -78,9 +78,9 @@ def parity_images(config: Config) -> tuple[str, np.ndarray]:
     data = config.data
     if data.records is None:
         raise UserError("data.records is not set; the export is checked on images from records.")
-    names = split_names(data.records, data.split)
+    names = split_names(data.records, data.fold)
     split = "gallery" if "gallery" in names else names[0]
-    size, _ = split_size(data.records, split, data.split)
+    size, _ = split_size(data.records, split, data.fold)
     return split, np.arange(min(size, _PARITY_IMAGES))
 
 
@@ -90,7 +90,7 @@ def parity_files(config: Config) -> list[bytes]:
     Raises:
         UserError: There are no records to check with.
     """
-    return read_encoded(config.data.records, *parity_images(config), config.data.split)
+    return read_encoded(config.data.records, *parity_images(config), config.data.fold)
 
 
 def round_alike() -> None:

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, SubsetConfig
 from tfreid.data.records import split_names
 from tfreid.data.subsets import draw_subset
 from tfreid.data.tables import ImageTable, load_table
@@ -24,8 +25,6 @@ from tfreid.evaluation.testing import Further, TestSets
 from tfreid.evaluation.threshold import Threshold
 from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
 from tfreid.models.flops import describe_model
-from tfreid.settings import Config
-from tfreid.settings_of_siamese import SubsetConfig
 from tfreid.training.interfaces import Batches, Objective
 from tfreid.training.run_folder import RunFolder
 from tfreid.weights.files import load_weights
@@ -84,7 +83,7 @@ class System:
                             "on query and gallery, so set it to 0.")
         everything = subset == SubsetConfig(seed=subset.seed)
         return load_table(
-            data.records, "train", data.verify, data.split, data.memory_limit_mb,
+            data.records, "train", data.verify, data.fold, data.memory_limit_mb,
             None if everything else lambda index: draw_subset(index, subset).training)
 
     def resolve(self, table: ImageTable, replicas: int) -> Config:
@@ -141,7 +140,7 @@ class System:
         if self.scores_pairs:
             return self.make_score_evaluator(model, self.config, training=True)
         data = self.config.data
-        if {"query", "gallery"} <= set(split_names(data.records, data.split)):
+        if {"query", "gallery"} <= set(split_names(data.records, data.fold)):
             return self.make_gallery_evaluator(model, self.config)
         return None
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.config import load_config
+from tfreid.config import Config, load_config
 from tfreid.data.records import split_size
 from tfreid.data.tables import ImageTable
-from tfreid.settings import Config
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import RunFolder, start_run
 from tfreid.training.strategy import make_strategy, prepare_runtime
@@ -136,7 +135,7 @@ def _check_records(config: Config) -> None:
     if records is None:
         raise UserError("data.records is not set; give the folder of the built records, such as "
                         "data.records=records/market1501.")
-    _, identities = split_size(records, "train", config.data.split)
+    _, identities = split_size(records, "train", config.data.fold)
     if not identities:
         raise UserError(f"{records}: the train split is empty.")
 

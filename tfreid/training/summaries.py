@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
+from tfreid.config import DataConfig
 from tfreid.data.records import stream_images
 from tfreid.evaluation.evaluator import Projection
 from tfreid.losses.statistics import negative_distances, positive_distances
-from tfreid.settings import DataConfig
 
 _GRID_IMAGES = 32
 _GRID_COLUMNS = 8
@@ -71,7 +71,7 @@ class Summaries:
             "identity\tcamera\n" + "".join(f"{identity}\t{camera}\n" for identity, camera in rows)
         )
         batches = stream_images(data.records, "gallery", *_THUMBNAIL, count,
-                                indices=np.arange(count), number=data.split)
+                                indices=np.arange(count), number=data.fold)
         thumbnails = np.clip(np.concatenate(list(batches)), 0, 255).astype(np.uint8)
         sprite = _grid(thumbnails, int(np.ceil(np.sqrt(count))), square=True)
         cv2.imwrite(str(self._directory / "gallery.png"), sprite[..., ::-1])

@@ -8,10 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfreid.config import save_config
+from tfreid.config import Config, DataConfig, ModelConfig, save_config
 from tfreid.data.records import read_encoded
 from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import Config, DataConfig, ModelConfig
 from tfreid.weights.files import save_weights
 
 

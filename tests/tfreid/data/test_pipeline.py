@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import AugmentationConfig, DataConfig
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.data.records import decode_image
 from tfreid.data.tables import load_table
-from tfreid.settings import AugmentationConfig, DataConfig
 
 PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)
 SIZE = (64, 32)

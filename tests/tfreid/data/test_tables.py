@@ -12,10 +12,10 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
+from tfreid.config import DataConfig
 from tfreid.data import tables
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.data.tables import decode_in_batches, free_megabytes, load_table
-from tfreid.settings import DataConfig
 
 
 @pytest.fixture(scope="module")

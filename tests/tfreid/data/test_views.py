@@ -122,10 +122,10 @@ READERS = {
 @pytest.mark.parametrize("reader", READERS)
 def test_a_number_out_of_range(drawn, records, reader):
     for number in (2, -1):
-        with pytest.raises(UserError, match=f"data.split is {number} but .*records holds 2 "
+        with pytest.raises(UserError, match=f"data.fold is {number} but .*records holds 2 "
                                             "identity splits; set it to 0 to 1"):
             READERS[reader](drawn, "query", number=number)
-    with pytest.raises(UserError, match="data.split is 1 but .* no identity splits; set it to 0"):
+    with pytest.raises(UserError, match="data.fold is 1 but .* no identity splits; set it to 0"):
         READERS[reader](records, "query", number=1)
 
 

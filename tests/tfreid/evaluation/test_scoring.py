@@ -7,17 +7,17 @@ import dataclasses
 import keras
 import numpy as np
 
-from tfreid.data.records import read_index, split_names
-from tfreid.evaluation.scoring import SingleShotEvaluator
-from tfreid.evaluation.single_shot import draw_trials
-from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import (
+from tfreid.config import (
     Config,
     DataConfig,
     EvaluationConfig,
     ModelConfig,
     SingleShotConfig,
 )
+from tfreid.data.records import read_index, split_names
+from tfreid.evaluation.scoring import SingleShotEvaluator
+from tfreid.evaluation.single_shot import draw_trials
+from tfreid.models.embedding import build_embedding_model
 from tfreid.systems.registry import make_system
 
 SPLITS = ("query", "gallery")

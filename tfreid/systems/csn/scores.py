@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfreid.config import Config
 from tfreid.data.records import split_size, stream_images
 from tfreid.evaluation.scoring import Features, count, take
-from tfreid.settings import Config, PairScoreConfig
 from tfreid.systems.csn.comparison import compare_all, compare_pairs
 from tfreid.systems.csn.network import compared_features, csn_parts
+from tfreid.systems.csn.settings import ScoreSettings
 
 # Queries and gallery images compared at once: about 200 MB are held meanwhile.
 _QUERIES, _GALLERY = 50, 50
@@ -32,7 +33,7 @@ class CsnScorer:
 
     def __init__(self, model: keras.Model, config: Config):
         self._config = config
-        self._score = config.evaluation.pair_score
+        self._score = config.csn.score
         self._parts = csn_parts(model)
         self._extract = tf.function(
             self._features,
@@ -52,11 +53,11 @@ class CsnScorer:
         """Yields `features` of `data.eval_batch_size` images at a time."""
         shape, data = self._config.model, self._config.data
         count = len(indices) if indices is not None else split_size(
-            data.records, split, data.split)[0]
+            data.records, split, data.fold)[0]
         with tqdm(total=count, desc=f"{split} features", unit="image", disable=not progress,
                   leave=False) as bar:
             for images in stream_images(data.records, split, shape.height, shape.width,
-                                        data.eval_batch_size, data.workers, indices, data.split):
+                                        data.eval_batch_size, data.workers, indices, data.fold):
                 yield {name: x.numpy() for name, x in self._extract(images).items()}
                 bar.update(len(images))
 
@@ -95,7 +96,7 @@ class CsnScorer:
 
 
 def simi_score(
-    probabilities: tf.Tensor, distances: tf.Tensor | None, config: PairScoreConfig
+    probabilities: tf.Tensor, distances: tf.Tensor | None, config: ScoreSettings
 ) -> tf.Tensor:
     """Computes SimiScore = p + lambda / (d + epsilon) (Guo and Cheung 2018, Eq. 7).
 

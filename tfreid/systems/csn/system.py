@@ -10,10 +10,10 @@ import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.pair_batches import PairBatches
 from tfreid.data.tables import ImageTable
 from tfreid.evaluation.evaluator import Evaluator
-from tfreid.settings import Config
 from tfreid.systems.base import MARKET_IDENTITIES, System
 from tfreid.systems.csn.benchmark import measure_gallery
 from tfreid.systems.csn.cost import describe_csn
@@ -51,7 +51,7 @@ class CsnSystem(System):
 
     def make_objective(self, model: keras.Model) -> CsnObjective:
         """Makes the sum of the losses."""
-        return CsnObjective(self.config.pair_loss, self.config.csn.levels)
+        return CsnObjective(self.config.loss, self.config.csn.levels)
 
     def check_embeds(self) -> None:
         """Refuses: two images are compared."""

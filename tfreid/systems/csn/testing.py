@@ -9,13 +9,13 @@ import numpy as np
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.records import read_index
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import trial_matches
 from tfreid.evaluation.protocol import counted
 from tfreid.evaluation.ranking import evaluate_distances
 from tfreid.evaluation.scoring import Scored, SingleShotEvaluator, scored_splits
-from tfreid.settings import Config
 from tfreid.systems.csn.scores import CsnScorer
 
 # Gallery images whose features are in memory at a time: about 0.44 MB each.
@@ -71,7 +71,7 @@ class ShortlistEvaluator:
         self._config = config
         self._splits = splits
         self._query, self._gallery = (
-            read_index(Path(config.data.records), split, config.data.verify, config.data.split)
+            read_index(Path(config.data.records), split, config.data.verify, config.data.fold)
             for split in self._splits
         )
 
@@ -97,12 +97,13 @@ class ShortlistEvaluator:
 
     def _rank(self, query: np.ndarray, gallery: np.ndarray, progress: bool) -> Scored:
         scorer, evaluation = self._scorer, self._config.evaluation
+        shortlist = self._config.csn.score.shortlist
         queries = scorer.features(self._splits[0], query, progress)
         descriptors = np.concatenate([
             block["descriptor"]
             for block in scorer.feature_blocks(self._splits[1], gallery, progress)
         ])
-        size = min(evaluation.pair_score.shortlist, len(gallery))
+        size = min(shortlist, len(gallery))
         ranked = np.empty((len(query), len(gallery)), np.float32)
         chosen = np.zeros(ranked.shape, bool)
         for row, position in enumerate(query):

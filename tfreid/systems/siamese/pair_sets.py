@@ -15,11 +15,11 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfrecords.layout import refuse_problems
 from tfrecords.manifest import read_manifest
+from tfreid.config import Config
 from tfreid.data.drawn_pairs import DrawnPairSampler
 from tfreid.data.records import SplitIndex, describe_records
 from tfreid.data.tables import ImageTable, load_table
 from tfreid.evaluation.picture_images import read_file
-from tfreid.settings import Config
 
 _COLUMNS = ["first", "second", "same"]
 _ANSWERS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -83,7 +83,7 @@ def pairs_of_splits(config: Config, splits: Sequence[str]) -> PairSet:
     data = config.data
     if data.records is None:
         raise UserError("data.records is not set; give the folder of the records to test on.")
-    tables = [load_table(data.records, split, data.verify, data.split, memory_limit=0)
+    tables = [load_table(data.records, split, data.verify, data.fold, memory_limit=0)
               for split in splits]
     ids = [_identities(table.index, data.records, split) for table, split in zip(tables, splits)]
     # What is of no identity gets one of its own.
@@ -100,7 +100,7 @@ def pairs_of_splits(config: Config, splits: Sequence[str]) -> PairSet:
     encoded = _Joined([table.encoded for table in tables], kept)
     megabytes = sum(table.megabytes for table in tables)
     source = (f"the {' and '.join(splits)} images of "
-              f"{describe_records(data.records, data.split)}")
+              f"{describe_records(data.records, data.fold)}")
     if "train" in splits:
         source += " (people whom a run may have been trained on)"
     return draw_pairs(ImageTable(encoded, index.take(kept), megabytes),

@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfreid.config import Config
 from tfreid.data.tables import decode_in_batches
 from tfreid.evaluation.distances import METRICS, Metric, scaled_cosine_metric, weighted_metric
 from tfreid.evaluation.paired_distances import paired_distances
-from tfreid.settings import Config
 from tfreid.systems.siamese.network import SIDES, siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
 

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.pair_batches import PairBatches
 from tfreid.data.tables import ImageTable
 from tfreid.evaluation.evaluator import Evaluator
 from tfreid.evaluation.features import GalleryEvaluator
 from tfreid.evaluation.testing import Further
 from tfreid.models.embedding import HEAD_LAYERS
-from tfreid.settings import Config
 from tfreid.systems.base import System
 from tfreid.systems.siamese.export import export_siamese
 from tfreid.systems.siamese.judging import RunJudge
@@ -33,7 +33,7 @@ from tfreid.training.run_folder import RunFolder
 
 
 class SiameseSystem(System):
-    """Bojja, "Metric Learning for Person ReIdentification task": pairs, the loss of `loss.name`."""
+    """Bojja, "Metric Learning for Person ReIdentification task": the loss of `siamese.loss`."""
 
     unit = "pairs"
     untested = "data.subset.validation is 0"
@@ -46,8 +46,8 @@ class SiameseSystem(System):
         if config.training.jit_compile:
             raise UserError("training.jit_compile is not available with system: siamese; set it to "
                             "false.")
-        if config.loss.triplet_across_replicas:
-            raise UserError("loss.triplet_across_replicas is not available with system: siamese; "
+        if config.loss.triplet.across_replicas:
+            raise UserError("loss.triplet.across_replicas is not available with system: siamese; "
                             "set it to false.")
         if config.model.longest_side is not None:
             raise UserError("model.longest_side makes images of many sizes, which system: siamese "

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.subsets import describe_subset, draw_subset
 from tfreid.data.tables import load_table
 from tfreid.evaluation.threshold import weights_fingerprint
-from tfreid.settings import Config
 from tfreid.systems.siamese.losses import siamese_losses
 from tfreid.systems.siamese.pair_sets import PairSet, draw_pairs
 from tfreid.systems.siamese.scores import PROBABILITY, SiameseScorer
@@ -114,7 +114,7 @@ class SiameseEvaluator:
         self._scorer = SiameseScorer(model, config)
         data = config.data
         # Only images that the pairs need are read.
-        table = load_table(data.records, "train", data.verify, data.split, memory_limit=0)
+        table = load_table(data.records, "train", data.verify, data.fold, memory_limit=0)
         subset = draw_subset(table.index, data.subset)
         self._leaking = data.subset.validation_by == "image"
         kinds = {VALIDATION: (subset.validation, describe_subset(data.subset)),
@@ -153,10 +153,10 @@ class SiameseEvaluator:
     def _judge(self, pairs: PairSet, progress: bool) -> tuple[Verdicts, dict[str, float]]:
         scores = self._scorer(pairs, progress)
         losses = siamese_losses(
-            self._config.loss.name, scores.distances["euclidean"], scores.logits, pairs.matches,
-            self._config.pair_loss)
+            self._config.siamese.loss, scores.distances["euclidean"], scores.logits, pairs.matches,
+            self._config.loss)
         values = {name: float(value) for name, value in losses.items()}
-        if self._config.loss.name != "triplet":
+        if self._config.siamese.loss != "triplet":
             values["total"] = sum(values.values())
         return judge(pairs, scores), values
 

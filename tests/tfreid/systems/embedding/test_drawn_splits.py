@@ -13,9 +13,9 @@ import pytest
 from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
+from tfreid.config import Config, DataConfig, ModelConfig
 from tfreid.evaluation.features import FeatureExtractor, GalleryEvaluator
 from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import Config, DataConfig, ModelConfig
 from tfreid.systems.embedding.export import export_embedding
 from tfreid.systems.registry import make_system
 from tfreid.weights.files import save_weights
@@ -46,7 +46,7 @@ def prepared(drawn, tiny_backbone):
     keras.utils.set_random_seed(4)
     config = Config(
         model=ModelConfig(backbone=tiny_backbone, height=32, width=16, num_identities=4),
-        data=DataConfig(records=str(drawn), split=1),
+        data=DataConfig(records=str(drawn), fold=1),
     )
     return build_embedding_model(config.model), config
 
@@ -84,5 +84,5 @@ def test_a_split_that_is_not_there_is_told_first(prepared, tmp_path):
                  lambda: system.test(tmp_path / "none.h5", tmp_path / "out"),
                  lambda: system.calibrate(tmp_path / "none.h5", tmp_path / "out"),
                  lambda: export_embedding(model, config, tmp_path / "export")):
-        with pytest.raises(UserError, match="data.split is 2 but .* holds 2 identity splits"):
+        with pytest.raises(UserError, match="data.fold is 2 but .* holds 2 identity splits"):
             call()
