@@ -1,44 +1,8 @@
 """Trains a re-identification model: settings from a recipe, everything it makes in one folder."""
 
-from __future__ import annotations
-
-import argparse
-import os
-import shlex
 import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from tfrecords.errors import command_line  # noqa: E402
-
-
-@command_line
-def main(arguments: list[str] | None = None) -> int:
-    """Parses the command line and trains."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="example: python train_net.py --config configs/quickstart.yaml --output runs/first "
-        "data.records=records/synthetic training.epochs=20",
-    )
-    parser.add_argument("--config", metavar="FILE",
-                        help="recipe (YAML); every key it leaves out has a default, see "
-                        "python -m tfreid.config. With --resume it may be left out")
-    parser.add_argument("--output", metavar="RUN", required=True,
-                        help="folder for settings, checkpoints, TensorBoard files and results; it "
-                        "must be empty, so that no earlier run is lost, unless --resume is given")
-    parser.add_argument("--resume", action="store_true",
-                        help="continue the run in --output from its newest checkpoint, exactly as "
-                        "if it had not stopped")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings that replace those of the recipe, such as "
-                        "data.records=records/market1501 schedule.learning_rate=1e-4")
-    parsed = parser.parse_intermixed_args(arguments)
-    from tfreid.commands.train import train
-
-    command = shlex.join(["python", *sys.argv]) if arguments is None else shlex.join(arguments)
-    train(parsed.config, parsed.output, parsed.overrides, parsed.resume, command)
-    return 0
-
+from tfreid.commands.train import main
 
 if __name__ == "__main__":
     sys.exit(main())

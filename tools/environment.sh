@@ -1,12 +1,12 @@
-# Makes a virtual environment and installs a requirements file into it, once; sourced by the scripts
-# beside it.
+# Makes a virtual environment and installs a requirements file and this checkout into it, once;
+# sourced by the scripts beside it.
 
 # use_environment FOLDER REQUIREMENTS: afterwards, $PYTHON is that environment's interpreter.
 use_environment() {
     local folder=$1 requirements=$2
     local stamp=$folder/installed-requirements.txt
     PYTHON=$folder/bin/python
-    if cmp -s "$requirements" "$stamp"; then
+    if cat "$requirements" pyproject.toml | cmp -s - "$stamp"; then
         return
     fi
     if ! python3 -c 'import sys, venv, ensurepip; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 13))'; then
@@ -17,7 +17,9 @@ use_environment() {
     echo "installing $requirements into $folder (once; a few minutes)"
     python3 -m venv "$folder"
     "$PYTHON" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
-    cp "$requirements" "$stamp"
+    # The command `tfreid`, and tools/*.py, find the code of this checkout.
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+    cat "$requirements" pyproject.toml > "$stamp"
 }
 
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}

@@ -1,52 +1,8 @@
 """Prints a model's size and cost as one JSON object."""
 
-from __future__ import annotations
-
-import argparse
-import json
-import os
 import sys
-from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from tfrecords.errors import command_line  # noqa: E402
-
-
-@command_line
-def main(arguments: list[str] | None = None) -> None:
-    """Parses the command line and prints."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="flops are 2 x multiply-adds of one image's feature; parameters include the "
-        "identity classifier, whose width is model.num_identities. With system: csn flops are "
-        "those of one pair, both images extracted and compared, and flops_extract (one image) and "
-        "flops_compare (one pair) its parts; paper_table_5 is what the paper counts. With system: "
-        "siamese everything is the twin's, to which the merge network adds embedding_size + 1 "
-        "parameters.",
-    )
-    parser.add_argument("--config", required=True, metavar="FILE", help="recipe (YAML)")
-    parser.add_argument("--identities", type=int, default=751, metavar="N",
-                        help="width of the classifier where the recipe leaves it open (default: "
-                        "751, Market-1501's); a csn has none")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings that replace those of the recipe")
-    parsed = parser.parse_intermixed_args(arguments)
-
-    from tfreid.config import load_config
-    from tfreid.models.embedding import build_embedding_model
-    from tfreid.models.flops import describe_csn, describe_model
-    from tfreid.systems.csn.network import build_csn
-
-    config = load_config(parsed.config, parsed.overrides)
-    if config.system == "csn":
-        described = describe_csn(config, build_csn(config))
-    else:
-        model = build_embedding_model(config.model, parsed.identities)
-        described = describe_model(config, model)
-    print(json.dumps(described, indent=2))
-
+from tfreid.commands.info import main
 
 if __name__ == "__main__":
     sys.exit(main())

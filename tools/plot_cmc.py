@@ -1,49 +1,8 @@
 """Draws the CMC curves of several runs or test sets into one plot."""
 
-from __future__ import annotations
-
-import argparse
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from tfrecords.arguments import positive  # noqa: E402
-from tfrecords.errors import command_line  # noqa: E402
-
-
-@command_line
-def main(arguments: list[str] | None = None) -> None:
-    """Parses the command line and draws."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="A comparison of runs wants one picture on one scale; nothing is evaluated again. "
-        "example: python tools/plot_cmc.py runs/first runs/second --labels 'triplet' "
-        "'triplet and center' --output cmc.png",
-    )
-    parser.add_argument("results", nargs="+", metavar="RUN|FILE",
-                        help="folder with a results.json, such as a run, or such a file of "
-                        "train_net.py or test_net.py, or a summary.json of several test sets; "
-                        "re-ranked figures in it give a curve of their own, and single-shot "
-                        "results or averages over splits a band of one standard deviation")
-    parser.add_argument("--labels", nargs="+", metavar="TEXT",
-                        help="names in the legend, one for each RUN|FILE (default: the names in "
-                        "the files, or the folders')")
-    parser.add_argument("--output", default="cmc.png", metavar="FILE",
-                        help="PNG file (default: %(default)s)")
-    parser.add_argument("--max-rank", type=positive, default=20, metavar="K",
-                        help="last rank drawn (default: %(default)s)")
-    parsed = parser.parse_args(arguments)
-
-    from tfreid.evaluation.saved_results import read_curves
-    from tfreid.visualization.cmc_plot import draw_cmc
-
-    curves = read_curves(parsed.results, parsed.labels)
-    draw_cmc({curve.name: curve.cmc for curve in curves}, parsed.output, parsed.max_rank,
-             mean_aps={curve.name: curve.mean_ap for curve in curves},
-             stds={curve.name: curve.std for curve in curves})
-    print(f"wrote {parsed.output} with {len(curves)} curve{'s' if len(curves) > 1 else ''}")
-
+from tfreid.commands.plot_cmc import main
 
 if __name__ == "__main__":
     sys.exit(main())

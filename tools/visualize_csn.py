@@ -1,75 +1,8 @@
 """Draws what a CSN looks at in pairs of images, and how alike it finds them at every level."""
 
-from __future__ import annotations
-
-import argparse
-import os
 import sys
-from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from tfrecords.arguments import positive  # noqa: E402
-from tfrecords.errors import UserError, command_line  # noqa: E402
-from tfreid.commands.trained_weights import add_weight_arguments, open_weights  # noqa: E402
-
-
-@command_line
-def main(arguments: list[str] | None = None) -> None:
-    """Parses the command line and draws."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="examples: python tools/visualize_csn.py --run runs/csn --pair a.jpg b.jpg --output "
-        "pair.png; python tools/visualize_csn.py --run runs/csn --query 12 --top 5 --output "
-        "ranking.png data.records=records/market1501",
-    )
-    add_weight_arguments(parser, "folder of a trained run of system csn")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--pair", nargs=2, metavar=("A", "B"),
-                      help="two JPEG or PNG files: the attended regions of both, and each level's "
-                      "similarity maps in both directions")
-    what.add_argument("--pairs-from-records", action="store_true",
-                      help="the same for two pairs of the test images of data.records: a random "
-                      "query with a match by another camera, and with the wrong person that "
-                      "scores highest among some gallery images")
-    what.add_argument("--query", metavar="INDEX|FILE",
-                      help="a query of data.records, by its position in the query split or its "
-                      "path in the dataset: its best gallery images, each with its score and maps")
-    parser.add_argument("--output", required=True, metavar="PATH",
-                        help="PNG file; for --pairs-from-records a folder, for match.png and "
-                        "non_match.png")
-    parser.add_argument("--top", type=positive, default=5, metavar="N",
-                        help="results drawn for --query (default: %(default)s)")
-    parser.add_argument("--gallery", type=positive, default=100, metavar="M",
-                        help="gallery images that are scored, drawn at random, always with a match "
-                        "among them (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="of what is drawn at random (default: %(default)s)")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings on top, such as data.records=records/market1501")
-    parsed = parser.parse_intermixed_args(arguments)
-    if parsed.seed < 0:
-        raise UserError("--seed is negative; give 0 or above.")
-
-    from tfreid.systems.csn.pictures import (
-        picture_example_pairs,
-        picture_files,
-        picture_ranking,
-    )
-
-    config, weights = open_weights(parsed, parsed.overrides)
-    if parsed.pair:
-        picture_files(config, weights, *parsed.pair, parsed.output)
-    elif parsed.query is not None:
-        picture_ranking(config, weights, parsed.query, parsed.output, parsed.top, parsed.gallery,
-                        parsed.seed)
-    else:
-        picture_example_pairs(config, weights, parsed.output, parsed.gallery, parsed.seed)
-        print(f"wrote {parsed.output}/match.png and {parsed.output}/non_match.png")
-        return
-    print(f"wrote {parsed.output}")
-
+from tfreid.commands.visualize_csn import main
 
 if __name__ == "__main__":
     sys.exit(main())

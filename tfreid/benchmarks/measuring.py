@@ -83,11 +83,9 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def describe_network(config: Config) -> dict[str, Any]:
+def describe_network(config: Config, network: dict[str, Any]) -> dict[str, Any]:
     """Returns which network a figure is of, and the size of its images, or of typical ones."""
     model = config.model
-    network = ({"levels": list(config.csn.levels)} if config.system == "csn"
-               else {"backbone": model.backbone})
     return {"config": config.name, "system": config.system, **network,
             "size": list(map(int, input_size(model).of(model.height, model.width))),
             "precision": config.training.precision}

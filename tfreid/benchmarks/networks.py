@@ -12,14 +12,12 @@ from tfreid.benchmarks.measuring import describe_network, random_images, rounded
 from tfreid.config import Config
 from tfreid.data.records import SplitIndex
 from tfreid.data.tables import ImageTable
-from tfreid.models.embedding import build_embedding_model
-from tfreid.systems.csn.network import build_csn, pair_parts
-from tfreid.systems.registry import find_system
+from tfreid.systems.base import MARKET_IDENTITIES
+from tfreid.systems.registry import make_system
 from tfreid.training.optimizers import GradientApplier
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy, prepare_runtime
 
-MARKET_IDENTITIES = 751
 _CAMERAS = 2
 _CROP = (128, 64)
 _DIFFERENT_IMAGES = 64
@@ -38,14 +36,15 @@ def measure_training(config: Config, steps: int, warm_up: int) -> dict[str, Any]
     """
     prepare_runtime(config.training)
     strategy = make_strategy(config.training.devices)
-    system, replicas = find_system(config.system), strategy.num_replicas_in_sync
-    system.check(config, replicas)
+    system, replicas = make_system(config), strategy.num_replicas_in_sync
+    system.check(replicas)
     table = _random_table(config)
-    config = system.resolve(config, table, replicas)
-    batches = system.make_batches(table, config)
+    config = system.resolve(table, replicas)
+    system = make_system(config)
+    batches = system.make_batches(table)
     with strategy.scope():
-        model = system.build_model(config)
-        objective = system.make_objective(config, model)
+        model = system.build_model()
+        objective = system.make_objective(model)
         applier = GradientApplier(
             config.optimizer, list(model.trainable_variables),
             loss_scaling=config.training.precision == "mixed_float16",
@@ -64,7 +63,8 @@ def measure_training(config: Config, steps: int, warm_up: int) -> dict[str, Any]
     run(warm_up)
     wall, _ = timed(lambda: run(steps))
     size = batches.batch_size * replicas
-    return {**describe_network(config), "batch_size": size, "batch_of": system.unit,
+    return {**describe_network(config, system.describe_network()),
+            "batch_size": size, "batch_of": system.unit,
             "images_per_batch": batches.images_per_batch * replicas, "replicas": replicas,
             f"{system.unit}_per_second": rounded(steps * size / wall)}
 
@@ -72,7 +72,8 @@ def measure_training(config: Config, steps: int, warm_up: int) -> dict[str, Any]
 def measure_inference(config: Config, steps: int, warm_up: int) -> dict[str, Any]:
     """Times the ranked feature of random images; of a CSN, the features that are compared."""
     prepare_runtime(config.training)
-    predict = tf.function(_predictor(config))
+    system = make_system(config)
+    predict = tf.function(system.make_extractor())
     size = (config.model.height, config.model.width)
     images = tf.constant(random_images(config.data.eval_batch_size, *size))
 
@@ -82,16 +83,8 @@ def measure_inference(config: Config, steps: int, warm_up: int) -> dict[str, Any
 
     run(warm_up)
     wall, _ = timed(lambda: run(steps))
-    return {**describe_network(config), "batch_size": len(images),
+    return {**describe_network(config, system.describe_network()), "batch_size": len(images),
             "images_per_second": rounded(steps * len(images) / wall)}
-
-
-def _predictor(config):
-    if config.system == "csn":
-        parts = pair_parts(build_csn(config))
-        return lambda images: parts.extract(images, training=False)
-    model = build_embedding_model(config.model, config.model.num_identities or MARKET_IDENTITIES)
-    return lambda images: model(images, training=False)[config.evaluation.feature]
 
 
 def _random_table(config: Config) -> ImageTable:

@@ -12,8 +12,7 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfreid.benchmarks.measuring import rounded, timed
 from tfreid.config import Config
-from tfreid.systems.registry import find_system
-from tfreid.training.training_table import load_training_table
+from tfreid.systems.registry import make_system
 
 # Both sides of a ratio take turns, so that other work on the machine slows both.
 _TURNS = 5
@@ -33,8 +32,9 @@ def measure_pipeline(config: Config, steps: int, warm_up: int) -> dict[str, Any]
     data, height, width = config.data, config.model.height, config.model.width
     if data.records is None:
         raise UserError("--records is missing; name a folder of records with a train split.")
-    table = load_training_table(config)
-    batches = find_system(config.system).make_batches(table, config)
+    system = make_system(config)
+    table = system.training_images()
+    batches = system.make_batches(table)
     count = steps * batches.images_per_batch
     files = [np.frombuffer(encoded, np.uint8) for encoded in table.encoded]
     files = [files[index % len(files)] for index in range(count)]

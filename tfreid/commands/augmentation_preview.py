@@ -12,8 +12,7 @@ from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.cutout import cutout_limit
 from tfreid.data.image_batches import ImageLoader
 from tfreid.models.embedding import input_size
-from tfreid.systems.registry import find_system
-from tfreid.training.training_table import load_training_table
+from tfreid.systems.registry import make_system
 from tfreid.visualization.curriculum import Curriculum, draw_curriculum
 
 
@@ -37,12 +36,12 @@ def picture_augmentation(
     if config.data.records is None:
         raise UserError("data.records is not set; give the folder of the records to draw.")
     if pretraining:
-        first = find_system(config.system).pretraining(config)
+        first = make_system(config).pretraining()
         if first is None:
             raise UserError(f"{config.name} has no stage before (`pretraining` is null); leave "
                             "--pretraining out.")
         config = first
-    table = load_training_table(config)
+    table = make_system(config).training_images()
     random = np.random.default_rng(seed)
     rows = random.permutation(len(table.index))[:images]
     epochs = np.unique(np.linspace(0, config.training.epochs - 1, columns).astype(int)).tolist()

@@ -1,148 +1,38 @@
-"""From settings to a trained run."""
+"""Trains a re-identification model: settings from a recipe, everything it makes in one folder."""
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
+import shlex
+import sys
 
-import tensorflow as tf
-
-from tfrecords.errors import UserError
-from tfreid.config import Config, load_config
-from tfreid.data.records import split_size
-from tfreid.data.tables import ImageTable
-from tfreid.systems.registry import find_system
-from tfreid.training.run_folder import RunFolder, start_run
-from tfreid.training.strategy import make_strategy, prepare_runtime
-from tfreid.training.trainer import Trainer
-from tfreid.training.training_table import load_training_table
+from tfrecords.errors import command_line
+from tfreid.commands.parser import command_parser, program
 
 
-def train(
-    config_path: str | None,
-    output: str | Path,
-    overrides: list[str],
-    resume: bool = False,
-    command: str = "",
-) -> bool:
-    """Trains a recipe in a run folder, or goes on with a run.
+@command_line
+def main(arguments: list[str] | None = None) -> int:
+    """Parses the command line and trains."""
+    parser = command_parser(
+        __doc__,
+        "example: tfreid train --config configs/quickstart.yaml --output runs/first "
+        "data.records=records/synthetic training.epochs=20",
+    )
+    parser.add_argument("--config", metavar="FILE",
+                        help="recipe (YAML); every key it leaves out has a default, see "
+                        "tfreid/config.py. With --resume it may be left out")
+    parser.add_argument("--output", metavar="RUN", required=True,
+                        help="folder for settings, checkpoints, TensorBoard files and results; it "
+                        "must be empty, so that no earlier run is lost, unless --resume is given")
+    parser.add_argument("--resume", action="store_true",
+                        help="continue the run in --output from its newest checkpoint, exactly as "
+                        "if it had not stopped")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
+                        help="settings that replace those of the recipe, such as "
+                        "data.records=records/market1501 schedule.learning_rate=1e-4")
+    parsed = parser.parse_intermixed_args(arguments)
+    from tfreid.systems.stages import train
 
-    Args:
-        config_path: The recipe; None, when resuming, takes the run's own settings.
-        output: The run's folder.
-        overrides: `key.sub=value` settings on top.
-        resume: Whether to continue the run in `output`; an empty folder starts from the beginning.
-        command: Command line, kept in the run's folder.
-
-    Returns:
-        Whether training reached its end.
-
-    Raises:
-        UserError: A mistake in settings, records or run folder, or training that failed.
-    """
-    if config_path is None:
-        config_path = RunFolder(Path(output)).config
-        if not resume or not config_path.exists():
-            raise UserError("--config is missing; it can be left out only with --resume of a run.")
-    config = load_config(config_path, overrides)
-    _check_records(config)
-    prepare_runtime(config.training)
-    strategy = make_strategy(config.training.devices)
-    system, replicas = find_system(config.system), strategy.num_replicas_in_sync
-    system.check(config, replicas)
-    table = load_training_table(config)
-    folder = RunFolder(Path(output))
-    first = system.pretraining(config)
-    if first is None or _has_checkpoints(folder):
-        stage = _Stage(config, folder, table, strategy)
-        start_run(output, stage.config, command, resume)
-        return stage.train()
-    config, _ = _resolve(config, folder, table, replicas)  # so that mistakes show before hours
-    earlier = RunFolder(folder.pretraining)
-    stage = None
-    if not earlier.last_weights.exists():
-        find_system(first.system).check(first, replicas)
-        stage = _Stage(first, earlier, table, strategy)
-    start_run(output, config, command, resume)
-    if stage is not None:
-        start_run(earlier.path, stage.config, command, resume=True)
-        if not stage.train():
-            return False
-        del stage  # its memory
-    return _Stage(config, folder, table, strategy, earlier.last_weights).train()
-
-
-class _Stage:
-    """One training in one folder, made ready.
-
-    Args:
-        config: The settings.
-        folder: Its folder, which may not exist yet.
-        table: The training images.
-        strategy: The devices.
-        weights: Weights of a stage before, instead of `model.weights`.
-
-    Attributes:
-        config: The settings, nothing left open.
-    """
-
-    def __init__(self, config: Config, folder: RunFolder, table: ImageTable,
-                 strategy: tf.distribute.Strategy, weights: Path | None = None):
-        prepare_runtime(config.training)  # the same seed wherever the stage before has ended
-        self._folder, self._strategy = folder, strategy
-        self._system = system = find_system(config.system)
-        replicas = strategy.num_replicas_in_sync
-        self.config, self._batches = _resolve(config, folder, table, replicas)
-        with strategy.scope():
-            self._model = system.build_model(self.config)
-            if not _has_checkpoints(folder):
-                system.load_weights(self._model, _starting_from(self.config, weights))
-        self._evaluator = system.make_evaluator(self._model, self.config)
-        self._description = (
-            f"{config.name}: {system.describe(table, self._batches)}, {replicas} device(s)"
-            + ("" if self._evaluator else f"; {system.untested}: no evaluation"))
-
-    def train(self) -> bool:
-        """Trains, from the newest checkpoint on, and returns whether the end was reached."""
-        print(self._description)
-        return Trainer(self.config, self._folder, self._strategy, self._system, self._model,
-                       self._batches, self._evaluator).train()
-
-
-def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int):
-    """Returns the settings with nothing left open, and the batches."""
-    system = find_system(config.system)
-    config = system.resolve(config, table, replicas)
-    batches = system.make_batches(table, config)
-    steps = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, replicas)
-    training = dataclasses.replace(config.training, steps_per_epoch=steps)
-    return dataclasses.replace(config, training=training), batches
-
-
-def _starting_from(config: Config, weights: Path | None) -> Config:
-    if weights is None:
-        return config
-    model = dataclasses.replace(config.model, weights=str(weights), imagenet_weights=None)
-    return dataclasses.replace(config, model=model)
-
-
-def _has_checkpoints(folder: RunFolder) -> bool:
-    return any(folder.checkpoints.glob("step-*.index"))
-
-
-def _check_records(config: Config) -> None:
-    records = config.data.records
-    if records is None:
-        raise UserError("data.records is not set; give the folder of the built records, such as "
-                        "data.records=records/market1501.")
-    _, identities = split_size(records, "train", config.data.fold)
-    if not identities:
-        raise UserError(f"{records}: the train split is empty.")
-
-
-def _steps_per_epoch(config: Config, run: RunFolder) -> int | None:
-    steps = config.training.steps_per_epoch
-    if steps is None and run.config.exists():
-        # On other devices or records an epoch would have another length, and the schedule jump.
-        steps = load_config(run.config).training.steps_per_epoch
-    return steps
+    words = sys.argv[1:] if arguments is None else arguments
+    train(parsed.config, parsed.output, parsed.overrides, parsed.resume,
+          f"{program()} {shlex.join(words)}")
+    return 0

@@ -24,6 +24,8 @@ class IdentityBatches(ImageBatches):
 
     Attributes:
         batch_size: P * K, or `images_per_batch` where `sampling` is `images`.
+        batches_per_epoch: As many as there are images for.
+        description: Counts images and identities.
         table: The training images.
         error: What is wrong with the image that made a dataset fail with a `tf.errors.OpError`,
             or None.
@@ -40,6 +42,9 @@ class IdentityBatches(ImageBatches):
                 table.index.labels, config.identities_per_batch, config.images_per_identity, seed)
         self.batch_size = self._sampler.batch_size
         super().__init__(table, config, height, width, self.batch_size)
+        self.batches_per_epoch = len(table.index) // self.batch_size
+        self.description = (
+            f"{len(table.index)} images of {table.index.labels.max() + 1} identities")
         self._augmentation = config.augmentation
         self._seed = seed
 

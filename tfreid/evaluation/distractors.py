@@ -6,9 +6,10 @@ import contextlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from tfrecords.errors import UserError
@@ -20,8 +21,6 @@ from tfreid.evaluation.feature_store import FeatureStore
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.report import ruled_table, write_results_json
 from tfreid.evaluation.streaming import check_counts, evaluate_with_distractors
-from tfreid.models.loading import load_embedding_model
-from tfreid.systems.csn.tables_and_plots import scores_pairs
 from tfreid.visualization.distractor_plot import DistractorCurve, draw_distractor_curves
 
 RESULTS_NAME, PLOT_NAME = "distractor_curve.json", "distractor_curve.png"
@@ -33,6 +32,7 @@ def evaluate_distractors(
     config: Config,
     weights: str | Path,
     output: str | Path,
+    load: Callable[[], keras.Model],
     counts: Sequence[int] | None = None,
     seed: int = 0,
     base: int | None = None,
@@ -46,8 +46,9 @@ def evaluate_distractors(
 
     Args:
         config: The settings; `data.records` names the records, `evaluation` feature and metric.
-        weights: `.weights.h5` file.
+        weights: Name of the weights, for the file.
         output: Folder for `distractor_curve.json`.
+        load: Builds the embedding model with these weights.
         counts: How many distractors to add; None takes six numbers from none to all.
         seed: Of the choice, 0 or above.
         base: Gallery images that are no added distractors; None takes what the builder has noted.
@@ -67,7 +68,7 @@ def evaluate_distractors(
     counts = check_counts(counts, total)
     evaluation, output = config.evaluation, Path(output)
     find_metric(evaluation.metric, evaluation.minkowski_p)
-    model, config = load_embedding_model(config, weights)
+    model = load()
     output.mkdir(parents=True, exist_ok=True)
     with _folder(features, output) as folder:
         store = FeatureStore(folder, model, config)
@@ -110,11 +111,6 @@ def _open_records(config: Config, base: int | None) -> tuple[SplitIndex, SplitIn
     """Returns the query and gallery images, and how many of the gallery come before the added."""
     if config.data.records is None:
         raise UserError("data.records is not set; give the folder of the records to evaluate on.")
-    if scores_pairs(config):
-        raise UserError(
-            f"{config.name} scores pairs of images; distractors are ranked by the features of "
-            "system: embedding, with evaluation.protocol=full."
-        )
     records, verify, number = config.data.records, config.data.verify, config.data.fold
     query, gallery = (read_index(records, split, verify, number) for split in ("query", "gallery"))
     manifest = read_manifest(records)

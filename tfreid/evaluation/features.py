@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +18,7 @@ from tfrecords.query_galleries import read_query_galleries
 from tfreid.config import Config
 from tfreid.data.records import SplitIndex, read_index, split_names, split_size, stream_sized
 from tfreid.evaluation.distances import Metric, find_metric
+from tfreid.evaluation.evaluator import Evaluation, Projection
 from tfreid.evaluation.multi_query import check_multi_query
 from tfreid.evaluation.pooling import pool_blocks
 from tfreid.evaluation.ranking import RankingResult, evaluate_ranking
@@ -35,15 +36,8 @@ _TRIAL_QUERIES = 4
 _TRIAL_GALLERY = 16
 
 
-class Projection(NamedTuple):
-    """Features [n, d] of the first n gallery images, and what is known of these images."""
-
-    features: np.ndarray
-    index: SplitIndex
-
-
 @dataclasses.dataclass(frozen=True)
-class Ranked:
+class Ranked(Evaluation):
     """One evaluation: the figures, and the features [n, d] and indices that they came from.
 
     A row of the features is an image or a tracklet, as `result.unit` says, and an index describes
@@ -99,9 +93,6 @@ class Ranked:
         if self.result.unit == TRACKLETS:
             return None
         return Projection(self.gallery_features, self.gallery)
-
-    def thresholds(self) -> None:
-        """Returns nothing: a ranking needs no threshold."""
 
 
 class FeatureExtractor:
@@ -201,7 +192,7 @@ def trial_matches(
     return np.array(queries), np.array(matches)
 
 
-class Evaluator:
+class GalleryEvaluator:
     """Ranks the gallery of a record set with a model's features.
 
     Where the records have tracklets, these are what is ranked, unless `evaluation.tracklet_pooling`

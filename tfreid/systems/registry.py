@@ -1,23 +1,43 @@
-"""The systems that can be trained, by their name in `system`."""
+"""The systems, by their name in `system`. Adding one is its folder and a line here."""
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tfreid.training.interfaces import System
+from tfrecords.errors import UserError
 
-# name in `system`, also of the folder -> class in the folder's `system.py`
+if TYPE_CHECKING:
+    from tfreid.config import Config
+    from tfreid.systems.base import System
+
+# Name -> module and class, imported when they are asked for.
 SYSTEMS = {
-    "embedding": "EmbeddingSystem",
-    "triplet": "TripletSystem",
-    "csn": "CsnSystem",
-    "siamese": "SiameseSystem",
+    "embedding": "tfreid.systems.embedding.system:EmbeddingSystem",
+    "triplet": "tfreid.systems.triplet.system:TripletSystem",
+    "csn": "tfreid.systems.csn.system:CsnSystem",
+    "siamese": "tfreid.systems.siamese.system:SiameseSystem",
 }
 
 
-def find_system(name: str) -> System:
-    """Returns a system by its name; its code is imported only now."""
-    module = importlib.import_module(f"tfreid.systems.{name}.system")
-    return getattr(module, SYSTEMS[name])()
+def find_system(name: str) -> type[System]:
+    """Returns the class of a system.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    if name not in SYSTEMS:
+        nearest = difflib.get_close_matches(name, SYSTEMS, n=1, cutoff=0.0)[0]
+        raise UserError(f"system is {name}, which does not exist; the nearest is {nearest}.")
+    module, _, kind = SYSTEMS[name].partition(":")
+    return getattr(importlib.import_module(module), kind)
+
+
+def make_system(config: Config) -> System:
+    """Returns the system of a recipe.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    return find_system(config.system)(config)

@@ -11,7 +11,7 @@ from tensorboard.plugins import projector
 
 from tfreid.config import DataConfig
 from tfreid.data.records import stream_images
-from tfreid.evaluation.features import Projection
+from tfreid.evaluation.evaluator import Projection
 from tfreid.losses.statistics import negative_distances, positive_distances
 
 _GRID_IMAGES = 32

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfreid.config import Config
+from tfreid.evaluation.evaluator import Evaluation, Evaluator
 from tfreid.evaluation.report import write_results_json
 from tfreid.training.accumulation import GradientAccumulator
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.checkpoints import Checkpoints
-from tfreid.training.interfaces import Batches, Evaluation, Evaluator, System
+from tfreid.training.interfaces import Batches, Trainee
 from tfreid.training.optimizers import GradientApplier
 from tfreid.training.run_folder import RunFolder
 from tfreid.training.schedules import learning_rate_at
@@ -61,7 +62,7 @@ class Trainer:
         config: Config,
         run: RunFolder,
         strategy: tf.distribute.Strategy,
-        system: System,
+        system: Trainee,
         model: keras.Model,
         batches: Batches,
         evaluator: Evaluator | None,
@@ -74,7 +75,7 @@ class Trainer:
         self._batches = batches
         self._evaluator = evaluator
         with strategy.scope():
-            self._objective = system.make_objective(config, model)
+            self._objective = system.make_objective(model)
             self._applier = GradientApplier(
                 config.optimizer, list(model.trainable_variables),
                 loss_scaling=config.training.precision == "mixed_float16",
@@ -96,7 +97,7 @@ class Trainer:
         self._items_per_step = batches.batch_size * replicas
         self._progress = Progress()
         self._train_step: TrainStep | None = None
-        self._frozen: bool | None = None
+        self._frozen = False
         self._profiling = False
         self._steps_here = 0  # steps of this process, which may have resumed the run
         self._pending: list[tuple[int, dict[str, tf.Tensor]]] = []
@@ -186,10 +187,11 @@ class Trainer:
     def _begin_epoch(self, epoch):
         """Freezes or frees the backbone; either needs a new train step."""
         frozen = epoch < self._config.training.frozen_backbone_epochs
-        if frozen == self._frozen:
+        if self._train_step is not None and frozen == self._frozen:
             return
-        self._frozen = frozen
-        self._system.set_backbone_trainable(self._model, not frozen)
+        if frozen != self._frozen:
+            self._frozen = frozen
+            self._system.set_backbone_trainable(self._model, not frozen)
         self._train_step = TrainStep(
             self._strategy, self._model, self._objective, self._applier, self._average,
             self._config.training.jit_compile, self._accumulator,

@@ -10,7 +10,10 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tfreid.commands.train import train
+from tfreid.evaluation.evaluator import Evaluation
+from tfreid.systems.base import System
+from tfreid.systems.registry import SYSTEMS
+from tfreid.systems.stages import train
 from tfreid.training.interfaces import Objective
 
 FIGURES = [0.25, 0.75, 0.5]  # rank-1 after the first, second and third epoch
@@ -39,9 +42,9 @@ class _Batches:
 
 class _Objective(Objective):
     def forward(self, model, batch):
-        images, left, right, match = batch
+        images, first, second, match = batch
         features = model(tf.cast(images, tf.float32), training=True)
-        difference = tf.gather(features, left) - tf.gather(features, right)
+        difference = tf.gather(features, first) - tf.gather(features, second)
         loss = tf.reduce_mean(tf.cast(match, tf.float32)[:, None] * difference**2)
         return loss, {"loss/total": loss}, (features, difference)
 
@@ -54,7 +57,7 @@ class _Objective(Objective):
         summaries.images("pairs", images, step, columns=2)
 
 
-class _Evaluation:
+class _Evaluation(Evaluation):
     def __init__(self, rank_1):
         self.main_figure = rank_1
 
@@ -70,12 +73,6 @@ class _Evaluation:
     def as_dict(self):
         return {"trials": 2}
 
-    def projection(self):
-        return None
-
-    def thresholds(self):
-        return None
-
 
 class _Evaluator:
     def __init__(self):
@@ -88,45 +85,36 @@ class _Evaluator:
         return _Evaluation(next(self.evaluations))
 
 
-class _System:
+class PairSystem(System):
     unit = "pairs"
+    trainable = []
 
-    def __init__(self):
-        self.trainable = []
-
-    def check(self, config, replicas):
+    def check(self, replicas):
         assert replicas == 2
 
-    def pretraining(self, config):
-        return None
-
-    def resolve(self, config, table, replicas):
-        return config
-
-    def make_batches(self, table, config):
-        return _Batches()
+    def make_batches(self, table):
+        batches = _Batches()
+        batches.description = f"{len(table.index)} images in pairs"
+        return batches
 
     def steps_per_epoch(self, batches, replicas):
         return 2
 
-    def describe(self, table, batches):
-        return f"{len(table.index)} images in pairs"
-
-    def build_model(self, config):
+    def build_model(self):
         images = keras.Input((8, 4, 3))
         features = keras.layers.Dense(3, name="fc")(keras.layers.Flatten()(images / 255.0))
         return keras.Model(images, features)
 
-    def load_weights(self, model, config):
-        self.initial = model.get_layer("fc").kernel.numpy()
+    def load_initial_weights(self, model):
+        PairSystem.initial = model.get_layer("fc").kernel.numpy()
 
     def set_backbone_trainable(self, model, trainable):
         self.trainable.append(trainable)
 
-    def make_objective(self, config, model):
+    def make_objective(self, model):
         return _Objective()
 
-    def make_evaluator(self, model, config):
+    def make_evaluator(self, model):
         return _Evaluator()
 
 
@@ -135,13 +123,12 @@ def run(records, tmp_path_factory):
     """A whole run of such a system: its folder, the system, what was printed."""
     folder = tmp_path_factory.mktemp("pairs")
     (folder / "pairs.yaml").write_text(f"data: {{records: {records}}}\n")
-    system = _System()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfreid.commands.train.find_system", lambda name: system)
+        patch.setitem(SYSTEMS, "csn", f"{__name__}:PairSystem")
         lines = []
         patch.setattr("builtins.print", lambda *parts, **_: lines.append(" ".join(parts)))
         assert train(str(folder / "pairs.yaml"), folder / "run", SETTINGS)
-    return folder / "run", system, "\n".join(lines)
+    return folder / "run", PairSystem, "\n".join(lines)
 
 
 def test_another_system_trains(run):
@@ -152,7 +139,7 @@ def test_another_system_trains(run):
     assert any(np.abs(kernel).max() > 0.01 and not np.allclose(kernel, system.initial)
                for kernel in kernels)
     assert system.trainable == [False, True]
-    assert "images in pairs, 2 device(s)" in printed
+    assert "48 images in pairs in memory (0 MB), 2 device(s)" in printed
     assert "step 6: single-shot rank-1 50.00%" in printed
 
 

@@ -358,7 +358,7 @@ def test_a_trunk_alone_starts_training(trunk, tmp_path, capsys):
     settings = ModelConfig(backbone=NAME, embedding_size=64, weights=path)
     model = build_embedding_model(settings, 5)
     neck = weight_keys(model)["neck/gamma"].numpy()
-    from tfreid.settings import Config
+    from tfreid.config import Config
 
     EmbeddingSystem().load_weights(model, Config(model=settings))
     printed = capsys.readouterr().out

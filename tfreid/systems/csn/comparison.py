@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from tfreid.layers.convolution_similarity import correlate_shared, repeat_for_parts
 from tfreid.losses.distances import pairwise_euclidean
-from tfreid.systems.csn.network import PairParts, pair_inputs, pool_level
+from tfreid.systems.csn.network import CsnParts, pair_inputs, pool_level
 
 
 def compare_pairs(
-    parts: PairParts,
+    parts: CsnParts,
     first: dict[str, tf.Tensor],
     second: dict[str, tf.Tensor],
     both_orders: bool = False,
@@ -37,7 +37,7 @@ def compare_pairs(
 
 
 def compare_all(
-    parts: PairParts,
+    parts: CsnParts,
     levels: Sequence[int],
     queries: dict[str, tf.Tensor],
     gallery: dict[str, tf.Tensor],

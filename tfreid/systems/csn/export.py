@@ -22,14 +22,14 @@ from tfreid.serving.saved_model import (
     write_version,
 )
 from tfreid.systems.csn.comparison import compare_all, compare_pairs
-from tfreid.systems.csn.network import compared_features, pair_parts
+from tfreid.systems.csn.network import compared_features, csn_parts
 from tfreid.systems.csn.scores import CsnScorer, Features, simi_score, take
 
 
-class ServedPairModel(tf.Module):
+class ServedCsn(tf.Module):
     """A CSN with the signatures that are served.
 
-    Features are those of `PairParts.extract` but for the regions. As inputs their names have the
+    Features are those of `CsnParts.extract` but for the regions. As inputs their names have the
     side in front, such as `first_map_2` or `gallery_descriptor`.
 
     Args:
@@ -44,9 +44,9 @@ class ServedPairModel(tf.Module):
     """
 
     def __init__(self, model: keras.Model, config: Config):
-        super().__init__(name="served_pair_model")
+        super().__init__(name="served_csn")
         self.weights = served_weights(model)
-        self._parts = pair_parts(model)
+        self._parts = csn_parts(model)
         self._levels = tuple(config.csn.levels)
         self._score = config.csn.score
         self._size = (config.model.height, config.model.width)
@@ -88,7 +88,7 @@ class ServedPairModel(tf.Module):
         }
 
 
-def export_pair_model(model: keras.Model, config: Config, output: str | Path) -> Path:
+def export_csn(model: keras.Model, config: Config, output: str | Path) -> Path:
     """Writes the next version of a SavedModel, once its features and scores are found right.
 
     Some of the records' images are extracted and compared with each other by every signature; the
@@ -106,7 +106,7 @@ def export_pair_model(model: keras.Model, config: Config, output: str | Path) ->
         UserError: There are no records to check with, or the results differ.
     """
     split, positions = parity_images(config)
-    served = ServedPairModel(model, config)
+    served = ServedCsn(model, config)
     signatures = {
         "serving_default": served.extract,
         "extract": served.extract,

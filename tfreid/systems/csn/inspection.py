@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfreid.config import Config
 from tfreid.layers.preprocessing import resize_images
 from tfreid.systems.csn.comparison import compare_pairs
-from tfreid.systems.csn.network import map_shape, pair_parts
+from tfreid.systems.csn.network import csn_parts, map_shape
 from tfreid.systems.csn.scores import simi_score
 from tfreid.systems.csn.similarity_maps import LevelDetails, PairDetails
 
@@ -33,7 +33,7 @@ def describe_pair(
     """
     shape = (config.model.height, config.model.width)
     images = tf.stack([resize_images(image, *shape) for image in (first, second)])
-    parts = pair_parts(model)
+    parts = csn_parts(model)
     features = parts.extract(images, training=False)
     sides = [{name: value[row : row + 1] for name, value in features.items()} for row in (0, 1)]
     score = config.csn.score

@@ -46,7 +46,7 @@ _REGIONS = "regions"
 
 
 @dataclasses.dataclass(frozen=True)
-class PairParts:
+class CsnParts:
     """The models inside a pair model, which share its weights.
 
     Attributes:
@@ -73,7 +73,7 @@ def build_csn(config: Config) -> keras.Model:
 
     Returns:
         A model from `images` [m, h, w, 3], raw RGB in 0-255 of any size, and the positions `first`
-        [n] and `second` [n] of the images that make up each pair, to what `PairParts.compare`
+        [n] and `second` [n] of the images that make up each pair, to what `CsnParts.compare`
         returns and the `regions_j` [m, 3, 6] of the images. Each image is looked at once, in
         however many pairs it is.
     """
@@ -92,20 +92,20 @@ def build_csn(config: Config) -> keras.Model:
     return keras.Model({"images": images, **positions}, outputs, name="csn")
 
 
-def pair_parts(model: keras.Model) -> PairParts:
+def csn_parts(model: keras.Model) -> CsnParts:
     """Returns the models inside one that `build_csn` made."""
     compare = model.get_layer("compare")
     decide = compare.get_layer("decide")
-    return PairParts(model.get_layer("extract"), compare, decide, decide.get_layer("judge"))
+    return CsnParts(model.get_layer("extract"), compare, decide, decide.get_layer("judge"))
 
 
 def compared_features(features: dict) -> dict:
-    """Returns what of `PairParts.extract` is compared: all but the regions."""
+    """Returns what of `CsnParts.extract` is compared: all but the regions."""
     return {name: x for name, x in features.items() if not name.startswith(_REGIONS)}
 
 
 def pair_inputs(first: dict, second: dict) -> dict:
-    """Joins the features of the two images of a pair into the inputs of `PairParts.compare`."""
+    """Joins the features of the two images of a pair into the inputs of `CsnParts.compare`."""
     sides = {"first": first, "second": second}
     return {f"{side}_{name}": value for side, features in sides.items()
             for name, value in compared_features(features).items()}

@@ -22,7 +22,7 @@ from tfreid.training.summaries import Summaries
 _PICTURES = 16
 
 
-def check_pair_losses(config: Config) -> None:
+def check_csn_losses(config: Config) -> None:
     """Refuses losses that leave nothing to learn.
 
     Raises:
@@ -34,7 +34,7 @@ def check_pair_losses(config: Config) -> None:
                         "loss.match.weight above 0.")
 
 
-class PairObjective(Objective):
+class CsnObjective(Objective):
     """L = L_cls + L_ctr (Guo and Cheung 2018, Eq. 6) and the priors of Section 4.2.
 
     Args:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.config import Config
 from tfreid.data.records import SplitIndex
 from tfreid.evaluation.picture_images import (
     draw_queries,
@@ -19,20 +18,21 @@ from tfreid.evaluation.picture_images import (
     read_test_indices,
 )
 from tfreid.evaluation.protocol import counted
-from tfreid.models.loading import load_model
+from tfreid.systems.base import System
 from tfreid.systems.csn.inspection import describe_pair
 from tfreid.systems.csn.ranked_comparisons import RankedPair, draw_ranked_pairs
 from tfreid.systems.csn.scores import CsnScorer
 from tfreid.systems.csn.similarity_maps import PairDetails, draw_pair, pair_limits
+from tfreid.systems.csn.system import CsnSystem
 
 
 def picture_files(
-    config: Config, weights: str | Path, first: str | Path, second: str | Path, path: str | Path
+    system: System, weights: str | Path, first: str | Path, second: str | Path, path: str | Path
 ) -> None:
     """Draws what a CSN sees in two image files.
 
     Args:
-        config: The settings.
+        system: Its settings.
         weights: `.weights.h5` file.
         first: JPEG or PNG file, image A.
         second: Another, image B.
@@ -41,20 +41,19 @@ def picture_files(
     Raises:
         UserError: Settings of another system, weights that do not fit, or a file that is no image.
     """
-    _check_system(config)
+    _check_system(system)
     images = [read_image_file(file) for file in (first, second)]
-    model, config = load_model(config, weights)
-    details = describe_pair(model, config, *images)
+    details = describe_pair(system.load(weights), system.config, *images)
     draw_pair(details, path, (Path(first).name, Path(second).name))
 
 
 def picture_example_pairs(
-    config: Config, weights: str | Path, output: str | Path, gallery: int = 100, seed: int = 0
+    system: System, weights: str | Path, output: str | Path, gallery: int = 100, seed: int = 0
 ) -> None:
     """Draws a random query with its match, and with the wrong person that scores highest.
 
     Args:
-        config: The settings; the pairs are of the test images of `data.records`.
+        system: Its settings; the pairs are of the test images of `data.records`.
         weights: `.weights.h5` file.
         output: Folder for `match.png` and `non_match.png`, whose heat maps share their scales.
         gallery: How many gallery images are scored, drawn at random, one of them a match.
@@ -64,7 +63,7 @@ def picture_example_pairs(
         UserError: Settings of another system, weights that do not fit, broken records, or none of
             the drawn gallery images shows another person.
     """
-    scored = _ScoredGallery(config, weights, None, gallery, seed)
+    scored = _ScoredGallery(system, weights, None, gallery, seed)
     wrong = np.flatnonzero(~scored.is_match)
     if not wrong.size:
         raise UserError(f"none of the {len(scored.scores)} gallery images drawn shows another "
@@ -81,7 +80,7 @@ def picture_example_pairs(
 
 
 def picture_ranking(
-    config: Config,
+    system: System,
     weights: str | Path,
     query: str,
     path: str | Path,
@@ -92,7 +91,7 @@ def picture_ranking(
     """Draws a query's best gallery images and what the CSN sees in each.
 
     Args:
-        config: The settings; queries and gallery are the test images of `data.records`.
+        system: Its settings; queries and gallery are the test images of `data.records`.
         weights: `.weights.h5` file.
         query: Its position in the query split, or its path or file name in the records.
         path: PNG file of the picture.
@@ -104,7 +103,7 @@ def picture_ranking(
         UserError: Settings of another system, weights that do not fit, broken records, or no such
             query.
     """
-    scored = _ScoredGallery(config, weights, query, gallery, seed)
+    scored = _ScoredGallery(system, weights, query, gallery, seed)
     order = np.argsort(-scored.scores, kind="stable")
     results = [RankedPair(scored.describe(place), bool(scored.is_match[place]),
                           scored.label(place)) for place in order[:top]]
@@ -127,8 +126,9 @@ class _ScoredGallery:
     `is_match` [m] says which show the query's person, `match` is the place of one of them.
     """
 
-    def __init__(self, config: Config, weights, query: str | None, count: int, seed: int):
-        _check_system(config)
+    def __init__(self, system: System, weights, query: str | None, count: int, seed: int):
+        _check_system(system)
+        self._config = config = system.config
         random = np.random.default_rng(seed)
         queries, self._gallery = read_test_indices(config.data)
         if query is None:
@@ -139,8 +139,8 @@ class _ScoredGallery:
         identity, camera = queries.ids[self._query], queries.cameras[self._query]
         self._positions, self.match = _draw_gallery(self._gallery, identity, camera, count, random)
         self.is_match = self._gallery.ids[self._positions] == identity
-        self._model, self._config = load_model(config, weights)
-        scorer = CsnScorer(self._model, self._config)
+        self._model = system.load(weights)
+        scorer = CsnScorer(self._model, config)
         self.scores = scorer.cross(scorer.features("query", np.array([self._query])),
                                    scorer.features("gallery", self._positions))[0]
 
@@ -158,8 +158,9 @@ class _ScoredGallery:
         return image
 
 
-def _check_system(config: Config) -> None:
-    if config.system != "csn":
+def _check_system(system: System) -> None:
+    if not isinstance(system, CsnSystem):
+        config = system.config
         raise UserError(f"similarity maps are those of `system: csn`, and {config.name!r} is of "
                         f"system {config.system}; give a run or recipe of the CSN.")
 

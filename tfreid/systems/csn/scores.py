@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import keras
 import numpy as np
@@ -12,56 +11,14 @@ from tqdm import tqdm
 
 from tfreid.config import Config
 from tfreid.data.records import split_size, stream_images
-from tfreid.evaluation.distances import find_metric, pairwise_distances
-from tfreid.evaluation.features import FeatureExtractor
+from tfreid.evaluation.scoring import Features, count, take
 from tfreid.systems.csn.comparison import compare_all, compare_pairs
-from tfreid.systems.csn.network import compared_features, pair_parts
+from tfreid.systems.csn.network import compared_features, csn_parts
 from tfreid.systems.csn.settings import ScoreSettings
 
-Features = dict[str, np.ndarray]
 # Queries and gallery images compared at once: about 200 MB are held meanwhile.
 _QUERIES, _GALLERY = 50, 50
 _PAIRS = 64
-
-
-class PairScorer(Protocol):
-    """Scores pairs of images of `data.records`; a higher score is more alike.
-
-    Attributes:
-        metric: What the scores are, for reports.
-    """
-
-    metric: str
-
-    def features(self, split: str, indices: np.ndarray, progress: bool = True) -> Features:
-        """Returns the features of images at increasing positions of a split."""
-
-    def cross(self, queries: Features, gallery: Features, progress: bool = True) -> np.ndarray:
-        """Scores every query [q] with every gallery image [g]: [q, g]."""
-
-
-class EmbeddingScorer:
-    """Scores of an embedding model: distances of its feature, negated.
-
-    Args:
-        model: Embedding model.
-        config: Its whole configuration.
-    """
-
-    def __init__(self, model: keras.Model, config: Config):
-        self.metric = config.evaluation.metric
-        find_metric(self.metric, config.evaluation.minkowski_p)  # before hours of work
-        self._evaluation = config.evaluation
-        self._extractor = FeatureExtractor(model, config)
-
-    def features(self, split: str, indices: np.ndarray, progress: bool = True) -> Features:
-        """Returns `feature` [n, d]."""
-        return {"feature": self._extractor(split, indices, progress)}
-
-    def cross(self, queries: Features, gallery: Features, progress: bool = True) -> np.ndarray:
-        """Returns the negated distances [q, g]."""
-        return -pairwise_distances(queries["feature"], gallery["feature"],
-                                   self._evaluation.metric, p=self._evaluation.minkowski_p)
 
 
 class CsnScorer:
@@ -77,7 +34,7 @@ class CsnScorer:
     def __init__(self, model: keras.Model, config: Config):
         self._config = config
         self._score = config.csn.score
-        self._parts = pair_parts(model)
+        self._parts = csn_parts(model)
         self._extract = tf.function(
             self._features,
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
@@ -87,7 +44,7 @@ class CsnScorer:
 
     def features(self, split: str, indices: np.ndarray | None = None,
                  progress: bool = True) -> Features:
-        """Returns what `PairParts.extract` does, without the regions: about 0.44 MB an image."""
+        """Returns what `CsnParts.extract` does, without the regions: about 0.44 MB an image."""
         blocks = list(self.feature_blocks(split, indices, progress))
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
@@ -106,7 +63,7 @@ class CsnScorer:
 
     def cross(self, queries: Features, gallery: Features, progress: bool = True) -> np.ndarray:
         """Returns the scores [q, g]: q + g extractions served for them."""
-        scores = np.empty((_count(queries), _count(gallery)), np.float32)
+        scores = np.empty((count(queries), count(gallery)), np.float32)
         with tqdm(total=scores.size, desc="pairs", unit="pair", unit_scale=True,
                   disable=not progress, leave=False) as bar:
             for rows in _blocks(len(scores), _QUERIES):
@@ -155,15 +112,6 @@ def simi_score(
     if distances is None:
         return probabilities
     return probabilities + config.distance_weight / (distances + config.epsilon)
-
-
-def take(features: Features, rows) -> Features:
-    """Takes rows of every array."""
-    return {name: values[rows] for name, values in features.items()}
-
-
-def _count(features):
-    return len(next(iter(features.values())))
 
 
 def _blocks(count, size):

@@ -2,73 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.data.pair_batches import PairBatches
 from tfreid.data.tables import ImageTable
-from tfreid.systems.csn.network import build_csn
-from tfreid.systems.csn.objective import PairObjective, check_pair_losses
-from tfreid.systems.csn.testing import make_pair_evaluator
-from tfreid.training.interfaces import NO_TEST_SPLITS, Evaluator
-from tfreid.weights.files import load_weights
+from tfreid.evaluation.evaluator import Evaluator
+from tfreid.systems.base import MARKET_IDENTITIES, System
+from tfreid.systems.csn.benchmark import measure_gallery
+from tfreid.systems.csn.cost import describe_csn
+from tfreid.systems.csn.export import export_csn
+from tfreid.systems.csn.network import build_csn, csn_parts
+from tfreid.systems.csn.objective import CsnObjective, check_csn_losses
+from tfreid.systems.csn.testing import make_csn_evaluator
+from tfreid.training.run_folder import RunFolder
 
 
-class CsnSystem:
-    """Pairs, its losses of section `loss`, single-shot CMC or a ranked shortlist.
-
-    The methods are those of `tfreid.training.interfaces.System`.
-    """
+class CsnSystem(System):
+    """Pairs, its losses of section `loss`, single-shot CMC or a ranked shortlist."""
 
     unit = "pairs"
-    untested = NO_TEST_SPLITS
+    scores_pairs = True
 
-    def check(self, config: Config, replicas: int) -> None:
+    def check(self, replicas: int) -> None:
         """Refuses losses without a weight, and settings that are for other systems."""
-        check_pair_losses(config)
+        config = self.config
+        check_csn_losses(config)
         if config.training.jit_compile:
             raise UserError("training.jit_compile is not available for the CSN; set it to false.")
         if config.training.frozen_backbone_epochs:
             raise UserError("training.frozen_backbone_epochs is for backbones with a head; the CSN "
                             "has none, so set it to 0.")
 
-    def pretraining(self, config: Config) -> None:
-        """Returns None: there is one stage."""
-
-    def resolve(self, config: Config, table: ImageTable, replicas: int) -> Config:
-        """Changes nothing: the network does not depend on the identities."""
-        return config
-
-    def make_batches(self, table: ImageTable, config: Config) -> PairBatches:
+    def make_batches(self, table: ImageTable) -> PairBatches:
         """Makes the batches of pairs."""
-        model = config.model
+        config, model = self.config, self.config.model
         return PairBatches(table, config.data, model.height, model.width, config.training.seed)
 
-    def steps_per_epoch(self, batches: PairBatches, replicas: int) -> int:
-        """Goes once over the pairs."""
-        return max(1, batches.batches_per_epoch // replicas)
-
-    def describe(self, table: ImageTable, batches: PairBatches) -> str:
-        """Counts images and pairs."""
-        return f"{batches.description} {table.place}"
-
-    def build_model(self, config: Config) -> keras.Model:
+    def build_model(self) -> keras.Model:
         """Builds the CSN."""
-        return build_csn(config)
+        return build_csn(self.config)
 
-    def load_weights(self, model: keras.Model, config: Config) -> None:
-        """Loads the weights of another run of the same network."""
-        if config.model.weights is not None:
-            load_weights(model, config.model.weights)
-
-    def set_backbone_trainable(self, model: keras.Model, trainable: bool) -> None:
-        """Does nothing: `check` allows no frozen epochs."""
-
-    def make_objective(self, config: Config, model: keras.Model) -> PairObjective:
+    def make_objective(self, model: keras.Model) -> CsnObjective:
         """Makes the sum of the losses."""
-        return PairObjective(config.loss, config.csn.levels)
+        return CsnObjective(self.config.loss, self.config.csn.levels)
 
-    def make_evaluator(self, model: keras.Model, config: Config) -> Evaluator | None:
-        """Makes the evaluator, on validation identities where the records hold such."""
-        return make_pair_evaluator(model, config, training=True)
+    def check_embeds(self) -> None:
+        """Refuses: two images are compared."""
+        raise UserError(f"{self.config.name!r} is of system csn, which has no embedding of one "
+                        "image; give another run or recipe, or draw this one with "
+                        "tools/visualize_csn.py.")
+
+    def embedding(self, model: keras.Model) -> keras.Model:
+        """Refuses: two images are compared."""
+        self.check_embeds()
+
+    def make_score_evaluator(
+        self, model: keras.Model, config: Config, training: bool = False
+    ) -> Evaluator | None:
+        """Makes the evaluator, of single-shot trials or of a shortlist."""
+        return make_csn_evaluator(model, config, training)
+
+    def calibrate(self, weights: str | Path, output: str | Path, **options: Any) -> None:
+        """Refuses: there is no distance of embeddings."""
+        raise UserError("a distance threshold is for embeddings; with system: csn the export's "
+                        "signature compare gives the probability of a match, so choose from 0.5 "
+                        "upwards.")
+
+    def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
+        """Exports features and comparisons of them."""
+        return export_csn(model, self.config, output), ""
+
+    def describe_model(self, identities: int = MARKET_IDENTITIES) -> dict[str, Any]:
+        """Describes size and cost of one pair's comparison, and of its parts."""
+        return describe_csn(self.config, self.build_model())
+
+    def describe_network(self) -> dict[str, Any]:
+        """Returns which levels are compared."""
+        return {"levels": list(self.config.csn.levels)}
+
+    def make_extractor(self) -> Callable[[tf.Tensor], Any]:
+        """Makes what computes the features that are compared."""
+        parts = csn_parts(self.build_model())
+        return lambda images: parts.extract(images, training=False)
+
+    def measure_gallery(self, queries: int, gallery: int, pairs: int | None) -> dict[str, Any]:
+        """Times comparisons of queries with a gallery."""
+        return measure_gallery(self.config, queries, gallery, pairs)

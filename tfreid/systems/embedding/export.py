@@ -26,7 +26,7 @@ from tfreid.serving.saved_model import (
 EXPORTED_THRESHOLD = f"assets.extra/{THRESHOLD_NAME}"
 
 
-class ServedModel(tf.Module):
+class ServedEmbedding(tf.Module):
     """An embedding model with the signatures that are served.
 
     Args:
@@ -37,7 +37,7 @@ class ServedModel(tf.Module):
     """
 
     def __init__(self, model: keras.Model, config: Config, threshold: Threshold | None = None):
-        super().__init__(name="served_model")
+        super().__init__(name="served_embedding")
         self.weights = served_weights(model)
         feature = config.evaluation.feature
         # Inside a function, where saving does not find the model: of one that it finds, it traces
@@ -86,7 +86,7 @@ class ServedModel(tf.Module):
         return tf.math.l2_normalize(embedding, axis=1) if self._normalize else embedding
 
 
-def export_model(
+def export_embedding(
     model: keras.Model, config: Config, output: str | Path, threshold: Threshold | None = None
 ) -> Path:
     """Writes the next version of a SavedModel, once its embeddings are found right.
@@ -111,7 +111,7 @@ def export_model(
     crops = parity_files(config)
     if threshold is not None:
         threshold.check_fits(model, config)
-    served = ServedModel(model, config, threshold)
+    served = ServedEmbedding(model, config, threshold)
     signatures = {"serving_default": served.encoded, "images": served.images}
     if threshold is not None:
         signatures["verify"] = served.verify

@@ -11,7 +11,7 @@ from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.data.records import SplitIndex
 from tfreid.evaluation.distances import pairwise_distances
-from tfreid.evaluation.features import Evaluator, FeatureExtractor
+from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.picture_images import (
     draw_queries,
     image_label,
@@ -21,7 +21,7 @@ from tfreid.evaluation.picture_images import (
 )
 from tfreid.evaluation.protocol import counted
 from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries, worst_queries
-from tfreid.models.loading import load_embedding_model
+from tfreid.systems.base import System
 from tfreid.systems.embedding.attention import AttentionRow, draw_attention
 from tfreid.systems.embedding.matching_regions import draw_matching_regions
 from tfreid.systems.embedding.regions import RegionFinder
@@ -29,7 +29,7 @@ from tfreid.visualization.ranked_list import camera_name, draw_ranked_lists
 
 
 def picture_pair(
-    config: Config,
+    system: System,
     weights: str | Path,
     first: str | Path,
     second: str | Path,
@@ -39,7 +39,7 @@ def picture_pair(
     """Draws the regions that the strongest dimensions of a similarity look at in two image files.
 
     Args:
-        config: The settings.
+        system: Its settings.
         weights: `.weights.h5` file.
         first: JPEG or PNG file, image A.
         second: Another, image B.
@@ -47,17 +47,17 @@ def picture_pair(
         dimensions: How many, at most.
 
     Raises:
-        UserError: Settings of a CSN, weights that do not fit, or a file that is no image.
+        UserError: A system without embeddings, weights that do not fit, or a file that is no image.
     """
-    _check_system(config)
+    system.check_embeds()
     images = [read_image_file(file) for file in (first, second)]
-    finder = RegionFinder(*load_embedding_model(config, weights))
+    finder = RegionFinder(system.load_embedding(weights), system.config)
     draw_matching_regions(finder.compare(*images, dimensions), path,
                           (Path(first).name, Path(second).name))
 
 
 def picture_attention(
-    config: Config,
+    system: System,
     weights: str | Path,
     files: Sequence[str | Path],
     path: str | Path,
@@ -66,25 +66,25 @@ def picture_attention(
     """Draws the regions of image files, beside each other, that their embeddings hang on.
 
     Args:
-        config: The settings.
+        system: Its settings.
         weights: `.weights.h5` file.
         files: JPEG or PNG files.
         path: PNG file of the picture.
         accumulate: How many of an embedding's dimensions, at most.
 
     Raises:
-        UserError: Settings of a CSN, weights that do not fit, or a file that is no image.
+        UserError: A system without embeddings, weights that do not fit, or a file that is no image.
     """
-    _check_system(config)
+    system.check_embeds()
     images = [read_image_file(file) for file in files]
-    finder = RegionFinder(*load_embedding_model(config, weights))
+    finder = RegionFinder(system.load_embedding(weights), system.config)
     row = AttentionRow("", [finder.attend(image, accumulate, Path(file).name)
                             for image, file in zip(images, files)])
     draw_attention([row], path, min(accumulate, finder.size))
 
 
 def picture_test_pairs(
-    config: Config,
+    system: System,
     weights: str | Path,
     output: str | Path,
     count: int,
@@ -94,7 +94,7 @@ def picture_test_pairs(
     """Draws random queries with their nearest match by another camera and nearest wrong person.
 
     Args:
-        config: The settings; the images are the test images of `data.records`, `evaluation.metric`
+        system: Its settings; the images are the test images of `data.records`, `evaluation.metric`
             tells the nearest.
         weights: `.weights.h5` file.
         output: Folder for `query_POSITION_match.png` and `query_POSITION_non_match.png`.
@@ -106,13 +106,14 @@ def picture_test_pairs(
         The files.
 
     Raises:
-        UserError: Settings of a CSN, weights that do not fit, broken records, or a
+        UserError: A system without embeddings, weights that do not fit, broken records, or a
             gallery that shows one person only.
     """
-    _check_system(config)
+    system.check_embeds()
+    config = system.config
     indices = read_test_indices(config.data)
     drawn = np.sort(draw_queries(*indices, count, np.random.default_rng(seed)))
-    model, config = load_embedding_model(config, weights)
+    model = system.load_embedding(weights)
     nearest = _nearest_pairs(FeatureExtractor(model, config), config, indices, drawn)
     finder = RegionFinder(model, config)
     queries = read_images(config.data, "query", drawn)
@@ -131,7 +132,7 @@ def picture_test_pairs(
 
 
 def picture_test_attention(
-    config: Config,
+    system: System,
     weights: str | Path,
     path: str | Path,
     count: int,
@@ -142,7 +143,7 @@ def picture_test_attention(
     """Draws the regions that embeddings hang on in several images of each of some persons.
 
     Args:
-        config: The settings; the images are of the gallery of `data.records`, the persons those
+        system: Its settings; the images are of the gallery of `data.records`, the persons those
             of its queries.
         weights: `.weights.h5` file.
         path: PNG file of the picture, a row for each person.
@@ -152,9 +153,10 @@ def picture_test_attention(
         seed: Of the drawing.
 
     Raises:
-        UserError: Settings of a CSN, weights that do not fit, or broken records.
+        UserError: A system without embeddings, weights that do not fit, or broken records.
     """
-    _check_system(config)
+    system.check_embeds()
+    config = system.config
     queries, gallery = read_test_indices(config.data)
     random = np.random.default_rng(seed)
     persons = np.intersect1d(queries.ids, gallery.ids)
@@ -164,7 +166,7 @@ def picture_test_attention(
     chosen = random.choice(persons, min(count, len(persons)), replace=False)
     positions = [_by_many_cameras(gallery, person, images, random) for person in chosen]
     read = iter(read_images(config.data, "gallery", np.concatenate(positions)))
-    finder = RegionFinder(*load_embedding_model(config, weights))
+    finder = RegionFinder(system.load_embedding(weights), system.config)
     rows = [
         AttentionRow(f"person {person}", [
             finder.attend(next(read), accumulate, camera_name(gallery.cameras[position]))
@@ -176,33 +178,27 @@ def picture_test_attention(
 
 
 def picture_ranked_lists(
-    config: Config, weights: str | Path, path: str | Path, count: int, worst: bool = False
+    system: System, weights: str | Path, path: str | Path, count: int, worst: bool = False
 ) -> None:
     """Draws the first ten results of some queries, with their average precision.
 
     Args:
-        config: The settings; all test images of `data.records` are ranked.
+        system: Its settings; all test images of `data.records` are ranked.
         weights: `.weights.h5` file.
         path: PNG file of the picture.
         count: How many queries, at most.
         worst: Those of the lowest average precision, instead of some evenly spread.
 
     Raises:
-        UserError: Settings of a CSN, weights that do not fit, or broken records.
+        UserError: A system without embeddings, weights that do not fit, or broken records.
     """
-    _check_system(config)
+    system.check_embeds()
+    config = system.config
     read_test_indices(config.data)
-    model, config = load_embedding_model(config, weights)
-    ranked = Evaluator(model, config).evaluate()
+    model = system.load_embedding(weights)
+    ranked = system.make_gallery_evaluator(model, config).evaluate()
     chosen = (worst_queries if worst else spread_queries)(ranked.result, count)
     draw_ranked_lists(ranked_rows(ranked, config, chosen), path)
-
-
-def _check_system(config: Config) -> None:
-    if config.system == "csn":
-        raise UserError(f"{config.name!r} is of system csn, which has no embedding of one image; "
-                        "give another run or recipe, or draw this one with "
-                        "tools/visualize_csn.py.")
 
 
 def _nearest_pairs(

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import keras
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, LossConfig
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.records import split_names
 from tfreid.data.tables import ImageTable
-from tfreid.evaluation.features import Evaluator
-from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
-from tfreid.systems.csn.testing import make_pair_evaluator
+from tfreid.devices import share_gpus
+from tfreid.evaluation.threshold import THRESHOLD_NAME, load_threshold
+from tfreid.models.embedding import build_embedding_model
+from tfreid.systems.base import System
+from tfreid.systems.embedding.export import export_embedding
 from tfreid.systems.embedding.objective import EmbeddingObjective, check_losses
 from tfreid.training.initial_weights import load_initial_weights
-from tfreid.training.interfaces import NO_TEST_SPLITS
-from tfreid.training.interfaces import Evaluator as AnyEvaluator
+from tfreid.training.run_folder import RunFolder
+from tfreid.weights.files import load_weights, read_shapes
+
+_CLASSIFIER = "classifier/"
 
 
-class EmbeddingSystem:
-    """P x K batches, the losses of the `loss` section, a gallery ranked by feature distance.
+class EmbeddingSystem(System):
+    """P x K batches, the losses of the `loss` section, a gallery ranked by feature distance."""
 
-    The methods are those of `tfreid.training.interfaces.System`.
-    """
-
-    unit = "images"
-    untested = NO_TEST_SPLITS
-
-    def check(self, config: Config, replicas: int) -> None:
+    def check(self, replicas: int) -> None:
         """Refuses losses that cannot be had here; see `check_losses`."""
+        config = self.config
         check_losses(config.loss, config.training.jit_compile, replicas)
         if config.siamese.loss is not None:
             raise UserError("siamese.loss is for system: siamese; other losses add up by their "
@@ -45,11 +44,9 @@ class EmbeddingSystem:
                             "identities, or the weights of all losses but the ID and center loss "
                             "to 0.")
 
-    def pretraining(self, config: Config) -> None:
-        """Returns None: there is one stage."""
-
-    def resolve(self, config: Config, table: ImageTable, replicas: int) -> Config:
+    def resolve(self, table: ImageTable, replicas: int) -> Config:
         """Sets the width of the classifier."""
+        config = self.config
         identities = int(table.index.labels.max()) + 1
         if config.model.num_identities not in (None, identities):
             raise UserError(
@@ -60,46 +57,46 @@ class EmbeddingSystem:
             config, model=dataclasses.replace(config.model, num_identities=identities)
         )
 
-    def make_batches(self, table: ImageTable, config: Config) -> IdentityBatches:
+    def make_batches(self, table: ImageTable) -> IdentityBatches:
         """Makes the P x K batches."""
-        model = config.model
+        config, model = self.config, self.config.model
         return IdentityBatches(
-            table, config.data, model.height, model.width, config.training.seed
-        )
+            table, config.data, model.height, model.width, config.training.seed)
 
-    def steps_per_epoch(self, batches: IdentityBatches, replicas: int) -> int:
-        """Goes once over the number of training images."""
-        return max(1, len(batches.table.index) // (batches.batch_size * replicas))
-
-    def describe(self, table: ImageTable, batches: IdentityBatches) -> str:
-        """Counts images and identities."""
-        return (f"{len(table.index)} images of {table.index.labels.max() + 1} identities "
-                f"{table.place}")
-
-    def build_model(self, config: Config) -> keras.Model:
+    def build_model(self) -> keras.Model:
         """Builds the embedding model."""
-        return build_embedding_model(config.model)
+        return build_embedding_model(self.config.model)
 
-    def load_weights(self, model: keras.Model, config: Config) -> None:
-        """Loads ImageNet's weights, or those of a file but for its classifier."""
-        load_initial_weights(model, model, config.model)
+    def load_initial_weights(self, model: keras.Model) -> None:
+        """Loads ImageNet's weights, or those of a file except for its classifier."""
+        load_initial_weights(model, model, self.config.model)
 
-    def set_backbone_trainable(self, model: keras.Model, trainable: bool) -> None:
-        """Freezes or frees all but the head."""
-        set_backbone_trainable(model, trainable)
+    def load(self, weights: str | Path) -> keras.Model:
+        """Builds the model with trained weights.
 
-    def make_objective(self, config: Config, model: keras.Model) -> EmbeddingObjective:
+        The classifier takes the width that it has in the file; a file without one, such as a
+        converted checkpoint, leaves it untrained, on which no ranking depends.
+        """
+        share_gpus()
+        kernel = read_shapes(weights).get(_CLASSIFIER + "kernel", (0, 1))
+        settings = dataclasses.replace(self.config.model, num_identities=kernel[-1])
+        model = build_embedding_model(settings)
+        load_weights(model, weights, allow_missing=(_CLASSIFIER,))
+        return model
+
+    def make_objective(self, model: keras.Model) -> EmbeddingObjective:
         """Makes the weighted sum of the losses."""
         embedding_size = model.output["embedding"].shape[-1]
-        return EmbeddingObjective(config.loss, config.model.num_identities, embedding_size)
+        return EmbeddingObjective(
+            self.config.loss, self.config.model.num_identities, embedding_size)
 
-    def make_evaluator(self, model: keras.Model, config: Config) -> AnyEvaluator | None:
-        """Makes the evaluator, where the records hold a query and a gallery split."""
-        if config.evaluation.protocol == "single_shot":
-            return make_pair_evaluator(model, config, training=True)
-        if {"query", "gallery"} <= set(split_names(config.data.records, config.data.fold)):
-            return Evaluator(model, config)
-        return None
+    def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
+        """Exports embeddings and, where a threshold was calibrated, verdicts on pairs."""
+        calibrated = run.path / THRESHOLD_NAME
+        if not calibrated.exists():
+            return export_embedding(model, self.config, output), ""
+        version = export_embedding(model, self.config, output, load_threshold(calibrated))
+        return version, f"; {calibrated} is in it, for the signature verify"
 
 
 def _compares_images(config: LossConfig) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import keras
 import numpy as np
 
 from tfrecords.errors import UserError
@@ -12,14 +13,12 @@ from tfreid.config import Config
 from tfreid.data.records import decode_image
 from tfreid.evaluation.distances import METRICS, describe_metric
 from tfreid.evaluation.picture_images import read_file
-from tfreid.models.loading import load_model
 from tfreid.serving.client import SavedModelClient
 from tfreid.systems.siamese.export import EXPORTED_THRESHOLDS
 from tfreid.systems.siamese.pair_picture import draw_verdict
 from tfreid.systems.siamese.pair_sets import PairSet
 from tfreid.systems.siamese.scores import SiameseScorer, sigmoid
 from tfreid.systems.siamese.testing import (
-    check_verifies,
     fitting_thresholds,
     logit_threshold,
 )
@@ -57,17 +56,15 @@ class RunJudge:
     """Judges by weights; see `Judge`.
 
     Args:
-        config: The settings, of `system: siamese`.
-        weights: `.weights.h5` file.
+        model: What `build_siamese` made, with trained weights.
+        config: Its whole configuration.
         thresholds: File of calibrated thresholds; one that is not there counts as None.
 
     Raises:
-        UserError: Settings of another system, or weights that do not fit.
+        UserError: The file holds something else.
     """
 
-    def __init__(self, config: Config, weights: str | Path, thresholds: Path | None):
-        check_verifies(config)
-        model, config = load_model(config, weights)
+    def __init__(self, model: keras.Model, config: Config, thresholds: Path | None):
         found = fitting_thresholds(model, config, thresholds)
         self.threshold, self.note = logit_threshold(found), thresholds_note(found)
         self._scorer = SiameseScorer(model, config)

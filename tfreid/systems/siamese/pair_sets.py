@@ -81,6 +81,8 @@ def pairs_of_splits(config: Config, splits: Sequence[str]) -> PairSet:
         UserError: The records are missing or broken, lack a split, or make no pairs of a kind.
     """
     data = config.data
+    if data.records is None:
+        raise UserError("data.records is not set; give the folder of the records to test on.")
     tables = [load_table(data.records, split, data.verify, data.fold, memory_limit=0)
               for split in splits]
     ids = [_identities(table.index, data.records, split) for table, split in zip(tables, splits)]
@@ -104,6 +106,11 @@ def pairs_of_splits(config: Config, splits: Sequence[str]) -> PairSet:
     return draw_pairs(ImageTable(encoded, index.take(kept), megabytes),
                       config.evaluation.verification_pairs, data.pairs.apart, data.subset.seed,
                       source)
+
+
+def pairs_of_test_set(config: Config) -> PairSet:
+    """Draws pairs of the query and gallery images; see `pairs_of_splits`."""
+    return pairs_of_splits(config, ("query", "gallery"))
 
 
 def read_pairs_file(path: str | Path) -> PairSet:

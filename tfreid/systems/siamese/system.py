@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import keras
 
 from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.data.pair_batches import PairBatches
 from tfreid.data.tables import ImageTable
-from tfreid.models.embedding import HEAD_LAYERS, set_backbone_trainable
+from tfreid.evaluation.evaluator import Evaluator
+from tfreid.evaluation.features import GalleryEvaluator
+from tfreid.evaluation.testing import Further
+from tfreid.models.embedding import HEAD_LAYERS
+from tfreid.systems.base import System
+from tfreid.systems.siamese.export import export_siamese
+from tfreid.systems.siamese.judging import RunJudge
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.objective import SiameseObjective, check_siamese_losses
+from tfreid.systems.siamese.pair_sets import pairs_of_test_set
+from tfreid.systems.siamese.testing import (
+    fitting_thresholds,
+    make_siamese_ranker,
+    verify,
+    verify_pairs,
+)
 from tfreid.systems.siamese.validation import make_siamese_evaluator
 from tfreid.training.initial_weights import load_initial_weights
-from tfreid.training.interfaces import Evaluator
+from tfreid.training.run_folder import RunFolder
 
 
-class SiameseSystem:
-    """Bojja, "Metric Learning for Person ReIdentification task": pairs, the loss of `siamese.loss`.
-
-    The methods are those of `tfreid.training.interfaces.System`.
-    """
+class SiameseSystem(System):
+    """Bojja, "Metric Learning for Person ReIdentification task": pairs, and `siamese.loss`."""
 
     unit = "pairs"
     untested = "data.subset.validation is 0"
+    validates = True
 
-    def check(self, config: Config, replicas: int) -> None:
+    def check(self, replicas: int) -> None:
         """Refuses losses that leave nothing to learn, and settings that are for other systems."""
+        config = self.config
         check_siamese_losses(config)
         if config.training.jit_compile:
             raise UserError("training.jit_compile is not available with system: siamese; set it to "
@@ -38,44 +53,62 @@ class SiameseSystem:
             raise UserError("model.longest_side makes images of many sizes, which system: siamese "
                             "does not pair; set it to null and give height and width.")
 
-    def pretraining(self, config: Config) -> None:
-        """Returns None: there is one stage."""
-
-    def resolve(self, config: Config, table: ImageTable, replicas: int) -> Config:
-        """Changes nothing: the network does not depend on the identities."""
-        return config
-
-    def make_batches(self, table: ImageTable, config: Config) -> PairBatches:
+    def make_batches(self, table: ImageTable) -> PairBatches:
         """Makes the batches of pairs."""
-        model = config.model
+        config, model = self.config, self.config.model
         return PairBatches(table, config.data, model.height, model.width, config.training.seed,
                            with_labels=True)
 
-    def steps_per_epoch(self, batches: PairBatches, replicas: int) -> int:
-        """Goes once over the pairs."""
-        return max(1, batches.batches_per_epoch // replicas)
-
-    def describe(self, table: ImageTable, batches: PairBatches) -> str:
-        """Counts images and pairs."""
-        return f"{batches.description} {table.place}"
-
-    def build_model(self, config: Config) -> keras.Model:
+    def build_model(self) -> keras.Model:
         """Builds the Siamese network."""
-        return build_siamese(config)
+        return build_siamese(self.config)
 
-    def load_weights(self, model: keras.Model, config: Config) -> None:
+    def load_initial_weights(self, model: keras.Model) -> None:
         """Loads ImageNet's weights, those of another run, or those of an embedding model."""
-        load_initial_weights(model, siamese_parts(model).embed, config.model,
+        load_initial_weights(model, self.embedding(model), self.config.model,
                              skip=("classifier", "neck"), heads=(*HEAD_LAYERS, "verdict"))
 
-    def set_backbone_trainable(self, model: keras.Model, trainable: bool) -> None:
-        """Freezes or frees the twin but for its head; the merge network always learns."""
-        set_backbone_trainable(siamese_parts(model).embed, trainable)
+    def embedding(self, model: keras.Model) -> keras.Model:
+        """Returns the twin."""
+        return siamese_parts(model).embed
 
-    def make_objective(self, config: Config, model: keras.Model) -> SiameseObjective:
+    def make_objective(self, model: keras.Model) -> SiameseObjective:
         """Makes the loss."""
-        return SiameseObjective(config)
+        return SiameseObjective(self.config)
 
-    def make_evaluator(self, model: keras.Model, config: Config) -> Evaluator | None:
+    def make_evaluator(self, model: keras.Model) -> Evaluator | None:
         """Makes the evaluator, where something is held out to validate on."""
-        return make_siamese_evaluator(model, config)
+        return make_siamese_evaluator(model, self.config)
+
+    def make_gallery_evaluator(self, model: keras.Model, config: Config) -> GalleryEvaluator:
+        """Makes what ranks a gallery, by a distance or by the probability."""
+        return make_siamese_ranker(model, config)
+
+    def prepare_further_figures(
+        self, model: keras.Model, config: Config, output: Path, thresholds: Path | None
+    ) -> Further:
+        """Returns what judges pairs of the test images."""
+        pairs = pairs_of_test_set(config)
+        return lambda: {"verification": verify(model, config, pairs, output, thresholds)}
+
+    def calibrate(self, weights: str | Path, output: str | Path, **options: Any) -> None:
+        """Refuses: training has calibrated."""
+        raise UserError(
+            "a run of system: siamese calibrates its thresholds while it is trained, on the people "
+            "of data.subset.validation; test_net.py uses them.")
+
+    def verify_pairs(self, weights: str | Path, output: str | Path, **options: Any) -> dict:
+        """Judges the pairs of a file or of one split; see `verify_pairs`."""
+        return verify_pairs(self, weights, output, **options)
+
+    def make_judge(self, weights: str | Path, thresholds: Path | None) -> RunJudge:
+        """Makes what judges two image files."""
+        return RunJudge(self.load(weights), self.config, thresholds)
+
+    def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
+        """Exports features, and verdicts on pairs of files or features."""
+        thresholds = fitting_thresholds(model, self.config, run.thresholds)
+        version = export_siamese(model, self.config, output, thresholds)
+        if thresholds is None:
+            return version, "; a probability of 0.5 decides, as these weights have no thresholds"
+        return version, f"; the threshold of {run.thresholds} decides"

@@ -9,9 +9,9 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.config import Config
-from tfreid.evaluation.features import Evaluator
+from tfreid.evaluation.features import GalleryEvaluator
 from tfreid.evaluation.report import write_results_json
-from tfreid.models.loading import load_model
+from tfreid.systems.base import System
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet, pairs_of_splits, read_pairs_file
 from tfreid.systems.siamese.scores import (
@@ -30,37 +30,25 @@ from tfreid.systems.siamese.verdicts import (
 )
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
 
-_TEST_SPLITS = ("query", "gallery")
 
-
-def make_ranker(model: keras.Model, config: Config) -> Evaluator:
-    """Makes what ranks a gallery by a model's features: an embedding model, or a Siamese network.
+def make_siamese_ranker(model: keras.Model, config: Config) -> GalleryEvaluator:
+    """Makes what ranks a gallery by the twin's features, or by the probability.
 
     Raises:
-        UserError: As `Evaluator`, or a setting of the evaluation needs a named distance.
+        UserError: As `GalleryEvaluator`, or a setting of the evaluation needs a named distance.
     """
-    if config.system != "siamese":
-        return Evaluator(model, config)
     evaluation = config.evaluation
     if evaluation.metric != PROBABILITY:
-        return Evaluator(siamese_parts(model).embed, config)
+        return GalleryEvaluator(siamese_parts(model).embed, config)
     for setting in ("multi_query", "expansion", "reranking"):
         if getattr(evaluation, setting):
             raise UserError(f"evaluation.{setting} needs a distance of features; set "
                             "evaluation.metric to euclidean or another one instead of probability.")
-    return Evaluator(siamese_parts(model).embed, config, probability_metric(model))
-
-
-def check_verifies(config: Config) -> None:
-    """Raises a `UserError` where the system does not judge pairs."""
-    if config.system != "siamese":
-        raise UserError(f"{config.name!r} is of system {config.system}, which gives no verdict on "
-                        "pairs; take a run of system: siamese (tools/calibrate_threshold.py tests "
-                        "the distances of other embeddings).")
+    return GalleryEvaluator(siamese_parts(model).embed, config, probability_metric(model))
 
 
 def verify_pairs(
-    config: Config,
+    system: System,
     weights: str | Path,
     output: str | Path,
     thresholds: Path | None = None,
@@ -70,7 +58,7 @@ def verify_pairs(
     """Judges the pairs of a file or of one split, prints a table and writes files.
 
     Args:
-        config: The settings; `data.records` names the records of the split.
+        system: Its settings; `data.records` names the records of the split.
         weights: `.weights.h5` file.
         output: Folder for `verification.json`, `roc.png` and `pair_probabilities.png`.
         thresholds: File of calibrated thresholds; one that is not there counts as None.
@@ -83,11 +71,10 @@ def verify_pairs(
     Raises:
         UserError: A mistake in the settings, the weights, the records or the table.
     """
-    check_verifies(config)
-    # Mistakes in the pairs are told before the model is built.
-    pairs = read_pairs_file(pairs_file) if pairs_file else _split_pairs(config, [split])
-    model, config = load_model(config, weights)
-    figures = verify(model, config, pairs, Path(output), thresholds)
+    config = system.config
+    # Mistakes in the pairs are reported before the model is built.
+    pairs = read_pairs_file(pairs_file) if pairs_file else pairs_of_splits(config, [split])
+    figures = verify(system.load(weights), config, pairs, Path(output), thresholds)
     write_results_json(Path(output) / "verification.json",
                        {"name": config.name, "weights": str(weights), **figures})
     return figures
@@ -138,14 +125,3 @@ def fitting_thresholds(
 def logit_threshold(thresholds: PairThresholds | None) -> float:
     """Returns the logit from which two images show one person."""
     return EVEN if thresholds is None else thresholds.values[PROBABILITY]
-
-
-def pairs_of_test_set(config: Config) -> PairSet:
-    """Draws pairs of the query and gallery images of `data.records`."""
-    return _split_pairs(config, _TEST_SPLITS)
-
-
-def _split_pairs(config: Config, splits) -> PairSet:
-    if config.data.records is None:
-        raise UserError("data.records is not set; give the folder of the records to test on.")
-    return pairs_of_splits(config, splits)

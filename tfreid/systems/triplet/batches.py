@@ -51,6 +51,7 @@ class TripletBatches(ImageLoader):
     Attributes:
         batch_size: Triplets of one replica's batch.
         images_per_batch: Their images.
+        description: Counts images and identities.
         state: The mined triplets.
         table: The training images.
         error: What is wrong with the image that made a dataset fail with a `tf.errors.OpError`,
@@ -69,6 +70,8 @@ class TripletBatches(ImageLoader):
                 "the train split does not hold; check its identities.")
         self.batch_size = ranking.triplets_at_once
         self.images_per_batch = 3 * self.batch_size
+        self.description = (
+            f"{len(table.index)} images of {table.index.labels.max() + 1} identities")
         self.state = MinedTriplets(ranking.updates_per_mining * ranking.batch_size)
         self._config, self._ranking, self._size, self._seed = config, ranking, size, seed
         every = np.arange(len(table.index))

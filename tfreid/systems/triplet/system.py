@@ -21,16 +21,14 @@ class TripletSystem(EmbeddingSystem):
     Choices where the paper is silent: the gradient of an update is the mean over its triplets; the
     batch norms keep the statistics of the stage before (`triplet.batch_norm`), since an image of a
     size of its own makes no batch; the first stage pools by the average, as the ImageNet networks
-    do.
-
-    The methods are those of `tfreid.training.interfaces.System`; what they share with the embedding
-    system are the model, its weights and its evaluation.
+    do. The model, its weights and its evaluation are those of the embedding system.
     """
 
     unit = "triplets"
 
-    def check(self, config: Config, replicas: int) -> None:
+    def check(self, replicas: int) -> None:
         """Refuses settings that the triplets have no use for."""
+        config = self.config
         model, triplet, training = config.model, config.triplet, config.training
         if not model.normalize_embedding or model.classifier:
             raise UserError("system: triplet compares unit vectors and has no classifier; set "
@@ -47,16 +45,16 @@ class TripletSystem(EmbeddingSystem):
                 f"triplet.batch_size is {triplet.batch_size}, which steps of {together} triplets "
                 "(triplet.triplets_at_once on every device) do not make up; choose a multiple.")
 
-    def pretraining(self, config: Config) -> Config | None:
+    def pretraining(self) -> Config | None:
         """Returns the settings of the training before, as a classifier of identities."""
-        first = stage_config(config)
+        first = stage_config(self.config)
         if first is None:
             return None
-        return dataclasses.replace(first, name=f"{config.name} (pretraining)")
+        return dataclasses.replace(first, name=f"{self.config.name} (pretraining)")
 
-    def resolve(self, config: Config, table: ImageTable, replicas: int) -> Config:
+    def resolve(self, table: ImageTable, replicas: int) -> Config:
         """Sets how many steps make an update, and how many a mining round."""
-        triplet = config.triplet
+        config, triplet = self.config, self.config.triplet
         steps = triplet.batch_size // (triplet.triplets_at_once * replicas)
         decided = {"accumulate_steps": steps,
                    "steps_per_epoch": steps * triplet.updates_per_mining}
@@ -69,11 +67,12 @@ class TripletSystem(EmbeddingSystem):
         return dataclasses.replace(
             config, training=dataclasses.replace(config.training, **decided))
 
-    def make_batches(self, table: ImageTable, config: Config) -> TripletBatches:
+    def make_batches(self, table: ImageTable) -> TripletBatches:
         """Makes the batches of triplets."""
+        config = self.config
         return TripletBatches(
             table, config.data, input_size(config.model), config.triplet, config.training.seed)
 
-    def make_objective(self, config: Config, model: keras.Model) -> TripletObjective:
+    def make_objective(self, model: keras.Model) -> TripletObjective:
         """Makes the triplet loss."""
-        return TripletObjective(config.triplet)
+        return TripletObjective(self.config.triplet)

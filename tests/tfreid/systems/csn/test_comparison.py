@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfreid.config import Config, ModelConfig
 from tfreid.systems.csn.comparison import compare_all
-from tfreid.systems.csn.network import build_csn, pair_inputs, pair_parts
+from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
 from tfreid.systems.csn.settings import Settings as CsnSettings
 
 QUERIES, GALLERY = 3, 5
@@ -31,7 +31,7 @@ def _network(variant="two levels"):
     """The parts of a network, and features of queries and of gallery images."""
     keras.utils.set_random_seed(0)
     csn = CsnSettings(**VARIANTS[variant])
-    parts = pair_parts(build_csn(Config(system="csn", model=SHAPE, csn=csn)))
+    parts = csn_parts(build_csn(Config(system="csn", model=SHAPE, csn=csn)))
     images = np.random.default_rng(1).uniform(0, 255, (8, 64, 24, 3)).astype(np.float32)
     features = parts.extract(images, training=False)
     # With the statistics of these very pairs the logits are of sensible size.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import importlib.util
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -19,16 +18,18 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
 from tfrecords.errors import UserError
+from tfreid.commands import calibrate
+from tfreid.commands import export as export_model
+from tfreid.commands import query as query_export
 from tfreid.config import Config, DataConfig, ModelConfig, save_config
 from tfreid.data.records import read_encoded
 from tfreid.serving.client import ServerClient, embed_with_saved_model, exported_threshold
 from tfreid.systems.csn import export as pair_export
-from tfreid.systems.csn.export import export_pair_model
-from tfreid.systems.csn.network import build_csn, pair_parts
+from tfreid.systems.csn.export import export_csn
+from tfreid.systems.csn.network import build_csn, csn_parts
 from tfreid.systems.csn.settings import ScoreSettings
 from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.weights.files import save_weights
-from tools import export_model, query_export
 
 ROOT = Path(__file__).parents[3]
 SIGNATURES = {"serving_default", "extract", "extract_images", "compare", "compare_all"}
@@ -48,7 +49,7 @@ def make(records, csn, **score):
         # Values other than the initial ones, which would hide a lost weight.
         weight.assign(weight.numpy() * random.uniform(0.8, 1.2, weight.shape) + 0.01)
     # Probabilities of neither 0 nor 1.
-    kernel = pair_parts(model).judge.get_layer("match").kernel
+    kernel = csn_parts(model).judge.get_layer("match").kernel
     kernel.assign(kernel.numpy() / SIZE_OF_LOGITS)
     return model, config
 
@@ -75,7 +76,7 @@ def version(run):
 def small(records, tmp_path_factory):
     """A network without descriptors, its settings and its export, which scores in both orders."""
     model, config = make(records, SMALL, both_orders=True)
-    return model, config, export_pair_model(model, config, tmp_path_factory.mktemp("small"))
+    return model, config, export_csn(model, config, tmp_path_factory.mktemp("small"))
 
 
 def arrays(crops):
@@ -199,10 +200,10 @@ def test_an_export_that_differs_is_not_written(
     model, config, _ = small
     # In one order, so that exchanging the images matters.
     csn = dataclasses.replace(config.csn, score=ScoreSettings())
-    right = getattr(pair_export.ServedPairModel, method)
-    monkeypatch.setattr(pair_export.ServedPairModel, method, wrong(right))
+    right = getattr(pair_export.ServedCsn, method)
+    monkeypatch.setattr(pair_export.ServedCsn, method, wrong(right))
     with pytest.raises(UserError, match=f"signature {signature} differs"):
-        export_pair_model(model, dataclasses.replace(config, csn=csn),
+        export_csn(model, dataclasses.replace(config, csn=csn),
                           tmp_path / "out")
     assert not any((tmp_path / "out").iterdir())
 
@@ -210,7 +211,7 @@ def test_an_export_that_differs_is_not_written(
 def test_records_are_needed(small, tmp_path):
     model, config, _ = small
     with pytest.raises(UserError, match="data.records is not set"):
-        export_pair_model(model, dataclasses.replace(config, data=DataConfig()), tmp_path / "out")
+        export_csn(model, dataclasses.replace(config, data=DataConfig()), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -292,10 +293,6 @@ def test_a_pair_model_has_neither_embeddings_nor_a_threshold(small, files, run, 
     with pytest.raises(UserError, match="is a pair model"):
         embed_with_saved_model(small[2], [Path(files[0]).read_bytes()])
     assert exported_threshold(small[2]) is None
-    specification = importlib.util.spec_from_file_location(
-        "calibrate_threshold", ROOT / "tools" / "calibrate_threshold.py")
-    calibrate = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(calibrate)
     assert calibrate.main(["--run", str(run[0])]) == 2
     message = capsys.readouterr().err
     assert "a distance threshold is for embeddings" in message and message.count("\n") == 1

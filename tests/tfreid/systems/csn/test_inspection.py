@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfreid.config import Config
 from tfreid.systems.csn.inspection import describe_pair
-from tfreid.systems.csn.network import build_csn, pair_inputs, pair_parts
+from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
 from tfreid.systems.csn.scores import CsnScorer
 
 VARIANTS = {
@@ -31,7 +31,7 @@ def build(csn, both_orders=False):
     model = build_csn(config)
     # Localisation nets start at the middle of their stripes; elsewhere a wrong one would show.
     for level in config.csn.levels if config.csn.attention == "transformer" else ():
-        kernel = pair_parts(model).extract.get_layer(f"loc{level}_region").kernel
+        kernel = csn_parts(model).extract.get_layer(f"loc{level}_region").kernel
         kernel.assign(0.2 * np.random.default_rng(level).normal(size=kernel.shape))
     return model, config
 
@@ -42,7 +42,7 @@ def described(request):
     random = np.random.default_rng(0)
     images = [random.integers(0, 256, (64, 28, 3)).astype(np.uint8) for _ in range(2)]
     details = describe_pair(model, config, *images)
-    features = pair_parts(model).extract(np.stack(images).astype(np.float32), training=False)
+    features = csn_parts(model).extract(np.stack(images).astype(np.float32), training=False)
     return model, config, images, details, {name: x.numpy() for name, x in features.items()}
 
 
@@ -74,7 +74,7 @@ def test_figures_are_those_of_the_scorer(described):
     model, config, images, details, features = described
     sides = [{name: x[row : row + 1] for name, x in features.items()} for row in (0, 1)]
     orders = [sides, sides[::-1]] if config.csn.score.both_orders else [sides]
-    logits = [pair_parts(model).compare(pair_inputs(*order), training=False)["logits"]
+    logits = [csn_parts(model).compare(pair_inputs(*order), training=False)["logits"]
               for order in orders]
     expected = np.mean([tf.nn.softmax(x)[0, 1] for x in logits])
     assert details.probability == pytest.approx(expected, abs=1e-5)

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from tfreid.config import Config, LossConfig, ModelConfig
 from tfreid.models.flops import count_flops
-from tfreid.systems.csn.network import build_csn, map_shape, pair_inputs, pair_parts, pool_level
-from tfreid.systems.csn.objective import PairObjective
+from tfreid.systems.csn.network import build_csn, csn_parts, map_shape, pair_inputs, pool_level
+from tfreid.systems.csn.objective import CsnObjective
 from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.weights.files import load_weights, save_weights, weight_keys
 
@@ -50,7 +50,7 @@ def _wake(model, seed=0):
 
 def _step(model, csn, images):
     """Loss, and the gradients by the weights' keys, of one step in training mode."""
-    objective = PairObjective(LossConfig(), csn.levels)
+    objective = CsnObjective(LossConfig(), csn.levels)
     with tf.GradientTape() as tape:
         outputs = model(_pairs(images), training=True)
         loss, _ = objective(outputs, tf.constant([1, 0, 1, 0, 0]))
@@ -99,12 +99,12 @@ def test_size_and_cost_of_table_5(levels, parameters, flops, largest_parameters,
     assert counted == pytest.approx(flops, rel=1e-3)
     assert counted <= largest_flops
     if levels == [2, 3]:
-        assert tuple(pair_parts(network).decide.inputs[0].shape[1:]) == (10, 4, 1152)
+        assert tuple(csn_parts(network).decide.inputs[0].shape[1:]) == (10, 4, 1152)
         assert parameters >= 0.45e6 and counted >= 0.90e9
 
 
 def test_sizes_of_the_paper(deep):
-    parts = pair_parts(deep)
+    parts = csn_parts(deep)
     images = _images(2, PAPER)
     features = parts.extract(images, training=False)
     shapes = {name: tuple(value.shape[1:]) for name, value in features.items()}
@@ -192,13 +192,13 @@ def test_one_localisation_net_serves_all_stripes(model):
     """Each stripe of an image that repeats itself gets the same region, statistics at rest."""
     rows = np.random.default_rng(5).uniform(0, 255, (1, 16, 24, 3)).astype(np.float32)
     image = np.tile(rows, (1, 4, 1, 1))  # period 16: four cells of level 2, the stripes' distance
-    regions = pair_parts(model).extract(image, training=False)["regions_2"].numpy()[0]
+    regions = csn_parts(model).extract(image, training=False)["regions_2"].numpy()[0]
     # Only the border tells the upper and the bottom stripe from the middle one.
     assert np.abs(regions[0] - regions[1]).max() < 0.05
 
 
 def test_descriptors_are_unit_vectors_and_distances_theirs(model, outputs):
-    descriptors = pair_parts(model).extract(_images(), training=False)["descriptor"].numpy()
+    descriptors = csn_parts(model).extract(_images(), training=False)["descriptor"].numpy()
     np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1, rtol=1e-5)
     expected = np.linalg.norm(descriptors[FIRST] - descriptors[SECOND], axis=1)
     np.testing.assert_allclose(outputs["distance"].numpy(), expected, atol=1e-5)
@@ -206,7 +206,7 @@ def test_descriptors_are_unit_vectors_and_distances_theirs(model, outputs):
 
 
 def test_pairs_by_positions_equal_pairs_by_separate_calls(model, outputs):
-    parts, images = pair_parts(model), _images()
+    parts, images = csn_parts(model), _images()
     for place, (first, second) in enumerate(zip(FIRST, SECOND)):
         sides = [parts.extract(images[i : i + 1], training=False) for i in (first, second)]
         alone = parts.compare(pair_inputs(*sides), training=False)
@@ -238,7 +238,7 @@ def test_statistics_see_each_image_once_however_many_pairs_it_is_in():
 def test_the_center_is_the_integer_crop_of_each_stripe():
     """Rows 6 to 15 of level 2's stripes of 20; 64 columns make 16, of which 10 are cut whole."""
     network = _build(ModelConfig(height=160, width=64), attention="center")
-    features = pair_parts(network).extract(
+    features = csn_parts(network).extract(
         _images(2, ModelConfig(height=160, width=64)), training=False)
     maps = features["map_2"].numpy()
     for place, start in enumerate((0, 10, 20)):
@@ -248,7 +248,7 @@ def test_the_center_is_the_integer_crop_of_each_stripe():
 
 def test_an_untrained_transformer_cuts_what_the_center_does():
     images = _images(1, PAPER)
-    learnt, fixed = (pair_parts(_build(PAPER, **csn)).extract(images, training=False)
+    learnt, fixed = (csn_parts(_build(PAPER, **csn)).extract(images, training=False)
                      for csn in ({}, {"attention": "center"}))
     for level in (2, 3):
         np.testing.assert_allclose(learnt[f"regions_{level}"].numpy(),

@@ -17,7 +17,7 @@ from tfreid.config import (
     RegionLossConfig,
 )
 from tfreid.systems.csn.network import build_csn
-from tfreid.systems.csn.objective import PairObjective, check_pair_losses
+from tfreid.systems.csn.objective import CsnObjective, check_csn_losses
 from tfreid.systems.csn.settings import Settings as CsnSettings
 
 MATCHES = np.int32([1, 0, 1, 0])
@@ -35,7 +35,7 @@ def _outputs(distance=True, regions=(UPRIGHT, UPRIGHT)):
 
 
 def _scalars(config=None, outputs=None, matches=MATCHES, levels=(2, 3)):
-    objective = PairObjective(config or LossConfig(), levels)
+    objective = CsnObjective(config or LossConfig(), levels)
     total, scalars = objective(outputs or _outputs(), tf.constant(matches))
     assert float(total) == float(scalars["loss/total"])
     return {name: float(value) for name, value in scalars.items()}
@@ -128,7 +128,7 @@ def test_matches_as_a_column_and_other_types():
 ])
 def test_nothing_to_learn_is_refused(losses, csn):
     with pytest.raises(UserError, match="set loss.match.weight above 0"):
-        check_pair_losses(Config(system="csn", csn=csn, loss=losses))
+        check_csn_losses(Config(system="csn", csn=csn, loss=losses))
 
 
 @pytest.mark.parametrize("losses, csn", [
@@ -136,7 +136,7 @@ def test_nothing_to_learn_is_refused(losses, csn):
     (LossConfig(contrastive=ContrastiveLossConfig(weight=0.0)), CsnSettings(ranking_net=False)),
 ])
 def test_one_loss_is_enough(losses, csn):
-    check_pair_losses(Config(system="csn", csn=csn, loss=losses))
+    check_csn_losses(Config(system="csn", csn=csn, loss=losses))
 
 
 class _Pictures:
@@ -151,7 +151,7 @@ def test_a_batch_is_compared_in_training_mode_and_its_regions_are_drawn():
     images = tf.random.stateless_uniform((20, 64, 24, 3), (1, 2), 0, 256, tf.int32)
     images = tf.cast(images, tf.uint8)
     batch = (images, tf.constant([0, 1, 2]), tf.constant([3, 4, 19]), tf.constant([1, 0, 0]))
-    objective = PairObjective(config.loss, config.csn.levels)
+    objective = CsnObjective(config.loss, config.csn.levels)
     before = model.get_layer("extract").get_layer("conv1_bn").moving_mean.numpy()
     loss, scalars, outputs = objective.forward(model, batch)
     assert np.isfinite(float(loss)) and float(loss) == float(scalars["loss/total"])

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig
 from tfreid.data.records import stream_images
+from tfreid.evaluation.scoring import EmbeddingScorer, take
 from tfreid.systems.csn import scores as pair_scores
-from tfreid.systems.csn.network import build_csn, pair_inputs, pair_parts
-from tfreid.systems.csn.scores import CsnScorer, EmbeddingScorer, simi_score, take
+from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
+from tfreid.systems.csn.scores import CsnScorer, simi_score
 from tfreid.systems.csn.settings import ScoreSettings
 from tfreid.systems.csn.settings import Settings as CsnSettings
 
@@ -33,7 +34,7 @@ def model(records):
     keras.utils.set_random_seed(0)
     network = build_csn(_config(records))
     images = np.concatenate(list(stream_images(records, "train", 64, 24, 8, 1, np.arange(8))))
-    for layer in pair_parts(network).decide.layers:
+    for layer in csn_parts(network).decide.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
     positions = np.arange(8, dtype=np.int32)
@@ -44,7 +45,7 @@ def model(records):
 
 def _expected(model, records, score):
     """The scores [q, g] of every pair by itself, by Eq. 7."""
-    parts = pair_parts(model)
+    parts = csn_parts(model)
     queries, gallery = (
         [parts.extract(image[None], training=False)
          for batch in stream_images(records, split, 64, 24, 16, 1, positions) for image in batch]
@@ -111,7 +112,7 @@ def test_features_by_blocks_equal_those_at_once(model, records):
 def test_features_take_the_memory_that_is_stated():
     keras.utils.set_random_seed(0)
     network = build_csn(Config(system="csn", model=ModelConfig(height=160, width=60)))
-    features = pair_parts(network).extract(np.zeros((1, 160, 60, 3), np.float32))
+    features = csn_parts(network).extract(np.zeros((1, 160, 60, 3), np.float32))
     size = sum(4 * np.prod(x.shape) for name, x in features.items()
                if not name.startswith("regions"))
     assert size / 1e6 == pytest.approx(0.44, abs=0.01)

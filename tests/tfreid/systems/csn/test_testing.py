@@ -14,19 +14,15 @@ from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
 from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig, SingleShotConfig
-from tfreid.data.records import read_index, split_names
+from tfreid.data.records import read_index
 from tfreid.evaluation.ranking import evaluate_distances
-from tfreid.evaluation.single_shot import draw_trials
-from tfreid.systems.csn import testing as pair_evaluation
+from tfreid.evaluation.scoring import SingleShotEvaluator
+from tfreid.systems.csn import testing
 from tfreid.systems.csn.network import build_csn
 from tfreid.systems.csn.scores import CsnScorer
 from tfreid.systems.csn.settings import ScoreSettings
 from tfreid.systems.csn.settings import Settings as CsnSettings
-from tfreid.systems.csn.testing import (
-    ShortlistEvaluator,
-    SingleShotEvaluator,
-    make_pair_evaluator,
-)
+from tfreid.systems.csn.testing import ShortlistEvaluator, make_csn_evaluator
 
 SHAPE = ModelConfig(height=64, width=24)
 SPLITS = ("query", "gallery")
@@ -64,91 +60,6 @@ def drawn(tmp_path_factory):
     return build
 
 
-class _Scorer:
-    """Scores with the identities; notes what it is asked for."""
-
-    metric = "fake"
-
-    def __init__(self, records, score):
-        names = [name for name in split_names(records) if name != "train"]
-        self._index = {split: read_index(records, split) for split in names}
-        self._score, self.asked = score, []
-
-    def features(self, split, indices, progress=True):
-        assert (np.diff(indices) > 0).all()
-        self.asked.append((split, indices))
-        return {"id": self._index[split].ids[indices], "position": indices}
-
-    def cross(self, queries, gallery, progress=True):
-        return self._score(queries["id"][:, None], gallery["id"][None])
-
-
-def _same(queries, gallery):
-    return (queries == gallery).astype(np.float64)
-
-
-def test_a_perfect_a_worst_and_an_undecided_scorer(records):
-    for score, first, last in ((_same, 1.0, 1.0), (lambda q, g: -_same(q, g), 0.0, 1.0),
-                               (lambda q, g: np.zeros((q.size, g.size)), 0.25, 1.0)):
-        evaluator = SingleShotEvaluator(_Scorer(records, score), _config(records), *SPLITS, 3)
-        evaluator.try_out()
-        found = evaluator.evaluate(progress=False)
-        assert found.main_figure == found.result.rank(1) == first
-        assert found.result.rank(4) == last and found.result.trials == 3
-        assert found.result.num_identities == 4
-
-
-def test_a_cmc_known_by_hand(records):
-    """Of identities a < b < c < d the scorer swaps a and b: half are right, half come second."""
-    ids = np.unique(read_index(records, "query").ids)
-    assert len(ids) == 4
-    swap = {ids[0]: ids[1], ids[1]: ids[0], ids[2]: ids[2], ids[3]: ids[3]}
-
-    def score(queries, gallery):
-        guesses = np.vectorize(swap.get)(queries)
-        return 2.0 * (guesses == gallery) + (queries == gallery)
-
-    found = SingleShotEvaluator(_Scorer(records, score), _config(records), *SPLITS, 5).evaluate(
-        progress=False)
-    assert found.result.cmc[:4].tolist() == [0.5, 1.0, 1.0, 1.0]
-    assert found.result.std[0] == 0.0
-    assert found.headline() == "rank-1 50.00%, rank-5 100.00%"
-    assert found.progress() == {"rank_1": 0.5, "rank_5": 1.0}
-    assert found.scalars() == {"evaluation/rank_1": 0.5, "evaluation/rank_5": 1.0}
-    assert found.as_dict()["metric"] == "fake" and found.projection() is None
-
-
-def test_trials_are_averaged_and_scored_with_the_images_they_drew(records):
-    """The score hangs on the positions, so each trial has ranks of its own."""
-    config = _config(records, identities=3, seed=5)
-    scorer = _Scorer(records, None)
-
-    def cross(queries, gallery, progress=True):
-        return np.cos(queries["position"][:, None] * 3.0 + gallery["position"][None] * 7.0)
-
-    scorer.cross = cross
-    found = SingleShotEvaluator(scorer, config, *SPLITS, 6).evaluate(progress=False)
-    query, gallery = (read_index(records, split) for split in SPLITS)
-    shares = []
-    for trial in draw_trials(query.ids, query.cameras, gallery.ids, gallery.cameras, 6, 3, 5):
-        scores = np.cos(trial.query[:, None] * 3.0 + trial.gallery[None] * 7.0)
-        places = [1 + sum(other > row[i] for other in row) for i, row in enumerate(scores)]
-        shares.append([np.mean(np.array(places) <= k) for k in (1, 2, 3)])
-    assert np.ptp(np.array(shares)[:, 0]) > 0
-    np.testing.assert_allclose(found.result.cmc[:3], np.mean(shares, axis=0))
-    np.testing.assert_allclose(found.result.curves[:, :3], shares)
-    assert found.result.metric == "fake"
-
-
-def test_fewer_queries_are_the_first_identities_of_each_trial(records):
-    scorer = _Scorer(records, _same)
-    evaluator = SingleShotEvaluator(scorer, _config(records), *SPLITS, 2)
-    found = evaluator.evaluate(progress=False, max_queries=2)
-    assert found.result.num_identities == 2
-    assert [(split, len(indices)) for split, indices in scorer.asked] == 2 * [
-        ("query", 2), ("gallery", 2)]
-
-
 VALIDATED = {"train": [1], "val": [2, 3], "test": [4, 5]}
 
 
@@ -162,13 +73,11 @@ def test_validation_identities_while_training_and_test_identities_else(
 ):
     records = drawn(**split)
     config = _config(records, trials=4, training_trials=1)
-    evaluator = make_pair_evaluator(_network(config), config, training)
+    evaluator = make_csn_evaluator(_network(config), config, training)
     assert isinstance(evaluator, SingleShotEvaluator)
     assert isinstance(evaluator._scorer, CsnScorer)
-    scorer = evaluator._scorer = _Scorer(records, _same)
-    found = evaluator.evaluate(progress=False).result
-    assert (found.num_identities, found.trials, found.rank(1)) == (identities, trials, 1.0)
-    assert {split for split, _ in scorer.asked} == set(splits)
+    assert evaluator._splits == splits and len(evaluator._trials) == trials
+    assert {len(trial.query) for trial in evaluator._trials} == {identities}
 
 
 def test_records_without_a_test_split(tmp_path):
@@ -176,31 +85,18 @@ def test_records_without_a_test_split(tmp_path):
     scan = Scan(tmp_path, {"train": [ImageEntry("0.png", 1, 1)]})
     build_records(scan, "alone", tmp_path / "records", shards=1)
     config = _config(tmp_path / "records")
-    assert make_pair_evaluator(None, config, training=True) is None
+    assert make_csn_evaluator(None, config, training=True) is None
     with pytest.raises(UserError, match="holds no query and gallery split to test on"):
-        make_pair_evaluator(None, config)
+        make_csn_evaluator(None, config)
 
 
 def test_scores_of_a_real_network_in_a_trial(records):
     config = _config(records, identities=3, trials=1)
-    evaluator = make_pair_evaluator(_network(config), config)
+    evaluator = make_csn_evaluator(_network(config), config)
     evaluator.try_out()
     figures = evaluator.evaluate(progress=False).as_dict()
     assert figures["metric"] == "SimiScore" and figures["identities"] == 3
     assert figures["cmc"][2] == 1.0
-
-
-def test_an_embedding_model_in_single_shot_trials(records, tiny_backbone):
-    from tfreid.models.embedding import build_embedding_model
-
-    shape = ModelConfig(backbone=tiny_backbone, height=32, width=16, num_identities=2)
-    config = _config(records, trials=2)
-    config = dataclasses.replace(config, system="embedding", model=shape)
-    keras.utils.set_random_seed(0)
-    evaluator = make_pair_evaluator(build_embedding_model(shape), config)
-    evaluator.try_out()
-    figures = evaluator.evaluate(progress=False).as_dict()
-    assert (figures["metric"], figures["trials"], figures["identities"]) == ("cosine", 2, 4)
 
 
 @pytest.fixture(scope="module")
@@ -222,9 +118,9 @@ def _evaluate(records, ranked, size, monkeypatch, block=4):
         kept["ranked"] = distances.copy()
         return evaluate_distances(distances, *others, **more)
 
-    monkeypatch.setattr(pair_evaluation, "evaluate_distances", note)
-    monkeypatch.setattr(pair_evaluation, "_GALLERY_BLOCK", block)
-    evaluator = ShortlistEvaluator(ranked[0], _config(records, "full", shortlist=size), *SPLITS)
+    monkeypatch.setattr(testing, "evaluate_distances", note)
+    monkeypatch.setattr(testing, "_GALLERY_BLOCK", block)
+    evaluator = ShortlistEvaluator(ranked[0], _config(records, "full", shortlist=size), SPLITS)
     return evaluator.evaluate(progress=False), kept["ranked"]
 
 
@@ -263,8 +159,8 @@ def test_the_shortlisted_come_first_and_the_rest_by_descriptor(records, ranked, 
 
 
 def test_some_queries_spread_evenly(records, ranked, monkeypatch):
-    monkeypatch.setattr(pair_evaluation, "_GALLERY_BLOCK", 8)
-    evaluator = ShortlistEvaluator(ranked[0], _config(records, "full", shortlist=4), *SPLITS)
+    monkeypatch.setattr(testing, "_GALLERY_BLOCK", 8)
+    evaluator = ShortlistEvaluator(ranked[0], _config(records, "full", shortlist=4), SPLITS)
     evaluator.try_out()
     found = evaluator.evaluate(progress=False, max_queries=3)
     assert found.result.num_valid_queries == 3
@@ -272,7 +168,7 @@ def test_some_queries_spread_evenly(records, ranked, monkeypatch):
 
 def test_one_block_of_the_gallery_is_in_memory_at_a_time(records, ranked, monkeypatch):
     scorer = ranked[0]
-    monkeypatch.setattr(pair_evaluation, "_GALLERY_BLOCK", 4)
+    monkeypatch.setattr(testing, "_GALLERY_BLOCK", 4)
     asked, whole = [], scorer.features
 
     def features(split, indices=None, progress=True):
@@ -280,7 +176,7 @@ def test_one_block_of_the_gallery_is_in_memory_at_a_time(records, ranked, monkey
         return whole(split, indices, progress)
 
     monkeypatch.setattr(scorer, "features", features)
-    evaluator = ShortlistEvaluator(scorer, _config(records, "full", shortlist=3), *SPLITS)
+    evaluator = ShortlistEvaluator(scorer, _config(records, "full", shortlist=3), SPLITS)
     tracemalloc.start()
     evaluator.evaluate(progress=False)
     peak = tracemalloc.get_traced_memory()[1]
@@ -295,4 +191,4 @@ def test_one_block_of_the_gallery_is_in_memory_at_a_time(records, ranked, monkey
 def test_a_shortlist_needs_descriptors(records):
     config = _config(records, "full", CsnSettings(ranking_net=False))
     with pytest.raises(UserError, match="needs the descriptors of csn.ranking_net"):
-        make_pair_evaluator(_network(config), config)
+        make_csn_evaluator(_network(config), config)

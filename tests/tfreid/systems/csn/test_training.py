@@ -19,11 +19,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import test_net
 import train_net
 from tfreid.config import Config, ModelConfig, OptimizerConfig, load_config
+from tfreid.evaluation.scoring import SingleShotEvaluator
 from tfreid.systems.csn.network import build_csn
-from tfreid.systems.csn.objective import PairObjective
+from tfreid.systems.csn.objective import CsnObjective
 from tfreid.systems.csn.settings import Settings as CsnSettings
-from tfreid.systems.csn.testing import SingleShotEvaluator
-from tfreid.systems.registry import find_system
+from tfreid.systems.registry import make_system
 from tfreid.training.optimizers import GradientApplier
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy
@@ -164,7 +164,7 @@ def _copied(records, folder):
 def test_embeddings_are_tried_single_shot_too(recipe, records):
     config = load_config(recipe, ["system=embedding", "evaluation.single_shot.training_trials=2"])
     model = keras.Sequential([keras.layers.Input((4,))])
-    evaluator = find_system("embedding").make_evaluator(model, config)
+    evaluator = make_system(config).make_evaluator(model)
     assert isinstance(evaluator, SingleShotEvaluator)
 
 
@@ -245,7 +245,7 @@ def test_two_replicas_equal_the_average_of_both_by_hand():
     strategy = make_strategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         model = _build()
-        objective = PairObjective(SMALL.loss, SMALL.csn.levels)
+        objective = CsnObjective(SMALL.loss, SMALL.csn.levels)
         applier = GradientApplier(OptimizerConfig(name="sgd", momentum=0.0, weight_decay=0.0),
                                   list(model.trainable_variables), loss_scaling=False)
     applier.set_learning_rate(rate)
@@ -263,7 +263,7 @@ def test_two_replicas_equal_the_average_of_both_by_hand():
     for replica in range(2):
         alone = _build()
         with tf.GradientTape() as tape:
-            loss, *_ = PairObjective(SMALL.loss, SMALL.csn.levels).forward(
+            loss, *_ = CsnObjective(SMALL.loss, SMALL.csn.levels).forward(
                 alone, tuple(tf.constant(column[replica]) for column in batches))
         losses.append(float(loss))
         gradients.append([tf.convert_to_tensor(gradient).numpy() for gradient in

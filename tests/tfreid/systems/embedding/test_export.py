@@ -14,14 +14,14 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.commands import query as query_export
 from tfreid.config import Config, DataConfig, ExportConfig, ModelConfig
 from tfreid.data.records import read_encoded
 from tfreid.evaluation.threshold import Threshold, weights_fingerprint
 from tfreid.models.embedding import build_embedding_model, input_size
 from tfreid.serving.client import embed_with_saved_model, embed_with_server, exported_threshold
 from tfreid.systems.embedding import export
-from tfreid.systems.embedding.export import export_model
-from tools import query_export
+from tfreid.systems.embedding.export import export_embedding
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def exported(records, tiny_backbone, tmp_path_factory):
         noise = np.random.default_rng(5).uniform(0.8, 1.2, weight.shape)
         weight.assign(weight.numpy() * noise + 0.01)
     folder = tmp_path_factory.mktemp("export")
-    return model, config, folder, export_model(model, config, folder)
+    return model, config, folder, export_embedding(model, config, folder)
 
 
 def test_signatures_embed_files_of_mixed_sizes_and_arrays(exported, records):
@@ -70,7 +70,7 @@ def test_next_export_is_the_next_version_and_the_newest_is_read(exported):
     model, config, folder, version = exported
     assert version.name == "1"
     raw = Config(model=config.model, data=config.data, export=ExportConfig(normalize=False))
-    assert export_model(model, raw, folder).name == "2"
+    assert export_embedding(model, raw, folder).name == "2"
     crop = read_encoded(config.data.records, "gallery", np.arange(1))
     newest = embed_with_saved_model(folder, crop)[0]
     first = embed_with_saved_model(folder / "1", crop)[0]
@@ -84,16 +84,16 @@ def test_an_export_that_differs_is_not_written(exported, tmp_path, monkeypatch):
     def embed_wrongly(self, images):
         return tf.math.l2_normalize(model(images[:, ::-1], training=False)["neck"], axis=1)
 
-    monkeypatch.setattr(export.ServedModel, "_embed", embed_wrongly)
+    monkeypatch.setattr(export.ServedEmbedding, "_embed", embed_wrongly)
     with pytest.raises(UserError, match="differs from the trained model"):
-        export_model(model, config, tmp_path / "out")
+        export_embedding(model, config, tmp_path / "out")
     assert not any((tmp_path / "out").iterdir())
 
 
 def test_mistakes_get_one_sentence(exported, tmp_path):
     model, config, _, version = exported
     with pytest.raises(UserError, match="data.records is not set"):
-        export_model(model, Config(model=config.model), tmp_path)
+        export_embedding(model, Config(model=config.model), tmp_path)
     with pytest.raises(UserError, match="no SavedModel"):
         embed_with_saved_model(tmp_path, [b""])
     with pytest.raises(UserError, match="cannot be decoded"):
@@ -119,7 +119,7 @@ def test_a_threshold_is_exported_with_a_verdict_on_pairs(exported, tmp_path, cap
     # Half-way, so that at least one pair is on either side.
     limit = float((np.sort(distances)[0] + np.sort(distances)[1]) / 2)
     threshold = make_threshold(model, config, threshold=limit)
-    version = export_model(model, config, tmp_path / "export", threshold)
+    version = export_embedding(model, config, tmp_path / "export", threshold)
     assert exported_threshold(tmp_path / "export") == threshold
     assert exported_threshold(plain) is None
     found = tf.saved_model.load(str(version)).signatures["verify"](
@@ -144,7 +144,7 @@ def test_a_threshold_of_something_else_is_not_exported(exported, tmp_path):
     model, config, _, _ = exported
     wrong = make_threshold(model, config, fingerprint="0")
     with pytest.raises(UserError, match="calibrated for other weights"):
-        export_model(model, config, tmp_path / "out", wrong)
+        export_embedding(model, config, tmp_path / "out", wrong)
     assert not (tmp_path / "out").exists()
 
 
@@ -176,13 +176,13 @@ def test_rest_client_speaks_the_predict_protocol():
 def test_undistorted_images_are_served_one_by_one(records, tiny_backbone, tmp_path):
     keras.utils.set_random_seed(6)
     config = Config(
-        system="ranking",
+        system="triplet",
         model=ModelConfig(backbone=tiny_backbone, longest_side=48, pooling="max", neck=False,
                           embedding_size=5, normalize_embedding=True, classifier=False),
         data=DataConfig(records=str(records)),
     )
     model = build_embedding_model(config.model)
-    version = export_model(model, config, tmp_path)
+    version = export_embedding(model, config, tmp_path)
     crops = read_encoded(records, "gallery", np.arange(4))
     arrays = [cv2.imdecode(np.frombuffer(c, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for c in crops]
     assert len({array.shape for array in arrays}) > 1

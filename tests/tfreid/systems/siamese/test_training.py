@@ -19,9 +19,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import test_net
 import train_net
+from tfreid.commands import export as export_model
+from tfreid.commands import query as query_export
 from tfreid.data.records import read_encoded
 from tfreid.training.run_folder import open_run
-from tools import export_model, query_export
 
 ROOT = Path(__file__).resolve().parents[3]
 TREE = {

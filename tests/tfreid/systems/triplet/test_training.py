@@ -16,12 +16,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import test_net
 import train_net
 from tfrecords.errors import UserError
-from tfreid.commands.train import train
+from tfreid.commands import export as export_model
+from tfreid.commands import query as query_export
 from tfreid.config import load_config
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.data.records import read_encoded
+from tfreid.systems.stages import train
 from tfreid.weights.files import read_shapes
-from tools import export_model, query_export
 
 # 3 rounds of 2 updates of 2 steps; an epoch of the classifier has 6 steps.
 SETTINGS = {

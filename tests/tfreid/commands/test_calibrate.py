@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tfreid.commands import calibrate as calibrate_command
 from tfreid.data.records import read_index
 from tfreid.evaluation import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.threshold import load_threshold, weights_fingerprint
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
 def calibrate():
-    path = ROOT / "tools" / "calibrate_threshold.py"
-    specification = importlib.util.spec_from_file_location("calibrate_threshold", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.main
+    return calibrate_command.main
 
 
 def pair_distances(records, model, config, metric, splits, normalize):

@@ -14,11 +14,10 @@ from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
 from tfreid.config import Config, DataConfig, ModelConfig
-from tfreid.evaluation.features import Evaluator, FeatureExtractor
+from tfreid.evaluation.features import FeatureExtractor, GalleryEvaluator
 from tfreid.models.embedding import build_embedding_model
-from tfreid.systems.embedding.calibration import calibrate
-from tfreid.systems.embedding.export import export_model
-from tfreid.systems.embedding.testing import evaluate_weights
+from tfreid.systems.embedding.export import export_embedding
+from tfreid.systems.registry import make_system
 from tfreid.weights.files import save_weights
 
 PEOPLE = 6
@@ -54,11 +53,11 @@ def prepared(drawn, tiny_backbone):
 
 def test_the_evaluator_ranks_the_chosen_split(prepared):
     model, config = prepared
-    ranked = Evaluator(model, config).evaluate(progress=False)
+    ranked = GalleryEvaluator(model, config).evaluate(progress=False)
     assert ranked.query.paths.tolist() == ["1_0.png", "1_1.png"]
     assert ranked.gallery.paths.tolist() == ["2_0.png", "2_1.png"]
     other = dataclasses.replace(config, data=dataclasses.replace(config.data, split=0))
-    assert Evaluator(model, other).evaluate(progress=False).query.ids.tolist() == [3, 4, 5]
+    assert GalleryEvaluator(model, other).evaluate(progress=False).query.ids.tolist() == [3, 4, 5]
     train = FeatureExtractor(model, config)("train", progress=False)
     assert train.shape == (8, ranked.query_features.shape[1])
 
@@ -66,22 +65,24 @@ def test_the_evaluator_ranks_the_chosen_split(prepared):
 def test_files_name_the_split(prepared, tmp_path, capsys):
     model, config = prepared
     save_weights(model, tmp_path / "weights.weights.h5")
-    evaluate_weights(config, tmp_path / "weights.weights.h5", tmp_path / "out", ranked_queries=2)
+    system = make_system(config)
+    system.test(tmp_path / "weights.weights.h5", tmp_path / "out", ranked_queries=2)
     assert "drawn, split 1, single query" in capsys.readouterr().out
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["protocol"] == "drawn, split 1, single query"
-    threshold = calibrate(config, tmp_path / "weights.weights.h5", tmp_path / "calibrated")
+    threshold = system.calibrate(tmp_path / "weights.weights.h5", tmp_path / "calibrated")
     assert threshold.dataset == "drawn, split 1"
     assert threshold.measured["positive_pairs"] == threshold.measured["negative_pairs"] == 2
-    assert export_model(model, config, tmp_path / "export").name == "1"
+    assert export_embedding(model, config, tmp_path / "export").name == "1"
 
 
 def test_a_split_that_is_not_there_is_told_first(prepared, tmp_path):
     model, config = prepared
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, split=2))
-    for call in (lambda: Evaluator(model, config),
-                 lambda: evaluate_weights(config, tmp_path / "none.h5", tmp_path / "out"),
-                 lambda: calibrate(config, tmp_path / "none.h5", tmp_path / "out"),
-                 lambda: export_model(model, config, tmp_path / "export")):
+    system = make_system(config)
+    for call in (lambda: GalleryEvaluator(model, config),
+                 lambda: system.test(tmp_path / "none.h5", tmp_path / "out"),
+                 lambda: system.calibrate(tmp_path / "none.h5", tmp_path / "out"),
+                 lambda: export_embedding(model, config, tmp_path / "export")):
         with pytest.raises(UserError, match="data.fold is 2 but .* holds 2 identity splits"):
             call()

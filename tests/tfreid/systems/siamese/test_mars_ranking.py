@@ -11,7 +11,7 @@ from scipy.io import savemat
 from tfrecords.build import main
 from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
-from tfreid.systems.siamese.testing import make_ranker
+from tfreid.systems.siamese.testing import make_siamese_ranker
 
 # Person, camera, number and the grey level of each frame. The fourth is junk, the third a
 # distractor.
@@ -76,7 +76,7 @@ def grey_network(config):
 @pytest.mark.parametrize("metric", ["euclidean", "probability"])
 def test_tracklets_rank_as_worked_on_paper(records, tiny_backbone, metric):
     config = configure(records, tiny_backbone, metric=metric)
-    result = make_ranker(grey_network(config), config).evaluate(progress=False).result
+    result = make_siamese_ranker(grey_network(config), config).evaluate(progress=False).result
     assert (result.unit, result.num_gallery, result.metric) == ("tracklets", 5, metric)
     assert result.cmc[:2].tolist() == [0.5, 1.0]
     assert result.average_precision.tolist() == [0.5, 1.0]
@@ -90,7 +90,7 @@ def test_tracklets_rank_as_worked_on_paper(records, tiny_backbone, metric):
 # Query 90 meets 100, 100, 60, 55, 55: its matches come first, second, fourth and fifth.
 def test_single_frames_rank_as_worked_on_paper(records, tiny_backbone):
     config = configure(records, tiny_backbone, metric="euclidean", tracklet_pooling="none")
-    result = make_ranker(grey_network(config), config).evaluate(progress=False).result
+    result = make_siamese_ranker(grey_network(config), config).evaluate(progress=False).result
     assert (result.unit, result.num_gallery) == ("images", 9)
     expected = [(1 / 3 + 2 / 6) / 2] * 2 + [(1 + 1 + 3 / 4 + 4 / 5) / 4]
     np.testing.assert_allclose(result.average_precision, expected)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
+from tfreid.commands import plot_cmc as plot_cmc_command
 from tfreid.evaluation.saved_results import read_curves
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def plot():
-    specification = importlib.util.spec_from_file_location("plot_cmc",
-                                                           ROOT / "tools" / "plot_cmc.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.main
+    return plot_cmc_command.main
 
 
 def figures(rank_1, **more):

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
+from tfreid.commands import visualize_embedding as visualize_embedding_command
 from tfreid.data.records import read_encoded, read_index
 from tfreid.evaluation import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.systems.embedding import pictures as embedding_pictures
 
-ROOT = Path(__file__).parents[2]
 DRAWN = ("draw_matching_regions", "draw_attention", "draw_ranked_lists")
 
 
 @pytest.fixture(scope="module")
 def visualize():
-    path = ROOT / "tools" / "visualize_embedding.py"
-    specification = importlib.util.spec_from_file_location("visualize_embedding", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.main
+    return visualize_embedding_command.main
 
 
 @pytest.fixture(scope="module")

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tfreid.backbones import BACKBONES
+from tfreid.commands import convert as convert_command
 from tfreid.weights.files import read_shapes
 from tfreid.weights.layouts.pairs import weight_pairs
 from tfreid.weights.layouts.resnet import layer_pairs
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
 def convert_weights():
-    specification = importlib.util.spec_from_file_location(
-        "convert_weights", ROOT / "tools" / "convert_weights.py"
-    )
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return convert_command
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Pair models: the convolution similarity's gradient, and galleries without repeated work."""
+"""Speed of a CSN's comparisons: every image extracted once, beside the whole network on pairs."""
 
 from __future__ import annotations
 
@@ -8,56 +8,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfrecords.errors import UserError
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
 from tfreid.config import Config
-from tfreid.layers.convolution_similarity import correlate, correlate_plain
-from tfreid.systems.csn.network import build_csn, pair_parts
+from tfreid.systems.csn.network import build_csn, csn_parts
 from tfreid.systems.csn.scores import CsnScorer, simi_score
 from tfreid.training.strategy import prepare_runtime
 
-# The CSN's level 2 at 160x60.
-_MAP = (40, 15, 96)
-_PARTS = (3, 10, 10, 96)
 _TURNS = 3
 _PAIRS_AT_ONCE = 64
-
-
-def measure_similarity(batch: int) -> dict[str, Any]:
-    """Times `correlate` and its gradients beside TensorFlow's own, in turns.
-
-    Args:
-        batch: Number of pairs of a map and its parts.
-    """
-    random = np.random.default_rng(0)
-    maps, filters, upstream = (
-        tf.constant(random.standard_normal((batch, *shape), np.float32))
-        for shape in (_MAP, _PARTS, (*_MAP[:2], _PARTS[0], _MAP[2]))
-    )
-    inputs = {"forward": (maps, filters), "gradient": (maps, filters, upstream)}
-    work = {
-        (name, what): (function, inputs[what])
-        for name, similarity in (("ours", correlate), ("plain", correlate_plain))
-        for what, function in (("forward", tf.function(similarity)),
-                               ("gradient", tf.function(_gradients(similarity))))
-    }
-    results = {key: function(*arguments) for key, (function, arguments) in work.items()}
-    seconds = {key: [] for key in work}
-    for _ in range(_TURNS):
-        for key, (function, arguments) in work.items():
-            seconds[key].append(timed(lambda f=function, x=arguments: _finish(f(*x)))[0])
-    figures = {"batch_size": batch, "map": list(_MAP), "parts": list(_PARTS)}
-    for what in inputs:
-        ours, plain = np.array(seconds["ours", what]), np.array(seconds["plain", what])
-        figures.update({
-            f"{what}_seconds": rounded(np.median(ours)),
-            f"plain_{what}_seconds": rounded(np.median(plain)),
-            f"{what}_ratio": rounded(np.median(plain / ours)),
-            f"{what}_ratios": [rounded(ratio) for ratio in plain / ours],
-            f"{what}_largest_relative_difference": rounded(
-                _difference(results["ours", what], results["plain", what])),
-        })
-    return figures
 
 
 def measure_gallery(
@@ -73,13 +31,7 @@ def measure_gallery(
         queries: Number of queries.
         gallery: Number of gallery images.
         pairs: How many pairs, spread over all, the whole network is run on; None for all.
-
-    Raises:
-        UserError: The settings are of another system.
     """
-    if config.system != "csn":
-        raise UserError(f"{config.name} has system: {config.system}; gallery compares pairs, so "
-                        "name a recipe with system: csn, such as configs/csn_l23_market1501.yaml.")
     # The whole network looks at a pair in one order.
     score = dataclasses.replace(config.csn.score, both_orders=False)
     config = dataclasses.replace(
@@ -101,7 +53,7 @@ def measure_gallery(
     seconds, extrapolated, extraction = np.median(turns, axis=0)
     ratios = [theirs / own for own, theirs, _ in turns]
     return {
-        **describe_network(config),
+        **describe_network(config, {"levels": list(config.csn.levels)}),
         "queries": queries,
         "gallery": gallery,
         "seconds": rounded(seconds),
@@ -123,7 +75,7 @@ class _Ours:
     """Extracts every image once, then compares all queries with all gallery images."""
 
     def __init__(self, model, config, images, queries):
-        parts = pair_parts(model)
+        parts = csn_parts(model)
         self._extract = tf.function(
             lambda x: parts.extract(x, training=False),
             input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.float32)])
@@ -153,7 +105,7 @@ class _WholeNetwork:
 
     def __init__(self, model, config, images, first, second):
         self._run = tf.function(
-            lambda left, right: self._scores(model, config, left, right),
+            lambda first, second: self._scores(model, config, first, second),
             input_signature=2 * [tf.TensorSpec([None, *images.shape[1:]], tf.float32)])
         self._images, self._first, self._second = images, first, second
 
@@ -165,33 +117,9 @@ class _WholeNetwork:
             for block in blocks])
 
     @staticmethod
-    def _scores(model, config, left, right):
-        count = tf.shape(left)[0]
-        outputs = model({"images": tf.concat([left, right], 0), "first": tf.range(count),
+    def _scores(model, config, first, second):
+        count = tf.shape(first)[0]
+        outputs = model({"images": tf.concat([first, second], 0), "first": tf.range(count),
                          "second": tf.range(count, 2 * count)}, training=False)
         probabilities = tf.nn.softmax(outputs["logits"])[:, 1]
         return simi_score(probabilities, outputs.get("distance"), config.csn.score)
-
-
-def _gradients(similarity):
-    def gradients(maps, filters, upstream):
-        with tf.GradientTape() as tape:
-            tape.watch([maps, filters])
-            outputs = similarity(maps, filters)
-        return tape.gradient(outputs, [maps, filters], upstream)
-
-    return gradients
-
-
-def _finish(outputs) -> None:
-    """Waits for the device."""
-    for tensor in tf.nest.flatten(outputs):
-        tensor[:1].numpy()
-
-
-def _difference(found, expected) -> float:
-    """The largest difference of any tensor, by the largest value of it."""
-    return max(
-        float(tf.reduce_max(tf.abs(x - y)) / tf.reduce_max(tf.abs(y)))
-        for x, y in zip(tf.nest.flatten(found), tf.nest.flatten(expected))
-    )

@@ -18,7 +18,9 @@ import test_net
 import train_net
 from tfrecords import build
 from tfrecords.schema import encode_record
-from tools import export_model, plot_cmc, query_export
+from tfreid.commands import export as export_model
+from tfreid.commands import plot_cmc as plot_cmc
+from tfreid.commands import query as query_export
 
 TINY = [
     "model.backbone=tiny", "model.height=64", "model.width=32",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +15,8 @@ import pytest
 from tfrecords.synthetic import SyntheticOptions
 from tfreid.benchmarks import building
 from tfreid.benchmarks.measuring import PeakMemory
+from tfreid.commands import benchmark as benchmark_command
 
-ROOT = Path(__file__).parents[2]
 TINY = ["model.backbone=tiny", "model.height=32", "model.width=16",
         "data.identities_per_batch=2", "data.images_per_identity=2", "data.eval_batch_size=2"]
 CSN = ["system=csn", "model.height=32", "model.width=16", "csn.levels=[3]",
@@ -27,11 +25,7 @@ CSN = ["system=csn", "model.height=32", "model.width=16", "csn.levels=[3]",
 
 @pytest.fixture(scope="module")
 def benchmark():
-    specification = importlib.util.spec_from_file_location("benchmark",
-                                                           ROOT / "tools" / "benchmark.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return benchmark_command
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -26,7 +26,6 @@ from tfreid.evaluation.verification import (
     protocol_pairs,
     streamed_verification_curve,
 )
-from tfreid.models.loading import load_embedding_model
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
 
 _TEST_PAIRS = "query x gallery"
@@ -37,6 +36,7 @@ def calibrate(
     config: Config,
     weights: str | Path,
     output: str | Path,
+    load: Callable[[], keras.Model],
     false_positive_rates: Sequence[float] = (1e-3, 1e-2, 1e-1),
     chosen_rate: float | None = None,
     split: str | None = None,
@@ -49,8 +49,9 @@ def calibrate(
 
     Args:
         config: The settings; `data.records` names the records, `evaluation` feature and metric.
-        weights: `.weights.h5` file.
+        weights: Name of the weights, for the file.
         output: Folder for `threshold.json`, `pair_distances.png` and `roc.png`.
+        load: Builds the embedding model with these weights.
         false_positive_rates: Rates to report, in 0..1.
         chosen_rate: The threshold is the highest that accepts at most this share of the pairs of
             two persons; None takes the point of the equal error rate.
@@ -62,15 +63,6 @@ def calibrate(
     Raises:
         UserError: A mistake in the settings, the weights or the records, or no pairs of a kind.
     """
-    if config.system == "csn":
-        raise UserError(
-            "a distance threshold is for embeddings; with system: csn the export's "
-            "signature compare gives the probability of a match, so choose from 0.5 upwards."
-        )
-    if config.system == "siamese":
-        raise UserError(
-            "a run of system: siamese calibrates its thresholds while it is trained, on the people "
-            "of data.subset.validation; test_net.py uses them.")
     records, evaluation = config.data.records, config.evaluation
     if records is None:
         raise UserError("data.records is not set; give the folder of the records to calibrate on.")
@@ -78,7 +70,7 @@ def calibrate(
     sides = ["query", "gallery"] if split is None else [split]
     verify, number = config.data.verify, config.data.fold
     indices = [read_index(records, side, verify, number) for side in sides]
-    model, config = load_embedding_model(config, weights)
+    model = load()
     extract = FeatureExtractor(model, config)
     features = [extract(side) for side in sides]
     if config.export.normalize:

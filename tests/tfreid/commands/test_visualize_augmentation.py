@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tfreid.commands import augmentation_preview
-from tools import visualize_augmentation
+from tfreid.commands import visualize_augmentation as visualize_augmentation
 
 AUGMENTATION = {"pad": 0, "flip_probability": 0.0, "erasing_probability": 0.0,
                 "cutout_probability": 1.0, "cutout_area_end": 0.4, "cutout_epochs": 8}

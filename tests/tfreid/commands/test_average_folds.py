@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tfreid.commands import average_folds as average_folds_command
 from tfreid.config import Config, DataConfig, ScheduleConfig, TrainingConfig, save_config
 from tfreid.evaluation import single_shot_result, write_results_json
 from tfreid.evaluation.saved_results import read_curves
 
-ROOT = Path(__file__).parents[2]
 RANKS = {
     0: [[1, 1, 2, 6], [1, 1, 1, 3]],
     1: [[1, 2, 2, 7], [1, 1, 3, 3]],
@@ -25,11 +23,7 @@ RANKS = {
 
 @pytest.fixture(scope="module")
 def average():
-    path = ROOT / "tools" / "average_splits.py"
-    specification = importlib.util.spec_from_file_location("average_splits", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.main
+    return average_folds_command.main
 
 
 def write_run(folder, split, ranks=None, config=None, max_rank=12, **more):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-from pathlib import Path
 
 import cv2
 import keras
@@ -14,6 +12,7 @@ import pytest
 
 from tfrecords.market1501_500k import scan_market1501_500k
 from tfrecords.records import build_records
+from tfreid.commands import distractor_curve as distractor_curve_command
 from tfreid.config import Config, DataConfig, ModelConfig, save_config
 from tfreid.data.records import read_index
 from tfreid.evaluation.features import FeatureExtractor
@@ -21,17 +20,12 @@ from tfreid.evaluation.ranking import evaluate_ranking
 from tfreid.models.embedding import build_embedding_model
 from tfreid.weights.files import save_weights
 
-ROOT = Path(__file__).parents[2]
 ADDED = 12
 
 
 @pytest.fixture(scope="module")
 def curve():
-    path = ROOT / "tools" / "distractor_curve.py"
-    specification = importlib.util.spec_from_file_location("distractor_curve", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.main
+    return distractor_curve_command.main
 
 
 @pytest.fixture(scope="module")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tfreid.commands import info as info_command
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def model_info():
-    specification = importlib.util.spec_from_file_location("model_info",
-                                                           ROOT / "tools" / "model_info.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return info_command
 
 
 def test_the_stock_osnet(model_info, capsys):

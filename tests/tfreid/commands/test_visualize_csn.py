@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import cv2
@@ -10,22 +9,17 @@ import keras
 import numpy as np
 import pytest
 
+from tfreid.commands import visualize_csn as visualize_csn_command
 from tfreid.config import Config, DataConfig, save_config
 from tfreid.data.records import read_index
 from tfreid.systems.csn import pictures as pair_pictures
 from tfreid.systems.csn.network import build_csn
 from tfreid.weights.files import save_weights
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
 def visualize():
-    path = ROOT / "tools" / "visualize_csn.py"
-    specification = importlib.util.spec_from_file_location("visualize_csn", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.main
+    return visualize_csn_command.main
 
 
 @pytest.fixture(scope="module")

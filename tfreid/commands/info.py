@@ -1,0 +1,35 @@
+"""Prints a model's size and cost as one JSON object."""
+
+from __future__ import annotations
+
+import json
+
+from tfrecords.errors import command_line
+from tfreid.commands.parser import command_parser
+
+
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """Parses the command line and prints."""
+    parser = command_parser(
+        __doc__,
+        "flops are 2 x multiply-adds of one image's feature; parameters include the "
+        "identity classifier, whose width is model.num_identities. With system: csn flops are "
+        "those of one pair, both images extracted and compared, and flops_extract (one image) and "
+        "flops_compare (one pair) its parts; paper_table_5 is what the paper counts. With system: "
+        "siamese everything is the twin's, to which the merge network adds embedding_size + 1 "
+        "parameters.",
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="recipe (YAML)")
+    parser.add_argument("--identities", type=int, default=751, metavar="N",
+                        help="width of the classifier where the recipe leaves it open (default: "
+                        "751, Market-1501's); a csn has none")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
+                        help="settings that replace those of the recipe")
+    parsed = parser.parse_intermixed_args(arguments)
+
+    from tfreid.config import load_config
+    from tfreid.systems.registry import make_system
+
+    config = load_config(parsed.config, parsed.overrides)
+    print(json.dumps(make_system(config).describe_model(parsed.identities), indent=2))

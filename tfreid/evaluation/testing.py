@@ -1,0 +1,205 @@
+"""From a model to tables, JSON, CMC plots and ranked-list pictures, for one test set or several."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tfrecords.errors import UserError
+from tfreid.config import Config, EvaluationConfig
+from tfreid.data.records import describe_records, split_names
+from tfreid.evaluation.distances import describe_metric
+from tfreid.evaluation.evaluator import Evaluator
+from tfreid.evaluation.features import GalleryEvaluator, Ranked
+from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries
+from tfreid.evaluation.ranking import VARIANTS, RankingResult
+from tfreid.evaluation.report import (
+    comparison_table,
+    format_single_shot,
+    results_table,
+    write_results_json,
+)
+from tfreid.evaluation.scoring import Scored
+from tfreid.evaluation.tracklets import TRACKLETS
+from tfreid.evaluation.variants import add_variants
+from tfreid.visualization.cmc_plot import draw_cmc
+from tfreid.visualization.ranked_list import draw_ranked_lists
+
+# Figures beside those of the ranking.
+Further = Callable[[], dict[str, Any]]
+
+
+class TestSet(NamedTuple):
+    """One set of test images: its name, the settings that name its records, and its folder."""
+
+    name: str
+    config: Config
+    output: Path
+
+
+class TestSets:
+    """One set of test images, or several that share a table, a `summary.json` and a CMC plot.
+
+    Args:
+        config: The settings.
+        weights: Name of the weights, for the files.
+        output: Folder for `results.json`, `cmc.png` and `ranked_lists.png`; of several sets, for
+            `summary.json`, a `cmc.png` of all, and a folder for each of them.
+        records: Folders of records, several of them named by their own names; one or none is the
+            test set of `data.records`.
+
+    Raises:
+        UserError: There are no records, or a set is named twice.
+    """
+
+    def __init__(self, config: Config, weights: str | Path, output: str | Path,
+                 records: Sequence[str | Path] = ()):
+        self._config, self._weights, self._output = config, str(weights), Path(output)
+        self._several = len(records) > 1
+        if not self._several:
+            named = {config.name: records[0] if records else config.data.records}
+        else:
+            named = _named(records)
+        if None in named.values():
+            raise UserError("data.records is not set; give the folder of the records to evaluate "
+                            "on.")
+        self._sets = []
+        for name, folder in named.items():
+            # Fails for a wrong folder, before the model is built.
+            split_names(folder, config.data.fold)
+            data = dataclasses.replace(config.data, records=str(folder))
+            self._sets.append(TestSet(name, dataclasses.replace(config, data=data),
+                                      self._output / name if self._several else self._output))
+
+    def rank(
+        self, prepare: Callable[[TestSet], tuple[GalleryEvaluator, Further]], ranked_queries: int
+    ) -> dict[str, Ranked]:
+        """Ranks the gallery of each set by features, prints a table and writes the files.
+
+        Args:
+            prepare: Makes a set's evaluator, and what computes its further figures; called for
+                every set before the first is evaluated, so that mistakes show at once.
+            ranked_queries: Queries in each ranked-list picture, evenly spread; 0 for no pictures.
+
+        Returns:
+            Name of the set -> its evaluation.
+        """
+        prepared = [(test_set, *prepare(test_set)) for test_set in self._sets]
+        evaluations, figures, curves = {}, {}, {}
+        for (name, config, output), evaluator, further in prepared:
+            ranked = add_variants(evaluator.evaluate(), evaluator.extract, config)
+            figures[name] = {**_figures(ranked, config.evaluation), **further()}
+            write_results_json(output / "results.json", {
+                "name": config.name, "protocol": _ranking_protocol(ranked.result, config),
+                "weights": self._weights, "feature": config.evaluation.feature, **figures[name],
+            })
+            _draw_curves(_named_results(config.name, ranked), output / "cmc.png")
+            if ranked_queries:
+                rows = ranked_rows(ranked, config, spread_queries(ranked.result, ranked_queries))
+                draw_ranked_lists(rows, output / "ranked_lists.png")
+            evaluations[name] = ranked
+            curves.update(_named_results(name, ranked))
+        if not self._several:
+            print(results_table(ranked.result, _ranking_protocol(ranked.result, config),
+                                ranked.variants))
+            return evaluations
+        evaluation = self._config.evaluation
+        print(comparison_table(curves))
+        print(f"distance: {describe_metric(evaluation.metric, evaluation.minkowski_p)}")
+        self._write_summary(figures, feature=evaluation.feature)
+        _draw_curves(curves, self._output / "cmc.png")
+        return evaluations
+
+    def score(self, make_evaluator: Callable[[Config], Evaluator]) -> dict[str, Scored]:
+        """Evaluates each set by scores of pairs, prints a table for each and writes the files.
+
+        Args:
+            make_evaluator: Makes the evaluator for settings that name a set's records; called for
+                every set before the first is evaluated, so that mistakes show at once.
+
+        Returns:
+            Name of the set -> its evaluation.
+        """
+        evaluations, spreads = {}, {}
+        prepared = [(test_set, make_evaluator(test_set.config)) for test_set in self._sets]
+        for (name, config, output), evaluator in prepared:
+            scored = evaluations[name] = evaluator.evaluate()
+            result, dataset = scored.result, _dataset(config)
+            if isinstance(result, RankingResult):
+                protocol = f"{dataset}, single query, shortlist"
+                print(results_table(result, protocol))
+                beside = {"mean_aps": {config.name: result.mean_ap}}
+            else:
+                protocol = f"{dataset}, single shot"
+                print(format_single_shot(result, protocol))
+                spreads[name] = result.std
+                beside = {"stds": {config.name: result.std}}
+            write_results_json(output / "results.json", {
+                "name": config.name, "protocol": protocol, "dataset": dataset.partition(",")[0],
+                "split": config.data.fold, "weights": self._weights, **scored.as_dict(),
+            })
+            draw_cmc({config.name: result.cmc}, output / "cmc.png", **beside)
+        if self._several:
+            self._write_summary({name: scored.as_dict() for name, scored in evaluations.items()})
+            draw_cmc({name: scored.result.cmc for name, scored in evaluations.items()},
+                     self._output / "cmc.png", stds=spreads)
+        return evaluations
+
+    def _write_summary(self, figures: dict[str, dict], **facts) -> None:
+        write_results_json(self._output / "summary.json", {
+            "name": self._config.name, "weights": self._weights, **facts, "test_sets": figures})
+
+
+def _dataset(config: Config) -> str:
+    return describe_records(config.data.records, config.data.fold)
+
+
+def _ranking_protocol(result: RankingResult, config: Config) -> str:
+    described = f"{_dataset(config)}, single query"
+    if result.unit == TRACKLETS:
+        described += f", tracklets ({config.evaluation.tracklet_pooling} of their images)"
+    return described
+
+
+def _named_results(name: str, ranked: Ranked) -> dict[str, RankingResult]:
+    """Returns the plain result under its name, and each variant under that and its title."""
+    return {name: ranked.result, **{f"{name}, {VARIANTS[key]}": result
+                                    for key, result in ranked.variants.items()}}
+
+
+def _figures(ranked: Ranked, evaluation: EvaluationConfig) -> dict:
+    variants = {key: {**_variant_settings(key, evaluation), **result.as_dict()}
+                for key, result in ranked.variants.items()}
+    return {**ranked.result.as_dict(), **variants}
+
+
+def _variant_settings(key: str, evaluation: EvaluationConfig) -> dict:
+    """Returns what decided the figures of a variant."""
+    return {
+        "multi_query": {},
+        "expanded": {"query_neighbours": evaluation.expansion_query,
+                     "gallery_neighbours": evaluation.expansion_gallery},
+        "reranked": {"k1": evaluation.reranking_k1, "k2": evaluation.reranking_k2,
+                     "lambda": evaluation.reranking_lambda},
+    }[key]
+
+
+def _draw_curves(results: dict[str, RankingResult], path: Path) -> None:
+    draw_cmc({name: result.cmc for name, result in results.items()}, path,
+             mean_aps={name: result.mean_ap for name, result in results.items()})
+
+
+def _named(records: Sequence[str | Path]) -> dict[str, Path]:
+    """Names each folder of records by its own name, numbered where two have the same."""
+    named: dict[str, Path] = {}
+    for folder in map(Path, records):
+        if folder.resolve() in (known.resolve() for known in named.values()):
+            raise UserError(f"{folder} is named twice; name each test set once.")
+        name, number = folder.resolve().name, 1
+        while name in named:
+            number += 1
+            name = f"{folder.resolve().name}-{number}"
+        named[name] = folder
+    return named

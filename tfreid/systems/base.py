@@ -1,0 +1,336 @@
+"""What every system can do, with defaults for what most systems share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrecords.errors import UserError
+from tfreid.config import Config, SubsetConfig
+from tfreid.data.records import split_names
+from tfreid.data.subsets import draw_subset
+from tfreid.data.tables import ImageTable, load_table
+from tfreid.devices import share_gpus
+from tfreid.evaluation.calibration import calibrate
+from tfreid.evaluation.distractors import evaluate_distractors
+from tfreid.evaluation.evaluator import Evaluation, Evaluator
+from tfreid.evaluation.features import GalleryEvaluator
+from tfreid.evaluation.ranking import RankingResult
+from tfreid.evaluation.scoring import EmbeddingScorer, SingleShotEvaluator, scored_splits
+from tfreid.evaluation.testing import Further, TestSets
+from tfreid.evaluation.threshold import Threshold
+from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
+from tfreid.models.flops import describe_model
+from tfreid.training.interfaces import Batches, Objective
+from tfreid.training.run_folder import RunFolder
+from tfreid.weights.files import load_weights
+
+MARKET_IDENTITIES = 751
+
+
+class System:
+    """One way to re-identify people, with all its settings.
+
+    A new system is a folder with a subclass, and a line in `tfreid/systems/registry.py`. It makes
+    batches, a model, an objective and an export. The defaults of the other methods are those of a
+    model that embeds single images: `embedding` says where in the model that is.
+
+    Args:
+        config: All settings.
+
+    Attributes:
+        unit: What a batch counts, in the plural, such as `images`.
+        untested: Why there is no evaluation while training where `make_evaluator` returns None.
+        validates: Whether it is validated on the images that `data.subset.validation` holds out.
+    """
+
+    unit = "images"
+    untested = "the records hold no query and gallery"
+    validates = False
+
+    def __init__(self, config: Config):
+        self.config = config
+
+    # Training.
+
+    def check(self, replicas: int) -> None:
+        """Refuses settings that the system cannot be trained with, before anything is loaded.
+
+        Raises:
+            UserError: There are some.
+        """
+
+    def pretraining(self) -> Config | None:
+        """Returns the settings of a training that comes before; by default None, for none.
+
+        Its last weights are then the initial ones, as `model.weights`.
+        """
+
+    def training_images(self) -> ImageTable:
+        """Loads the training images of `data.records` that `data.subset` leaves.
+
+        Raises:
+            UserError: Images are held out for a system that does not validate on them, or as
+                `load_table` and `draw_subset`.
+        """
+        data, subset = self.config.data, self.config.data.subset
+        if subset.validation and not self.validates:
+            raise UserError("data.subset.validation is for system: siamese; others are evaluated "
+                            "on query and gallery, so set it to 0.")
+        everything = subset == SubsetConfig(seed=subset.seed)
+        return load_table(
+            data.records, "train", data.verify, data.fold, data.memory_limit_mb,
+            None if everything else lambda index: draw_subset(index, subset).training)
+
+    def resolve(self, table: ImageTable, replicas: int) -> Config:
+        """Returns the settings with what the training images and the devices decide.
+
+        Raises:
+            UserError: The settings contradict the images.
+        """
+        return self.config
+
+    def make_batches(self, table: ImageTable) -> Batches:
+        """Makes the training batches.
+
+        Raises:
+            UserError: There are too few images or identities.
+        """
+        raise NotImplementedError
+
+    def steps_per_epoch(self, batches: Batches, replicas: int) -> int:
+        """Returns how many steps an epoch has where `training.steps_per_epoch` is null."""
+        return max(1, batches.batches_per_epoch // replicas)
+
+    def build_model(self) -> keras.Model:
+        """Builds the model; called under the strategy's scope.
+
+        Raises:
+            UserError: The settings contradict each other.
+        """
+        raise NotImplementedError
+
+    def load_initial_weights(self, model: keras.Model) -> None:
+        """Gives the model its initial weights, where `model.weights` names some.
+
+        Raises:
+            UserError: The weights are missing or do not fit.
+        """
+        if self.config.model.weights is not None:
+            load_weights(model, self.config.model.weights)
+
+    def set_backbone_trainable(self, model: keras.Model, trainable: bool) -> None:
+        """Freezes or frees what `training.frozen_backbone_epochs` is about: all but the head."""
+        set_backbone_trainable(self.embedding(model), trainable)
+
+    def make_objective(self, model: keras.Model) -> Objective:
+        """Makes the objective; called under the strategy's scope."""
+        raise NotImplementedError
+
+    def make_evaluator(self, model: keras.Model) -> Evaluator | None:
+        """Makes what tests the model while it is trained; None where there is nothing to test on.
+
+        Raises:
+            UserError: The records are broken, or settings of the evaluation are.
+        """
+        if self.scores_pairs:
+            return self.make_score_evaluator(model, self.config, training=True)
+        data = self.config.data
+        if {"query", "gallery"} <= set(split_names(data.records, data.fold)):
+            return self.make_gallery_evaluator(model, self.config)
+        return None
+
+    # Trained weights.
+
+    def load(self, weights: str | Path) -> keras.Model:
+        """Builds the model with trained weights.
+
+        Args:
+            weights: `.weights.h5` file.
+
+        Raises:
+            UserError: The file is missing, or holds the weights of another architecture.
+        """
+        share_gpus()
+        model = self.build_model()
+        load_weights(model, weights)
+        return model
+
+    def embedding(self, model: keras.Model) -> keras.Model:
+        """Returns the embedding model in one of the system's models; by default the model."""
+        return model
+
+    def check_embeds(self) -> None:
+        """Raises a `UserError` where the system has no embedding of one image."""
+
+    def load_embedding(self, weights: str | Path) -> keras.Model:
+        """Builds the embedding model with trained weights.
+
+        Raises:
+            UserError: As `load` and `check_embeds`.
+        """
+        self.check_embeds()
+        return self.embedding(self.load(weights))
+
+    # Testing.
+
+    @property
+    def scores_pairs(self) -> bool:
+        """Whether tests score pairs of images, rather than rank a gallery by features."""
+        return self.config.evaluation.protocol == "single_shot"
+
+    def make_gallery_evaluator(self, model: keras.Model, config: Config) -> GalleryEvaluator:
+        """Makes what ranks the gallery of `config.data.records` by features.
+
+        Raises:
+            UserError: The records are missing or broken, or do not go with the settings.
+        """
+        return GalleryEvaluator(self.embedding(model), config)
+
+    def make_score_evaluator(
+        self, model: keras.Model, config: Config, training: bool = False
+    ) -> Evaluator | None:
+        """Makes what scores pairs of the images of `config.data.records`.
+
+        Args:
+            model: The system's model.
+            config: The settings.
+            training: Whether the model is being trained; see `scored_splits`.
+
+        Raises:
+            UserError: The records are missing or broken, or do not go with the settings.
+        """
+        splits = scored_splits(config, training)
+        if splits is None:
+            return None
+        return SingleShotEvaluator(
+            EmbeddingScorer(self.embedding(model), config), config, splits, training)
+
+    def prepare_further_figures(
+        self, model: keras.Model, config: Config, output: Path, thresholds: Path | None
+    ) -> Further:
+        """Returns what computes figures beside those of the ranking; by default none."""
+        return dict
+
+    def test(
+        self,
+        weights: str | Path,
+        output: str | Path,
+        ranked_queries: int = 8,
+        thresholds: Path | None = None,
+        records: Sequence[str | Path] = (),
+    ) -> dict[str, Evaluation]:
+        """Tests weights on one set of test images or several, prints tables and writes files.
+
+        Args:
+            weights: `.weights.h5` file.
+            output: Folder for the files; see `TestSets`.
+            ranked_queries: Queries in each ranked-list picture, evenly spread; 0 for no pictures.
+            thresholds: File of calibrated thresholds, for systems that judge pairs.
+            records: Folders of records; see `TestSets`.
+
+        Returns:
+            Name of the test set -> its evaluation.
+
+        Raises:
+            UserError: A mistake in the settings, the weights or the records.
+        """
+        sets = TestSets(self.config, weights, output, records)
+        model = self.load(weights)
+        if self.scores_pairs:
+            return sets.score(lambda config: self.make_score_evaluator(model, config))
+        return sets.rank(lambda test_set: (
+            self.make_gallery_evaluator(model, test_set.config),
+            self.prepare_further_figures(model, test_set.config, test_set.output, thresholds),
+        ), ranked_queries)
+
+    def rank_distractors(
+        self, weights: str | Path, output: str | Path, **options: Any
+    ) -> dict[int, RankingResult]:
+        """Ranks with more and more distractors in the gallery; see `evaluate_distractors`.
+
+        Raises:
+            UserError: The system scores pairs, or as `evaluate_distractors`.
+        """
+        if self.scores_pairs:
+            raise UserError(
+                f"{self.config.name} scores pairs of images; distractors are ranked by the "
+                "features of system: embedding, with evaluation.protocol=full.")
+        return evaluate_distractors(
+            self.config, weights, output, load=lambda: self.load_embedding(weights), **options)
+
+    def calibrate(
+        self, weights: str | Path, output: str | Path, **options: Any
+    ) -> Threshold:
+        """Finds the distance up to which two images count as one identity; see `calibrate`.
+
+        Raises:
+            UserError: The system has no threshold to calibrate, or as `calibrate`.
+        """
+        return calibrate(
+            self.config, weights, output, load=lambda: self.load_embedding(weights), **options)
+
+    # Verdicts on pairs.
+
+    def verify_pairs(self, weights: str | Path, output: str | Path, **options: Any) -> dict:
+        """Judges the pairs of a file or of one split; by default refuses."""
+        raise self._judges_no_pairs()
+
+    def make_judge(self, weights: str | Path, thresholds: Path | None):
+        """Makes what judges two image files; by default refuses."""
+        raise self._judges_no_pairs()
+
+    def _judges_no_pairs(self) -> UserError:
+        return UserError(
+            f"{self.config.name!r} is of system {self.config.system}, which gives no verdict on "
+            "pairs; take a run of system: siamese (tools/calibrate_threshold.py tests the "
+            "distances of other embeddings).")
+
+    # Export, size, speed.
+
+    def export(
+        self, model: keras.Model, output: str | Path, run: RunFolder
+    ) -> tuple[Path, str]:
+        """Writes the next version of a SavedModel, once its signatures are found correct.
+
+        Args:
+            model: With trained weights.
+            output: Folder of versions: `output/1`, then `output/2`, ...
+            run: The run, whose calibrated thresholds are exported too.
+
+        Returns:
+            The version's folder, and words on the thresholds, for the line that is printed.
+
+        Raises:
+            UserError: There are no records to check with, the results differ, or the thresholds
+                were calibrated for something else.
+        """
+        raise NotImplementedError
+
+    def describe_model(self, identities: int = MARKET_IDENTITIES) -> dict[str, Any]:
+        """Describes size and cost of the model; by default of the embedding.
+
+        Args:
+            identities: Width of the classifier where the recipe leaves it open.
+        """
+        return describe_model(self.config, build_embedding_model(self.config.model, identities))
+
+    def describe_network(self) -> dict[str, Any]:
+        """Returns which network a measurement is of."""
+        return {"backbone": self.config.model.backbone}
+
+    def make_extractor(self) -> Callable[[tf.Tensor], Any]:
+        """Makes, with random weights, what computes the features of images [n, h, w, 3]."""
+        model = build_embedding_model(
+            self.config.model, self.config.model.num_identities or MARKET_IDENTITIES)
+        return lambda images: model(images, training=False)[self.config.evaluation.feature]
+
+    def measure_gallery(self, queries: int, gallery: int, pairs: int | None) -> dict[str, Any]:
+        """Times comparisons of queries with a gallery; by default refuses."""
+        raise UserError(
+            f"{self.config.name} has system: {self.config.system}; gallery compares pairs, so name "
+            "a recipe with system: csn, such as configs/csn_l23_market1501.yaml.")
