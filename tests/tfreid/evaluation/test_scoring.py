@@ -7,13 +7,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from tfreid.config import (
-    Config,
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    SingleShotConfig,
-)
+from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig, SingleShotConfig
 from tfreid.data.records import read_index, split_names
 from tfreid.evaluation.scoring import SingleShotEvaluator
 from tfreid.evaluation.single_shot import draw_trials

@@ -25,7 +25,7 @@ from tfreid.training.run_folder import RunFolder
 
 
 class CsnSystem(System):
-    """Pairs, the losses of the `pair_loss` section, single-shot CMC or a ranked shortlist."""
+    """Pairs, its losses of section `loss`, single-shot CMC or a ranked shortlist."""
 
     unit = "pairs"
     scores_pairs = True

@@ -96,8 +96,7 @@ class ShortlistEvaluator:
         self._rank(queries, np.unique(matches), progress=False)
 
     def _rank(self, query: np.ndarray, gallery: np.ndarray, progress: bool) -> Scored:
-        scorer, evaluation = self._scorer, self._config.evaluation
-        shortlist = self._config.csn.score.shortlist
+        scorer, shortlist = self._scorer, self._config.csn.score.shortlist
         queries = scorer.features(self._splits[0], query, progress)
         descriptors = np.concatenate([
             block["descriptor"]
@@ -129,5 +128,5 @@ class ShortlistEvaluator:
         result = evaluate_distances(
             ranked, self._query.ids[query], self._query.cameras[query],
             self._gallery.ids[gallery], self._gallery.cameras[gallery],
-            f"{scorer.metric}, shortlist of {size}", evaluation.max_rank, progress)
+            f"{scorer.metric}, shortlist of {size}", self._config.evaluation.max_rank, progress)
         return Scored(result)

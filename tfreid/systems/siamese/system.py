@@ -33,7 +33,7 @@ from tfreid.training.run_folder import RunFolder
 
 
 class SiameseSystem(System):
-    """Bojja, "Metric Learning for Person ReIdentification task": the loss of `siamese.loss`."""
+    """Bojja, "Metric Learning for Person ReIdentification task": pairs, and `siamese.loss`."""
 
     unit = "pairs"
     untested = "data.subset.validation is 0"

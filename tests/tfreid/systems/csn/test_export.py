@@ -203,7 +203,8 @@ def test_an_export_that_differs_is_not_written(
     right = getattr(pair_export.ServedCsn, method)
     monkeypatch.setattr(pair_export.ServedCsn, method, wrong(right))
     with pytest.raises(UserError, match=f"signature {signature} differs"):
-        export_csn(model, dataclasses.replace(config, csn=csn), tmp_path / "out")
+        export_csn(model, dataclasses.replace(config, csn=csn),
+                          tmp_path / "out")
     assert not any((tmp_path / "out").iterdir())
 
 

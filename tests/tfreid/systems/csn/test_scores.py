@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig
 from tfreid.data.records import stream_images
-from tfreid.evaluation.scoring import EmbeddingScorer
+from tfreid.evaluation.scoring import EmbeddingScorer, take
 from tfreid.systems.csn import scores as pair_scores
 from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
-from tfreid.systems.csn.scores import CsnScorer, simi_score, take
+from tfreid.systems.csn.scores import CsnScorer, simi_score
 from tfreid.systems.csn.settings import ScoreSettings
 from tfreid.systems.csn.settings import Settings as CsnSettings
 

@@ -13,13 +13,7 @@ import pytest
 from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
-from tfreid.config import (
-    Config,
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    SingleShotConfig,
-)
+from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig, SingleShotConfig
 from tfreid.data.records import read_index
 from tfreid.evaluation.ranking import evaluate_distances
 from tfreid.evaluation.scoring import SingleShotEvaluator
