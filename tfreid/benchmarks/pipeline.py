@@ -11,8 +11,8 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.benchmarks.measuring import rounded, timed
+from tfreid.config import Config
 from tfreid.records import open_records
-from tfreid.settings import Config
 from tfreid.systems.registry import make_system
 
 # Both sides of a ratio take turns, so that other work on the machine slows both.

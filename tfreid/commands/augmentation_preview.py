@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.cutout import cutout_limit
 from tfreid.data.image_batches import ImageLoader
 from tfreid.models.embedding import input_size
 from tfreid.records import open_records
-from tfreid.settings import Config
 from tfreid.systems.registry import make_system
 from tfreid.visualization.curriculum import Curriculum, draw_curriculum
 
@@ -38,8 +38,8 @@ def picture_augmentation(
     if pretraining:
         first = make_system(config).pretraining()
         if first is None:
-            raise UserError(f"{config.name} has no pretraining (system: ranking with "
-                            "pretraining.epochs above 0 has); leave --pretraining out.")
+            raise UserError(f"{config.name} has no stage before (`pretraining` is null); leave "
+                            "--pretraining out.")
         config = first
     table = make_system(config).training_images(records)
     random = np.random.default_rng(seed)

@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import DataConfig
 from tfreid.data.augmentation import DRAWN, augment_batch, resize
 from tfreid.data.buffers import BatchBuffers
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import ImageTable, undecodable
 from tfreid.records.images import chunks_by_size
-from tfreid.settings import DataConfig
 
 # As TensorFlow does when serving, take pixels as stored, whatever an EXIF tag says.
 _READ_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tfreid.config import Config
 from tfreid.evaluation.distances import describe_metric, find_metric, unit_rows
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.protocol import FeatureDistances, Labels, Protocol, check_features
@@ -24,7 +25,6 @@ from tfreid.evaluation.verification import (
     streamed_verification_curve,
 )
 from tfreid.records import Records, open_records
-from tfreid.settings import Config
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
 
 _TEST_PAIRS = "query x gallery"

@@ -13,13 +13,13 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.evaluation.distances import describe_metric, find_metric
 from tfreid.evaluation.feature_store import FeatureStore
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.report import ruled_table, write_results_json
 from tfreid.evaluation.streaming import check_counts, evaluate_with_distractors
 from tfreid.records import Records, open_records
-from tfreid.settings import Config
 from tfreid.visualization.distractor_plot import DistractorCurve, draw_distractor_curves
 
 RESULTS_NAME, PLOT_NAME = "distractor_curve.json", "distractor_curve.png"

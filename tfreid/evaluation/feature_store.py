@@ -14,10 +14,10 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import write_json
+from tfreid.config import Config
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.threshold import weights_fingerprint
 from tfreid.records import Records
-from tfreid.settings import Config
 
 # The stamp holds the values of the weights, wherever they came from.
 _SOURCES = ("weights", "imagenet_weights")

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.evaluation.distances import Metric, find_metric
 from tfreid.evaluation.evaluator import Evaluation, Projection
 from tfreid.evaluation.multi_query import check_multi_query
@@ -27,7 +28,6 @@ from tfreid.evaluation.tracklets import (
 )
 from tfreid.models.embedding import input_size
 from tfreid.records import Records, SplitIndex
-from tfreid.settings import Config
 
 # The check before training: enough images to rank, few enough to take seconds.
 _TRIAL_QUERIES = 4

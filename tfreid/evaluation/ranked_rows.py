@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from tfreid.config import Config
 from tfreid.evaluation.features import Ranked
 from tfreid.evaluation.picture_images import read_images
 from tfreid.evaluation.protocol import counted
 from tfreid.evaluation.ranking import RankingResult, top_matches
-from tfreid.settings import Config
 from tfreid.visualization.ranked_list import RankedImage, RankedRow
 
 

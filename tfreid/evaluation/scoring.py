@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.evaluation.distances import find_metric, pairwise_distances
 from tfreid.evaluation.evaluator import Evaluation
 from tfreid.evaluation.features import FeatureExtractor
@@ -22,7 +23,6 @@ from tfreid.evaluation.single_shot import (
     single_shot_result,
 )
 from tfreid.records import Records
-from tfreid.settings import Config
 
 Features = dict[str, np.ndarray]
 _TRIED_IDENTITIES = 4

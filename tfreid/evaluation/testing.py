@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, EvaluationConfig
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.evaluator import Evaluator
 from tfreid.evaluation.features import GalleryEvaluator, Ranked
@@ -23,7 +24,6 @@ from tfreid.evaluation.scoring import Scored
 from tfreid.evaluation.tracklets import TRACKLETS
 from tfreid.evaluation.variants import add_variants
 from tfreid.records import Records, open_records
-from tfreid.settings import Config, EvaluationConfig
 from tfreid.visualization.cmc_plot import draw_cmc
 from tfreid.visualization.ranked_list import draw_ranked_lists
 

@@ -6,13 +6,13 @@ import dataclasses
 
 import numpy as np
 
+from tfreid.config import Config, EvaluationConfig
 from tfreid.evaluation.expansion import expand_features
 from tfreid.evaluation.features import FeatureExtractor, Ranked
 from tfreid.evaluation.multi_query import SPLIT, query_groups
 from tfreid.evaluation.pooling import pool_blocks
 from tfreid.evaluation.ranking import RankingResult, evaluate_distances, evaluate_ranking
 from tfreid.evaluation.reranking import k_reciprocal_rerank
-from tfreid.settings import Config, EvaluationConfig
 
 
 def add_variants(

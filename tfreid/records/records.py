@@ -12,11 +12,11 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfrecords.manifest import STORED_SPLIT, Manifest, read_manifest
 from tfrecords.query_galleries import read_query_galleries
+from tfreid.config import DataConfig
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records.folds import check_fold, select_images, split_names
 from tfreid.records.images import ImageTable, decode_batches, free_megabytes, undecodable
 from tfreid.records.shards import SplitIndex, StoredSplit
-from tfreid.settings import DataConfig
 
 # Share of the memory that is free when training starts; the network and its batches need the rest.
 _FREE_SHARE = 0.5
@@ -223,4 +223,4 @@ def open_records(data: DataConfig) -> Records:
     if data.records is None:
         raise UserError("data.records is not set; give the folder of the built records, such as "
                         "data.records=records/market1501.")
-    return Records(data.records, data.split, data.verify)
+    return Records(data.records, data.fold, data.verify)

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, SubsetConfig
 from tfreid.data.subsets import draw_subset
 from tfreid.devices import share_gpus
 from tfreid.evaluation.calibration import calibrate
@@ -23,8 +24,6 @@ from tfreid.evaluation.threshold import Threshold
 from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
 from tfreid.models.flops import describe_model
 from tfreid.records import ImageTable, Records
-from tfreid.settings import Config
-from tfreid.settings_of_siamese import SubsetConfig
 from tfreid.training.interfaces import Batches, Objective
 from tfreid.training.run_folder import RunFolder
 from tfreid.weights.files import load_weights

@@ -8,9 +8,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.config import load_config
+from tfreid.config import Config, load_config
 from tfreid.records import ImageTable, Records, open_records
-from tfreid.settings import Config
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import RunFolder, start_run
 from tfreid.training.strategy import make_strategy, prepare_runtime

@@ -15,9 +15,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.evaluation.evaluator import Evaluation, Evaluator
 from tfreid.evaluation.report import write_results_json
-from tfreid.settings import Config
 from tfreid.training.accumulation import GradientAccumulator
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.checkpoints import Checkpoints

@@ -7,10 +7,9 @@ from pathlib import Path
 import keras
 import pytest
 
-from tfreid.config import save_config
+from tfreid.config import Config, DataConfig, ModelConfig, save_config
 from tfreid.models.embedding import build_embedding_model
 from tfreid.records import Records
-from tfreid.settings import Config, DataConfig, ModelConfig
 from tfreid.weights.files import save_weights
 
 

@@ -13,12 +13,11 @@ import pytest
 from tfrecords.market1501_500k import scan_market1501_500k
 from tfrecords.records import build_records
 from tfreid.commands import distractor_curve as distractor_curve_command
-from tfreid.config import save_config
+from tfreid.config import Config, DataConfig, ModelConfig, save_config
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.ranking import evaluate_ranking
 from tfreid.models.embedding import build_embedding_model
 from tfreid.records import Records
-from tfreid.settings import Config, DataConfig, ModelConfig
 from tfreid.weights.files import save_weights
 
 ADDED = 12

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from tfreid.commands import visualize_csn as visualize_csn_command
-from tfreid.config import save_config
+from tfreid.config import Config, DataConfig, save_config
 from tfreid.records import Records
-from tfreid.settings import Config, DataConfig
 from tfreid.systems.csn import pictures as pair_pictures
 from tfreid.systems.csn.network import build_csn
 from tfreid.weights.files import save_weights
@@ -80,7 +79,7 @@ def test_recipe_and_weights_and_overrides(visualize, run, files, drawn):
     weights = run / "checkpoints" / "best.weights.h5"
     assert visualize(["--config", str(run / "config.yaml"), "--weights", str(weights), "--pair",
                       str(files / "a.jpg"), str(files / "a.jpg"), "--output",
-                      "pair.png", "evaluation.pair_score.epsilon=0.5"]) == 0
+                      "pair.png", "csn.score.epsilon=0.5"]) == 0
     ((details, _),) = drawn
     # An image is at distance 0 of itself: 0.2 / 0.5 beside the probability.
     assert details.score == pytest.approx(details.probability + 0.4, abs=1e-3)

@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import AugmentationConfig, DataConfig, PairDataConfig
 from tfreid.data.pair_batches import PairBatches
 from tfreid.data.pair_sampling import PairSampler
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.records import Records
-from tfreid.settings import AugmentationConfig, DataConfig, PairDataConfig
 
 PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)
 CSN = AugmentationConfig(pad=0, translation=0.05, erasing_probability=0.0)

@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import AugmentationConfig, DataConfig
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.records import Records, decode_image
-from tfreid.settings import AugmentationConfig, DataConfig
 
 PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)
 SIZE = (64, 32)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from tfreid.config import Config, DataConfig
 from tfreid.evaluation import evaluate_ranking
 from tfreid.evaluation.features import Ranked
 from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries, worst_queries
 from tfreid.records import Records
-from tfreid.settings import Config, DataConfig
 
 
 def made_up(records, galleries=None):

@@ -8,18 +8,12 @@ import keras
 import numpy as np
 import pytest
 
+from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig, SingleShotConfig
 from tfreid.evaluation import scoring
 from tfreid.evaluation.scoring import SingleShotEvaluator
 from tfreid.evaluation.single_shot import draw_trials
 from tfreid.models.embedding import build_embedding_model
 from tfreid.records import Records
-from tfreid.settings import (
-    Config,
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    SingleShotConfig,
-)
 from tfreid.systems.registry import make_system
 
 SPLITS = ("query", "gallery")

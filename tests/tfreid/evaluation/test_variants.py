@@ -8,9 +8,9 @@ import types
 import numpy as np
 import pytest
 
+from tfreid.config import Config, DataConfig, EvaluationConfig
 from tfreid.evaluation import evaluate_ranking, variants
 from tfreid.evaluation.features import Ranked
-from tfreid.settings import Config, DataConfig, EvaluationConfig
 
 
 def ranked_case(make_index, galleries=None):

@@ -12,12 +12,12 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
+from tfreid.config import DataConfig
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import Records, images
 from tfreid.records import records as records_room
 from tfreid.records.images import decode_batches, free_megabytes
-from tfreid.settings import DataConfig
 
 
 def load_table(directory, **arguments):

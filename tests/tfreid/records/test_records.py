@@ -15,9 +15,9 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfrecords.manifest import MANIFEST_NAME, Manifest, Shard, Split, read_manifest, write_manifest
 from tfrecords.schema import SCHEMA_VERSION, encode_record, parse_records
+from tfreid.config import DataConfig
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import Records, decode_image, open_records
-from tfreid.settings import DataConfig
 
 SIZE = InputSize(32, 16)
 READERS = {

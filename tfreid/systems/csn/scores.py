@@ -9,12 +9,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfreid.config import Config
 from tfreid.evaluation.scoring import Features, count, take
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import Records
-from tfreid.settings import Config, PairScoreConfig
 from tfreid.systems.csn.comparison import compare_all, compare_pairs
 from tfreid.systems.csn.network import compared_features, csn_parts
+from tfreid.systems.csn.settings import ScoreSettings
 
 # Queries and gallery images compared at once: about 200 MB are held meanwhile.
 _QUERIES, _GALLERY = 50, 50
@@ -34,7 +35,7 @@ class CsnScorer:
 
     def __init__(self, model: keras.Model, config: Config, records: Records | None):
         self._config, self._records = config, records
-        self._score = config.evaluation.pair_score
+        self._score = config.csn.score
         self._parts = csn_parts(model)
         self.image_bytes = 4 * sum(
             int(np.prod(value.shape[1:]))
@@ -99,7 +100,7 @@ class CsnScorer:
 
 
 def simi_score(
-    probabilities: tf.Tensor, distances: tf.Tensor | None, config: PairScoreConfig
+    probabilities: tf.Tensor, distances: tf.Tensor | None, config: ScoreSettings
 ) -> tf.Tensor:
     """Computes SimiScore = p + lambda / (d + epsilon) (Guo and Cheung 2018, Eq. 7).
 

@@ -24,7 +24,7 @@ from tfreid.training.run_folder import RunFolder
 
 
 class CsnSystem(System):
-    """Pairs, the losses of the `pair_loss` section, single-shot CMC or a ranked shortlist."""
+    """Pairs, its losses of section `loss`, single-shot CMC or a ranked shortlist."""
 
     unit = "pairs"
     scores_pairs = True
@@ -50,7 +50,7 @@ class CsnSystem(System):
 
     def make_objective(self, model: keras.Model) -> CsnObjective:
         """Makes the sum of the losses."""
-        return CsnObjective(self.config.pair_loss, self.config.csn.levels)
+        return CsnObjective(self.config.loss, self.config.csn.levels)
 
     def check_embeds(self) -> None:
         """Refuses: two images are compared."""

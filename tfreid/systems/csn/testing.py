@@ -7,13 +7,13 @@ import numpy as np
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import trial_matches
 from tfreid.evaluation.protocol import counted
 from tfreid.evaluation.ranking import evaluate_distances
 from tfreid.evaluation.scoring import Scored, SingleShotEvaluator, scored_splits
 from tfreid.records import Records
-from tfreid.settings import Config
 from tfreid.systems.csn.scores import CsnScorer
 
 # Gallery images whose features are in memory at a time: about 0.44 MB each.
@@ -93,13 +93,13 @@ class ShortlistEvaluator:
         self._rank(queries, np.unique(matches), progress=False)
 
     def _rank(self, query: np.ndarray, gallery: np.ndarray, progress: bool) -> Scored:
-        scorer, evaluation = self._scorer, self._config.evaluation
+        scorer, shortlist = self._scorer, self._config.csn.score.shortlist
         queries = scorer.features(self._splits[0], query, progress)
         descriptors = np.concatenate([
             block["descriptor"]
             for block in scorer.feature_blocks(self._splits[1], gallery, progress)
         ])
-        size = min(evaluation.pair_score.shortlist, len(gallery))
+        size = min(shortlist, len(gallery))
         ranked = np.empty((len(query), len(gallery)), np.float32)
         chosen = np.zeros(ranked.shape, bool)
         for row, position in enumerate(query):
@@ -125,5 +125,5 @@ class ShortlistEvaluator:
         result = evaluate_distances(
             ranked, self._query.ids[query], self._query.cameras[query],
             self._gallery.ids[gallery], self._gallery.cameras[gallery],
-            f"{scorer.metric}, shortlist of {size}", evaluation.max_rank, progress)
+            f"{scorer.metric}, shortlist of {size}", self._config.evaluation.max_rank, progress)
         return Scored(result)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfreid.config import Config
 from tfreid.evaluation.paired_distances import paired_distances
 from tfreid.evaluation.threshold import THRESHOLD_NAME, Threshold, save_threshold
 from tfreid.models.embedding import input_size
@@ -20,7 +21,6 @@ from tfreid.serving.saved_model import (
     served_weights,
     write_version,
 )
-from tfreid.settings import Config
 
 # Inside a version: where TF Serving leaves files of others alone.
 EXPORTED_THRESHOLD = f"assets.extra/{THRESHOLD_NAME}"

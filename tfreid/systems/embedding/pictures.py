@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.picture_images import (
@@ -19,7 +20,6 @@ from tfreid.evaluation.picture_images import (
 from tfreid.evaluation.protocol import counted
 from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries, worst_queries
 from tfreid.records import Records, SplitIndex, open_records
-from tfreid.settings import Config
 from tfreid.systems.base import System
 from tfreid.systems.embedding.attention import AttentionRow, draw_attention
 from tfreid.systems.embedding.matching_regions import draw_matching_regions

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfreid.config import Config
 from tfreid.evaluation.report import write_results_json
 from tfreid.losses.distances import pairwise_euclidean
 from tfreid.records import decode_image, open_records
@@ -20,7 +21,6 @@ from tfreid.serving.saved_model import (
     served_weights,
     write_version,
 )
-from tfreid.settings import Config
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
 from tfreid.systems.siamese.scores import SiameseScorer, compare_embeddings, sigmoid

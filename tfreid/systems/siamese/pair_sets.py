@@ -14,10 +14,10 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.layout import refuse_problems
+from tfreid.config import Config
 from tfreid.data.drawn_pairs import DrawnPairSampler
 from tfreid.evaluation.picture_images import read_file
 from tfreid.records import ImageTable, Records, Split, SplitIndex
-from tfreid.settings import Config
 
 _COLUMNS = ["first", "second", "same"]
 _ANSWERS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}

@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfreid.config import Config
 from tfreid.evaluation.distances import METRICS, Metric, scaled_cosine_metric, weighted_metric
 from tfreid.evaluation.paired_distances import paired_distances
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records.images import decode_batches
-from tfreid.settings import Config
 from tfreid.systems.siamese.network import SIDES, siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
 

@@ -32,7 +32,7 @@ from tfreid.training.run_folder import RunFolder
 
 
 class SiameseSystem(System):
-    """Bojja, "Metric Learning for Person ReIdentification task": pairs, the loss of `loss.name`."""
+    """Bojja, "Metric Learning for Person ReIdentification task": pairs, and `siamese.loss`."""
 
     unit = "pairs"
     untested = "data.subset.validation is 0"
@@ -45,8 +45,8 @@ class SiameseSystem(System):
         if config.training.jit_compile:
             raise UserError("training.jit_compile is not available with system: siamese; set it to "
                             "false.")
-        if config.loss.triplet_across_replicas:
-            raise UserError("loss.triplet_across_replicas is not available with system: siamese; "
+        if config.loss.triplet.across_replicas:
+            raise UserError("loss.triplet.across_replicas is not available with system: siamese; "
                             "set it to false.")
         if config.model.longest_side is not None:
             raise UserError("model.longest_side makes images of many sizes, which system: siamese "

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.evaluation.features import GalleryEvaluator
 from tfreid.evaluation.report import write_results_json
 from tfreid.records import Records, open_records
-from tfreid.settings import Config
 from tfreid.systems.base import System
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet, pairs_of_splits, read_pairs_file

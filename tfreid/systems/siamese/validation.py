@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.subsets import describe_subset, draw_subset
 from tfreid.evaluation.threshold import weights_fingerprint
 from tfreid.records import Records
-from tfreid.settings import Config
 from tfreid.systems.siamese.losses import siamese_losses
 from tfreid.systems.siamese.pair_sets import PairSet, draw_pairs
 from tfreid.systems.siamese.scores import PROBABILITY, SiameseScorer
@@ -154,10 +154,10 @@ class SiameseEvaluator:
     def _judge(self, pairs: PairSet, progress: bool) -> tuple[Verdicts, dict[str, float]]:
         scores = self._scorer(pairs, progress)
         losses = siamese_losses(
-            self._config.loss.name, scores.distances["euclidean"], scores.logits, pairs.matches,
-            self._config.pair_loss)
+            self._config.siamese.loss, scores.distances["euclidean"], scores.logits, pairs.matches,
+            self._config.loss)
         values = {name: float(value) for name, value in losses.items()}
-        if self._config.loss.name != "triplet":
+        if self._config.siamese.loss != "triplet":
             values["total"] = sum(values.values())
         return judge(pairs, scores), values
 

@@ -9,28 +9,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig
+from tfreid.evaluation.scoring import EmbeddingScorer, take
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import Records
-from tfreid.settings import (
-    Config,
-    CsnConfig,
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    PairScoreConfig,
-)
 from tfreid.systems.csn import scores as pair_scores
 from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
-from tfreid.systems.csn.scores import CsnScorer, EmbeddingScorer, simi_score, take
+from tfreid.systems.csn.scores import CsnScorer, simi_score
+from tfreid.systems.csn.settings import ScoreSettings
+from tfreid.systems.csn.settings import Settings as CsnSettings
 
 SHAPE = ModelConfig(height=64, width=24)
 QUERIES, GALLERY = np.array([0, 3, 5]), np.array([1, 2, 4, 7, 8])
 
 
 def _config(records, csn=None, **score):
-    return Config(system="csn", model=SHAPE, csn=csn or CsnConfig(),
-                  data=DataConfig(records=str(records), eval_batch_size=3, workers=1),
-                  evaluation=EvaluationConfig(pair_score=PairScoreConfig(**score)))
+    csn = dataclasses.replace(csn or CsnSettings(), score=ScoreSettings(**score))
+    return Config(system="csn", model=SHAPE, csn=csn,
+                  data=DataConfig(records=str(records), eval_batch_size=3, workers=1))
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +69,14 @@ def test_simi_score_by_hand():
     probabilities, distances = tf.constant([0.9, 0.1, 0.5]), tf.constant([0.4, 0.0, 1.9999])
     # Eq. 7 with lambda = 0.2 and epsilon = 0.0001.
     np.testing.assert_allclose(
-        simi_score(probabilities, distances, PairScoreConfig()).numpy(),
+        simi_score(probabilities, distances, ScoreSettings()).numpy(),
         [0.9 + 0.2 / 0.4001, 0.1 + 2000.0, 0.5 + 0.1], rtol=1e-6)
-    config = PairScoreConfig(distance_weight=1.0, epsilon=0.5)
+    config = ScoreSettings(distance_weight=1.0, epsilon=0.5)
     np.testing.assert_allclose(simi_score(probabilities, distances, config).numpy(),
                                [0.9 + 1 / 0.9, 2.1, 0.5 + 1 / 2.4999], rtol=1e-6)
-    config = PairScoreConfig(distance_weight=0.0)
+    config = ScoreSettings(distance_weight=0.0)
     np.testing.assert_array_equal(simi_score(probabilities, distances, config), probabilities)
-    np.testing.assert_array_equal(simi_score(probabilities, None, PairScoreConfig()),
+    np.testing.assert_array_equal(simi_score(probabilities, None, ScoreSettings()),
                                   probabilities)
 
 
@@ -95,7 +91,7 @@ def test_crossed_and_single_pairs_by_hand(model, records, both_orders, monkeypat
     gallery = scorer.features("gallery", GALLERY, progress=False)
     assert set(queries) == {"map_2", "map_3", "parts_2", "parts_3", "descriptor"}
     assert [len(x) for x in queries.values()] == [3] * 5
-    expected = _expected(model, records, config.evaluation.pair_score)
+    expected = _expected(model, records, config.csn.score)
     assert np.ptp(expected) > 0.01
     crossed = scorer.cross(queries, gallery, progress=False)
     np.testing.assert_allclose(crossed, expected, rtol=1e-3)
@@ -126,7 +122,7 @@ def test_features_take_the_memory_that_is_stated():
 
 
 def test_without_a_ranking_net_the_probability_ranks(records):
-    csn = CsnConfig(levels=[3], ranking_net=False)
+    csn = CsnSettings(levels=[3], ranking_net=False)
     config = _config(records, csn)
     keras.utils.set_random_seed(0)
     scorer = CsnScorer(build_csn(config), config, Records(records))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tracemalloc
 
 import cv2
@@ -12,21 +13,15 @@ import pytest
 from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
+from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig, SingleShotConfig
 from tfreid.evaluation.ranking import evaluate_distances
 from tfreid.evaluation.scoring import SingleShotEvaluator
 from tfreid.records import Records
-from tfreid.settings import (
-    Config,
-    CsnConfig,
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    PairScoreConfig,
-    SingleShotConfig,
-)
 from tfreid.systems.csn import testing
 from tfreid.systems.csn.network import build_csn
 from tfreid.systems.csn.scores import CsnScorer
+from tfreid.systems.csn.settings import ScoreSettings
+from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.systems.csn.testing import ShortlistEvaluator, make_csn_evaluator
 
 SHAPE = ModelConfig(height=64, width=24)
@@ -35,11 +30,11 @@ SPLITS = ("query", "gallery")
 
 def _config(records, protocol="single_shot", csn=None, shortlist=100, **single_shot):
     return Config(
-        system="csn", model=SHAPE, csn=csn or CsnConfig(levels=[3]),
+        system="csn", model=SHAPE, csn=dataclasses.replace(
+            csn or CsnSettings(levels=[3]), score=ScoreSettings(shortlist=shortlist)),
         data=DataConfig(records=str(records), workers=1),
         evaluation=EvaluationConfig(
-            protocol=protocol, single_shot=SingleShotConfig(**single_shot),
-            pair_score=PairScoreConfig(shortlist=shortlist)))
+            protocol=protocol, single_shot=SingleShotConfig(**single_shot)))
 
 
 def _network(config):
@@ -197,6 +192,6 @@ def test_one_block_of_the_gallery_is_in_memory_at_a_time(records, ranked, monkey
 
 
 def test_a_shortlist_needs_descriptors(records):
-    config = _config(records, "full", CsnConfig(ranking_net=False))
+    config = _config(records, "full", CsnSettings(ranking_net=False))
     with pytest.raises(UserError, match="needs the descriptors of csn.ranking_net"):
         make_csn_evaluator(_network(config), config, Records(records))

@@ -13,10 +13,10 @@ import pytest
 from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
+from tfreid.config import Config, DataConfig, ModelConfig
 from tfreid.evaluation.features import FeatureExtractor, GalleryEvaluator
 from tfreid.models.embedding import build_embedding_model
 from tfreid.records import open_records
-from tfreid.settings import Config, DataConfig, ModelConfig
 from tfreid.systems.embedding.export import export_embedding
 from tfreid.systems.registry import make_system
 from tfreid.weights.files import save_weights
@@ -47,7 +47,7 @@ def prepared(drawn, tiny_backbone):
     keras.utils.set_random_seed(4)
     config = Config(
         model=ModelConfig(backbone=tiny_backbone, height=32, width=16, num_identities=4),
-        data=DataConfig(records=str(drawn), split=1),
+        data=DataConfig(records=str(drawn), fold=1),
     )
     return build_embedding_model(config.model), config
 

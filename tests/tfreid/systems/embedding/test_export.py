@@ -15,11 +15,11 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.commands import query as query_export
+from tfreid.config import Config, DataConfig, ExportConfig, ModelConfig
 from tfreid.evaluation.threshold import Threshold, weights_fingerprint
 from tfreid.models.embedding import build_embedding_model, input_size
 from tfreid.records import Records
 from tfreid.serving.client import embed_with_saved_model, embed_with_server, exported_threshold
-from tfreid.settings import Config, DataConfig, ExportConfig, ModelConfig
 from tfreid.systems.embedding import export
 from tfreid.systems.embedding.export import export_embedding
 
@@ -176,7 +176,7 @@ def test_rest_client_speaks_the_predict_protocol():
 def test_undistorted_images_are_served_one_by_one(records, tiny_backbone, tmp_path):
     keras.utils.set_random_seed(6)
     config = Config(
-        system="ranking",
+        system="triplet",
         model=ModelConfig(backbone=tiny_backbone, longest_side=48, pooling="max", neck=False,
                           embedding_size=5, normalize_embedding=True, classifier=False),
         data=DataConfig(records=str(records)),

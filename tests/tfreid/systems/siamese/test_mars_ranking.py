@@ -9,8 +9,8 @@ import pytest
 from scipy.io import savemat
 
 from tfrecords.build import main
+from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig
 from tfreid.records import open_records
-from tfreid.settings import Config, DataConfig, EvaluationConfig, ModelConfig
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.testing import make_siamese_ranker
 

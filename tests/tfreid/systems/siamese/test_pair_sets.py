@@ -7,8 +7,8 @@ import pytest
 from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
+from tfreid.config import Config, DataConfig, EvaluationConfig, PairDataConfig
 from tfreid.records import Records
-from tfreid.settings import Config, DataConfig, EvaluationConfig, PairDataConfig
 from tfreid.systems.siamese.pair_sets import pairs_of_splits, read_pairs_file
 
 
