@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, EvaluationConfig, ExportConfig
 from tfreid.evaluation.threshold import (
     Threshold,
     load_threshold,
     save_threshold,
     weights_fingerprint,
 )
-from tfreid.settings import Config, EvaluationConfig, ExportConfig
 
 
 def small_model(value=1.0, classes=2):

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfreid.data.records import decode_image
+from tfreid.config import Config
 from tfreid.evaluation.paired_distances import paired_distances
 from tfreid.evaluation.threshold import THRESHOLD_NAME, Threshold, save_threshold
 from tfreid.models.embedding import input_size
+from tfreid.records import decode_image, open_records
 from tfreid.serving.saved_model import (
     check_alike,
     decode_files,
@@ -20,7 +21,6 @@ from tfreid.serving.saved_model import (
     served_weights,
     write_version,
 )
-from tfreid.settings import Config
 
 # Inside a version: where TF Serving leaves files of others alone.
 EXPORTED_THRESHOLD = f"assets.extra/{THRESHOLD_NAME}"
@@ -108,7 +108,7 @@ def export_embedding(
         UserError: There are no records to check with, the embeddings differ, or the threshold was
             calibrated for something else.
     """
-    crops = parity_files(config)
+    crops = parity_files(open_records(config.data))
     if threshold is not None:
         threshold.check_fits(model, config)
     served = ServedEmbedding(model, config, threshold)

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfreid.data.records import decode_image
+from tfreid.config import Config
 from tfreid.evaluation.report import write_results_json
 from tfreid.losses.distances import pairwise_euclidean
+from tfreid.records import decode_image, open_records
 from tfreid.serving.saved_model import (
     TOLERANCE,
     check_alike,
@@ -20,7 +21,6 @@ from tfreid.serving.saved_model import (
     served_weights,
     write_version,
 )
-from tfreid.settings import Config
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
 from tfreid.systems.siamese.scores import SiameseScorer, compare_embeddings, sigmoid
@@ -125,7 +125,7 @@ def export_siamese(
     Raises:
         UserError: There are no records to check with, or the results differ.
     """
-    crops = parity_files(config)
+    crops = parity_files(open_records(config.data))
     served = ServedSiamese(model, config, thresholds)
     signatures = {
         "serving_default": served.extract,

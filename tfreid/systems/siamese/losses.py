@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfreid.config import LossConfig
 from tfreid.losses.contrastive import contrastive_from_distance
 from tfreid.losses.verification import verification_loss
-from tfreid.settings_of_pairs import PairLossConfig
 
 # Of these names the merge network's logits are part of what the twins learn from.
 JUDGED = ("verification", "combined")
 
 
 def siamese_losses(name: str, distance, logits, matches,
-                   config: PairLossConfig) -> dict[str, tf.Tensor]:
+                   config: LossConfig) -> dict[str, tf.Tensor]:
     """Computes the losses of pairs, as means over the batch; what is minimised is their sum.
 
     Bojja, "Metric Learning for Person ReIdentification task", Sections 1.5 and 1.9.3.
@@ -26,18 +26,18 @@ def siamese_losses(name: str, distance, logits, matches,
         distance: [n] of any floating type, Euclidean.
         logits: [n] of any floating type.
         matches: [n] of any numeric type, 1 where both images show one identity.
-        config: Weights, margin and scale.
+        config: The section `loss`: weights, margin and scale.
 
     Returns:
         name of the loss -> scalar.
     """
     weights = {"contrastive": 1.0, "verification": 1.0}
     if name == "combined":
-        weights = {"contrastive": config.contrastive_weight, "verification": config.match_weight}
+        weights = {"contrastive": config.contrastive.weight, "verification": config.match.weight}
     losses = {}
     if name in ("contrastive", "combined"):
         losses["contrastive"] = weights["contrastive"] * tf.reduce_mean(contrastive_from_distance(
-            distance, matches, config.margin, config.contrastive_scale))
+            distance, matches, config.contrastive.margin, config.contrastive.scale))
     losses["verification"] = weights["verification"] * tf.reduce_mean(
         verification_loss(logits, matches))
     return losses

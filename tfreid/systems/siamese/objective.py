@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.losses.distances import paired_euclidean
 from tfreid.losses.statistics import pair_statistics
-from tfreid.settings import Config
 from tfreid.systems.embedding.objective import mean_triplet
 from tfreid.systems.siamese.losses import JUDGED, siamese_losses
 from tfreid.systems.siamese.network import siamese_parts
@@ -30,28 +30,28 @@ def check_siamese_losses(config: Config) -> None:
     Raises:
         UserError: There is no name of a loss, or no part of the sum has a weight.
     """
-    if config.loss.name is None:
-        raise UserError("loss.name is not set; system: siamese takes contrastive, verification, "
+    if config.siamese.loss is None:
+        raise UserError("siamese.loss is not set; system: siamese takes contrastive, verification, "
                         "combined or triplet.")
-    pair_loss = config.pair_loss
-    if config.loss.name == "combined" and not (pair_loss.contrastive_weight
-                                               and pair_loss.match_weight):
-        raise UserError("loss.name=combined is the sum of two losses, and one has weight 0; set "
-                        "pair_loss.contrastive_weight and match_weight above 0, or loss.name to "
-                        "the other one.")
+    loss = config.loss
+    if config.siamese.loss == "combined" and not (loss.contrastive.weight
+                                                  and loss.match.weight):
+        raise UserError("siamese.loss=combined is the sum of two losses, and one has weight 0; "
+                        "set loss.contrastive.weight and loss.match.weight above 0, or "
+                        "siamese.loss to the other one.")
 
 
 class SiameseObjective(Objective):
-    """The loss of `loss.name`, and what the merge network learns.
+    """The loss of `siamese.loss`, and what the merge network learns.
 
     Args:
-        config: `loss` and `pair_loss`.
+        config: `siamese.loss` and the section `loss`.
     """
 
     def __init__(self, config: Config):
         super().__init__(name="objective")
         check_siamese_losses(config)
-        self._loss, self._pair_loss = config.loss, config.pair_loss
+        self._name, self._loss = config.siamese.loss, config.loss
         self._next_picture = 0
 
     def forward(
@@ -63,7 +63,7 @@ class SiameseObjective(Objective):
         embedding = parts.embed(tf.cast(images, tf.float32), training=True)["embedding"]
         sides = {"first": tf.gather(embedding, first), "second": tf.gather(embedding, second)}
         distance = paired_euclidean(sides["first"], sides["second"])
-        if self._loss.name not in JUDGED:
+        if self._name not in JUDGED:
             sides = {side: tf.stop_gradient(value) for side, value in sides.items()}
         logits = parts.compare(sides, training=True)
         outputs = {"embedding": embedding, "distance": distance, "logits": logits}
@@ -84,8 +84,8 @@ class SiameseObjective(Objective):
             The scalar loss, and the scalars worth plotting, among them `loss/total`.
         """
         distance, logits = outputs["distance"], outputs["logits"]
-        losses = siamese_losses(self._loss.name, distance, logits, matches, self._pair_loss)
-        if self._loss.name == "triplet":
+        losses = siamese_losses(self._name, distance, logits, matches, self._loss)
+        if self._name == "triplet":
             losses["triplet"] = mean_triplet(self._loss, outputs["embedding"], labels)
         total = tf.add_n(list(losses.values()))
         scalars = {f"loss/{name}": value for name, value in losses.items()}
