@@ -14,10 +14,10 @@ from tfreid.evaluation.distances import describe_metric, find_metric, unit_rows
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.protocol import FeatureDistances, Labels, Protocol, check_features
 from tfreid.evaluation.report import ruled_table
-from tfreid.evaluation.threshold import (
-    THRESHOLD_NAME,
+from tfreid.evaluation.thresholds import (
+    THRESHOLDS_NAME,
     Threshold,
-    save_threshold,
+    save_thresholds,
     weights_fingerprint,
 )
 from tfreid.evaluation.verification import (
@@ -41,7 +41,7 @@ def calibrate(
     chosen_rate: float | None = None,
     split: str | None = None,
 ) -> Threshold:
-    """Calibrates a threshold, prints a table and writes `threshold.json` and two pictures.
+    """Calibrates a threshold, prints a table and writes `thresholds.json` and two pictures.
 
     Pairs are formed as the evaluation forms them: images of one identity by one camera are
     ignored, junk too. Features are compared as they are served, as unit vectors where
@@ -50,7 +50,7 @@ def calibrate(
     Args:
         config: The settings; `data.records` names the records, `evaluation` feature and metric.
         weights: Name of the weights, for the file.
-        output: Folder for `threshold.json`, `pair_distances.png` and `roc.png`.
+        output: Folder for `thresholds.json`, `pair_distances.png` and `roc.png`.
         load: Builds the embedding model with these weights.
         false_positive_rates: Rates to report, in 0..1.
         chosen_rate: The threshold is the highest that accepts at most this share of the pairs of
@@ -167,7 +167,7 @@ def _table(curve: VerificationCurve, rates: Sequence[float], threshold: Threshol
 def _write(
     curve: VerificationCurve, rates: Sequence[float], threshold: Threshold, output: Path
 ) -> None:
-    save_threshold(threshold, output / THRESHOLD_NAME)
+    save_thresholds({threshold.metric: threshold}, output / THRESHOLDS_NAME)
     points = {f"FPR {rate:g}": curve.at_false_positive_rate(rate) for rate in rates}
     points["EER"] = curve.equal_error_point()
     draw_pair_distances(

@@ -17,7 +17,7 @@ from tfrecords.manifest import read_manifest, write_json
 from tfreid.data.records import split_size
 from tfreid.data.views import stored_split
 from tfreid.evaluation.features import FeatureExtractor
-from tfreid.evaluation.threshold import weights_fingerprint
+from tfreid.evaluation.thresholds import weights_fingerprint
 from tfreid.settings import Config
 
 # The values of the weights are in the stamp, wherever they came from.

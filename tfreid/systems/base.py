@@ -21,7 +21,7 @@ from tfreid.evaluation.features import GalleryEvaluator
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.scoring import EmbeddingScorer, SingleShotEvaluator, scored_splits
 from tfreid.evaluation.testing import Further, TestSets
-from tfreid.evaluation.threshold import Threshold
+from tfreid.evaluation.thresholds import Threshold
 from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
 from tfreid.models.flops import describe_model
 from tfreid.settings import Config

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tfrecords.errors import UserError
 from tfreid.config import load_config, save_config
+from tfreid.evaluation.thresholds import THRESHOLDS_NAME
 from tfreid.settings import Config
 
 # What a resumed run may not change: the checkpoint, the order of batches or the choice of the best
@@ -69,8 +70,8 @@ class RunFolder:
 
     @property
     def thresholds(self) -> Path:
-        """Thresholds of the best evaluation, where the system has such."""
-        return self.path / "thresholds.json"
+        """Calibrated thresholds, if any."""
+        return self.path / THRESHOLDS_NAME
 
     def weights(self, choice: str = "best") -> Path:
         """Returns a weight file: `best`, `last`, or the path of another.

@@ -12,11 +12,10 @@ from tqdm import tqdm
 from tfreid.data.tables import decode_in_batches
 from tfreid.evaluation.distances import METRICS, Metric, scaled_cosine_metric, weighted_metric
 from tfreid.evaluation.paired_distances import paired_distances
+from tfreid.evaluation.thresholds import PROBABILITY
 from tfreid.settings import Config
 from tfreid.systems.siamese.network import SIDES, siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
-
-PROBABILITY = "probability"
 
 
 @dataclasses.dataclass(frozen=True)

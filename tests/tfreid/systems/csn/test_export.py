@@ -23,7 +23,7 @@ from tfreid.commands import export as export_model
 from tfreid.commands import query as query_export
 from tfreid.config import save_config
 from tfreid.data.records import read_encoded
-from tfreid.serving.client import ServerClient, embed_with_saved_model, exported_threshold
+from tfreid.serving.client import ServerClient, embed_with_saved_model, exported_thresholds
 from tfreid.settings import (
     Config,
     CsnConfig,
@@ -299,7 +299,7 @@ def test_what_a_pair_model_cannot_do_is_one_sentence(
 def test_a_pair_model_has_neither_embeddings_nor_a_threshold(small, files, run, capsys):
     with pytest.raises(UserError, match="is a pair model"):
         embed_with_saved_model(small[2], [Path(files[0]).read_bytes()])
-    assert exported_threshold(small[2]) is None
+    assert exported_thresholds(small[2]) == {}
     assert calibrate.main(["--run", str(run[0])]) == 2
     message = capsys.readouterr().err
     assert "a distance threshold is for embeddings" in message and message.count("\n") == 1

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfreid.data.records import stream_images
+from tfreid.evaluation.scoring import EmbeddingScorer, take
 from tfreid.settings import (
     Config,
     CsnConfig,
@@ -20,7 +21,7 @@ from tfreid.settings import (
 )
 from tfreid.systems.csn import scores as pair_scores
 from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
-from tfreid.systems.csn.scores import CsnScorer, EmbeddingScorer, simi_score, take
+from tfreid.systems.csn.scores import CsnScorer, simi_score
 
 SHAPE = ModelConfig(height=64, width=24)
 QUERIES, GALLERY = np.array([0, 3, 5]), np.array([1, 2, 4, 7, 8])
