@@ -18,8 +18,8 @@ def main(arguments: list[str] | None = None) -> None:
         "A ranking needs no threshold; saying 'the same person' does. This measures all "
         "pairs of the records, draws their distances and the ROC curve, and writes "
         "RUN/thresholds.json, which tools/export_model.py puts into the export. Calibrate on "
-        "images like those that will be served: on another camera or dataset the same threshold has "
-        "another false-positive rate. example: tfreid calibrate --run "
+        "images like those that will be served: on another camera or dataset the same threshold "
+        "has another false-positive rate. example: tfreid calibrate --run "
         "runs/first --choose 0.001",
     )
     parser.add_argument("--run", required=True, metavar="RUN", help="folder of a trained run")

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.data.records import decode_image
-from tfreid.evaluation.paired_distances import paired_distances
+from tfreid.evaluation.distances import paired_distances
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME, Threshold, save_thresholds
 from tfreid.models.embedding import input_size
 from tfreid.serving.saved_model import (

@@ -10,8 +10,13 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfreid.data.tables import decode_in_batches
-from tfreid.evaluation.distances import METRICS, Metric, scaled_cosine_metric, weighted_metric
-from tfreid.evaluation.paired_distances import paired_distances
+from tfreid.evaluation.distances import (
+    METRICS,
+    Metric,
+    paired_distances,
+    scaled_cosine_metric,
+    weighted_metric,
+)
 from tfreid.evaluation.thresholds import PROBABILITY
 from tfreid.settings import Config
 from tfreid.systems.siamese.network import SIDES, siamese_parts
