@@ -14,18 +14,18 @@ from tfreid.data.records import split_names
 from tfreid.data.subsets import draw_subset
 from tfreid.data.tables import ImageTable, load_table
 from tfreid.devices import share_gpus
-from tfreid.evaluation.calibration import calibrate
-from tfreid.evaluation.distractors import evaluate_distractors
 from tfreid.evaluation.evaluator import Evaluation, Evaluator
 from tfreid.evaluation.features import GalleryEvaluator
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.scoring import EmbeddingScorer, SingleShotEvaluator, scored_splits
-from tfreid.evaluation.testing import Further, TestSets
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
 from tfreid.models.flops import describe_model
 from tfreid.settings import Config
 from tfreid.settings_of_siamese import SubsetConfig
+from tfreid.systems.calibration import calibrate
+from tfreid.systems.distractors import evaluate_distractors
+from tfreid.systems.testing import Further, TestSets
 from tfreid.training.interfaces import Batches, Objective
 from tfreid.training.run_folder import RunFolder
 from tfreid.weights.files import load_weights

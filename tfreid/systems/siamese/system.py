@@ -12,7 +12,6 @@ from tfreid.data.pair_batches import PairBatches
 from tfreid.data.tables import ImageTable
 from tfreid.evaluation.evaluator import Evaluator
 from tfreid.evaluation.features import GalleryEvaluator
-from tfreid.evaluation.testing import Further
 from tfreid.evaluation.thresholds import PROBABILITY
 from tfreid.models.embedding import HEAD_LAYERS
 from tfreid.settings import Config
@@ -29,6 +28,7 @@ from tfreid.systems.siamese.testing import (
 )
 from tfreid.systems.siamese.validation import make_siamese_evaluator
 from tfreid.systems.siamese.verdicts import fitting_thresholds
+from tfreid.systems.testing import Further
 from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.run_folder import RunFolder
 
