@@ -37,7 +37,7 @@ from tfreid.systems.csn.export import export_csn
 from tfreid.systems.csn.network import build_csn, csn_parts
 from tfreid.weights.files import save_weights
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SIGNATURES = {"serving_default", "extract", "extract_images", "compare", "compare_all"}
 SIZE_OF_LOGITS = 5e4  # before training
 SMALL = CsnConfig(levels=[3], divide=False, attention="center", ranking_net=False)

@@ -24,7 +24,7 @@ from tfreid.commands import query as query_export
 from tfreid.data.records import read_encoded
 from tfreid.training.run_folder import open_run
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 TREE = {
     "name": "tiny twins", "system": "siamese",
     "model": {"backbone": "siamese_twin", "height": 32, "width": 16, "pooling": "flatten",
