@@ -27,7 +27,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tfreid.losses.pairs import candidate_pairs
+from tfreid.losses.distances import candidate_pairs
 
 PAIRS = ("all", "active")
 

@@ -11,7 +11,7 @@ import math
 import keras
 import tensorflow as tf
 
-from tfreid.losses.pairs import candidate_pairs, relations
+from tfreid.losses.distances import candidate_pairs, relations
 
 MININGS = ("batch_hard", "batch_all")
 AVERAGES = ("active", "valid")
