@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfreid import addons
-from tfreid.losses import contrastive_from_distance
+from tfreid.losses.contrastive import contrastive_from_distance
 from tfreid.losses.siamese import siamese_losses
 from tfreid.settings_of_pairs import PairLossConfig
 
