@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.layers.neck import batch_norm_neck
+from tfreid.layers.normalization import batch_norm_neck
 from tfreid.losses.center import center_step, center_terms
 from tfreid.settings import LossConfig, OptimizerConfig
 from tfreid.training.averaging import WeightAverage
