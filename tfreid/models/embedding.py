@@ -10,7 +10,7 @@ from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import osnet_head
 from tfreid.layers.dropout import StatelessDropout
-from tfreid.layers.neck import batch_norm_neck
+from tfreid.layers.normalization import batch_norm_neck
 from tfreid.layers.pooling import pool
 from tfreid.layers.preprocessing import ImagePreprocessing, InputSize
 from tfreid.settings import ModelConfig

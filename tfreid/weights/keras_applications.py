@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.backbones.residual import BLOCKS
+from tfreid.backbones.resnet import BLOCKS
 from tfreid.backbones.vgg import convolution_names
 from tfreid.layers.preprocessing import ImagePreprocessing
 from tfreid.weights.files import weight_keys

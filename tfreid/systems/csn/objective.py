@@ -11,8 +11,8 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid.layers.spatial_transformer import inside_penalty, rotation_penalty, scale_penalty
 from tfreid.losses.contrastive import contrastive_from_distance
-from tfreid.losses.pair_softmax import pair_softmax
 from tfreid.losses.statistics import pair_statistics
+from tfreid.losses.verification import pair_softmax
 from tfreid.settings import Config, PairLossConfig
 from tfreid.systems.csn.network import map_shape
 from tfreid.systems.csn.regions import draw_regions

@@ -225,7 +225,7 @@ def mean_triplet(config: LossConfig, features: tf.Tensor, labels: tf.Tensor, **c
 
 
 def _candidates(features, labels, across_replicas):
-    """Returns the images of all replicas, in the terms of `tfreid.losses.pairs`."""
+    """Returns the images of all replicas, in the terms of `tfreid.losses.distances`."""
     context = tf.distribute.get_replica_context()
     if not across_replicas or context.num_replicas_in_sync == 1:
         return {}

@@ -8,28 +8,28 @@ from tfreid.losses.contrastive import contrastive_from_distance
 from tfreid.losses.verification import verification_loss
 from tfreid.settings_of_pairs import PairLossConfig
 
-# Of these names the merge network's logits are part of what the twins learn from.
+# Losses by which the twins learn from the merge network's logits.
 JUDGED = ("verification", "combined")
 
 
 def siamese_losses(name: str, distance, logits, matches,
                    config: PairLossConfig) -> dict[str, tf.Tensor]:
-    """Computes the losses of pairs, as means over the batch; what is minimised is their sum.
+    """Computes the mean losses of a batch of pairs; training minimises their sum.
 
     Bojja, "Metric Learning for Person ReIdentification task", Sections 1.5 and 1.9.3.
 
     Args:
         name: `contrastive` (Eq. 1.1) and `verification` (Eq. 1.2) have weight 1; `combined` is both
-            by their weights in the settings; `triplet` compares images and not pairs. With this and
-            with `contrastive`, `verification` teaches the merge network alone: the caller cuts
-            `logits` off from the embeddings.
-        distance: [n] of any floating type, Euclidean.
-        logits: [n] of any floating type.
-        matches: [n] of any numeric type, 1 where both images show one identity.
+            by their weights in the settings; `triplet` compares images and not pairs. With
+            `contrastive` and `triplet`, `verification` trains the merge network alone: the caller
+            stops the gradient from `logits` to the embeddings.
+        distance: Float array [n], Euclidean.
+        logits: Float array [n].
+        matches: [n] of any numeric type, 1 for positive pairs.
         config: Weights, margin and scale.
 
     Returns:
-        name of the loss -> scalar.
+        Name of the loss -> scalar.
     """
     weights = {"contrastive": 1.0, "verification": 1.0}
     if name == "combined":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tfreid.backbones import BACKBONES as NETWORKS
-from tfreid.backbones.residual import BLOCKS
+from tfreid.backbones.resnet import BLOCKS
 from tfreid.weights.layouts.pairs import LayerPair
 
 # Depth and whether the network has instance normalisation or squeeze-and-excitation.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfreid import addons
-from tfreid.losses import contrastive_from_distance
+from tfreid.losses.contrastive import contrastive_from_distance
 from tfreid.settings_of_pairs import PairLossConfig
 from tfreid.systems.siamese.losses import siamese_losses
 
