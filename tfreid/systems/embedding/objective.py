@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid import addons
-from tfreid.losses.center import center_loss, center_step, center_terms
-from tfreid.losses.classification import label_smoothed_softmax
-from tfreid.losses.lin import lin_terms
+from tfreid.losses.center import CenterLoss, center_step, center_terms
+from tfreid.losses.classification import LabelSmoothedSoftmax
+from tfreid.losses.lin import LinLoss
 from tfreid.losses.statistics import batch_statistics, collapsed
-from tfreid.losses.triplet import triplet_terms
+from tfreid.losses.triplet import TripletLoss
 from tfreid.settings import LossConfig
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.summaries import Summaries
@@ -82,6 +82,12 @@ class EmbeddingObjective(Objective):
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
                 name="centers",
             )
+        self._id_loss = LabelSmoothedSoftmax(config.smoothing, reduction="none")
+        self._triplet_loss = make_triplet_loss(config)
+        self._lin_loss = LinLoss(
+            config.lin_positive_boundary, config.lin_negative_boundary, config.lin_temperature,
+            config.lin_decay, config.lin_pairs, reduction="none")
+        self._center_loss = CenterLoss(self.centers, config.center_variant, reduction="none")
 
     def forward(
         self, model: keras.Model, batch: Batch
@@ -108,12 +114,12 @@ class EmbeddingObjective(Objective):
         features = outputs[config.metric_feature]
         losses, scalars = {}, {}
         if config.id_weight:
-            entropies = label_smoothed_softmax(outputs["logits"], labels, config.smoothing)
+            entropies = self._id_loss(labels, outputs["logits"])
             losses["id"] = config.id_weight * tf.reduce_mean(entropies)
         if config.triplet_weight:
             candidates = _candidates(features, labels, config.triplet_across_replicas)
             losses["triplet"] = config.triplet_weight * mean_triplet(
-                config, features, labels, **candidates)
+                self._triplet_loss, features, labels, **candidates)
         if config.lin_weight:
             loss, scalars = self._lin(features, labels)
             losses["lin"] = config.lin_weight * loss
@@ -122,9 +128,7 @@ class EmbeddingObjective(Objective):
                 config.addons_loss, features, labels, config.addons_margin
             )
         if config.center_weight:
-            pulls = center_loss(
-                outputs["embedding"], labels, self.centers, config.center_variant
-            )
+            pulls = self._center_loss(labels, outputs["embedding"])
             losses["center"] = config.center_weight * tf.reduce_mean(pulls)
         total = tf.add_n(list(losses.values()))
         scalars.update({f"loss/{name}": value for name, value in losses.items()})
@@ -174,16 +178,8 @@ class EmbeddingObjective(Objective):
 
     def _lin(self, features, labels):
         config = self._config
-        terms = lin_terms(
-            features,
-            labels,
-            positive_boundary=config.lin_positive_boundary,
-            negative_boundary=config.lin_negative_boundary,
-            temperature=config.lin_temperature,
-            decay=config.lin_decay,
-            pairs=config.lin_pairs,
-            **_candidates(features, labels, config.lin_across_replicas),
-        )
+        terms = self._lin_loss.terms(
+            labels, features, **_candidates(features, labels, config.lin_across_replicas))
         reduce = tf.reduce_sum if config.lin_reduction == "sum" else tf.reduce_mean
         shares = {
             "lin/active_positives": tf.reduce_mean(terms.active_positives),
@@ -205,22 +201,27 @@ class EmbeddingObjective(Objective):
         return statistics
 
 
-def mean_triplet(config: LossConfig, features: tf.Tensor, labels: tf.Tensor, **candidates
-                 ) -> tf.Tensor:
-    """Computes the mean triplet loss of a batch by the settings `triplet_*`.
+def make_triplet_loss(config: LossConfig) -> TripletLoss:
+    """Makes the triplet loss of the settings `triplet_*`, a value per anchor."""
+    return TripletLoss(config.triplet_mining, config.triplet_margin, config.triplet_normalize,
+                       reduction="none")
+
+
+def mean_triplet(
+    loss: TripletLoss, features: tf.Tensor, labels: tf.Tensor, **candidates
+) -> tf.Tensor:
+    """Computes the mean triplet loss of a batch.
 
     Args:
-        config: The `loss` section.
+        loss: The loss.
         features: [n, d].
-        labels: [n] integers.
+        labels: Integers [n].
         candidates: As `triplet_terms` takes them.
 
     Returns:
-        [] float32, zero where no anchor has a positive and a negative.
+        float32 [], zero where no anchor has a positive and a negative.
     """
-    sums, counts = triplet_terms(
-        features, labels, config.triplet_margin, mining=config.triplet_mining,
-        normalize=config.triplet_normalize, **candidates)
+    sums, counts = loss.terms(labels, features, **candidates)
     return tf.math.divide_no_nan(tf.reduce_sum(sums), tf.reduce_sum(counts))
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfreid.losses.contrastive import contrastive_from_distance
-from tfreid.losses.verification import verification_loss
+from tfreid.losses.contrastive import ContrastiveLoss
+from tfreid.losses.verification import VerificationLoss
 from tfreid.settings_of_pairs import PairLossConfig
 
 # Losses by which the twins learn from the merge network's logits.
 JUDGED = ("verification", "combined")
 
 
-def siamese_losses(name: str, distance, logits, matches,
-                   config: PairLossConfig) -> dict[str, tf.Tensor]:
-    """Computes the mean losses of a batch of pairs; training minimises their sum.
+class SiameseLosses:
+    """Mean losses of a batch of pairs, by name; training minimises their sum.
 
     Bojja, "Metric Learning for Person ReIdentification task", Sections 1.5 and 1.9.3.
 
@@ -23,21 +22,33 @@ def siamese_losses(name: str, distance, logits, matches,
             by their weights in the settings; `triplet` compares images and not pairs. With
             `contrastive` and `triplet`, `verification` trains the merge network alone: the caller
             stops the gradient from `logits` to the embeddings.
-        distance: Float array [n], Euclidean.
-        logits: Float array [n].
-        matches: [n] of any numeric type, 1 for positive pairs.
         config: Weights, margin and scale.
-
-    Returns:
-        Name of the loss -> scalar.
     """
-    weights = {"contrastive": 1.0, "verification": 1.0}
-    if name == "combined":
-        weights = {"contrastive": config.contrastive_weight, "verification": config.match_weight}
-    losses = {}
-    if name in ("contrastive", "combined"):
-        losses["contrastive"] = weights["contrastive"] * tf.reduce_mean(contrastive_from_distance(
-            distance, matches, config.margin, config.contrastive_scale))
-    losses["verification"] = weights["verification"] * tf.reduce_mean(
-        verification_loss(logits, matches))
-    return losses
+
+    def __init__(self, name: str, config: PairLossConfig):
+        weights = ((config.contrastive_weight, config.match_weight) if name == "combined"
+                   else (1.0, 1.0))
+        self._contrastive_weight, self._verification_weight = weights
+        self._compares = name in ("contrastive", "combined")
+        self._contrastive_loss = ContrastiveLoss(
+            config.margin, config.contrastive_scale, reduction="none")
+        self._verification_loss = VerificationLoss(reduction="none")
+
+    def __call__(self, distance, logits, matches) -> dict[str, tf.Tensor]:
+        """Computes the losses.
+
+        Args:
+            distance: Float array [n], Euclidean.
+            logits: Float array [n].
+            matches: [n] of any numeric type, 1 for positive pairs.
+
+        Returns:
+            Name of the loss -> scalar.
+        """
+        losses = {}
+        if self._compares:
+            losses["contrastive"] = self._contrastive_weight * tf.reduce_mean(
+                self._contrastive_loss(matches, distance))
+        losses["verification"] = self._verification_weight * tf.reduce_mean(
+            self._verification_loss(matches, logits))
+        return losses

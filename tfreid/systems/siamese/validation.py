@@ -14,7 +14,7 @@ from tfreid.data.tables import load_table
 from tfreid.evaluation.evaluator import Evaluation
 from tfreid.evaluation.thresholds import PROBABILITY, Threshold, weights_fingerprint
 from tfreid.settings import Config
-from tfreid.systems.siamese.losses import siamese_losses
+from tfreid.systems.siamese.losses import SiameseLosses
 from tfreid.systems.siamese.pair_sets import PairSet, draw_pairs
 from tfreid.systems.siamese.scores import SiameseScorer
 from tfreid.systems.siamese.verdicts import EVEN, Verdicts, judge
@@ -150,9 +150,8 @@ class SiameseEvaluator:
 
     def _judge(self, pairs: PairSet, progress: bool) -> tuple[Verdicts, dict[str, float]]:
         scores = self._scorer(pairs, progress)
-        losses = siamese_losses(
-            self._config.loss.name, scores.distances["euclidean"], scores.logits, pairs.matches,
-            self._config.pair_loss)
+        losses = SiameseLosses(self._config.loss.name, self._config.pair_loss)(
+            scores.distances["euclidean"], scores.logits, pairs.matches)
         values = {name: float(value) for name, value in losses.items()}
         if self._config.loss.name != "triplet":
             values["total"] = sum(values.values())
