@@ -21,17 +21,17 @@ LIN = "lin_resnet50_ibn_a_market1501"
 LIN_ROWS = {
     "": (94.9, 88.9, 90.9, 80.8, {}),
     "_lin_before": (58.3, 40.1, 46.2, 29.5, {
-        "loss.id_weight": 0.0, "loss.lin_weight": 1.0, "loss.metric_feature": "embedding",
+        "loss.id.weight": 0.0, "loss.lin.weight": 1.0, "loss.metric_feature": "embedding",
         "evaluation.feature": "embedding"}),
-    "_lin_after": (80.1, 65.3, 73.6, 57.4, {"loss.id_weight": 0.0, "loss.lin_weight": 1.0}),
-    "_softmax": (94.1, 85.6, 88.2, 77.3, {"loss.lin_weight": 0.0, "model.neck": False}),
-    "_softmax_neck": (94.6, 86.1, 88.5, 77.3, {"loss.lin_weight": 0.0}),
-    "_t0_5": (95.1, 88.7, 90.6, 80.4, {"loss.lin_temperature": 0.5}),
-    "_t5_0": (94.7, 88.5, 90.6, 80.3, {"loss.lin_temperature": 5.0}),
-    "_r0_6": (94.6, 88.7, 90.6, 80.3, {"loss.lin_positive_boundary": 0.6}),
-    "_r0_8": (94.8, 88.8, 90.4, 80.8, {"loss.lin_positive_boundary": 0.8}),
-    "_w0_2": (95.3, 88.7, 90.1, 80.2, {"loss.lin_weight": 0.2}),
-    "_w0_6": (95.1, 89.0, 90.2, 80.6, {"loss.lin_weight": 0.6}),
+    "_lin_after": (80.1, 65.3, 73.6, 57.4, {"loss.id.weight": 0.0, "loss.lin.weight": 1.0}),
+    "_softmax": (94.1, 85.6, 88.2, 77.3, {"loss.lin.weight": 0.0, "model.neck": False}),
+    "_softmax_neck": (94.6, 86.1, 88.5, 77.3, {"loss.lin.weight": 0.0}),
+    "_t0_5": (95.1, 88.7, 90.6, 80.4, {"loss.lin.temperature": 0.5}),
+    "_t5_0": (94.7, 88.5, 90.6, 80.3, {"loss.lin.temperature": 5.0}),
+    "_r0_6": (94.6, 88.7, 90.6, 80.3, {"loss.lin.positive_boundary": 0.6}),
+    "_r0_8": (94.8, 88.8, 90.4, 80.8, {"loss.lin.positive_boundary": 0.8}),
+    "_w0_2": (95.3, 88.7, 90.1, 80.2, {"loss.lin.weight": 0.2}),
+    "_w0_6": (95.1, 89.0, 90.2, 80.6, {"loss.lin.weight": 0.6}),
 }
 LIN_BACKBONES = {
     "resnet34": (93.7, 84.5, 87.0, 74.9),
@@ -144,11 +144,11 @@ def test_what_the_lin_loss_paper_fixes():
         "model.neck_beta": False, "model.classifier_bias": False, "model.embedding_size": None,
         "data.identities_per_batch": 16, "data.images_per_identity": 4,
         "data.augmentation.erasing_probability": 0.5,
-        "loss.id_weight": 1.0, "loss.smoothing": 0.1, "loss.triplet_weight": 0.0,
-        "loss.center_weight": 0.0, "loss.metric_feature": "neck", "loss.lin_weight": 0.4,
-        "loss.lin_positive_boundary": 0.7, "loss.lin_negative_boundary": 2.0,
-        "loss.lin_temperature": 1.0, "loss.lin_decay": True, "loss.lin_pairs": "all",
-        "loss.lin_reduction": "mean",
+        "loss.id.weight": 1.0, "loss.id.smoothing": 0.1, "loss.triplet.weight": 0.0,
+        "loss.center.weight": 0.0, "loss.metric_feature": "neck", "loss.lin.weight": 0.4,
+        "loss.lin.positive_boundary": 0.7, "loss.lin.negative_boundary": 2.0,
+        "loss.lin.temperature": 1.0, "loss.lin.decay": True, "loss.lin.pairs": "all",
+        "loss.lin.reduction": "mean",
         "schedule.warmup_epochs": 10, "schedule.decay_epochs": [40, 70], "training.epochs": 120,
         "evaluation.feature": "neck", "evaluation.metric": "cosine",
     }
@@ -167,7 +167,7 @@ def test_models_of_the_report(model):
         "model.embedding_head": "linear", "model.neck": True, "model.neck_beta": True,
         "model.classifier_bias": True, "model.num_identities": 751,
         "data.identities_per_batch": 16, "data.images_per_identity": 4,
-        "loss.id_weight": 1.0, "loss.triplet_weight": 1.0, "loss.center_weight": 0.0005,
+        "loss.id.weight": 1.0, "loss.triplet.weight": 1.0, "loss.center.weight": 0.0005,
         "optimizer.name": "adam", "schedule.warmup_start": 3.5e-5,
         "schedule.learning_rate": 3.5e-4, "training.epochs": 120,
     }
@@ -200,13 +200,13 @@ def test_rows_of_the_csn_paper(dataset):
         "data.pairs.batch_size": batch_size, "data.pairs.samples": samples,
         "data.pairs.negatives_per_positive": 2, "data.pairs.negatives": "dataset",
         "data.augmentation.flip_probability": 0.5, "data.augmentation.erasing_probability": 0.0,
-        "pair_loss.match_weight": 1.0, "pair_loss.contrastive_weight": 1.0,
-        "pair_loss.margin": 1.0, "pair_loss.contrastive_scale": "half",
+        "loss.match.weight": 1.0, "loss.contrastive.weight": 1.0,
+        "loss.contrastive.margin": 1.0, "loss.contrastive.scale": "half",
         "optimizer.name": "adam", "optimizer.weight_decay": 0.0005,
         "schedule.learning_rate": 0.0005, "schedule.warmup_epochs": 0,
         "schedule.decay_epochs": [], "training.epochs": 5,
-        "evaluation.protocol": "single_shot", "evaluation.pair_score.distance_weight": 0.2,
-        "evaluation.pair_score.epsilon": 1e-4,
+        "evaluation.protocol": "single_shot", "csn.score.distance_weight": 0.2,
+        "csn.score.epsilon": 1e-4,
     }
     assert {key: settings[key] for key in fixed} == fixed
     changed = changes(f"csn_l234_{dataset}", f"csn_l23_{dataset}")
@@ -214,7 +214,7 @@ def test_rows_of_the_csn_paper(dataset):
     for name, figure in (("csn_l23_", smaller), ("csn_l234_", larger)):
         head = head_of(name + dataset)
         assert f"Table 2: rank-1 {figure:.2f}, " in head
-        assert f"data.records=records/{dataset} data.split=0" in head
+        assert f"data.records=records/{dataset} data.fold=0" in head
 
 
 @pytest.mark.parametrize("row", DONE_RIGHT)
@@ -236,20 +236,17 @@ def test_rows_of_re_id_done_right(row):
 def test_what_re_id_done_right_fixes():
     settings = settings_of("done_right_resnet101_market1501")
     fixed = {
-        "system": "ranking", "model.backbone": "resnet101", "model.longest_side": 416,
+        "system": "triplet", "model.backbone": "resnet101", "model.longest_side": 416,
         "model.pooling": "max", "model.embedding_size": 2048, "model.normalize_embedding": True,
-        "model.neck": False, "pretraining.batch_size": 128, "pretraining.height": 224,
-        "pretraining.width": 224, "pretraining.learning_rate": 1e-2,
-        "pretraining.final_rate": 1e-4, "pretraining.momentum": 0.9,
-        "pretraining.weight_decay": 5e-5, "pretraining.augmentation.crop_probability": 1.0,
-        "ranking.margin": 0.1, "ranking.batch_size": 64, "ranking.updates_per_mining": 16,
-        "ranking.mining_images": 5000, "ranking.hardest": 25, "optimizer.name": "sgd",
+        "model.neck": False,
+        "triplet.margin": 0.1, "triplet.batch_size": 64, "triplet.updates_per_mining": 16,
+        "triplet.mining_images": 5000, "triplet.hardest": 25, "optimizer.name": "sgd",
         "schedule.learning_rate": 1e-3, "data.augmentation.cutout_probability": 1.0,
         "data.augmentation.crop_probability": 0.0, "data.augmentation.flip_probability": 0.0,
     }
     assert {key: settings[key] for key in fixed} == fixed
-    assert settings["schedule.half_life"] * settings["ranking.updates_per_mining"] == 512
-    assert settings["training.epochs"] * settings["ranking.updates_per_mining"] == 4096
+    assert settings["schedule.half_life"] * settings["triplet.updates_per_mining"] == 512
+    assert settings["training.epochs"] * settings["triplet.updates_per_mining"] == 4096
 
 
 def test_what_the_siamese_report_fixes():
@@ -257,8 +254,8 @@ def test_what_the_siamese_report_fixes():
     fixed = {
         "system": "siamese", "model.backbone": "siamese_twin", "model.height": 256,
         "model.width": 128, "model.embedding_size": 4096, "model.dropout": 0.2,
-        "siamese.merge": "absolute", "loss.name": "contrastive", "pair_loss.margin": 1.0,
-        "pair_loss.contrastive_scale": "mean", "data.subset.identities": 100,
+        "siamese.merge": "absolute", "siamese.loss": "contrastive", "loss.contrastive.margin": 1.0,
+        "loss.contrastive.scale": "mean", "data.subset.identities": 100,
         "data.subset.images": 100_000, "data.subset.validation": 0.2,
         "data.subset.validation_by": "identity", "data.pairs.batch_size": 32,
         "data.pairs.negatives_per_positive": 1, "data.augmentation.flip_probability": 0.5,

@@ -66,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     original = parser.add_argument_group("with --protocol original")
     original.add_argument(
         "--splits", type=int, metavar="N",
-        help=f"identity splits to draw; images are stored once and data.split chooses a split "
+        help=f"identity splits to draw; images are stored once and data.fold chooses a split "
              f"(default: {SPLITS})")
     original.add_argument(
         "--seed", type=int,

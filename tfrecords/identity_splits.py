@@ -18,7 +18,7 @@ def add_split_options(parser: argparse.ArgumentParser, splits: int) -> None:
     parser.add_argument(
         "--splits", type=int, default=splits, metavar="N",
         help="identity splits to draw, whose results are averaged; images are stored once and "
-             "data.split chooses a split (default: %(default)s)")
+             "data.fold chooses a split (default: %(default)s)")
     parser.add_argument(
         "--seed", type=int, default=0,
         help="seed of the drawing; the same seed draws the same identities on every machine, and "

@@ -66,7 +66,7 @@ def metric_loss(name: str, embeddings, labels, margin: float = 1.0) -> tf.Tensor
     """
     if name not in METRIC_LOSSES:
         raise ValueError(f"name must be one of {', '.join(METRIC_LOSSES)}. Received: name={name!r}")
-    losses = require(f"loss.addons_loss={name}").losses
+    losses = require(f"loss.addons.name={name}").losses
     # A tensor, never a variable, which Addons' tf.functions would capture.
     embeddings = tf.cast(tf.convert_to_tensor(embeddings), tf.float32)
     # The functions, not the Keras classes, whose reductions strategy.run does not allow.

@@ -16,7 +16,7 @@ from tfrecords.cuhk03 import scan_cuhk03
 from tfrecords.cuhk03_images import MatSource
 from tfrecords.errors import UserError
 from tfrecords.images import CorruptImage
-from tfreid.data.records import decode_image, read_encoded, read_index
+from tfreid.records import Records, decode_image
 
 # Images (1-5 in view 1, 6-10 in view 2) of each person of each camera pair; the fifth pair's only
 # person was seen in one view.
@@ -82,8 +82,8 @@ def root(tmp_path, write_mat):
 
 
 def _decoded(output, split) -> dict[str, np.ndarray]:
-    index = read_index(output, split)
-    encoded = read_encoded(output, split, np.arange(len(index)))
+    index = Records(output)[split].index
+    encoded = Records(output)[split].encoded
     return {path: decode_image(image).numpy() for path, image in zip(index.paths, encoded)}
 
 
@@ -104,7 +104,8 @@ def test_the_build_holds_the_arrays_of_its_kind(root, build_dataset, kind):
 
 def test_the_split_file_tells_person_and_view(root, build_dataset):
     output, _ = build_dataset("cuhk03", root)
-    train, query, gallery = (read_index(output, split) for split in ("train", "query", "gallery"))
+    opened = Records(output)
+    train, query, gallery = (opened[split].index for split in ("train", "query", "gallery"))
     assert train.ids.tolist() == [1, 1, 1, 4, 4]
     assert train.labels.tolist() == [0, 0, 0, 1, 1]
     assert train.cameras.tolist() == [1, 1, 2, 2, 2]

@@ -14,7 +14,7 @@ from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
 from tfrecords.person_search import scan_person_search
 from tfrecords.query_galleries import read_query_galleries
-from tfreid.data.records import decode_image, read_encoded, read_index
+from tfreid.records import Records, decode_image
 
 HEIGHT, WIDTH = 40, 60
 # Scene -> boxes x, y, width, height. The last box of s4 is listed twice, s5 has one without width
@@ -148,8 +148,8 @@ def test_the_records_hold_the_pixels_of_the_boxes(root, build_dataset, capsys):
     assert manifest.options == {"gallery_size": 100, "shards": 2}
     assert "each query ranks a gallery of its own: query_galleries.npz" in capsys.readouterr().out
     for split in manifest.splits:
-        index = read_index(output, split)
-        for path, data in zip(index.paths, read_encoded(output, split, np.arange(len(index)))):
+        index = Records(output)[split].index
+        for path, data in zip(index.paths, Records(output)[split].encoded):
             _, _, scene, name = path.split("/")
             x, y, width, height = map(int, name[:-4].split("_"))
             pixels = cv2.imread(str(root / "Image/SSM" / scene))[:, :, ::-1]
@@ -158,7 +158,7 @@ def test_the_records_hold_the_pixels_of_the_boxes(root, build_dataset, capsys):
             if x < 0:
                 assert expected.shape == (HEIGHT, 10, 3)
     galleries = read_query_galleries(output, manifest)
-    query, gallery = read_index(output, "query"), read_index(output, "gallery")
+    query, gallery = Records(output)["query"].index, Records(output)["gallery"].index
     for positions, path, person in zip(galleries, query.paths, query.ids):
         assert positions.dtype == np.int64
         scenes = {path.split("/")[2] for path in gallery.paths[positions]}
@@ -178,7 +178,7 @@ def test_a_corrupt_scene_moves_the_positions(root, build_dataset, capsys):
     # The second query is of s4; the first loses its two boxes.
     [positions] = read_query_galleries(output, manifest)
     assert positions.tolist() == [3, 4, 5]
-    paths = read_index(output, "gallery").paths[positions]
+    paths = Records(output)["gallery"].index.paths[positions]
     assert paths.tolist() == [_path("s5.jpg", 2), _path("s6.jpg", 0), _path("s6.jpg", 1)]
 
 

@@ -156,7 +156,7 @@ def test_metric_losses_of_identical_features_have_finite_gradients(name, value):
 
 def test_metric_losses_without_addons_name_the_setting(replaced_addons):
     replaced_addons("raise ModuleNotFoundError('none')")
-    with pytest.raises(UserError, match="loss.addons_loss=npairs needs TensorFlow Addons"):
+    with pytest.raises(UserError, match="loss.addons.name=npairs needs TensorFlow Addons"):
         addons.metric_loss("npairs", some_embeddings(), LABELS)
     with pytest.raises(ValueError, match="name='hardest'"):
         addons.metric_loss("hardest", some_embeddings(), LABELS)

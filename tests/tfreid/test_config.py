@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tfrecords.errors import UserError
-from tfreid.config import load_config, save_config
-from tfreid.settings import Config
+from tfreid.config import Config, load_config, save_config
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -38,7 +37,7 @@ def test_an_empty_recipe_is_the_defaults(recipe):
 
 def test_saved_settings_read_back_equal(recipe, tmp_path):
     config = load_config(recipe("name: saved\n"), [
-        "model.embedding_size=512", "loss.triplet_margin=soft", "schedule.learning_rate=1e-4",
+        "model.embedding_size=512", "loss.triplet.margin=soft", "schedule.learning_rate=1e-4",
         "training.devices=[GPU:0, GPU:1]", "data.augmentation.hue=0.5"])
     save_config(config, tmp_path / "saved.yaml")
     assert load_config(tmp_path / "saved.yaml") == config
@@ -77,8 +76,8 @@ def test_a_recipe_refines_its_base_key_by_key(recipe, tmp_path):
     ("model.neck=false", False),
     ("model.embedding_size=null", None),
     ("model.embedding_size=128", 128),
-    ("loss.triplet_margin=0.5", 0.5),
-    ("loss.triplet_margin=soft", "soft"),
+    ("loss.triplet.margin=0.5", 0.5),
+    ("loss.triplet.margin=soft", "soft"),
     ("data.augmentation.pad=0", 0),
     ("data.records=records/a=b", "records/a=b"),
     ("data.records=2024-01-01", "2024-01-01"),
@@ -128,8 +127,8 @@ def test_an_unknown_key_names_the_nearest(recipe, key, nearest):
     ("data.augmentation.flip_probability=1.5", "data.augmentation.flip_probability"),
     ("data.augmentation.hue=0.6", "data.augmentation.hue"),
     ("data.images_per_identity=1", "data.images_per_identity"),
-    ("loss.triplet_margin=hard", "loss.triplet_margin"),
-    ("loss.smoothing=1", "loss.smoothing"),
+    ("loss.triplet.margin=hard", "loss.triplet.margin"),
+    ("loss.id.smoothing=1", "loss.id.smoothing"),
     ("schedule.decay_epochs=40", "schedule.decay_epochs"),
     ("schedule.decay_epochs=[1, x]", "schedule.decay_epochs"),
     ("schedule.learning_rate=.nan", "schedule.learning_rate"),

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfreid.config import Config
 from tfreid.models.embedding import input_size
-from tfreid.settings import Config
 
 _SAMPLE_SECONDS = 0.005
 _PATCHES = (8, 4)

@@ -6,9 +6,10 @@ from typing import Any
 
 from tfreid.benchmarks.measuring import PeakMemory, peak_megabytes, rounded, timed
 from tfreid.benchmarks.ranking import market_like
+from tfreid.config import Config
 from tfreid.evaluation.distances import unit_rows
-from tfreid.settings import Config, RankingConfig
 from tfreid.systems.triplet.mining import hardest_triplets, possible_queries
+from tfreid.systems.triplet.settings import Settings as TripletSettings
 
 _TURNS = 3
 
@@ -20,11 +21,11 @@ def measure_mining(config: Config | None, images: int, dimensions: int) -> dict[
     settings.
 
     Args:
-        config: Whose `ranking.margin` and `ranking.hardest` are taken; None takes the defaults.
+        config: Whose `triplet.margin` and `triplet.hardest` are taken; None takes the defaults.
         images: Number of images, of Market-1501's number of identities.
         dimensions: Length of their features.
     """
-    settings = RankingConfig() if config is None else config.ranking
+    settings = TripletSettings() if config is None else config.triplet
     # The number of queries decides that of identities: 715 for the paper's 5,000 images.
     _, _, _, features, labels, _ = market_like(images // 7 + 1, images, dimensions)
     features = unit_rows(features)

@@ -9,9 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
-from tfreid.data.records import SplitIndex
-from tfreid.data.tables import ImageTable
-from tfreid.settings import Config
+from tfreid.config import Config
+from tfreid.records import ImageTable, SplitIndex
 from tfreid.systems.base import MARKET_IDENTITIES
 from tfreid.systems.registry import make_system
 from tfreid.training.optimizers import GradientApplier

@@ -8,9 +8,9 @@ import numpy as np
 
 from tfreid.benchmarks.measuring import PeakMemory, peak_megabytes, rounded, timed
 from tfreid.benchmarks.networks import MARKET_IDENTITIES
+from tfreid.config import Config
 from tfreid.evaluation.ranking import evaluate_ranking
 from tfreid.evaluation.reranking import k_reciprocal_rerank
-from tfreid.settings import Config
 
 _TURNS = 5
 _SLOW_TURNS = 2

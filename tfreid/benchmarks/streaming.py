@@ -10,8 +10,8 @@ import numpy as np
 
 from tfreid.benchmarks.measuring import PeakMemory, peak_megabytes, rounded, timed
 from tfreid.benchmarks.ranking import market_like
+from tfreid.config import Config
 from tfreid.evaluation.streaming import evaluate_with_distractors, streamed_block_size
-from tfreid.settings import Config
 
 # Both sides of a ratio take turns, so that other work on the machine slows both.
 _TURNS = 3

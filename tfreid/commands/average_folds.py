@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> None:
         "VIPeR, CUHK01 and CUHK03's original protocol have no fixed training and test "
         "people: papers draw the identities at random several times, train once for each drawing, "
         "and report the mean, because one split of so few people may be lucky or not. Train a run "
-        "for each, data.split=0, data.split=1 and so on, evaluate each with "
+        "for each, data.fold=0, data.fold=1 and so on, evaluate each with "
         "evaluation.protocol=single_shot, and give them all here. A split's figure is its mean "
         "over trials; the mean and the standard deviation (n - 1) over splits are printed. "
         "example: tfreid average-folds runs/viper-0 runs/viper-1 runs/viper-2 "

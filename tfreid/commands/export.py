@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
                         help="which weights (default: those of the best evaluation)")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
                         help="settings on top of the run's, such as export.normalize=false, "
-                        "evaluation.pair_score.both_orders=true, or data.records=DIR where the "
+                        "csn.score.both_orders=true, or data.records=DIR where the "
                         "records have moved")
     parsed = parser.parse_intermixed_args(arguments)
 

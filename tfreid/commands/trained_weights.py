@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfrecords.errors import UserError
-from tfreid.config import load_config
-from tfreid.settings import Config
+from tfreid.config import Config, load_config
 from tfreid.training.run_folder import open_run
 
 

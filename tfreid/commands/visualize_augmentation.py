@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--columns", type=positive, default=7, metavar="N",
                         help="epochs, spread evenly over the training (default: %(default)s)")
     parser.add_argument("--pretraining", action="store_true",
-                        help="draw the stage before, of system: ranking")
+                        help="draw the stage before, of system: triplet")
     parser.add_argument("--seed", type=int, default=0, metavar="N",
                         help="of the images and of what is drawn for them (default: %(default)s)")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value",

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
+from tfreid.config import AugmentationConfig
 from tfreid.data.crops import WHOLE, cut, draw_crops
 from tfreid.data.cutout import draw_cutouts, fill_with_noise
-from tfreid.settings_of_augmentation import AugmentationConfig
 
 # The arrays that `draw_augmentations` returns, in the order in which batches carry them.
 DRAWN = {

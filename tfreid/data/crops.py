@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfreid.settings_of_augmentation import AugmentationConfig
+from tfreid.config import AugmentationConfig
 
 # The crop that keeps everything: top, left, bottom, right as shares of the sides.
 WHOLE = [0.0, 0.0, 1.0, 1.0]

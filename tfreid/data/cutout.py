@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfreid.settings_of_augmentation import AugmentationConfig
+from tfreid.config import AugmentationConfig
 
 
 def cutout_limit(config: AugmentationConfig, epoch: int) -> float:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tfreid.config import DataConfig, PairDataConfig
 from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.drawn_pairs import DrawnPairSampler
 from tfreid.data.image_batches import ImageBatches
 from tfreid.data.pair_sampling import PairSampler
-from tfreid.data.tables import ImageTable
-from tfreid.settings import DataConfig
-from tfreid.settings_of_pairs import PairDataConfig
+from tfreid.records import ImageTable
 
 
 class PairBatches(ImageBatches):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tfreid.config import DataConfig
 from tfreid.data.augmentation import draw_augmentations
 from tfreid.data.image_batches import ImageBatches
 from tfreid.data.sampling import IdentitySampler, ImageSampler
-from tfreid.data.tables import ImageTable
-from tfreid.settings import DataConfig
+from tfreid.records import ImageTable
 
 
 class IdentityBatches(ImageBatches):

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.data.records import SplitIndex
-from tfreid.settings_of_siamese import SubsetConfig
+from tfreid.config import SubsetConfig
+from tfreid.records import SplitIndex
 
 
 class Subset(NamedTuple):

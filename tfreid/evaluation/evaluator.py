@@ -6,15 +6,15 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tfreid.data.records import SplitIndex
 from tfreid.evaluation.thresholds import Threshold
+from tfreid.records import Split
 
 
 class Projection(NamedTuple):
-    """Features [n, d] of the first n gallery images, and what is known of these images."""
+    """Features [n, d] of the first n gallery images, and the gallery."""
 
     features: np.ndarray
-    index: SplitIndex
+    split: Split
 
 
 class Evaluation:

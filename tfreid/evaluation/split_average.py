@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.config import load_config
+from tfreid.config import Config, all_settings, flat, load_config
 from tfreid.evaluation.saved_results import find_results, read_results, saved_curve
 from tfreid.evaluation.single_shot import SINGLE_SHOT, AveragedCmc
-from tfreid.settings import Config
 
-# What runs of one recipe may differ in: the split, seeds, how many pairs the split has, and what
-# leaves the figures alone.
-_MAY_DIFFER = frozenset((
-    "name", "data.split", "data.verify", "data.workers", "data.eval_batch_size",
-    "model.imagenet_weights", "training.seed", "training.devices", "training.keep_checkpoints",
-    "training.checkpoint_every_steps", "training.log_every", "training.projector_images",
-    "training.profile_steps", "training.evaluate_untrained", "training.steps_per_epoch",
-    "evaluation.single_shot.seed", "export.normalize",
-))
 _FIGURES = ("dataset", "feature", "metric", "trials", "identities")
 
 
@@ -125,7 +115,7 @@ class _Saved:
         self.config: Config | None = load_config(recipe) if recipe.is_file() else None
         folder = path.parent.resolve().name
         self.name = str(self.content.get("name") or (self.config.name if self.config else folder))
-        self.split = str(self.config.data.split if self.config
+        self.split = str(self.config.data.fold if self.config
                          else self.content.get("split", folder))
 
     def known_split(self) -> str | None:
@@ -133,10 +123,10 @@ class _Saved:
         return self.split if self.config or "split" in self.content else None
 
     def settings(self) -> dict[str, Any]:
-        """What must be the same in all runs, as a tree; records by the name of their folder."""
-        tree = dataclasses.asdict(self.config)
-        tree["data"]["records"] = Path(tree["data"]["records"] or "").name
-        return tree
+        """What must be the same in all runs; records by the name of their folder."""
+        values = {key: value for key, value in flat(self.config).items()
+                  if all_settings()[key].metadata["average"] == "same"}
+        return {**values, "data.records": Path(self.config.data.records or "").name}
 
 
 def _check_distinct(results: Sequence[_Saved]) -> None:
@@ -158,17 +148,9 @@ def _check_same(first: _Saved, other: _Saved) -> None:
     if first.config and other.config:
         # Under one recipe a split may lack a match for an identity and so have fewer of them.
         pairs = [pair for pair in pairs if pair[0] != "identities"]
-        pairs += _leaves(first.settings(), other.settings())
+        theirs = other.settings()
+        pairs += [(key, value, theirs[key]) for key, value in first.settings().items()]
     for key, one, another in pairs:
-        if one != another and key not in _MAY_DIFFER:
+        if one != another:
             raise UserError(f"{other.path} has {key} {another} and {first.path} has {one}; average "
                             "results of one protocol and one recipe.")
-
-
-def _leaves(one: dict, another: dict, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yields each setting's dotted key with its values in two trees of the same shape."""
-    for key, value in one.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, another[key], f"{prefix}{key}.")
-        else:
-            yield prefix + key, value, another[key]

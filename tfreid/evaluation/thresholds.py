@@ -14,8 +14,8 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import write_json
+from tfreid.config import Config
 from tfreid.evaluation.distances import find_metric, pairwise_distances
-from tfreid.settings import Config
 from tfreid.weights.files import weight_keys
 
 THRESHOLDS_NAME = "thresholds.json"

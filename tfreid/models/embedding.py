@@ -9,11 +9,11 @@ import keras
 from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import osnet_head
+from tfreid.config import ModelConfig
 from tfreid.layers.dropout import StatelessDropout
 from tfreid.layers.normalization import batch_norm_neck
 from tfreid.layers.pooling import pool
 from tfreid.layers.preprocessing import ImagePreprocessing, InputSize
-from tfreid.settings import ModelConfig
 
 KERAS_APPLICATIONS_EPSILON = 1.001e-5
 # Layers that stand behind the backbone: what `training.frozen_backbone_epochs` leaves trainable.

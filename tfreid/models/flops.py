@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfreid.config import Config
 from tfreid.models.embedding import input_size
-from tfreid.settings import Config
 
 
 def describe_model(config: Config, model: keras.Model) -> dict[str, Any]:

@@ -12,9 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.data.records import decode_image, read_encoded, split_names, split_size
 from tfreid.layers.preprocessing import resize_images
-from tfreid.settings import Config
+from tfreid.records import Records, Split, decode_image
 
 # Files inside a version, which TF Serving leaves alone.
 EXTRA_FILES = "assets.extra"
@@ -99,28 +98,16 @@ def ask_verify(
             for signature, names in VERIFY_INPUTS.items()}
 
 
-def parity_images(config: Config) -> tuple[str, np.ndarray]:
-    """Returns the split and the positions in it of the images that an export is checked on.
-
-    Raises:
-        UserError: There are no records to check with.
-    """
-    data = config.data
-    if data.records is None:
-        raise UserError("data.records is not set; the export is checked on images from records.")
-    names = split_names(data.records, data.split)
-    split = "gallery" if "gallery" in names else names[0]
-    size, _ = split_size(data.records, split, data.split)
-    return split, np.arange(min(size, _PARITY_IMAGES))
+def parity_images(records: Records) -> tuple[Split, np.ndarray]:
+    """Returns the split and the positions in it of the images that an export is checked on."""
+    split = records["gallery" if "gallery" in records else records.splits[0]]
+    return split, np.arange(min(len(split), _PARITY_IMAGES))
 
 
-def parity_files(config: Config) -> list[bytes]:
-    """Returns the image files that an export is checked on.
-
-    Raises:
-        UserError: There are no records to check with.
-    """
-    return read_encoded(config.data.records, *parity_images(config), config.data.split)
+def parity_files(records: Records) -> list[bytes]:
+    """Returns the image files that an export is checked on."""
+    split, positions = parity_images(records)
+    return [split.encoded[position] for position in positions]
 
 
 def round_alike() -> None:

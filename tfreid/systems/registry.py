@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from tfrecords.errors import UserError
 
 if TYPE_CHECKING:
-    from tfreid.settings import Config
+    from tfreid.config import Config
     from tfreid.systems.base import System
 
 # Name -> module and class, imported when they are asked for.
 SYSTEMS = {
     "embedding": "tfreid.systems.embedding.system:EmbeddingSystem",
-    "ranking": "tfreid.systems.triplet.system:TripletSystem",
+    "triplet": "tfreid.systems.triplet.system:TripletSystem",
     "csn": "tfreid.systems.csn.system:CsnSystem",
     "siamese": "tfreid.systems.siamese.system:SiameseSystem",
 }

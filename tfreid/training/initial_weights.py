@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import keras
 
 from tfrecords.errors import UserError
+from tfreid.config import ModelConfig
 from tfreid.models.embedding import HEAD_LAYERS
-from tfreid.settings import ModelConfig
 from tfreid.weights.files import load_weights
 from tfreid.weights.keras_applications import IMAGENET_BACKBONES, load_imagenet
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfreid.settings import OptimizerConfig
+from tfreid.config import OptimizerConfig
 
 
 class GradientApplier:

@@ -7,19 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfrecords.errors import UserError
-from tfreid.config import load_config, save_config
+from tfreid.config import Config, all_settings, flat, load_config, save_config, stage_config
+from tfreid.config.trees import leaves
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME
-from tfreid.settings import Config
-
-# What a resumed run may not change: the checkpoint, the order of batches or the choice of the best
-# weights hangs on it.
-_FIXED = ("system", "model.", "data.", "loss.", "pretraining.", "ranking.", "csn.", "siamese.",
-          "pair_loss.", "optimizer.", "training.seed", "training.steps_per_epoch",
-          "training.accumulate_steps", "training.precision", "training.frozen_backbone_epochs",
-          "evaluation.protocol", "evaluation.single_shot.", "evaluation.verification_pairs")
-_NOT_FIXED = ("model.weights", "model.imagenet_weights", "data.records", "data.verify",
-              "data.workers", "data.eval_batch_size", "data.memory_limit_mb",
-              "optimizer.clip_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,19 +130,20 @@ def open_run(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder
 
 
 def _check_same(old: Config, new: Config, path: Path) -> None:
-    old_settings, new_settings = _flat(dataclasses.asdict(old)), _flat(dataclasses.asdict(new))
-    for key, value in old_settings.items():
-        fixed = key.startswith(_FIXED) and key not in _NOT_FIXED
-        if fixed and value != new_settings[key]:
+    """Refuses other values of settings that are fixed on resuming."""
+    changes = [(key, flat(old)[key], flat(new)[key]) for key, field in all_settings().items()
+               if field.metadata["resume"] == "fixed" and key != "pretraining"]
+    stages = [stage_config(config) for config in (old, new)]
+    if None in stages:
+        changes.append(("pretraining", old.pretraining, new.pretraining))
+    else:
+        keys = dict.fromkeys(".".join(key) for stage in (old.pretraining, new.pretraining)
+                             for key, _ in leaves(stage))
+        changes += [(f"pretraining.{key}", *(flat(stage)[key] for stage in stages))
+                    for key in keys]
+    for key, value, other in changes:
+        if value != other:
             raise UserError(
-                f"{path}: the run was started with {key}={value}, which cannot become "
-                f"{new_settings[key]} on resuming; set it back or start a new run."
+                f"{path}: the run was started with {key}={value}, which cannot become {other} on "
+                "resuming; set it back or start a new run."
             )
-
-
-def _flat(tree: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict)
-                    else {prefix + key: value})
-    return flat

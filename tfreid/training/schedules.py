@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tfreid.settings import ScheduleConfig
+from tfreid.config import ScheduleConfig
 
 
 def learning_rate_at(config: ScheduleConfig, epoch: int, epochs: int) -> float:

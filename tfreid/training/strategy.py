@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import TrainingConfig
 from tfreid.devices import share_gpus
-from tfreid.settings import TrainingConfig
 
 
 def prepare_runtime(config: TrainingConfig) -> None:

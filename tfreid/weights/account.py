@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from tfreid.settings import ModelConfig
+from tfreid.config import ModelConfig
 from tfreid.weights.convert import Conversion, MisfitError
 from tfreid.weights.layouts import resnet
 

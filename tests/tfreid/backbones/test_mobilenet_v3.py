@@ -8,8 +8,8 @@ import pytest
 
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.mobilenet_v3 import Block, _inverted_residual, mobilenet_v3_large
+from tfreid.config import ModelConfig
 from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import ModelConfig
 
 # The layers of the ImageNet classifier, 960 -> 1280 -> 1000 with biases, which no feature needs.
 DEAD_HEAD = 960 * 1280 + 1280 + 1280 * 1000 + 1000

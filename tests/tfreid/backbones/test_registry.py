@@ -7,10 +7,10 @@ import numpy as np
 
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.base import Backbone, stage_strides
+from tfreid.config import ModelConfig
 from tfreid.layers.convolution import conv_bn
 from tfreid.losses import LabelSmoothedSoftmax, TripletLoss
 from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import ModelConfig
 from tfreid.weights.convert import LAYOUTS
 from tfreid.weights.files import weight_keys
 from tfreid.weights.keras_applications import IMAGENET_BACKBONES

@@ -8,8 +8,9 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.backbones.siamese_twin import siamese_twin
-from tfreid.settings import Config, ModelConfig, SiameseConfig
+from tfreid.config import Config, ModelConfig
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
+from tfreid.systems.siamese.settings import Settings as SiameseSettings
 
 PAPER = ModelConfig(
     backbone="siamese_twin", height=256, width=128, normalization="unit", pooling="flatten",
@@ -62,7 +63,7 @@ def test_the_merge_network_is_one_unit_over_the_difference(network):
     assert count(compare.weights) == 4097
     assert tuple(compare.output.shape) == (None,)
     cosine = build_siamese(Config(
-        system="siamese", siamese=SiameseConfig("cosine"),
+        system="siamese", siamese=SiameseSettings("cosine"),
         model=ModelConfig(backbone="siamese_twin", height=32, width=16, pooling="flatten",
                           embedding_size=8, neck=False, classifier=False)))
     assert count(siamese_parts(cosine).compare.weights) == 2

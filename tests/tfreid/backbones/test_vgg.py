@@ -9,8 +9,8 @@ import pytest
 from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.vgg import vgg16
+from tfreid.config import ModelConfig
 from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import ModelConfig
 from tfreid.systems.embedding.grad_cam import cut_at_map, unit_features
 
 # Simonyan and Zisserman, Table 1, column D: channels of the convolutions, M for max pooling.

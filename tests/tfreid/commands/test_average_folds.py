@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from tfreid.commands import average_folds as average_folds_command
-from tfreid.config import save_config
+from tfreid.config import Config, DataConfig, ScheduleConfig, TrainingConfig, save_config
 from tfreid.evaluation import single_shot_result, write_results_json
 from tfreid.evaluation.saved_results import read_curves
-from tfreid.settings import Config, DataConfig, ScheduleConfig, TrainingConfig
 
 RANKS = {
     0: [[1, 1, 2, 6], [1, 1, 1, 3]],
@@ -35,7 +34,7 @@ def write_run(folder, split, ranks=None, config=None, max_rank=12, **more):
     write_results_json(folder / "results.json", {**result.as_dict(), **more})
     if config is not False:
         config = config or Config(name="viper", training=TrainingConfig(seed=split))
-        data = dataclasses.replace(config.data, split=split, records=f"{split}/records/viper",
+        data = dataclasses.replace(config.data, fold=split, records=f"{split}/records/viper",
                                    workers=split)
         save_config(dataclasses.replace(config, data=data), folder / "config.yaml")
     return str(folder)
@@ -133,7 +132,7 @@ def test_refuses_other_protocols_and_recipes(average, runs, tmp_path, capsys):
 
 def test_refuses_other_records(average, runs, tmp_path, capsys):
     other = write_run(tmp_path / "other", 1)
-    config = Config(name="viper", data=DataConfig(split=1, records="records/cuhk01"))
+    config = Config(name="viper", data=DataConfig(fold=1, records="records/cuhk01"))
     save_config(config, tmp_path / "other" / "config.yaml")
     assert average([runs[0], other, "--output", str(tmp_path / "average")]) == 2
     assert "has data.records cuhk01 and" in capsys.readouterr().err

@@ -168,7 +168,7 @@ def test_the_similarity_beside_tensorflows_own(measure):
 def test_a_gallery_beside_the_whole_network(measure, every):
     pairs = ["--all-pairs"] if every else ["--pairs", "4"]
     found = measure("gallery", "--queries", "2", "--gallery", "3", *pairs, *CSN,
-                    "evaluation.pair_score.both_orders=true")
+                    "csn.score.both_orders=true")
     assert (found["queries"], found["gallery"]) == (2, 3)
     assert found["whole_network_pairs_measured"] == (6 if every else 4)
     total = found["whole_network_seconds" + ("" if every else "_extrapolated")]

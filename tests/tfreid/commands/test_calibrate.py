@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tfreid.commands import calibrate as calibrate_command
-from tfreid.data.records import read_index
 from tfreid.evaluation import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.thresholds import load_thresholds, weights_fingerprint
+from tfreid.records import Records, open_records
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +22,12 @@ def calibrate():
 
 def pair_distances(records, model, config, metric, splits, normalize):
     """All distances of pairs, by a plain loop: of one person, and of two."""
-    extract = FeatureExtractor(model, config)
+    extract = FeatureExtractor(model, config, open_records(config.data))
     features = {split: extract(split, progress=False) for split in splits}
     for split in splits if normalize else ():
         features[split] /= np.linalg.norm(features[split], axis=1, keepdims=True)
     left, right = splits[0], splits[-1]
-    indices = {split: read_index(records, split) for split in splits}
+    indices = {split: Records(records)[split].index for split in splits}
     every = pairwise_distances(features[left], features[right], metric)
     found = {True: [], False: []}
     for row in range(len(every)):

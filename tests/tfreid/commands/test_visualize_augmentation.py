@@ -18,9 +18,10 @@ AUGMENTATION = {"pad": 0, "flip_probability": 0.0, "erasing_probability": 0.0,
 def recipe(records, tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump({
-        "name": "grown", "system": "ranking", "training": {"epochs": 9},
+        "name": "grown", "system": "triplet", "training": {"epochs": 9},
         "model": {"longest_side": 64, "normalize_embedding": True, "classifier": False},
-        "data": {"records": str(records), "augmentation": AUGMENTATION}}))
+        "data": {"records": str(records), "augmentation": AUGMENTATION},
+        "pretraining": "classification"}))
     return path
 
 
@@ -55,7 +56,7 @@ def test_the_stage_before(recipe, tmp_path):
     (["data.records=null"], "data.records is not set"),
     (["data.records=nowhere"], "nowhere"),
     (["--seed", "-1"], "--seed is negative"),
-    (["--pretraining", "pretraining.epochs=0"], "grown has no pretraining"),
+    (["--pretraining", "pretraining=null"], "grown has no stage before"),
 ])
 def test_mistakes_get_one_sentence(recipe, tmp_path, capsys, more, words):
     arguments = ["--config", str(recipe), "--output", str(tmp_path / "x.png"), *more]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tfreid import addons
+from tfreid.config import AugmentationConfig
 from tfreid.data.augmentation import (
     DRAWN,
     MEAN_COLOR,
@@ -15,7 +16,6 @@ from tfreid.data.augmentation import (
     draw_augmentations,
 )
 from tfreid.layers.preprocessing import resize_images
-from tfreid.settings import AugmentationConfig
 
 HEIGHT, WIDTH = 32, 16
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tfreid.config import AugmentationConfig
 from tfreid.data.crops import WHOLE, cut, draw_crops
-from tfreid.settings import AugmentationConfig
 
 HEIGHTS, WIDTHS = np.tile([128, 96, 60], 1000), np.tile([64, 96, 90], 1000)
 

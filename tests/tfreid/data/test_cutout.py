@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tfreid.config import AugmentationConfig
 from tfreid.data.cutout import cutout_limit, draw_cutouts, fill_with_noise
-from tfreid.settings import AugmentationConfig
 
 HEIGHTS, WIDTHS = np.tile([416, 300], 2000), np.tile([208, 416], 2000)
 

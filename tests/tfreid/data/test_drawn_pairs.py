@@ -7,7 +7,7 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.data.drawn_pairs import DrawnPairSampler
-from tfreid.data.records import SplitIndex
+from tfreid.records import SplitIndex
 
 # Label, camera, tracklet. Person 1 was seen by one camera, person 2 in one tracklet; person 3 has
 # one image, person 4 images of unknown camera and tracklet.

@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import AugmentationConfig, DataConfig, PairDataConfig
 from tfreid.data.pair_batches import PairBatches
 from tfreid.data.pair_sampling import PairSampler
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.tables import load_table
-from tfreid.settings import AugmentationConfig, DataConfig, PairDataConfig
+from tfreid.records import Records
 
 PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)
 CSN = AugmentationConfig(pad=0, translation=0.05, erasing_probability=0.0)
@@ -23,7 +23,7 @@ MODES = ("dataset", "batch")
 
 @pytest.fixture(scope="module")
 def table(records):
-    return load_table(records)
+    return Records(records)["train"].load()
 
 
 def make(table, seed=0, augmentation=CSN, workers=0, **pairs) -> PairBatches:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
-from tfreid.data.records import SplitIndex
+from tfreid.config import SubsetConfig
 from tfreid.data.subsets import describe_subset, draw_subset
-from tfreid.settings_of_siamese import SubsetConfig
+from tfreid.records import SplitIndex
 
 
 def index_of(counts) -> SplitIndex:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, EvaluationConfig, ExportConfig
 from tfreid.evaluation.thresholds import (
     Threshold,
     choose_threshold,
@@ -18,7 +19,6 @@ from tfreid.evaluation.thresholds import (
     save_thresholds,
     weights_fingerprint,
 )
-from tfreid.settings import Config, EvaluationConfig, ExportConfig
 
 
 def small_model(value=1.0, classes=2):

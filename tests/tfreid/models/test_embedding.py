@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
+from tfreid.config import ModelConfig
 from tfreid.models.embedding import HEAD_LAYERS, build_embedding_model, set_backbone_trainable
-from tfreid.settings import ModelConfig
 
 SMALL = {"backbone": "osnet_x0_25", "height": 64, "width": 32}
 

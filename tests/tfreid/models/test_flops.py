@@ -6,9 +6,9 @@ import keras
 import pytest
 import tensorflow as tf
 
+from tfreid.config import Config, ModelConfig
 from tfreid.models.embedding import build_embedding_model
 from tfreid.models.flops import count_flops, describe_model
-from tfreid.settings import Config, ModelConfig
 
 OSNET = ModelConfig(backbone="osnet_x1_0", embedding_size=512, embedding_head="linear_bn_relu",
                     neck=False, classifier_bias=True)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, ModelConfig
 from tfreid.models.embedding import build_embedding_model, input_size
 from tfreid.models.flops import describe_model
-from tfreid.settings import Config, ModelConfig
 
 
 @pytest.fixture

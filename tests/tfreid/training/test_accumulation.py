@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.settings import OptimizerConfig, RankingConfig
+from tfreid.config import OptimizerConfig
 from tfreid.systems.triplet.objective import TripletObjective
+from tfreid.systems.triplet.settings import Settings as TripletSettings
 from tfreid.training.accumulation import GradientAccumulator
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.optimizers import GradientApplier
@@ -59,7 +60,7 @@ def trained(images, at_once, devices=("CPU:0",), average=None):
     with strategy.scope():
         model = build()
         variables = list(model.trainable_variables)
-        objective = TripletObjective(RankingConfig(margin=MARGIN))
+        objective = TripletObjective(TripletSettings(margin=MARGIN))
         applier = GradientApplier(
             OptimizerConfig(name="sgd", momentum=0.0, weight_decay=0.0), variables, False)
         accumulator = GradientAccumulator(variables, steps) if steps > 1 else None

@@ -25,11 +25,11 @@ def resume(tmp_path):
 @pytest.mark.parametrize("override, old", [
     ("system=csn", "embedding"),
     ("model.height=64", "256"),
-    ("data.split=1", "0"),
+    ("data.fold=1", "0"),
     ("data.pairs.batch_size=9", "128"),
-    ("loss.smoothing=0.2", "0.1"),
+    ("loss.id.smoothing=0.2", "0.1"),
     ("csn.divide=false", "True"),
-    ("pair_loss.margin=2.0", "1.0"),
+    ("loss.contrastive.margin=2.0", "1.0"),
     ("optimizer.momentum=0.5", "0.9"),
     ("training.seed=1", "0"),
 ])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfreid.settings import ScheduleConfig
+from tfreid.config import ScheduleConfig
 from tfreid.training.schedules import learning_rate_at
 
 

@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfreid.config import (
+    CenterLossConfig,
+    IdLossConfig,
+    LossConfig,
+    OptimizerConfig,
+    TripletLossConfig,
+)
 from tfreid.layers.normalization import batch_norm_neck
 from tfreid.losses.center import center_step, center_terms
-from tfreid.settings import LossConfig, OptimizerConfig
 from tfreid.systems.embedding.objective import EmbeddingObjective
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.optimizers import GradientApplier
@@ -122,7 +128,7 @@ def test_two_replicas_equal_the_average_of_both_by_hand(clip_norm):
 
 def test_centers_move_as_for_one_large_batch():
     for variant in ("bag_of_tricks", "wen"):
-        loss = LossConfig(center_variant=variant)
+        loss = LossConfig(center=CenterLossConfig(variant=variant))
         training = _Training(_without_batch_norm, TWO, loss)
         before = training.objective.centers.numpy()
         images = _images()
@@ -136,13 +142,14 @@ def test_centers_move_as_for_one_large_batch():
 
 
 def test_mining_across_replicas_equals_one_large_batch():
-    loss = LossConfig(triplet_across_replicas=True, center_weight=0.0)
+    loss = LossConfig(triplet=TripletLossConfig(across_replicas=True),
+                      center=CenterLossConfig(weight=0.0))
     optimizer = OptimizerConfig(name="sgd", momentum=0.0, weight_decay=0.0)
     images = _images()
     two = _Training(_without_batch_norm, TWO, loss, optimizer)
     one = _Training(_without_batch_norm, ["CPU:0"], loss, optimizer)
     apart = _Training(
-        _without_batch_norm, TWO, LossConfig(center_weight=0.0), optimizer
+        _without_batch_norm, TWO, LossConfig(center=CenterLossConfig(weight=0.0)), optimizer
     )
     together = two(images, LABELS)
     large = one(images.reshape(1, 8, 8, 4, 3), LABELS.reshape(1, 8))
@@ -155,7 +162,7 @@ def test_mining_across_replicas_equals_one_large_batch():
 
 def test_adam_with_coupled_decay_equals_numpy():
     decay = 0.01
-    loss = LossConfig(center_weight=0.0)
+    loss = LossConfig(center=CenterLossConfig(weight=0.0))
     training = _Training(
         _without_batch_norm, ["CPU:0"], loss, OptimizerConfig(name="adam", weight_decay=decay)
     )
@@ -185,7 +192,9 @@ def test_decay_can_leave_biases_alone():
     optimizer = OptimizerConfig(
         name="sgd", momentum=0.0, weight_decay=1.0, decay_biases_and_norms=False
     )
-    loss = LossConfig(id_weight=0.0, triplet_weight=0.0, center_weight=1e-12)
+    loss = LossConfig(id=IdLossConfig(weight=0.0),
+                      triplet=TripletLossConfig(weight=0.0),
+                      center=CenterLossConfig(weight=1e-12))
     training = _Training(_without_batch_norm, ["CPU:0"], loss, optimizer)
     for variable in training.model.trainable_variables:
         variable.assign(np.ones(variable.shape, np.float32))
@@ -199,7 +208,9 @@ def test_decoupled_decay_shrinks_beside_the_update():
     optimizer = OptimizerConfig(
         name="adam", weight_decay=0.5, weight_decay_mode="decoupled"
     )
-    loss = LossConfig(id_weight=0.0, triplet_weight=0.0, center_weight=1e-30)
+    loss = LossConfig(id=IdLossConfig(weight=0.0),
+                      triplet=TripletLossConfig(weight=0.0),
+                      center=CenterLossConfig(weight=1e-30))
     training = _Training(_without_batch_norm, ["CPU:0"], loss, optimizer)
     before = training.trained()
     training(_images()[:1], LABELS[:1])

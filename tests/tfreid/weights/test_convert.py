@@ -8,8 +8,8 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
+from tfreid.config import ModelConfig
 from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import ModelConfig
 from tfreid.systems.embedding.system import EmbeddingSystem
 from tfreid.weights.account import describe, describe_misfit, list_weights
 from tfreid.weights.convert import LAYOUTS, MisfitError, convert_state
@@ -358,7 +358,7 @@ def test_a_trunk_alone_starts_training(trunk, tmp_path, capsys):
     settings = ModelConfig(backbone=NAME, embedding_size=64, weights=path)
     model = build_embedding_model(settings, 5)
     neck = weight_keys(model)["neck/gamma"].numpy()
-    from tfreid.settings import Config
+    from tfreid.config import Config
 
     EmbeddingSystem().load_weights(model, Config(model=settings))
     printed = capsys.readouterr().out

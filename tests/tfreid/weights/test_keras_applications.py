@@ -8,8 +8,8 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
+from tfreid.config import Config, ModelConfig
 from tfreid.layers.preprocessing import ImagePreprocessing
-from tfreid.settings import Config, ModelConfig
 from tfreid.systems.embedding.system import EmbeddingSystem
 from tfreid.weights.files import weight_keys
 from tfreid.weights.keras_applications import load_imagenet

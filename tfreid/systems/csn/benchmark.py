@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
-from tfreid.settings import Config
+from tfreid.config import Config
 from tfreid.systems.csn.network import build_csn, csn_parts
 from tfreid.systems.csn.scores import CsnScorer, simi_score
 from tfreid.training.strategy import prepare_runtime
@@ -33,9 +33,9 @@ def measure_gallery(
         pairs: How many pairs, spread over all, the whole network is run on; None for all.
     """
     # The whole network looks at a pair in one order.
-    score = dataclasses.replace(config.evaluation.pair_score, both_orders=False)
+    score = dataclasses.replace(config.csn.score, both_orders=False)
     config = dataclasses.replace(
-        config, evaluation=dataclasses.replace(config.evaluation, pair_score=score))
+        config, csn=dataclasses.replace(config.csn, score=score))
     prepare_runtime(config.training)
     model = build_csn(config)
     images = random_images(queries + gallery, config.model.height, config.model.width)
@@ -79,7 +79,7 @@ class _Ours:
         self._extract = tf.function(
             lambda x: parts.extract(x, training=False),
             input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.float32)])
-        self._scorer = CsnScorer(model, config)
+        self._scorer = CsnScorer(model, config, None)
         self._sides = (images[:queries], images[queries:])
         self._batch = config.data.eval_batch_size
 
@@ -122,4 +122,4 @@ class _WholeNetwork:
         outputs = model({"images": tf.concat([first, second], 0), "first": tf.range(count),
                          "second": tf.range(count, 2 * count)}, training=False)
         probabilities = tf.nn.softmax(outputs["logits"])[:, 1]
-        return simi_score(probabilities, outputs.get("distance"), config.evaluation.pair_score)
+        return simi_score(probabilities, outputs.get("distance"), config.csn.score)

@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfreid.config import Config
 from tfreid.models.flops import count_flops, count_parameters
-from tfreid.settings import Config, CsnConfig
 from tfreid.systems.csn.network import csn_parts
+from tfreid.systems.csn.settings import Settings as CsnSettings
 
 # Guo and Cheung 2018, Table 5: parameters and FLOPs by levels, for images of 160x60.
 _CSN_PAPER = {
@@ -59,7 +60,7 @@ def describe_csn(config: Config, model: keras.Model) -> dict[str, Any]:
     }
     levels = tuple(config.csn.levels)
     # Neither ablations nor other image sizes are in the table.
-    full = CsnConfig(levels=list(levels))
+    full = CsnSettings(levels=list(levels))
     if levels in _CSN_PAPER and config.csn == full and shape == _CSN_PAPER_SIZE:
         described["paper_table_5"] = _CSN_PAPER[levels]
     return described

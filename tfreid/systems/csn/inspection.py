@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfreid.config import Config
 from tfreid.layers.preprocessing import resize_images
-from tfreid.settings import Config
 from tfreid.systems.csn.comparison import compare_pairs
 from tfreid.systems.csn.network import csn_parts, map_shape
 from tfreid.systems.csn.scores import simi_score
@@ -36,7 +36,7 @@ def describe_pair(
     parts = csn_parts(model)
     features = parts.extract(images, training=False)
     sides = [{name: value[row : row + 1] for name, value in features.items()} for row in (0, 1)]
-    score = config.evaluation.pair_score
+    score = config.csn.score
     compared = compare_pairs(parts, *sides, score.both_orders)
     probability = compared["probability"]
     distance = compared.get("distance")

@@ -27,13 +27,14 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from tfreid.config import Config
 from tfreid.layers.convolution import conv_bn, he_normal
 from tfreid.layers.convolution_similarity import ConvolutionSimilarity
 from tfreid.layers.normalization import batch_norm
 from tfreid.layers.pairing import PairDistance, Regroup, TakeRows, UnitLength
 from tfreid.layers.preprocessing import ImagePreprocessing
 from tfreid.layers.spatial_transformer import BilinearSampler, FixedRegion, Stripes, localize
-from tfreid.settings import Config, CsnConfig
+from tfreid.systems.csn.settings import Settings as CsnSettings
 
 PART_SIDES = {2: 10, 3: 5, 4: 5}
 _CHANNELS = 96
@@ -171,7 +172,7 @@ def _levels(x, highest: int) -> dict:
     return maps
 
 
-def _attend(maps, level: int, csn: CsnConfig):
+def _attend(maps, level: int, csn: CsnSettings):
     """Cuts the attended parts of one level: parts [n, p, f, f, c] and regions [n, p, 6]."""
     side, count = PART_SIDES[level], _STRIPES if csn.divide else 1
     stripes = Stripes(count, name=f"stripes{level}")(maps)
@@ -206,7 +207,7 @@ def _ranking_net(parts: dict):
     return UnitLength(dtype="float32", name="descriptor")(descriptor)
 
 
-def _comparer(csn: CsnConfig, extract: keras.Model) -> keras.Model:
+def _comparer(csn: CsnSettings, extract: keras.Model) -> keras.Model:
     """Compares the features of two images of each pair."""
     shapes = {name: value.shape[1:] for name, value in extract.output.items()}
     features = [{name: keras.Input(shape, name=f"{side}_{name}") for name, shape in shapes.items()}

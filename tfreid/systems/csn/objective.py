@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, LossConfig
 from tfreid.layers.spatial_transformer import inside_penalty, rotation_penalty, scale_penalty
 from tfreid.losses.contrastive import ContrastiveLoss
 from tfreid.losses.statistics import pair_statistics
 from tfreid.losses.verification import PairSoftmax
-from tfreid.settings import Config, PairLossConfig
 from tfreid.systems.csn.network import map_shape
 from tfreid.systems.csn.regions import draw_regions
 from tfreid.training.interfaces import Batch, Objective
@@ -28,21 +28,21 @@ def check_csn_losses(config: Config) -> None:
     Raises:
         UserError: No loss has a weight.
     """
-    losses = config.pair_loss
-    if not losses.match_weight and not (losses.contrastive_weight and config.csn.ranking_net):
+    losses = config.loss
+    if not losses.match.weight and not (losses.contrastive.weight and config.csn.ranking_net):
         raise UserError("no loss has a weight, so nothing can be learnt; set "
-                        "pair_loss.match_weight above 0.")
+                        "loss.match.weight above 0.")
 
 
 class CsnObjective(Objective):
     """L = L_cls + L_ctr (Guo and Cheung 2018, Eq. 6) and the priors of Section 4.2.
 
     Args:
-        config: The `pair_loss` section.
+        config: The section `loss`.
         levels: The levels that the network compares.
     """
 
-    def __init__(self, config: PairLossConfig, levels: Sequence[int]):
+    def __init__(self, config: LossConfig, levels: Sequence[int]):
         super().__init__(name="objective")
         self._config = config
         self._levels = tuple(levels)
@@ -76,12 +76,12 @@ class CsnObjective(Objective):
         """
         config = self._config
         losses = {}
-        if config.match_weight:
+        if config.match.weight:
             entropies = self._match_loss(matches, outputs["logits"])
-            losses["match"] = config.match_weight * tf.reduce_mean(entropies)
-        if "distance" in outputs and config.contrastive_weight:
+            losses["match"] = config.match.weight * tf.reduce_mean(entropies)
+        if "distance" in outputs and config.contrastive.weight:
             pulls = self._contrastive_loss(matches, outputs["distance"])
-            losses["contrastive"] = config.contrastive_weight * tf.reduce_mean(pulls)
+            losses["contrastive"] = config.contrastive.weight * tf.reduce_mean(pulls)
         losses["regions"] = tf.add_n(
             [self._priors(outputs[f"regions_{level}"]) for level in self._levels])
         total = tf.add_n(list(losses.values()))
@@ -106,6 +106,6 @@ class CsnObjective(Objective):
 
     def _priors(self, regions):
         config = self._config
-        return (config.rotation_weight * rotation_penalty(regions)
-                + config.scale_weight * scale_penalty(regions)
-                + config.inside_weight * inside_penalty(regions))
+        return (config.regions.rotation * rotation_penalty(regions)
+                + config.regions.scale * scale_penalty(regions)
+                + config.regions.inside * inside_penalty(regions))

@@ -11,9 +11,8 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.data.pair_batches import PairBatches
-from tfreid.data.tables import ImageTable
 from tfreid.evaluation.evaluator import Evaluator
-from tfreid.settings import Config
+from tfreid.records import ImageTable, Records
 from tfreid.systems.base import MARKET_IDENTITIES, System
 from tfreid.systems.csn.benchmark import measure_gallery
 from tfreid.systems.csn.cost import describe_csn
@@ -25,7 +24,7 @@ from tfreid.training.run_folder import RunFolder
 
 
 class CsnSystem(System):
-    """Pairs, the losses of the `pair_loss` section, single-shot CMC or a ranked shortlist."""
+    """Pairs, its losses of section `loss`, single-shot CMC or a ranked shortlist."""
 
     unit = "pairs"
     scores_pairs = True
@@ -51,7 +50,7 @@ class CsnSystem(System):
 
     def make_objective(self, model: keras.Model) -> CsnObjective:
         """Makes the sum of the losses."""
-        return CsnObjective(self.config.pair_loss, self.config.csn.levels)
+        return CsnObjective(self.config.loss, self.config.csn.levels)
 
     def check_embeds(self) -> None:
         """Refuses: two images are compared."""
@@ -64,10 +63,10 @@ class CsnSystem(System):
         self.check_embeds()
 
     def make_score_evaluator(
-        self, model: keras.Model, config: Config, training: bool = False
+        self, model: keras.Model, records: Records, training: bool = False
     ) -> Evaluator | None:
         """Makes the evaluator, of single-shot trials or of a shortlist."""
-        return make_csn_evaluator(model, config, training)
+        return make_csn_evaluator(model, self.config, records, training)
 
     def calibrate(self, weights: str | Path, output: str | Path, **options: Any) -> None:
         """Refuses: there is no distance of embeddings."""

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfreid.data.records import decode_image
+from tfreid.config import Config
 from tfreid.evaluation.distances import paired_distances
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME, Threshold, save_thresholds
 from tfreid.models.embedding import input_size
+from tfreid.records import decode_image, open_records
 from tfreid.serving.saved_model import (
     EXTRA_FILES,
     ask_verify,
@@ -24,7 +25,6 @@ from tfreid.serving.saved_model import (
     verify_signatures,
     write_version,
 )
-from tfreid.settings import Config
 
 
 class ServedEmbedding(tf.Module):
@@ -107,7 +107,7 @@ def export_embedding(
         UserError: There are no records to check with, the embeddings differ, or the threshold was
             calibrated for something else.
     """
-    crops = parity_files(config)
+    crops = parity_files(open_records(config.data))
     if threshold is not None:
         threshold.check_fits(model, config)
     served = ServedEmbedding(model, config)

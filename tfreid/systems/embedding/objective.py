@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid import addons
+from tfreid.config import LossConfig
 from tfreid.losses.center import CenterLoss, center_step, center_terms
 from tfreid.losses.classification import LabelSmoothedSoftmax
 from tfreid.losses.lin import LinLoss
 from tfreid.losses.statistics import batch_statistics, collapsed
 from tfreid.losses.triplet import TripletLoss
-from tfreid.settings import LossConfig
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.summaries import Summaries
 
@@ -29,20 +29,20 @@ def check_losses(config: LossConfig, jit_compile: bool = False, replicas: int = 
         UserError: No loss has a weight, `addons_loss` is set and TensorFlow Addons is not
             installed, or XLA cannot compile a loss.
     """
-    addons_weight = config.addons_weight if config.addons_loss else 0.0
-    weights = (config.id_weight, config.triplet_weight, config.lin_weight, addons_weight,
-               config.center_weight)
+    addons_weight = config.addons.weight if config.addons.name else 0.0
+    weights = (config.id.weight, config.triplet.weight, config.lin.weight, addons_weight,
+               config.center.weight)
     if not any(weights):
-        raise UserError("no loss has a weight, so nothing can be learnt; set loss.id_weight or "
+        raise UserError("no loss has a weight, so nothing can be learnt; set loss.id.weight or "
                         "another loss's weight above 0.")
     if addons_weight:
-        addons.require(f"loss.addons_loss={config.addons_loss}")
+        addons.require(f"loss.addons.name={config.addons.name}")
     uncompilable = {
-        "loss.triplet_across_replicas":
-            replicas > 1 and config.triplet_across_replicas and config.triplet_weight,
-        "loss.lin_across_replicas":
-            replicas > 1 and config.lin_across_replicas and config.lin_weight,
-        "loss.addons_loss=npairs": config.addons_loss == "npairs" and config.addons_weight,
+        "loss.triplet.across_replicas":
+            replicas > 1 and config.triplet.across_replicas and config.triplet.weight,
+        "loss.lin.across_replicas":
+            replicas > 1 and config.lin.across_replicas and config.lin.weight,
+        "loss.addons.name=npairs": config.addons.name == "npairs" and config.addons.weight,
     }
     blockers = [name for name, is_on in uncompilable.items() if is_on]
     if jit_compile and blockers:
@@ -74,7 +74,7 @@ class EmbeddingObjective(Objective):
         check_losses(config)
         self._config = config
         self.centers = None
-        if config.center_weight:
+        if config.center.weight:
             # Every replica computes the same centers from the batches of all.
             self.centers = tf.Variable(
                 tf.random.stateless_normal((num_identities, embedding_size), seed=(0, 0)),
@@ -82,12 +82,12 @@ class EmbeddingObjective(Objective):
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
                 name="centers",
             )
-        self._id_loss = LabelSmoothedSoftmax(config.smoothing, reduction="none")
+        self._id_loss = LabelSmoothedSoftmax(config.id.smoothing, reduction="none")
         self._triplet_loss = make_triplet_loss(config)
-        self._lin_loss = LinLoss(
-            config.lin_positive_boundary, config.lin_negative_boundary, config.lin_temperature,
-            config.lin_decay, config.lin_pairs, reduction="none")
-        self._center_loss = CenterLoss(self.centers, config.center_variant, reduction="none")
+        lin = config.lin
+        self._lin_loss = LinLoss(lin.positive_boundary, lin.negative_boundary, lin.temperature,
+                                 lin.decay, lin.pairs, reduction="none")
+        self._center_loss = CenterLoss(self.centers, config.center.variant, reduction="none")
 
     def forward(
         self, model: keras.Model, batch: Batch
@@ -113,23 +113,23 @@ class EmbeddingObjective(Objective):
         config = self._config
         features = outputs[config.metric_feature]
         losses, scalars = {}, {}
-        if config.id_weight:
+        if config.id.weight:
             entropies = self._id_loss(labels, outputs["logits"])
-            losses["id"] = config.id_weight * tf.reduce_mean(entropies)
-        if config.triplet_weight:
-            candidates = _candidates(features, labels, config.triplet_across_replicas)
-            losses["triplet"] = config.triplet_weight * mean_triplet(
+            losses["id"] = config.id.weight * tf.reduce_mean(entropies)
+        if config.triplet.weight:
+            candidates = _candidates(features, labels, config.triplet.across_replicas)
+            losses["triplet"] = config.triplet.weight * mean_triplet(
                 self._triplet_loss, features, labels, **candidates)
-        if config.lin_weight:
+        if config.lin.weight:
             loss, scalars = self._lin(features, labels)
-            losses["lin"] = config.lin_weight * loss
-        if config.addons_loss and config.addons_weight:
-            losses[config.addons_loss] = config.addons_weight * addons.metric_loss(
-                config.addons_loss, features, labels, config.addons_margin
+            losses["lin"] = config.lin.weight * loss
+        if config.addons.name and config.addons.weight:
+            losses[config.addons.name] = config.addons.weight * addons.metric_loss(
+                config.addons.name, features, labels, config.addons.margin
             )
-        if config.center_weight:
+        if config.center.weight:
             pulls = self._center_loss(labels, outputs["embedding"])
-            losses["center"] = config.center_weight * tf.reduce_mean(pulls)
+            losses["center"] = config.center.weight * tf.reduce_mean(pulls)
         total = tf.add_n(list(losses.values()))
         scalars.update({f"loss/{name}": value for name, value in losses.items()})
         predicted = tf.argmax(outputs["logits"], axis=1, output_type=tf.int32)
@@ -147,7 +147,7 @@ class EmbeddingObjective(Objective):
         context = tf.distribute.get_replica_context()
         differences, counts = context.all_reduce(tf.distribute.ReduceOp.SUM, list(terms))
         step = center_step(
-            differences, counts, self._config.center_variant, self._config.center_rate
+            differences, counts, self._config.center.variant, self._config.center.rate
         )
         self.centers.assign_sub(step)
 
@@ -168,19 +168,19 @@ class EmbeddingObjective(Objective):
         return (
             f"all embeddings are nearly the same (spread {means['embedding/spread']:.3f}): "
             "training has collapsed; lower the learning rate, lengthen the warm-up or set "
-            "loss.triplet_margin=soft"
+            "loss.triplet.margin=soft"
         )
 
     def _compares_unit_vectors(self):
         """Whether the metric losses see distances of L2-normalised features."""
         config = self._config
-        return bool(config.triplet_normalize or config.lin_weight and not config.triplet_weight)
+        return bool(config.triplet.normalize or config.lin.weight and not config.triplet.weight)
 
     def _lin(self, features, labels):
         config = self._config
         terms = self._lin_loss.terms(
-            labels, features, **_candidates(features, labels, config.lin_across_replicas))
-        reduce = tf.reduce_sum if config.lin_reduction == "sum" else tf.reduce_mean
+            labels, features, **_candidates(features, labels, config.lin.across_replicas))
+        reduce = tf.reduce_sum if config.lin.reduction == "sum" else tf.reduce_mean
         shares = {
             "lin/active_positives": tf.reduce_mean(terms.active_positives),
             "lin/active_negatives": tf.reduce_mean(terms.active_negatives),
@@ -190,7 +190,7 @@ class EmbeddingObjective(Objective):
     def _statistics(self, outputs, labels):
         """Distances as the metric losses see them, lengths and spread as the backbone made them."""
         config = self._config
-        settings = (labels, config.triplet_margin, self._compares_unit_vectors())
+        settings = (labels, config.triplet.margin, self._compares_unit_vectors())
         statistics = batch_statistics(outputs["embedding"], *settings)
         if config.metric_feature == "neck":
             # A collapse shows before the neck, which stretches whatever it is given.
@@ -202,9 +202,9 @@ class EmbeddingObjective(Objective):
 
 
 def make_triplet_loss(config: LossConfig) -> TripletLoss:
-    """Makes the triplet loss of the settings `triplet_*`, a value per anchor."""
-    return TripletLoss(config.triplet_mining, config.triplet_margin, config.triplet_normalize,
-                       reduction="none")
+    """Makes the triplet loss of the settings `loss.triplet`, a value per anchor."""
+    triplet = config.triplet
+    return TripletLoss(triplet.mining, triplet.margin, triplet.normalize, reduction="none")
 
 
 def mean_triplet(

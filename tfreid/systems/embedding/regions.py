@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfreid.settings import Config
+from tfreid.config import Config
 from tfreid.systems.embedding.attention import AttendedImage
 from tfreid.systems.embedding.grad_cam import (
     cut_at_map,

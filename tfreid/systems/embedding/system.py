@@ -8,12 +8,12 @@ from pathlib import Path
 import keras
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, LossConfig
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.tables import ImageTable
 from tfreid.devices import share_gpus
 from tfreid.evaluation.thresholds import choose_threshold, find_thresholds, load_thresholds
 from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import Config, LossConfig
+from tfreid.records import ImageTable
 from tfreid.systems.base import System
 from tfreid.systems.embedding.export import export_embedding
 from tfreid.systems.embedding.objective import EmbeddingObjective, check_losses
@@ -31,14 +31,14 @@ class EmbeddingSystem(System):
         """Refuses losses that cannot be had here; see `check_losses`."""
         config = self.config
         check_losses(config.loss, config.training.jit_compile, replicas)
-        if config.loss.name is not None:
-            raise UserError("loss.name is for system: siamese; other losses add up by their "
+        if config.siamese.loss is not None:
+            raise UserError("siamese.loss is for system: siamese; other losses add up by their "
                             "weights, so set it to null.")
         if not config.model.classifier:
-            raise UserError("model.classifier=false is for system: ranking; set it to true.")
+            raise UserError("model.classifier=false is for system: triplet; set it to true.")
         if config.model.longest_side is not None:
             raise UserError("model.longest_side makes images of many sizes, which only system: "
-                            "ranking can train on; set it to null and give height and width.")
+                            "triplet can train on; set it to null and give height and width.")
         if config.data.sampling == "images" and _compares_images(config.loss):
             raise UserError("data.sampling=images draws no two images of a person; set it to "
                             "identities, or the weights of all losses but the ID and center loss "
@@ -101,5 +101,5 @@ class EmbeddingSystem(System):
 
 
 def _compares_images(config: LossConfig) -> bool:
-    addons_weight = config.addons_weight if config.addons_loss else 0.0
-    return any((config.triplet_weight, config.lin_weight, addons_weight))
+    addons_weight = config.addons.weight if config.addons.name else 0.0
+    return any((config.triplet.weight, config.lin.weight, addons_weight))

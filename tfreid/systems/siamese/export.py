@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfreid.data.records import decode_image
+from tfreid.config import Config
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME, Threshold, save_thresholds
 from tfreid.losses.distances import pairwise_euclidean
+from tfreid.records import decode_image, open_records
 from tfreid.serving.saved_model import (
     EXTRA_FILES,
     TOLERANCE,
@@ -24,7 +25,6 @@ from tfreid.serving.saved_model import (
     verify_signatures,
     write_version,
 )
-from tfreid.settings import Config
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
 from tfreid.systems.siamese.scores import SiameseScorer, compare_embeddings, sigmoid
@@ -124,7 +124,7 @@ def export_siamese(
     Raises:
         UserError: There are no records to check with, or the results differ.
     """
-    crops = parity_files(config)
+    crops = parity_files(open_records(config.data))
     served = ServedSiamese(model, config, thresholds)
     signatures = {
         "serving_default": served.extract,

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.data.records import decode_image
+from tfreid.config import Config
 from tfreid.evaluation.distances import METRICS, describe_metric
 from tfreid.evaluation.picture_images import read_file
+from tfreid.records import decode_image
 from tfreid.serving.client import SavedModelClient, exported_thresholds
-from tfreid.settings import Config
 from tfreid.systems.siamese.pair_picture import draw_verdict
 from tfreid.systems.siamese.pair_sets import PairSet
 from tfreid.systems.siamese.scores import SiameseScorer, sigmoid

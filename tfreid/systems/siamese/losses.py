@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfreid.config import LossConfig
 from tfreid.losses.contrastive import ContrastiveLoss
 from tfreid.losses.verification import VerificationLoss
-from tfreid.settings_of_pairs import PairLossConfig
 
 # Losses by which the twins learn from the merge network's logits.
 JUDGED = ("verification", "combined")
@@ -25,13 +25,13 @@ class SiameseLosses:
         config: Weights, margin and scale.
     """
 
-    def __init__(self, name: str, config: PairLossConfig):
-        weights = ((config.contrastive_weight, config.match_weight) if name == "combined"
+    def __init__(self, name: str, config: LossConfig):
+        weights = ((config.contrastive.weight, config.match.weight) if name == "combined"
                    else (1.0, 1.0))
         self._contrastive_weight, self._verification_weight = weights
         self._compares = name in ("contrastive", "combined")
         self._contrastive_loss = ContrastiveLoss(
-            config.margin, config.contrastive_scale, reduction="none")
+            config.contrastive.margin, config.contrastive.scale, reduction="none")
         self._verification_loss = VerificationLoss(reduction="none")
 
     def __call__(self, distance, logits, matches) -> dict[str, tf.Tensor]:

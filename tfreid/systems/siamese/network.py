@@ -16,10 +16,10 @@ import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.layers.pairing import TakeRows
 from tfreid.losses.distances import unit_length
 from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import Config
 
 SIDES = ("first", "second")
 # How many times as fast as the twins the merge network learns: its weights must grow from nothing

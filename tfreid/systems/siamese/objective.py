@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.losses.distances import paired_euclidean
 from tfreid.losses.statistics import pair_statistics
-from tfreid.settings import Config
 from tfreid.systems.embedding.objective import make_triplet_loss, mean_triplet
 from tfreid.systems.siamese.losses import JUDGED, SiameseLosses
 from tfreid.systems.siamese.network import siamese_parts
@@ -30,29 +30,29 @@ def check_siamese_losses(config: Config) -> None:
     Raises:
         UserError: There is no name of a loss, or no part of the sum has a weight.
     """
-    if config.loss.name is None:
-        raise UserError("loss.name is not set; system: siamese takes contrastive, verification, "
+    if config.siamese.loss is None:
+        raise UserError("siamese.loss is not set; system: siamese takes contrastive, verification, "
                         "combined or triplet.")
-    pair_loss = config.pair_loss
-    if config.loss.name == "combined" and not (pair_loss.contrastive_weight
-                                               and pair_loss.match_weight):
-        raise UserError("loss.name=combined is the sum of two losses, and one has weight 0; set "
-                        "pair_loss.contrastive_weight and match_weight above 0, or loss.name to "
-                        "the other one.")
+    loss = config.loss
+    if config.siamese.loss == "combined" and not (loss.contrastive.weight
+                                                  and loss.match.weight):
+        raise UserError("siamese.loss=combined is the sum of two losses, and one has weight 0; "
+                        "set loss.contrastive.weight and loss.match.weight above 0, or "
+                        "siamese.loss to the other one.")
 
 
 class SiameseObjective(Objective):
-    """The loss of `loss.name`, and what the merge network learns.
+    """The loss of `siamese.loss`, and what the merge network learns.
 
     Args:
-        config: `loss` and `pair_loss`.
+        config: `siamese.loss` and the section `loss`.
     """
 
     def __init__(self, config: Config):
         super().__init__(name="objective")
         check_siamese_losses(config)
-        self._loss_name = config.loss.name
-        self._pair_losses = SiameseLosses(self._loss_name, config.pair_loss)
+        self._loss_name = config.siamese.loss
+        self._pair_losses = SiameseLosses(self._loss_name, config.loss)
         self._triplet_loss = make_triplet_loss(config.loss)
         self._next_picture = 0
 

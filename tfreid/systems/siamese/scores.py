@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfreid.data.tables import decode_in_batches
+from tfreid.config import Config
 from tfreid.evaluation.distances import (
     METRICS,
     Metric,
@@ -18,7 +18,8 @@ from tfreid.evaluation.distances import (
     weighted_metric,
 )
 from tfreid.evaluation.thresholds import PROBABILITY
-from tfreid.settings import Config
+from tfreid.layers.preprocessing import InputSize
+from tfreid.records.images import decode_batches
 from tfreid.systems.siamese.network import SIDES, siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
 
@@ -68,8 +69,9 @@ class SiameseScorer:
         blocks = []
         with tqdm(total=len(pairs.encoded), desc="images of pairs", unit="image",
                   disable=not progress, leave=False) as bar:
-            for images in decode_in_batches(pairs.encoded, pairs.names, shape.height, shape.width,
-                                            data.eval_batch_size, data.workers):
+            for _, images in decode_batches(
+                    pairs.encoded, pairs.names, InputSize(shape.height, shape.width),
+                    data.eval_batch_size, data.workers):
                 blocks.append(self._embed(images).numpy())
                 bar.update(len(images))
         embeddings = np.concatenate(blocks)

@@ -9,18 +9,17 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.data.pair_batches import PairBatches
-from tfreid.data.tables import ImageTable
 from tfreid.evaluation.evaluator import Evaluator
 from tfreid.evaluation.features import GalleryEvaluator
 from tfreid.evaluation.thresholds import PROBABILITY
 from tfreid.models.embedding import HEAD_LAYERS
-from tfreid.settings import Config
+from tfreid.records import ImageTable, Records
 from tfreid.systems.base import System
 from tfreid.systems.siamese.export import export_siamese
 from tfreid.systems.siamese.judging import RunJudge
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.objective import SiameseObjective, check_siamese_losses
-from tfreid.systems.siamese.pair_sets import pairs_of_test_set
+from tfreid.systems.siamese.pair_sets import pairs_of_splits
 from tfreid.systems.siamese.testing import (
     make_siamese_ranker,
     verify,
@@ -34,7 +33,7 @@ from tfreid.training.run_folder import RunFolder
 
 
 class SiameseSystem(System):
-    """Bojja, "Metric Learning for Person ReIdentification task": pairs, the loss of `loss.name`."""
+    """Bojja, "Metric Learning for Person ReIdentification task": pairs, and `siamese.loss`."""
 
     unit = "pairs"
     untested = "data.subset.validation is 0"
@@ -47,8 +46,8 @@ class SiameseSystem(System):
         if config.training.jit_compile:
             raise UserError("training.jit_compile is not available with system: siamese; set it to "
                             "false.")
-        if config.loss.triplet_across_replicas:
-            raise UserError("loss.triplet_across_replicas is not available with system: siamese; "
+        if config.loss.triplet.across_replicas:
+            raise UserError("loss.triplet.across_replicas is not available with system: siamese; "
                             "set it to false.")
         if config.model.longest_side is not None:
             raise UserError("model.longest_side makes images of many sizes, which system: siamese "
@@ -77,20 +76,20 @@ class SiameseSystem(System):
         """Makes the loss."""
         return SiameseObjective(self.config)
 
-    def make_evaluator(self, model: keras.Model) -> Evaluator | None:
+    def make_evaluator(self, model: keras.Model, records: Records) -> Evaluator | None:
         """Makes the evaluator, where something is held out to validate on."""
-        return make_siamese_evaluator(model, self.config)
+        return make_siamese_evaluator(model, self.config, records)
 
-    def make_gallery_evaluator(self, model: keras.Model, config: Config) -> GalleryEvaluator:
+    def make_gallery_evaluator(self, model: keras.Model, records: Records) -> GalleryEvaluator:
         """Makes what ranks a gallery, by a distance or by the probability."""
-        return make_siamese_ranker(model, config)
+        return make_siamese_ranker(model, self.config, records)
 
     def prepare_further_figures(
-        self, model: keras.Model, config: Config, output: Path, thresholds: Path | None
+        self, model: keras.Model, records: Records, output: Path, thresholds: Path | None
     ) -> Further:
         """Returns what judges pairs of the test images."""
-        pairs = pairs_of_test_set(config)
-        return lambda: {"verification": verify(model, config, pairs, output, thresholds)}
+        pairs = pairs_of_splits(self.config, records, ("query", "gallery"))
+        return lambda: {"verification": verify(model, self.config, pairs, output, thresholds)}
 
     def calibrate(self, weights: str | Path, output: str | Path, **options: Any) -> None:
         """Refuses: training has calibrated."""

@@ -8,10 +8,11 @@ from typing import Any
 import keras
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.evaluation.features import GalleryEvaluator
 from tfreid.evaluation.report import write_results_json
 from tfreid.evaluation.thresholds import PROBABILITY
-from tfreid.settings import Config
+from tfreid.records import Records, open_records
 from tfreid.systems.base import System
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet, pairs_of_splits, read_pairs_file
@@ -26,7 +27,7 @@ from tfreid.systems.siamese.verdicts import (
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
 
 
-def make_siamese_ranker(model: keras.Model, config: Config) -> GalleryEvaluator:
+def make_siamese_ranker(model: keras.Model, config: Config, records: Records) -> GalleryEvaluator:
     """Makes what ranks a gallery by the twin's features, or by the probability.
 
     Raises:
@@ -34,12 +35,13 @@ def make_siamese_ranker(model: keras.Model, config: Config) -> GalleryEvaluator:
     """
     evaluation = config.evaluation
     if evaluation.metric != PROBABILITY:
-        return GalleryEvaluator(siamese_parts(model).embed, config)
+        return GalleryEvaluator(siamese_parts(model).embed, config, records)
     for setting in ("multi_query", "expansion", "reranking"):
         if getattr(evaluation, setting):
             raise UserError(f"evaluation.{setting} needs a distance of features; set "
                             "evaluation.metric to euclidean or another one instead of probability.")
-    return GalleryEvaluator(siamese_parts(model).embed, config, probability_metric(model))
+    return GalleryEvaluator(
+        siamese_parts(model).embed, config, records, probability_metric(model))
 
 
 def verify_pairs(
@@ -68,7 +70,8 @@ def verify_pairs(
     """
     config = system.config
     # Mistakes in the pairs are reported before the model is built.
-    pairs = read_pairs_file(pairs_file) if pairs_file else pairs_of_splits(config, [split])
+    pairs = read_pairs_file(pairs_file) if pairs_file else pairs_of_splits(
+        config, open_records(config.data), [split])
     figures = verify(system.load(weights), config, pairs, Path(output), thresholds)
     write_results_json(Path(output) / "verification.json",
                        {"name": config.name, "weights": str(weights), **figures})

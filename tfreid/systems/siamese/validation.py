@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.config import Config
 from tfreid.data.subsets import describe_subset, draw_subset
-from tfreid.data.tables import load_table
 from tfreid.evaluation.evaluator import Evaluation
 from tfreid.evaluation.thresholds import PROBABILITY, Threshold, weights_fingerprint
-from tfreid.settings import Config
+from tfreid.records import Records
 from tfreid.systems.siamese.losses import SiameseLosses
 from tfreid.systems.siamese.pair_sets import PairSet, draw_pairs
 from tfreid.systems.siamese.scores import SiameseScorer
@@ -102,17 +102,18 @@ class SiameseEvaluator:
     Args:
         model: What `build_siamese` made.
         config: Its whole configuration.
+        records: The records, whose training images were divided.
 
     Raises:
-        UserError: The records are missing or broken, or leave no pairs of a kind.
+        UserError: If the records are broken, or leave no pairs of a kind.
     """
 
-    def __init__(self, model: keras.Model, config: Config):
+    def __init__(self, model: keras.Model, config: Config, records: Records):
         self._model, self._config = model, config
         self._scorer = SiameseScorer(model, config)
         data = config.data
         # Only images that the pairs need are read.
-        table = load_table(data.records, "train", data.verify, data.split, memory_limit=0)
+        table = records["train"].load(memory_limit=0)
         subset = draw_subset(table.index, data.subset)
         self._leaking = data.subset.validation_by == "image"
         kinds = {VALIDATION: (subset.validation, describe_subset(data.subset)),
@@ -150,15 +151,17 @@ class SiameseEvaluator:
 
     def _judge(self, pairs: PairSet, progress: bool) -> tuple[Verdicts, dict[str, float]]:
         scores = self._scorer(pairs, progress)
-        losses = SiameseLosses(self._config.loss.name, self._config.pair_loss)(
+        losses = SiameseLosses(self._config.siamese.loss, self._config.loss)(
             scores.distances["euclidean"], scores.logits, pairs.matches)
         values = {name: float(value) for name, value in losses.items()}
-        if self._config.loss.name != "triplet":
+        if self._config.siamese.loss != "triplet":
             values["total"] = sum(values.values())
         return judge(pairs, scores), values
 
 
-def make_siamese_evaluator(model: keras.Model, config: Config) -> SiameseEvaluator | None:
+def make_siamese_evaluator(
+    model: keras.Model, config: Config, records: Records
+) -> SiameseEvaluator | None:
     """Makes the evaluator, or returns None where nothing is held out.
 
     Raises:
@@ -167,4 +170,4 @@ def make_siamese_evaluator(model: keras.Model, config: Config) -> SiameseEvaluat
     if config.training.evaluate_queries:
         raise UserError("training.evaluate_queries is for galleries; system: siamese is validated "
                         "on evaluation.verification_pairs, so set that.")
-    return SiameseEvaluator(model, config) if config.data.subset.validation else None
+    return SiameseEvaluator(model, config, records) if config.data.subset.validation else None

@@ -10,13 +10,14 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfreid.config import DataConfig
 from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.cutout import cutout_limit
 from tfreid.data.image_batches import ImageLoader
-from tfreid.data.tables import ImageTable
 from tfreid.layers.preprocessing import InputSize
-from tfreid.settings import DataConfig, RankingConfig
+from tfreid.records import ImageTable
 from tfreid.systems.triplet.mining import draw_triplets, possible_queries
+from tfreid.systems.triplet.settings import Settings as TripletSettings
 
 
 class MinedTriplets(tf.Module):
@@ -61,7 +62,7 @@ class TripletBatches(ImageLoader):
     """
 
     def __init__(self, table: ImageTable, config: DataConfig, size: InputSize,
-                 ranking: RankingConfig, seed: int):
+                 ranking: TripletSettings, seed: int):
         super().__init__(table, config)
         if not possible_queries(table.index.labels).size:
             raise UserError(
@@ -107,7 +108,7 @@ class TripletBatches(ImageLoader):
         possible = len(possible_queries(labels))
         if not possible:
             raise UserError(
-                f"ranking.mining_images is {count}, and so many random images hold no two of one "
+                f"triplet.mining_images is {count}, and so many random images hold no two of one "
                 "person; raise it.")
         triplets, losses, hardest = draw_triplets(
             self._features(model, sample), labels, ranking.margin,

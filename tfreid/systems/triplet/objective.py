@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.losses.triplet_ranking import TripletRankingLoss
-from tfreid.settings import RankingConfig
+from tfreid.systems.triplet.settings import Settings as TripletSettings
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.summaries import Summaries
 
@@ -21,10 +21,10 @@ class TripletObjective(Objective):
     """The mean loss of triplets (Almazan et al. 2018, Eq. 1), over three streams of shared weights.
 
     Args:
-        config: The `ranking` section.
+        config: The section `triplet`.
     """
 
-    def __init__(self, config: RankingConfig):
+    def __init__(self, config: TripletSettings):
         super().__init__(name="objective")
         self._config = config
         self._loss = TripletRankingLoss(config.margin, reduction="none")

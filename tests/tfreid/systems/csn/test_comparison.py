@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.settings import Config, CsnConfig, ModelConfig
+from tfreid.config import Config, ModelConfig
 from tfreid.systems.csn.comparison import compare_all
 from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
+from tfreid.systems.csn.settings import Settings as CsnSettings
 
 QUERIES, GALLERY = 3, 5
 SHAPE = ModelConfig(height=64, width=24)
@@ -29,7 +30,7 @@ VARIANTS = {
 def _network(variant="two levels"):
     """The parts of a network, and features of queries and of gallery images."""
     keras.utils.set_random_seed(0)
-    csn = CsnConfig(**VARIANTS[variant])
+    csn = CsnSettings(**VARIANTS[variant])
     parts = csn_parts(build_csn(Config(system="csn", model=SHAPE, csn=csn)))
     images = np.random.default_rng(1).uniform(0, 255, (8, 64, 24, 3)).astype(np.float32)
     features = parts.extract(images, training=False)
@@ -58,7 +59,7 @@ def _pair_by_pair(parts, queries, gallery):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_all_pairs_at_once_equal_single_pairs(variant):
-    csn = CsnConfig(**VARIANTS[variant])
+    csn = CsnSettings(**VARIANTS[variant])
     parts, queries, gallery = _network(variant)
     probabilities, distances = compare_all(parts, csn.levels, queries, gallery)
     expected, apart = _pair_by_pair(parts, queries, gallery)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tfreid.settings import Config, CsnConfig, ModelConfig
+from tfreid.config import Config, ModelConfig
 from tfreid.systems.csn.cost import describe_csn
 from tfreid.systems.csn.network import build_csn
+from tfreid.systems.csn.settings import Settings as CsnSettings
 
 
 def described_csn(height=160, **settings):
     config = Config(name="csn", system="csn", model=ModelConfig(height=height, width=60),
-                    csn=CsnConfig(**settings))
+                    csn=CsnSettings(**settings))
     return describe_csn(config, build_csn(config))
 
 

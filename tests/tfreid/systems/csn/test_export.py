@@ -21,34 +21,31 @@ from tfrecords.errors import UserError
 from tfreid.commands import calibrate
 from tfreid.commands import export as export_model
 from tfreid.commands import query as query_export
-from tfreid.config import save_config
-from tfreid.data.records import read_encoded
-from tfreid.serving.client import ServerClient, embed_with_saved_model, exported_thresholds
-from tfreid.settings import (
-    Config,
-    CsnConfig,
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    PairScoreConfig,
+from tfreid.config import Config, DataConfig, ModelConfig, save_config
+from tfreid.records import Records
+from tfreid.serving.client import (
+    ServerClient,
+    embed_with_saved_model,
+    exported_thresholds,
 )
 from tfreid.systems.csn import export as pair_export
 from tfreid.systems.csn.export import export_csn
 from tfreid.systems.csn.network import build_csn, csn_parts
+from tfreid.systems.csn.settings import ScoreSettings
+from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.weights.files import save_weights
 
 ROOT = Path(__file__).parents[4]
 SIGNATURES = {"serving_default", "extract", "extract_images", "compare", "compare_all"}
 SIZE_OF_LOGITS = 5e4  # before training
-SMALL = CsnConfig(levels=[3], divide=False, attention="center", ranking_net=False)
+SMALL = CsnSettings(levels=[3], divide=False, attention="center", ranking_net=False)
 
 
 def make(records, csn, **score):
     keras.utils.set_random_seed(4)
     config = Config(
-        name="csn", system="csn", csn=csn, model=ModelConfig(height=48, width=24),
-        data=DataConfig(records=str(records)),
-        evaluation=EvaluationConfig(pair_score=PairScoreConfig(**score)),
+        name="csn", system="csn", csn=dataclasses.replace(csn, score=ScoreSettings(**score)),
+        model=ModelConfig(height=48, width=24), data=DataConfig(records=str(records)),
     )
     model = build_csn(config)
     random = np.random.default_rng(5)
@@ -64,7 +61,7 @@ def make(records, csn, **score):
 @pytest.fixture(scope="module")
 def run(records, tmp_path_factory):
     """A run's folder, its model and its settings."""
-    model, config = make(records, CsnConfig(), distance_weight=0.3, epsilon=0.01)
+    model, config = make(records, CsnSettings(), distance_weight=0.3, epsilon=0.01)
     folder = tmp_path_factory.mktemp("run")
     (folder / "checkpoints").mkdir()
     save_config(config, folder / "config.yaml")
@@ -112,7 +109,7 @@ def test_stored_features_give_the_whole_networks_scores(run, version, records):
     _, model, _ = run
     signatures = tf.saved_model.load(str(version)).signatures
     assert set(signatures) == SIGNATURES
-    crops = read_encoded(records, "gallery", np.arange(5))
+    crops = list(Records(records)["gallery"].encoded)[:5]
     images = arrays(crops)
     assert len({image.shape for image in images}) > 1
     queries, gallery = (signatures["extract"](image_bytes=tf.constant(files))
@@ -149,7 +146,7 @@ def test_images_of_one_size_are_extracted_as_files_are(version):
 def test_both_orders_and_no_distance_without_a_ranking_net(small, records):
     model, _, folder = small
     signatures = tf.saved_model.load(str(folder)).signatures
-    crops = read_encoded(records, "gallery", np.arange(2))
+    crops = list(Records(records)["gallery"].encoded)[:2]
     first, second = (signatures["extract"](image_bytes=tf.constant([crop])) for crop in crops)
     found = [signatures["compare"](**sided(first=first, second=second)),
              signatures["compare_all"](**sided(query=first, gallery=second))]
@@ -206,11 +203,11 @@ def test_an_export_that_differs_is_not_written(
 ):
     model, config, _ = small
     # In one order, so that exchanging the images matters.
-    evaluation = dataclasses.replace(config.evaluation, pair_score=PairScoreConfig())
+    csn = dataclasses.replace(config.csn, score=ScoreSettings())
     right = getattr(pair_export.ServedCsn, method)
     monkeypatch.setattr(pair_export.ServedCsn, method, wrong(right))
     with pytest.raises(UserError, match=f"signature {signature} differs"):
-        export_csn(model, dataclasses.replace(config, evaluation=evaluation),
+        export_csn(model, dataclasses.replace(config, csn=csn),
                           tmp_path / "out")
     assert not any((tmp_path / "out").iterdir())
 
@@ -225,7 +222,7 @@ def test_records_are_needed(small, tmp_path):
 @pytest.fixture
 def files(records, tmp_path):
     """Paths of a query and three gallery images, the query's own file the second of them."""
-    crops = read_encoded(records, "gallery", np.arange(3))
+    crops = list(Records(records)["gallery"].encoded)[:3]
     paths = []
     for name, crop in (("query", crops[0]), ("b", crops[1]), ("same", crops[0]), ("c", crops[2])):
         (tmp_path / f"{name}.jpg").write_bytes(crop)

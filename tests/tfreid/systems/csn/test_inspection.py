@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.settings import Config
+from tfreid.config import Config
 from tfreid.systems.csn.inspection import describe_pair
 from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
 from tfreid.systems.csn.scores import CsnScorer
@@ -27,7 +27,7 @@ def build(csn, both_orders=False):
     config.model.height, config.model.width = 64, 28
     for name, value in csn.items():
         setattr(config.csn, name, value)
-    config.evaluation.pair_score.both_orders = both_orders
+    config.csn.score.both_orders = both_orders
     model = build_csn(config)
     # Localisation nets start at the middle of their stripes; elsewhere a wrong one would show.
     for level in config.csn.levels if config.csn.attention == "transformer" else ():
@@ -73,7 +73,7 @@ def test_maps_are_the_sums_of_both_directions(described):
 def test_figures_are_those_of_the_scorer(described):
     model, config, images, details, features = described
     sides = [{name: x[row : row + 1] for name, x in features.items()} for row in (0, 1)]
-    orders = [sides, sides[::-1]] if config.evaluation.pair_score.both_orders else [sides]
+    orders = [sides, sides[::-1]] if config.csn.score.both_orders else [sides]
     logits = [csn_parts(model).compare(pair_inputs(*order), training=False)["logits"]
               for order in orders]
     expected = np.mean([tf.nn.softmax(x)[0, 1] for x in logits])
@@ -85,7 +85,8 @@ def test_figures_are_those_of_the_scorer(described):
         assert details.distance is None
     scored = [{name: x for name, x in side.items() if not name.startswith("regions")}
               for side in sides]
-    assert details.score == pytest.approx(CsnScorer(model, config).cross(*scored)[0, 0], rel=1e-4)
+    expected = CsnScorer(model, config, None).cross(*scored)[0, 0]
+    assert details.score == pytest.approx(expected, rel=1e-4)
     for shown, image in zip(details.images, images):
         np.testing.assert_array_equal(shown, image)
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfreid.config import Config, LossConfig, ModelConfig
 from tfreid.models.flops import count_flops
-from tfreid.settings import Config, CsnConfig, ModelConfig, PairLossConfig
 from tfreid.systems.csn.network import build_csn, csn_parts, map_shape, pair_inputs, pool_level
 from tfreid.systems.csn.objective import CsnObjective
+from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.weights.files import load_weights, save_weights, weight_keys
 
 PAPER = ModelConfig(height=160, width=60)
@@ -22,7 +23,7 @@ FIRST, SECOND = np.int32([0, 1, 2, 0, 3]), np.int32([1, 2, 3, 0, 1])
 
 def _build(shape=SMALL, seed=1, **csn):
     keras.utils.set_random_seed(seed)
-    return build_csn(Config(system="csn", model=shape, csn=CsnConfig(**csn)))
+    return build_csn(Config(system="csn", model=shape, csn=CsnSettings(**csn)))
 
 
 def _images(count=4, shape=SMALL, seed=0):
@@ -49,7 +50,7 @@ def _wake(model, seed=0):
 
 def _step(model, csn, images):
     """Loss, and the gradients by the weights' keys, of one step in training mode."""
-    objective = CsnObjective(PairLossConfig(), csn.levels)
+    objective = CsnObjective(LossConfig(), csn.levels)
     with tf.GradientTape() as tape:
         outputs = model(_pairs(images), training=True)
         loss, _ = objective(outputs, tf.constant([1, 0, 1, 0, 0]))
@@ -150,7 +151,7 @@ ABLATIONS = [
 @pytest.mark.parametrize("csn", ABLATIONS, ids=lambda csn: "-".join(map(str, csn.values())))
 def test_every_ablation_learns_with_all_its_weights(csn):
     network = _build(**csn)
-    settings = CsnConfig(**csn)
+    settings = CsnSettings(**csn)
     images = _images()
     _wake(network)
     loss, gradients = _step(network, settings, images)
@@ -300,7 +301,7 @@ def test_mixed_precision(policy, model, outputs):
         assert found[name].dtype == tf.float32, name
         np.testing.assert_allclose(found[name].numpy(), outputs[name].numpy(), atol=accuracy)
     assert found["distance"].numpy()[3] == 0
-    loss, gradients = _step(network, CsnConfig(), _images())
+    loss, gradients = _step(network, CsnSettings(), _images())
     assert np.isfinite(loss)
     for name, gradient in gradients.items():
         assert np.isfinite(tf.convert_to_tensor(gradient).numpy()).all(), name

@@ -8,9 +8,17 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.settings import Config, CsnConfig, ModelConfig, PairLossConfig
+from tfreid.config import (
+    Config,
+    ContrastiveLossConfig,
+    LossConfig,
+    MatchLossConfig,
+    ModelConfig,
+    RegionLossConfig,
+)
 from tfreid.systems.csn.network import build_csn
 from tfreid.systems.csn.objective import CsnObjective, check_csn_losses
+from tfreid.systems.csn.settings import Settings as CsnSettings
 
 MATCHES = np.int32([1, 0, 1, 0])
 LOGITS = np.float32([[0, 2], [1, 0], [3, 1], [0, 1]])  # right, right, wrong, wrong
@@ -27,7 +35,7 @@ def _outputs(distance=True, regions=(UPRIGHT, UPRIGHT)):
 
 
 def _scalars(config=None, outputs=None, matches=MATCHES, levels=(2, 3)):
-    objective = CsnObjective(config or PairLossConfig(), levels)
+    objective = CsnObjective(config or LossConfig(), levels)
     total, scalars = objective(outputs or _outputs(), tf.constant(matches))
     assert float(total) == float(scalars["loss/total"])
     return {name: float(value) for name, value in scalars.items()}
@@ -51,8 +59,8 @@ def test_the_losses_by_hand():
 
 
 def test_weights_margin_and_scale():
-    config = PairLossConfig(match_weight=2.0, contrastive_weight=3.0, margin=2.0,
-                            contrastive_scale="mean")
+    config = LossConfig(match=MatchLossConfig(weight=2.0),
+                        contrastive=ContrastiveLossConfig(weight=3.0, margin=2.0, scale="mean"))
     scalars = _scalars(config)
     assert scalars["loss/match"] == pytest.approx(2 * _entropy(), rel=1e-6)
     pulls = 0.25 + 1.7**2 + 0.0625 + 0.5**2
@@ -62,12 +70,11 @@ def test_weights_margin_and_scale():
 def test_priors_by_hand_and_their_weights():
     outputs = _outputs(regions=(UPRIGHT, SKEWED))
     # Of two regions one costs, on both levels: rotation 0.2, scale 0.05^2, reach 1.6 - 1.
-    config = PairLossConfig(rotation_weight=0.0, scale_weight=0.0, inside_weight=0.0)
+    config = LossConfig(regions=RegionLossConfig(rotation=0.0, scale=0.0, inside=0.0))
     assert _scalars(config, outputs)["loss/regions"] == 0.0
-    for name, penalty in (("rotation_weight", 0.2), ("scale_weight", 0.05**2),
-                          ("inside_weight", 0.6**2)):
-        alone = PairLossConfig(**{"rotation_weight": 0.0, "scale_weight": 0.0,
-                                  "inside_weight": 0.0, name: 10.0})
+    for name, penalty in (("rotation", 0.2), ("scale", 0.05**2), ("inside", 0.6**2)):
+        weights = {"rotation": 0.0, "scale": 0.0, "inside": 0.0, name: 10.0}
+        alone = LossConfig(regions=RegionLossConfig(**weights))
         assert _scalars(alone, outputs)["loss/regions"] == pytest.approx(
             10 * 2 * penalty / 2, rel=1e-4)
         assert _scalars(alone, outputs, levels=(3,))["loss/regions"] == pytest.approx(
@@ -95,8 +102,8 @@ def test_a_batch_of_one_kind_has_no_nan(match, absent):
 
 
 def test_without_the_contrastive_loss():
-    for config, outputs in ((PairLossConfig(contrastive_weight=0.0), _outputs()),
-                            (PairLossConfig(), _outputs(distance=False))):
+    for config, outputs in ((LossConfig(contrastive=ContrastiveLossConfig(weight=0.0)), _outputs()),
+                            (LossConfig(), _outputs(distance=False))):
         scalars = _scalars(config, outputs)
         assert "loss/contrastive" not in scalars
         assert scalars["loss/total"] == pytest.approx(_entropy(), rel=1e-6)
@@ -104,7 +111,7 @@ def test_without_the_contrastive_loss():
 
 
 def test_without_the_classification():
-    scalars = _scalars(PairLossConfig(match_weight=0.0))
+    scalars = _scalars(LossConfig(match=MatchLossConfig(weight=0.0)))
     assert "loss/match" not in scalars
     assert scalars["loss/total"] == pytest.approx(scalars["loss/contrastive"], rel=1e-6)
 
@@ -115,20 +122,21 @@ def test_matches_as_a_column_and_other_types():
 
 
 @pytest.mark.parametrize("losses, csn", [
-    (PairLossConfig(match_weight=0.0, contrastive_weight=0.0), CsnConfig()),
-    (PairLossConfig(match_weight=0.0), CsnConfig(ranking_net=False)),
+    (LossConfig(match=MatchLossConfig(weight=0.0),
+                contrastive=ContrastiveLossConfig(weight=0.0)), CsnSettings()),
+    (LossConfig(match=MatchLossConfig(weight=0.0)), CsnSettings(ranking_net=False)),
 ])
 def test_nothing_to_learn_is_refused(losses, csn):
-    with pytest.raises(UserError, match="set pair_loss.match_weight above 0"):
-        check_csn_losses(Config(system="csn", csn=csn, pair_loss=losses))
+    with pytest.raises(UserError, match="set loss.match.weight above 0"):
+        check_csn_losses(Config(system="csn", csn=csn, loss=losses))
 
 
 @pytest.mark.parametrize("losses, csn", [
-    (PairLossConfig(match_weight=0.0), CsnConfig()),
-    (PairLossConfig(contrastive_weight=0.0), CsnConfig(ranking_net=False)),
+    (LossConfig(match=MatchLossConfig(weight=0.0)), CsnSettings()),
+    (LossConfig(contrastive=ContrastiveLossConfig(weight=0.0)), CsnSettings(ranking_net=False)),
 ])
 def test_one_loss_is_enough(losses, csn):
-    check_csn_losses(Config(system="csn", csn=csn, pair_loss=losses))
+    check_csn_losses(Config(system="csn", csn=csn, loss=losses))
 
 
 class _Pictures:
@@ -143,7 +151,7 @@ def test_a_batch_is_compared_in_training_mode_and_its_regions_are_drawn():
     images = tf.random.stateless_uniform((20, 64, 24, 3), (1, 2), 0, 256, tf.int32)
     images = tf.cast(images, tf.uint8)
     batch = (images, tf.constant([0, 1, 2]), tf.constant([3, 4, 19]), tf.constant([1, 0, 0]))
-    objective = CsnObjective(config.pair_loss, config.csn.levels)
+    objective = CsnObjective(config.loss, config.csn.levels)
     before = model.get_layer("extract").get_layer("conv1_bn").moving_mean.numpy()
     loss, scalars, outputs = objective.forward(model, batch)
     assert np.isfinite(float(loss)) and float(loss) == float(scalars["loss/total"])

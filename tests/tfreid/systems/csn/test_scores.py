@@ -9,28 +9,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.data.records import stream_images
+from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig
 from tfreid.evaluation.scoring import EmbeddingScorer, take
-from tfreid.settings import (
-    Config,
-    CsnConfig,
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    PairScoreConfig,
-)
+from tfreid.layers.preprocessing import InputSize
+from tfreid.records import Records
 from tfreid.systems.csn import scores as pair_scores
 from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
 from tfreid.systems.csn.scores import CsnScorer, simi_score
+from tfreid.systems.csn.settings import ScoreSettings
+from tfreid.systems.csn.settings import Settings as CsnSettings
 
 SHAPE = ModelConfig(height=64, width=24)
 QUERIES, GALLERY = np.array([0, 3, 5]), np.array([1, 2, 4, 7, 8])
 
 
 def _config(records, csn=None, **score):
-    return Config(system="csn", model=SHAPE, csn=csn or CsnConfig(),
-                  data=DataConfig(records=str(records), eval_batch_size=3, workers=1),
-                  evaluation=EvaluationConfig(pair_score=PairScoreConfig(**score)))
+    csn = dataclasses.replace(csn or CsnSettings(), score=ScoreSettings(**score))
+    return Config(system="csn", model=SHAPE, csn=csn,
+                  data=DataConfig(records=str(records), eval_batch_size=3, workers=1))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +34,7 @@ def model(records):
     """A network whose statistics are those of some pairs, so that its scores differ."""
     keras.utils.set_random_seed(0)
     network = build_csn(_config(records))
-    images = np.concatenate(list(stream_images(records, "train", 64, 24, 8, 1, np.arange(8))))
+    ((_, images),) = Records(records)["train"].batches(InputSize(64, 24), 8, 1, np.arange(8))
     for layer in csn_parts(network).decide.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
@@ -51,9 +47,11 @@ def model(records):
 def _expected(model, records, score):
     """The scores [q, g] of every pair by itself, by Eq. 7."""
     parts = csn_parts(model)
+    opened = Records(records)
     queries, gallery = (
         [parts.extract(image[None], training=False)
-         for batch in stream_images(records, split, 64, 24, 16, 1, positions) for image in batch]
+         for _, batch in opened[split].batches(InputSize(64, 24), 16, 1, positions)
+         for image in batch]
         for split, positions in (("query", QUERIES), ("gallery", GALLERY)))
     values = np.empty((len(queries), len(gallery)))
     for row, column in np.ndindex(values.shape):
@@ -71,14 +69,14 @@ def test_simi_score_by_hand():
     probabilities, distances = tf.constant([0.9, 0.1, 0.5]), tf.constant([0.4, 0.0, 1.9999])
     # Eq. 7 with lambda = 0.2 and epsilon = 0.0001.
     np.testing.assert_allclose(
-        simi_score(probabilities, distances, PairScoreConfig()).numpy(),
+        simi_score(probabilities, distances, ScoreSettings()).numpy(),
         [0.9 + 0.2 / 0.4001, 0.1 + 2000.0, 0.5 + 0.1], rtol=1e-6)
-    config = PairScoreConfig(distance_weight=1.0, epsilon=0.5)
+    config = ScoreSettings(distance_weight=1.0, epsilon=0.5)
     np.testing.assert_allclose(simi_score(probabilities, distances, config).numpy(),
                                [0.9 + 1 / 0.9, 2.1, 0.5 + 1 / 2.4999], rtol=1e-6)
-    config = PairScoreConfig(distance_weight=0.0)
+    config = ScoreSettings(distance_weight=0.0)
     np.testing.assert_array_equal(simi_score(probabilities, distances, config), probabilities)
-    np.testing.assert_array_equal(simi_score(probabilities, None, PairScoreConfig()),
+    np.testing.assert_array_equal(simi_score(probabilities, None, ScoreSettings()),
                                   probabilities)
 
 
@@ -88,12 +86,12 @@ def test_crossed_and_single_pairs_by_hand(model, records, both_orders, monkeypat
     monkeypatch.setattr(pair_scores, "_GALLERY", 3)
     monkeypatch.setattr(pair_scores, "_PAIRS", 4)
     config = _config(records, both_orders=both_orders)
-    scorer = CsnScorer(model, config)
+    scorer = CsnScorer(model, config, Records(records))
     queries = scorer.features("query", QUERIES, progress=False)
     gallery = scorer.features("gallery", GALLERY, progress=False)
     assert set(queries) == {"map_2", "map_3", "parts_2", "parts_3", "descriptor"}
     assert [len(x) for x in queries.values()] == [3] * 5
-    expected = _expected(model, records, config.evaluation.pair_score)
+    expected = _expected(model, records, config.csn.score)
     assert np.ptp(expected) > 0.01
     crossed = scorer.cross(queries, gallery, progress=False)
     np.testing.assert_allclose(crossed, expected, rtol=1e-3)
@@ -103,7 +101,7 @@ def test_crossed_and_single_pairs_by_hand(model, records, both_orders, monkeypat
 
 
 def test_features_by_blocks_equal_those_at_once(model, records):
-    scorer = CsnScorer(model, _config(records))
+    scorer = CsnScorer(model, _config(records), Records(records))
     blocks = list(scorer.feature_blocks("gallery", progress=False))
     assert [len(block["descriptor"]) for block in blocks[:2]] == [3, 3]  # eval_batch_size
     whole = scorer.features("gallery", progress=False)
@@ -124,10 +122,10 @@ def test_features_take_the_memory_that_is_stated():
 
 
 def test_without_a_ranking_net_the_probability_ranks(records):
-    csn = CsnConfig(levels=[3], ranking_net=False)
+    csn = CsnSettings(levels=[3], ranking_net=False)
     config = _config(records, csn)
     keras.utils.set_random_seed(0)
-    scorer = CsnScorer(build_csn(config), config)
+    scorer = CsnScorer(build_csn(config), config, Records(records))
     queries = scorer.features("query", QUERIES, progress=False)
     gallery = scorer.features("gallery", GALLERY, progress=False)
     crossed = scorer.cross(queries, gallery, progress=False)
@@ -147,12 +145,12 @@ def test_an_embedding_model_scores_by_its_distances(records, tiny_backbone, metr
         _config(records), system="embedding", model=shape,
         evaluation=EvaluationConfig(protocol="single_shot", metric=metric, minkowski_p=4.0))
     model = build_embedding_model(shape)
-    scorer = EmbeddingScorer(model, config)
+    scorer = EmbeddingScorer(model, config, Records(records))
     assert scorer.metric == metric
     found, features = [], []
     for split, positions in (("query", QUERIES), ("gallery", GALLERY)):
         found.append(scorer.features(split, positions, progress=False))
-        images = np.concatenate(list(stream_images(records, split, 32, 16, 16, 1, positions)))
+        ((_, images),) = Records(records)[split].batches(InputSize(32, 16), 16, 1, positions)
         features.append(model(images, training=False)["neck"].numpy().astype(np.float64))
     scores = scorer.cross(*found, progress=False)
     apart = features[0][:, None] - features[1][None]

@@ -18,11 +18,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import test_net
 import train_net
-from tfreid.config import load_config
+from tfreid.config import Config, ModelConfig, OptimizerConfig, load_config
 from tfreid.evaluation.scoring import SingleShotEvaluator
-from tfreid.settings import Config, CsnConfig, ModelConfig, OptimizerConfig
+from tfreid.records import Records
 from tfreid.systems.csn.network import build_csn
 from tfreid.systems.csn.objective import CsnObjective
+from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.systems.registry import make_system
 from tfreid.training.optimizers import GradientApplier
 from tfreid.training.step import TrainStep
@@ -35,7 +36,7 @@ SETTINGS = [
     "evaluation.single_shot.identities=4", "evaluation.single_shot.training_trials=2",
     "training.devices=[CPU:0]",
 ]
-SMALL = Config(system="csn", model=ModelConfig(height=64, width=24), csn=CsnConfig(levels=[3]))
+SMALL = Config(system="csn", model=ModelConfig(height=64, width=24), csn=CsnSettings(levels=[3]))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,7 @@ def test_the_run_is_tested_single_shot_and_by_a_shortlist(whole, recipe, records
     assert "SimiScore" in table and f"{100 * found['rank_1']:.2f} %" in table
     assert (plain / "cmc.png").stat().st_size > 5000
     test_net.main(["--run", str(whole), "--output", str(full), "evaluation.protocol=full",
-                   "evaluation.pair_score.shortlist=5"])
+                   "csn.score.shortlist=5"])
     assert json.loads((full / "results.json").read_text())["metric"] == "SimiScore, shortlist of 5"
     test_net.main(["--run", str(whole), "--output", str(both), "--records", str(records),
                    str(_copied(records, tmp_path / "other")), "evaluation.single_shot.trials=3"])
@@ -164,7 +165,7 @@ def _copied(records, folder):
 def test_embeddings_are_tried_single_shot_too(recipe, records):
     config = load_config(recipe, ["system=embedding", "evaluation.single_shot.training_trials=2"])
     model = keras.Sequential([keras.layers.Input((4,))])
-    evaluator = make_system(config).make_evaluator(model)
+    evaluator = make_system(config).make_evaluator(model, Records(records))
     assert isinstance(evaluator, SingleShotEvaluator)
 
 
@@ -185,7 +186,7 @@ def test_weights_of_another_run_are_where_it_starts(whole, train, tmp_path):
 
 @pytest.mark.parametrize("more, words", [
     (["training.frozen_backbone_epochs=1"], "training.frozen_backbone_epochs is for backbones"),
-    (["pair_loss.match_weight=0", "pair_loss.contrastive_weight=0"], "no loss has a weight"),
+    (["loss.match.weight=0", "loss.contrastive.weight=0"], "no loss has a weight"),
     (["evaluation.single_shot.identities=5"], "only 4 have a query image"),
     (["evaluation.protocol=full", "csn.ranking_net=false"], "csn.ranking_net"),
     (["evaluation.reranking=true"], "evaluation.reranking needs a gallery"),
@@ -195,7 +196,7 @@ def test_weights_of_another_run_are_where_it_starts(whole, train, tmp_path):
     (["training.jit_compile=true"], "training.jit_compile is not available"),
     (["csn.levels=[3,2]"], "levels must be ascending"),
     (["model.weights=nothing.weights.h5"], "nothing.weights.h5 does not exist"),
-    (["data.split=1"], "data.split is 1"),
+    (["data.fold=1"], "data.fold is 1"),
 ])
 def test_mistakes_get_one_sentence(train, tmp_path, more, words):
     # A network that is quick to build, since some mistakes show only beside it.
@@ -205,7 +206,7 @@ def test_mistakes_get_one_sentence(train, tmp_path, more, words):
 
 
 def test_a_ranked_gallery_while_training(train, tmp_path):
-    train(tmp_path / "full", "evaluation.protocol=full", "evaluation.pair_score.shortlist=5",
+    train(tmp_path / "full", "evaluation.protocol=full", "csn.score.shortlist=5",
           "training.max_steps=1", "csn.levels=[3]")
     results = json.loads((tmp_path / "full/results.json").read_text())
     assert results["metric"] == "SimiScore, shortlist of 5"
@@ -245,7 +246,7 @@ def test_two_replicas_equal_the_average_of_both_by_hand():
     strategy = make_strategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         model = _build()
-        objective = CsnObjective(SMALL.pair_loss, SMALL.csn.levels)
+        objective = CsnObjective(SMALL.loss, SMALL.csn.levels)
         applier = GradientApplier(OptimizerConfig(name="sgd", momentum=0.0, weight_decay=0.0),
                                   list(model.trainable_variables), loss_scaling=False)
     applier.set_learning_rate(rate)
@@ -263,7 +264,7 @@ def test_two_replicas_equal_the_average_of_both_by_hand():
     for replica in range(2):
         alone = _build()
         with tf.GradientTape() as tape:
-            loss, *_ = CsnObjective(SMALL.pair_loss, SMALL.csn.levels).forward(
+            loss, *_ = CsnObjective(SMALL.loss, SMALL.csn.levels).forward(
                 alone, tuple(tf.constant(column[replica]) for column in batches))
         losses.append(float(loss))
         gradients.append([tf.convert_to_tensor(gradient).numpy() for gradient in

@@ -15,11 +15,15 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.commands import query as query_export
-from tfreid.data.records import read_encoded
+from tfreid.config import Config, DataConfig, ExportConfig, ModelConfig
 from tfreid.evaluation.thresholds import Threshold, weights_fingerprint
 from tfreid.models.embedding import build_embedding_model, input_size
-from tfreid.serving.client import embed_with_saved_model, embed_with_server, exported_thresholds
-from tfreid.settings import Config, DataConfig, ExportConfig, ModelConfig
+from tfreid.records import Records
+from tfreid.serving.client import (
+    embed_with_saved_model,
+    embed_with_server,
+    exported_thresholds,
+)
 from tfreid.systems.embedding import export
 from tfreid.systems.embedding.export import export_embedding
 
@@ -45,7 +49,7 @@ def test_signatures_embed_files_of_mixed_sizes_and_arrays(exported, records):
     model, config, _, version = exported
     loaded = tf.saved_model.load(str(version))
     assert set(loaded.signatures) == {"serving_default", "images"}
-    crops = read_encoded(records, "gallery", np.arange(5))
+    crops = list(Records(records)["gallery"].encoded)[:5]
     arrays = [cv2.imdecode(np.frombuffer(c, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for c in crops]
     assert len({array.shape for array in arrays}) > 1
     encoded = loaded.signatures["serving_default"](image_bytes=tf.constant(crops))["embedding"]
@@ -71,7 +75,7 @@ def test_next_export_is_the_next_version_and_the_newest_is_read(exported):
     assert version.name == "1"
     raw = Config(model=config.model, data=config.data, export=ExportConfig(normalize=False))
     assert export_embedding(model, raw, folder).name == "2"
-    crop = read_encoded(config.data.records, "gallery", np.arange(1))
+    crop = list(Records(config.data.records)["gallery"].encoded)[:1]
     newest = embed_with_saved_model(folder, crop)[0]
     first = embed_with_saved_model(folder / "1", crop)[0]
     assert np.linalg.norm(newest) != pytest.approx(1.0)
@@ -113,7 +117,7 @@ def make_threshold(model, config, **changes):
 
 def test_a_threshold_is_exported_with_a_verdict_on_pairs(exported, tmp_path, capsys):
     model, config, _, plain = exported
-    crops = read_encoded(config.data.records, "gallery", np.arange(6))
+    crops = list(Records(config.data.records)["gallery"].encoded)[:6]
     embeddings = embed_with_saved_model(plain, crops)
     distances = np.linalg.norm(embeddings[:3] - embeddings[3:], axis=1)
     # Half-way, so that at least one pair is on either side.
@@ -181,14 +185,14 @@ def test_rest_client_speaks_the_predict_protocol():
 def test_undistorted_images_are_served_one_by_one(records, tiny_backbone, tmp_path):
     keras.utils.set_random_seed(6)
     config = Config(
-        system="ranking",
+        system="triplet",
         model=ModelConfig(backbone=tiny_backbone, longest_side=48, pooling="max", neck=False,
                           embedding_size=5, normalize_embedding=True, classifier=False),
         data=DataConfig(records=str(records)),
     )
     model = build_embedding_model(config.model)
     version = export_embedding(model, config, tmp_path)
-    crops = read_encoded(records, "gallery", np.arange(4))
+    crops = list(Records(records)["gallery"].encoded)[:4]
     arrays = [cv2.imdecode(np.frombuffer(c, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for c in crops]
     assert len({array.shape for array in arrays}) > 1
     for array, embedding in zip(arrays, embed_with_saved_model(version, crops)):

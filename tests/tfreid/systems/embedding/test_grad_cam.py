@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfreid.config import ModelConfig
 from tfreid.models.embedding import build_embedding_model
-from tfreid.settings import ModelConfig
 from tfreid.systems.embedding.grad_cam import (
     cut_at_map,
     dimension_weights,

@@ -8,16 +8,28 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid import addons
-from tfreid.losses import LabelSmoothedSoftmax, LinLoss, TripletLoss
+from tfreid.config import (
+    AddonsLossConfig,
+    CenterLossConfig,
+    IdLossConfig,
+    LinLossConfig,
+    LossConfig,
+    TripletLossConfig,
+)
+from tfreid.losses import (
+    LabelSmoothedSoftmax,
+    LinLoss,
+    TripletLoss,
+)
 from tfreid.losses.statistics import batch_statistics
-from tfreid.settings import LossConfig
 from tfreid.systems.embedding import objective as objective_module
 from tfreid.systems.embedding.objective import EmbeddingObjective
 from tfreid.training.strategy import make_strategy
 
 LABELS = np.array([[0, 0, 1, 1], [2, 2, 0, 0]], np.int32)  # of the two replicas
 IDENTITIES, SIZE = 3, 5
-NO_LOSS = {"id_weight": 0.0, "triplet_weight": 0.0, "center_weight": 0.0}
+NO_LOSS = {"id": IdLossConfig(0.0), "triplet": TripletLossConfig(0.0),
+           "center": CenterLossConfig(0.0)}
 requires_addons = pytest.mark.skipif(not addons.available(),
                                      reason="TensorFlow Addons is not installed")
 
@@ -58,8 +70,10 @@ def run(config, devices=1):
 @pytest.mark.parametrize("feature", ["embedding", "neck"])
 @pytest.mark.parametrize("devices", [1, 2])
 def test_lin_and_triplet_see_the_chosen_feature(feature, devices):
-    config = LossConfig(metric_feature=feature, lin_weight=0.4, lin_reduction="mean",
-                        triplet_weight=2.0, center_weight=0.0)
+    config = LossConfig(metric_feature=feature,
+                        lin=LinLossConfig(weight=0.4, reduction="mean"),
+                        triplet=TripletLossConfig(weight=2.0),
+                        center=CenterLossConfig(weight=0.0))
     outputs = some_outputs()
     for replica, (total, scalars, _) in enumerate(run(config, devices)):
         features, labels = outputs[feature][replica], LABELS[replica]
@@ -78,8 +92,7 @@ def test_lin_and_triplet_see_the_chosen_feature(feature, devices):
 def test_every_setting_reaches_the_lin_loss():
     settings = {"positive_boundary": 0.3, "negative_boundary": 1.1, "temperature": 3.0,
                 "decay": False, "pairs": "active"}
-    config = LossConfig(**NO_LOSS, lin_weight=0.5,
-                        **{f"lin_{name}": value for name, value in settings.items()})
+    config = LossConfig(**NO_LOSS, lin=LinLossConfig(weight=0.5, **settings))
     features = some_outputs()["embedding"][0]
     ((_, scalars, _),) = run(config)
     expected = LinLoss(**settings)(LABELS[0], features).numpy()
@@ -90,7 +103,7 @@ def test_every_setting_reaches_the_lin_loss():
 
 
 def test_shares_of_active_pairs_are_reported():
-    ((_, scalars, _),) = run(LossConfig(**NO_LOSS, lin_weight=1.0, lin_negative_boundary=0.9))
+    ((_, scalars, _),) = run(LossConfig(**NO_LOSS, lin=LinLossConfig(1.0, negative_boundary=0.9)))
     rows = some_outputs()["embedding"][0]
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     distances = np.linalg.norm(rows[:, None] - rows[None], axis=2)
@@ -103,7 +116,8 @@ def test_shares_of_active_pairs_are_reported():
 
 
 def test_lin_across_replicas_equals_one_large_batch():
-    config = LossConfig(**NO_LOSS, lin_weight=1.0, lin_reduction="mean", lin_across_replicas=True)
+    lin = LinLossConfig(1.0, reduction="mean", across_replicas=True)
+    config = LossConfig(**NO_LOSS, lin=lin)
     features = tf.Variable(some_outputs()["embedding"].reshape(8, SIZE))
     with tf.GradientTape() as tape:
         large = LinLoss(reduction="sum_over_batch_size")(LABELS.reshape(-1), features)
@@ -113,7 +127,7 @@ def test_lin_across_replicas_equals_one_large_batch():
     for replica, (_, _, gradient) in enumerate(replicas):
         # What the step averages over replicas.
         np.testing.assert_allclose(gradient / 2, gradients[replica], atol=1e-6)
-    apart = run(LossConfig(**NO_LOSS, lin_weight=1.0, lin_reduction="mean"), devices=2)
+    apart = run(LossConfig(**NO_LOSS, lin=LinLossConfig(1.0, reduction="mean")), devices=2)
     assert np.mean([total for total, *_ in apart]) != pytest.approx(float(large), rel=1e-3)
 
 
@@ -130,7 +144,7 @@ def test_statistics_see_the_metric_feature_but_the_collapse_the_embedding():
 
 
 def test_lin_alone_reports_distances_of_unit_vectors():
-    ((_, scalars, _),) = run(LossConfig(**NO_LOSS, lin_weight=1.0))
+    ((_, scalars, _),) = run(LossConfig(**NO_LOSS, lin=LinLossConfig(1.0)))
     expected = batch_statistics(some_outputs()["embedding"][0], LABELS[0], normalize=True)
     assert scalars["distance/negative_mean"] == pytest.approx(
         float(expected["distance/negative_mean"]), rel=1e-5)
@@ -140,8 +154,7 @@ def test_lin_alone_reports_distances_of_unit_vectors():
 @pytest.mark.parametrize("name", addons.METRIC_LOSSES)
 @pytest.mark.parametrize("devices", [1, 2])
 def test_losses_of_addons_run_on_every_replica(name, devices):
-    config = LossConfig(**NO_LOSS, metric_feature="neck", addons_loss=name, addons_weight=0.5,
-                        addons_margin=0.7)
+    config = LossConfig(**NO_LOSS, metric_feature="neck", addons=AddonsLossConfig(name, 0.5, 0.7))
     for replica, (total, scalars, gradient) in enumerate(run(config, devices)):
         features = some_outputs()["neck"][replica]
         expected = 0.5 * float(addons.metric_loss(name, features, LABELS[replica], 0.7))
@@ -152,27 +165,27 @@ def test_losses_of_addons_run_on_every_replica(name, devices):
 
 def test_losses_of_addons_are_refused_where_they_are_not_installed(monkeypatch):
     monkeypatch.setattr(addons, "_module", lambda: None)
-    config = LossConfig(addons_loss="lifted_structure")
+    config = LossConfig(addons=AddonsLossConfig(name="lifted_structure"))
     for refused in (lambda: objective_module.check_losses(config),
                     lambda: EmbeddingObjective(config, IDENTITIES, SIZE)):
-        with pytest.raises(UserError, match="loss.addons_loss=lifted_structure needs TensorFlow"):
+        with pytest.raises(UserError, match="loss.addons.name=lifted_structure needs TensorFlow"):
             refused()
-    objective_module.check_losses(LossConfig(addons_loss="npairs", addons_weight=0.0))
+    objective_module.check_losses(LossConfig(addons=AddonsLossConfig(name="npairs", weight=0.0)))
     objective_module.check_losses(LossConfig())
 
 
 def test_boundaries_in_the_wrong_order_are_refused():
-    with pytest.raises(ValueError, match="lin_positive_boundary is above lin_negative_boundary"):
-        LossConfig(lin_positive_boundary=1.3, lin_negative_boundary=1.2)
-    LossConfig(lin_positive_boundary=1.2, lin_negative_boundary=1.2)
+    with pytest.raises(ValueError, match="positive_boundary is above negative_boundary"):
+        LossConfig(lin=LinLossConfig(positive_boundary=1.3, negative_boundary=1.2))
+    LossConfig(lin=LinLossConfig(positive_boundary=1.2, negative_boundary=1.2))
 
 
 @pytest.mark.parametrize(
     "settings, replicas, blocker",
     [
-        ({"triplet_across_replicas": True}, 2, "loss.triplet_across_replicas"),
-        ({"lin_weight": 1.0, "lin_across_replicas": True}, 2, "loss.lin_across_replicas"),
-        pytest.param({"addons_loss": "npairs"}, 1, "loss.addons_loss=npairs",
+        ({"triplet": TripletLossConfig(across_replicas=True)}, 2, "loss.triplet.across_replicas"),
+        ({"lin": LinLossConfig(1.0, across_replicas=True)}, 2, "loss.lin.across_replicas"),
+        pytest.param({"addons": AddonsLossConfig("npairs")}, 1, "loss.addons.name=npairs",
                      marks=requires_addons),
     ],
 )
@@ -184,15 +197,15 @@ def test_losses_that_cannot_be_compiled(settings, replicas, blocker):
 
 
 def test_losses_that_can_be_compiled():
-    across = LossConfig(triplet_across_replicas=True)
+    across = LossConfig(triplet=TripletLossConfig(across_replicas=True))
     objective_module.check_losses(across, jit_compile=True, replicas=1)
-    unweighted = LossConfig(triplet_across_replicas=True, triplet_weight=0.0)
+    unweighted = LossConfig(triplet=TripletLossConfig(across_replicas=True, weight=0.0))
     objective_module.check_losses(unweighted, jit_compile=True, replicas=2)
 
 
 def test_an_objective_without_losses_is_refused():
     with pytest.raises(UserError, match="no loss has a weight"):
-        EmbeddingObjective(LossConfig(**NO_LOSS, addons_loss="npairs", addons_weight=0.0), 2, 2)
+        EmbeddingObjective(LossConfig(**NO_LOSS, addons=AddonsLossConfig("npairs", 0.0)), 2, 2)
 
 
 class _Histograms:
@@ -204,9 +217,9 @@ class _Histograms:
 
 @pytest.mark.parametrize("settings, unit_vectors", [
     ({}, False),
-    ({"triplet_normalize": True}, True),
-    ({"lin_weight": 1.0, "triplet_weight": 0.0}, True),
-    ({"lin_weight": 1.0}, False),
+    ({"triplet": TripletLossConfig(normalize=True)}, True),
+    ({"lin": LinLossConfig(1.0), "triplet": TripletLossConfig(0.0)}, True),
+    ({"lin": LinLossConfig(1.0)}, False),
 ])
 def test_the_metric_feature_is_shown_as_the_losses_see_it(settings, unit_vectors):
     objective = EmbeddingObjective(LossConfig(metric_feature="neck", **settings), IDENTITIES, SIZE)

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from tfreid import addons
+from tfreid.config import ContrastiveLossConfig, LossConfig, MatchLossConfig
 from tfreid.losses.contrastive import contrastive_from_distance
-from tfreid.settings_of_pairs import PairLossConfig
 from tfreid.systems.siamese.losses import SiameseLosses
 
 RANDOM = np.random.default_rng(5)
 DISTANCES = np.concatenate([[0.0, 1.0], RANDOM.uniform(0, 2, 62)]).astype(np.float32)
 LOGITS = RANDOM.normal(0, 3, 64).astype(np.float32)
 MATCHES = np.concatenate([[0, 0], RANDOM.integers(0, 2, 62)])
-PAPER = PairLossConfig(margin=1.0, contrastive_scale="mean")
+PAPER = LossConfig(contrastive=ContrastiveLossConfig(margin=1.0, scale="mean"))
 
 
 def contrastive(margin=1.0):
@@ -45,8 +45,8 @@ def test_each_name_against_numpy():
 
 
 def test_weights_and_margin_of_the_sum():
-    config = PairLossConfig(match_weight=0.5, contrastive_weight=2.0, margin=1.5,
-                            contrastive_scale="half")
+    config = LossConfig(match=MatchLossConfig(weight=0.5),
+                        contrastive=ContrastiveLossConfig(weight=2.0, margin=1.5, scale="half"))
     assert found("combined", config) == {"contrastive": close(contrastive(1.5)),
                                          "verification": close(0.5 * verification())}
     assert found("contrastive", config)["contrastive"] == close(contrastive(1.5) / 2)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.settings import Config, ModelConfig, SiameseConfig
+from tfreid.config import Config, ModelConfig
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.scores import probability_metric
+from tfreid.systems.siamese.settings import Settings as SiameseSettings
 from tfreid.weights.files import load_weights, save_weights, weight_keys
 
 MERGES = ("absolute", "squared", "cosine")
@@ -18,7 +19,7 @@ MERGES = ("absolute", "squared", "cosine")
 def make(merge="absolute", backbone="siamese_twin", seed=0, **model):
     keras.utils.set_random_seed(seed)
     return build_siamese(Config(
-        system="siamese", siamese=SiameseConfig(merge),
+        system="siamese", siamese=SiameseSettings(merge),
         model=ModelConfig(**{"backbone": backbone, "height": 32, "width": 16, "embedding_size": 6,
                              "pooling": "flatten", "neck": False, "classifier": False, **model})))
 

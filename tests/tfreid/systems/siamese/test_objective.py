@@ -8,10 +8,18 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import (
+    Config,
+    ContrastiveLossConfig,
+    LossConfig,
+    MatchLossConfig,
+    ModelConfig,
+    TripletLossConfig,
+)
 from tfreid.losses.triplet import triplet_terms
-from tfreid.settings import Config, LossConfig, ModelConfig, PairLossConfig
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.objective import SiameseObjective, check_siamese_losses
+from tfreid.systems.siamese.settings import Settings as SiameseSettings
 
 MODEL = ModelConfig(backbone="siamese_twin", height=32, width=16, embedding_size=4,
                     pooling="flatten", neck=False, classifier=False)
@@ -19,9 +27,10 @@ LABELS = np.int32([0, 1, 0, 2])
 FIRST, SECOND, MATCHES = np.int32([0, 1, 3]), np.int32([2, 0, 2]), np.int32([1, 0, 0])
 
 
-def configure(name, **pair_loss):
-    return Config(system="siamese", model=MODEL, loss=LossConfig(name=name, triplet_margin=0.5),
-                  pair_loss=PairLossConfig(**{"contrastive_scale": "mean", **pair_loss}))
+def configure(name, weight=1.0, match_weight=1.0):
+    loss = LossConfig(triplet=TripletLossConfig(margin=0.5), match=MatchLossConfig(match_weight),
+                      contrastive=ContrastiveLossConfig(weight, scale="mean"))
+    return Config(system="siamese", model=MODEL, loss=loss, siamese=SiameseSettings(loss=name))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +47,7 @@ def batch():
 
 @pytest.mark.parametrize("name", ["contrastive", "verification", "combined", "triplet"])
 def test_losses_and_statistics_by_hand(model, batch, name):
-    objective = SiameseObjective(configure(name, contrastive_weight=2.0))
+    objective = SiameseObjective(configure(name, weight=2.0))
     loss, scalars, outputs = objective.forward(model, batch)
     scalars = {key: float(value) for key, value in scalars.items()}
     embedding = outputs["embedding"].numpy().astype(np.float64)
@@ -98,9 +107,9 @@ def test_pairs_are_drawn_for_tensorboard(model, batch):
 
 
 @pytest.mark.parametrize(("config", "words"), [
-    (configure(None), "loss.name is not set"),
+    (configure(None), "siamese.loss is not set"),
     (configure("combined", match_weight=0.0), "one has weight 0"),
-    (configure("combined", contrastive_weight=0.0), "one has weight 0"),
+    (configure("combined", weight=0.0), "one has weight 0"),
 ])
 def test_nothing_to_learn_is_refused(config, words):
     with pytest.raises(UserError, match=words):

@@ -21,7 +21,7 @@ import test_net
 import train_net
 from tfreid.commands import export as export_model
 from tfreid.commands import query as query_export
-from tfreid.data.records import read_encoded
+from tfreid.records import Records
 from tfreid.training.run_folder import open_run
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -29,7 +29,7 @@ TREE = {
     "name": "tiny twins", "system": "siamese",
     "model": {"backbone": "siamese_twin", "height": 32, "width": 16, "pooling": "flatten",
               "embedding_size": 8, "neck": False, "classifier": False, "dropout": 0.2},
-    "loss": {"name": "combined"},
+    "siamese": {"loss": "combined"},
     "data": {"subset": {"validation": 0.25},
              "pairs": {"batch_size": 6, "negatives_per_positive": 1, "matching": "drawn"},
              "augmentation": {"pad": 0, "erasing_probability": 0.0}},
@@ -77,7 +77,7 @@ def images(records, tmp_path_factory):
     """Two files of different sizes."""
     folder = tmp_path_factory.mktemp("images")
     paths = []
-    for name, image in zip("ab", read_encoded(records, "query", np.array([0, 1]))):
+    for name, image in zip("ab", list(Records(records)["query"].encoded)[:2]):
         pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
         height = 90 if name == "a" else 140
         paths.append(folder / f"{name}.png")
@@ -218,7 +218,7 @@ def test_leaks_streams_two_devices_and_half_precision(recipe, tmp_path, capfd):
     try:
         assert train_net.main(command(
             recipe, tmp_path / "run", "training.max_steps=1", "data.subset.validation_by=image",
-            "data.memory_limit_mb=0.01", "loss.name=triplet", "training.devices=[CPU:0,CPU:1]",
+            "data.memory_limit_mb=0.01", "siamese.loss=triplet", "training.devices=[CPU:0,CPU:1]",
             "training.precision=mixed_bfloat16")) == 0
     finally:
         keras.mixed_precision.set_global_policy("float32")
@@ -241,7 +241,7 @@ def test_twins_start_from_an_embedding_model_and_keep_it_frozen(recipe, tmp_path
     embedding = tmp_path / "embedding"
     assert train_net.main(command(
         recipe, embedding, *head, "system=embedding", "model.classifier=true", "model.neck=true",
-        "loss.name=null", "data.identities_per_batch=4", "data.images_per_identity=2",
+        "siamese.loss=null", "data.identities_per_batch=4", "data.images_per_identity=2",
         "data.subset.identities=4", "data.subset.images=16")) == 0
     printed = capfd.readouterr().out
     assert "16 images of 4 identities in memory" in printed
@@ -263,8 +263,8 @@ def test_twins_start_from_an_embedding_model_and_keep_it_frozen(recipe, tmp_path
 
 
 @pytest.mark.parametrize(("more", "words"), [
-    (["loss.name=null"], "loss.name is not set"),
-    (["loss.name=contrast"], "`loss.name` is"),
+    (["siamese.loss=null"], "siamese.loss is not set"),
+    (["siamese.loss=contrast"], "`siamese.loss` is"),
     (["training.jit_compile=true"], "training.jit_compile is not available"),
     (["training.evaluate_queries=3"], "evaluation.verification_pairs"),
     (["data.subset.identities=9"], "only 8 training identities are there"),
@@ -272,10 +272,10 @@ def test_twins_start_from_an_embedding_model_and_keep_it_frozen(recipe, tmp_path
     (["data.pairs.negatives=batch"], "matching is drawn"),
     (["model.neck=true"], "neither a classifier nor a neck"),
     (["model.longest_side=64"], "model.longest_side"),
-    (["loss.triplet_across_replicas=true"], "loss.triplet_across_replicas is not available"),
+    (["loss.triplet.across_replicas=true"], "loss.triplet.across_replicas is not available"),
     (["system=embedding", "model.classifier=true", "data.subset.validation=0"],
-     "loss.name is for system: siamese"),
-    (["system=embedding", "model.classifier=true", "loss.name=null"],
+     "siamese.loss is for system: siamese"),
+    (["system=embedding", "model.classifier=true", "siamese.loss=null"],
      "data.subset.validation is for system: siamese"),
 ])
 def test_mistakes_get_one_sentence(recipe, tmp_path, capfd, more, words):

@@ -8,16 +8,16 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.data.records import decode_image
-from tfreid.data.tables import ImageTable, load_table
+from tfreid.config import AugmentationConfig, DataConfig
 from tfreid.layers.preprocessing import InputSize
-from tfreid.settings import AugmentationConfig, DataConfig, RankingConfig
+from tfreid.records import ImageTable, Records, decode_image
 from tfreid.systems.triplet.batches import TripletBatches
 from tfreid.systems.triplet.mining import hardest_triplets
 from tfreid.systems.triplet.objective import embed_groups
+from tfreid.systems.triplet.settings import Settings as TripletSettings
 
 PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)
-RANKING = RankingConfig(batch_size=6, triplets_at_once=2, updates_per_mining=3, mining_images=30,
+RANKING = TripletSettings(batch_size=6, triplets_at_once=2, updates_per_mining=3, mining_images=30,
                         hardest=4)
 SIZE = InputSize(64, 32, longest_side=48)
 BATCHES = 9  # 18 triplets, two at once
@@ -25,7 +25,7 @@ BATCHES = 9  # 18 triplets, two at once
 
 @pytest.fixture(scope="module")
 def table(records):
-    return load_table(records)
+    return Records(records)["train"].load()
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def model():
 
 
 def make(table, size=SIZE, augmentation=PLAIN, **ranking) -> TripletBatches:
-    settings = RankingConfig(**{**vars(RANKING), **ranking})
+    settings = TripletSettings(**{**vars(RANKING), **ranking})
     return TripletBatches(table, DataConfig(records="R", augmentation=augmentation, workers=1),
                           size, settings, seed=5)
 

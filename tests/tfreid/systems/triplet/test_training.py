@@ -20,20 +20,21 @@ from tfreid.commands import export as export_model
 from tfreid.commands import query as query_export
 from tfreid.config import load_config
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.records import read_encoded
+from tfreid.records import Records
 from tfreid.systems.stages import train
 from tfreid.weights.files import read_shapes
 
 # 3 rounds of 2 updates of 2 steps; an epoch of the classifier has 6 steps.
 SETTINGS = {
     "name": "tiny",
-    "system": "ranking",
+    "system": "triplet",
     "model": {"longest_side": 48, "embedding_size": 6, "pooling": "max",
               "normalize_embedding": True, "neck": False, "classifier": False},
     "data": {"augmentation": {"pad": 0, "erasing_probability": 0.0, "cutout_probability": 1.0,
                               "cutout_area_start": 0.1, "cutout_epochs": 4}},
-    "pretraining": {"epochs": 2, "batch_size": 8, "height": 32, "width": 16},
-    "ranking": {"batch_size": 4, "triplets_at_once": 2, "updates_per_mining": 2,
+    "pretraining": {"base": "classification", "model": {"height": 32, "width": 16},
+                    "data": {"images_per_batch": 8}, "training": {"epochs": 2}},
+    "triplet": {"batch_size": 4, "triplets_at_once": 2, "updates_per_mining": 2,
                 "mining_images": 20, "hardest": 5},
     "optimizer": {"name": "sgd"},
     "schedule": {"learning_rate": 0.05, "warmup_epochs": 0, "decay": "exponential",
@@ -139,7 +140,7 @@ def test_stopped_in_the_first_stage_and_resumed(whole, recipe, tmp_path, monkeyp
 
 
 def test_without_the_first_stage_and_with_statistics_of_batches(recipe, tmp_path, capsys):
-    assert train(recipe, tmp_path / "run", ["pretraining.epochs=0", "ranking.batch_norm=batch",
+    assert train(recipe, tmp_path / "run", ["pretraining=null", "triplet.batch_norm=batch",
                                             "training.max_steps=2"])
     assert not (tmp_path / "run" / "pretraining").exists()
     means = [value for name, value in weights(tmp_path / "run/checkpoints/step-2").items()
@@ -150,7 +151,7 @@ def test_without_the_first_stage_and_with_statistics_of_batches(recipe, tmp_path
 def test_two_devices_make_the_same_updates(whole, recipe, tmp_path):
     """One step of two triplets on each makes an update of four."""
     run = tmp_path / "run"
-    assert train(recipe, run, ["training.devices=[CPU:0,CPU:1]", "pretraining.epochs=0",
+    assert train(recipe, run, ["training.devices=[CPU:0,CPU:1]", "pretraining=null",
                                "training.epochs=1"])
     config = load_config(run / "config.yaml")
     assert (config.training.accumulate_steps, config.training.steps_per_epoch) == (1, 2)
@@ -160,7 +161,7 @@ def test_a_run_is_evaluated_exported_and_queried(recipe, records, tmp_path, caps
     run = tmp_path / "run"
     with_tests = f"data.records={records}"
     assert train_net.main(["--config", str(recipe), "--output", str(run), with_tests,
-                           "pretraining.epochs=0", "training.max_steps=1"]) == 0
+                           "pretraining=null", "training.max_steps=1"]) == 0
     trained = json.loads((run / "results.json").read_text())
     assert test_net.main(["--run", str(run), "--output", str(tmp_path / "again"),
                           "--ranked-queries", "1"]) == 0
@@ -168,7 +169,7 @@ def test_a_run_is_evaluated_exported_and_queried(recipe, records, tmp_path, caps
     assert again["mean_ap"] == trained["mean_ap"] and again["num_gallery"] == 15
     assert export_model.main(["--run", str(run)]) == 0
     images = []
-    for number, crop in enumerate(read_encoded(records, "query", np.arange(3))):
+    for number, crop in enumerate(list(Records(records)["query"].encoded)[:3]):
         images.append(tmp_path / f"{number}.jpg")
         images[-1].write_bytes(crop)
     capsys.readouterr()
@@ -182,13 +183,13 @@ def test_a_run_is_evaluated_exported_and_queried(recipe, records, tmp_path, caps
     (["model.normalize_embedding=false"], "set model.normalize_embedding to true"),
     (["training.jit_compile=true"], "jit_compile is not available"),
     (["data.augmentation.crop_aspect_min=0.5"], "crop_aspect_min distorts"),
-    (["ranking.triplets_at_once=3"], "choose a multiple"),
+    (["triplet.triplets_at_once=3"], "choose a multiple"),
     (["training.accumulate_steps=3"], "make it 2; leave it out"),
     (["training.steps_per_epoch=5"], "make it 4; leave it out"),
-    (["ranking.mining_image=5"], "the nearest is `ranking.mining_images`"),
-    (["pretraining.augmentation.crop_area=1"],
-     "the nearest is `pretraining.augmentation.crop_area_m"),
-    (["system=embedding"], "model.classifier=false is for system: ranking"),
+    (["triplet.mining_image=5"], "the nearest is `triplet.mining_images`"),
+    (["pretraining.data.augmentation.crop_area=1"],
+     "the nearest is `pretraining.data.augmentation.crop_area_m"),
+    (["system=embedding"], "model.classifier=false is for system: triplet"),
     (["system=embedding", "model.classifier=true"], "model.longest_side makes images of many"),
     (["system=embedding", "model.classifier=true", "model.longest_side=null",
       "data.sampling=images"], "draws no two images of a person"),

@@ -1,0 +1,139 @@
+"""The section `data`: which records, and how they become batches."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal, Optional
+
+from pydantic import Field
+
+from tfreid.setting import NotNegative, Positive, PositiveFloat, Section, Share, section, setting
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclasses.dataclass
+class SubsetConfig(Section):
+    """Which training images are trained on, and which are held out for validation."""
+
+    identities: Optional[Annotated[int, Field(ge=2)]] = setting(
+        None, "Number of training identities to draw; null takes all.")
+    images: Optional[Positive] = setting(
+        None, "Number of images of them, the same number of each identity; null takes all. With "
+        "`identities`, only those with enough images are drawn (Bojja's study of MARS has 100 "
+        "identities and 100,000 images).")
+    validation: Annotated[float, Field(ge=0, lt=1)] = setting(
+        0.0, "Share that is held out for validation, for `system: siamese`; 0 for none.")
+    validation_by: Literal["identity", "image"] = setting(
+        "identity", "What is held out: `identity` whole identities, as a test meets identities "
+        "that were never trained on; `image` single images, as the study does. The latter leaks, "
+        "because the same identities are trained on, and in video nearly the same frames; figures "
+        "are marked as leaking.")
+    seed: NotNegative = setting(0, "Seed of the drawings.")
+
+
+@dataclasses.dataclass
+class AugmentationConfig(Section):
+    """How training images are varied. A `probability` of 0 turns its step off."""
+
+    flip_probability: Share = setting(0.5, "Probability of a horizontal flip.")
+    pad: NotNegative = setting(
+        10, "Zero pixels added on each side before cropping back to the size at a random place.")
+    translation: Annotated[float, Field(ge=0, le=0.5)] = setting(
+        0.0, "Largest shift as a share of height and width, instead of `pad` (0.05: samples "
+        "around the image centre of Ahmed et al. 2015).")
+    erasing_probability: Share = setting(
+        0.5, "Probability of random erasing (Zhong et al. 2020): a rectangle gets the mean colour.")
+    erasing_area_min: Share = setting(0.02, "Smallest share of the area that is erased.")
+    erasing_area_max: Share = setting(0.4, "Largest share of the area that is erased.")
+    erasing_aspect_min: Fraction = setting(
+        0.3, "Smallest aspect ratio of the erased rectangle; the largest is its inverse.")
+    color_probability: Share = setting(0.0, "Probability of a change of colours.")
+    brightness: Share = setting(0.2, "Largest relative change of the brightness.")
+    contrast: Share = setting(0.15, "Largest relative change of the contrast.")
+    saturation: Share = setting(0.1, "Largest relative change of the saturation, in YIQ space.")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = setting(
+        0.02, "Largest change of the hue as a share of the circle, in YIQ space.")
+    crop_probability: Share = setting(0.0, "Probability of a random-sized crop.")
+    crop_area_min: Fraction = setting(0.08, "Smallest share of the area that a crop keeps.")
+    crop_area_max: Fraction = setting(1.0, "Largest share of the area that a crop keeps.")
+    crop_aspect_min: Optional[Fraction] = setting(
+        None, "Smallest aspect ratio of a crop, width over height; the largest is its inverse. "
+        "With null the crop has the image's own, so that nothing is distorted.")
+    cutout_probability: Share = setting(
+        0.0, "Probability that a rectangle at a random place becomes noise (Almazan et al. 2018).")
+    cutout_area_start: Share = setting(
+        0.0, "Limit of the rectangle's share of the area in the first epoch. The share itself is "
+        "random, up to the limit.")
+    cutout_area_end: Share = setting(0.5, "Limit of that share from epoch `cutout_epochs` on.")
+    cutout_epochs: Positive = setting(120, "Epochs over which the limit grows.")
+    cutout_aspect_min: Fraction = setting(
+        0.3, "Smallest aspect ratio of the rectangle; the largest is its inverse.")
+
+    def __post_init__(self):
+        for kind in ("erasing", "crop"):
+            if getattr(self, f"{kind}_area_min") > getattr(self, f"{kind}_area_max"):
+                raise ValueError(f"{kind}_area_min is above {kind}_area_max")
+        if self.pad and self.translation:
+            raise ValueError("pad and translation are two ways to shift; set one of them to 0")
+
+
+@dataclasses.dataclass
+class PairDataConfig(Section):
+    """How training images become pairs (Guo and Cheung 2018, Section 4.2)."""
+
+    batch_size: Annotated[int, Field(ge=3)] = setting(128, "Pairs of every replica's batch.")
+    negatives_per_positive: Positive = setting(
+        2, "Random negative pairs for each positive pair.")
+    matching: Literal["all", "drawn"] = setting(
+        "all", "Which positive pairs an epoch shows: `all` of them, or as many `drawn` pairs as "
+        "there are training images, where there are too many to show (MARS has over a hundred "
+        "million).")
+    apart: Literal["cameras", "tracklets", "images"] = setting(
+        "cameras", "What the two images of a `drawn` positive pair must differ in: their cameras, "
+        "their tracklets, or only in being two images. Where an identity has no two, the next "
+        "best is taken.")
+    samples: Positive = setting(
+        5, "How often an epoch shows every positive pair, each time shifted and flipped "
+        "differently.")
+    negatives: Literal["dataset", "batch"] = setting(
+        "dataset", "Where the images of negative pairs come from: `dataset` draws two from all "
+        "training images, as the paper does; `batch`, with `matching: all`, pairs the images of "
+        "the batch's positive pairs, so that each image is embedded once for several pairs and a "
+        "step costs a third.")
+
+    def __post_init__(self):
+        if self.matching == "drawn" and self.negatives == "batch":
+            raise ValueError("matching is drawn, which needs negatives to be dataset")
+
+
+@dataclasses.dataclass
+class DataConfig(Section):
+    """Which records, and how they become batches."""
+
+    records: Optional[str] = setting(
+        None, "Folder written by `python -m tfrecords.build`.", resume="free")
+    fold: NotNegative = setting(
+        0, "Which identity split to use, where the records hold several (VIPeR, CUHK01, the "
+        "original protocol of CUHK03).", average="free")
+    subset: SubsetConfig = section(SubsetConfig)
+    sampling: Literal["identities", "images"] = setting(
+        "identities", "How batches are drawn: `identities` P x K, or `images` all images in random "
+        "order, for losses that compare no images with each other.")
+    identities_per_batch: Positive = setting(16, "P of every replica's P x K batch.")
+    images_per_identity: Annotated[int, Field(ge=2)] = setting(
+        4, "K of every replica's P x K batch.")
+    images_per_batch: Positive = setting(
+        128, "Size of every replica's batch where `sampling` is `images`.")
+    eval_batch_size: Positive = setting(
+        64, "Images that an evaluation embeds at once.", resume="free", average="free")
+    verify: Literal["size", "checksum"] = setting(
+        "size", "How shards are checked when records are opened: by their `size`, or also by a "
+        "`checksum` over all of their bytes.", resume="free", average="free")
+    workers: NotNegative = setting(
+        0, "Threads that decode; 0 chooses by the number of cores.", resume="free", average="free")
+    memory_limit_mb: Optional[PositiveFloat] = setting(
+        None, "Megabytes of training images up to which they are held in memory; more are read "
+        "from the records as batches need them. null is half of the free memory.", resume="free")
+    augmentation: AugmentationConfig = section(AugmentationConfig)
+    pairs: PairDataConfig = section(PairDataConfig)

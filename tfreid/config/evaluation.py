@@ -1,0 +1,81 @@
+"""The sections `evaluation` and `export`: how a gallery is ranked, what a served model returns."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal, Optional
+
+from pydantic import Field
+
+from tfreid.setting import NotNegative, Positive, Section, Share, section, setting
+
+
+@dataclasses.dataclass
+class SingleShotConfig(Section):
+    """One query and one gallery image of each identity, drawn again in every trial."""
+
+    trials: Positive = setting(20, "Number of drawings that are averaged.")
+    training_trials: Positive = setting(
+        2, "Number of drawings that evaluations during training average.")
+    identities: Optional[Positive] = setting(
+        None, "Number of test identities that a trial draws; null for all.")
+    seed: NotNegative = setting(0, "Seed of the drawings.", average="free")
+
+
+@dataclasses.dataclass
+class EvaluationConfig(Section):
+    """How a gallery is ranked."""
+
+    protocol: Literal["full", "single_shot"] = setting(
+        "full", "`full` ranks the whole gallery for every query (CMC and mAP); `single_shot` "
+        "averages the CMC of trials with one query and one gallery image per identity.")
+    single_shot: SingleShotConfig = section(SingleShotConfig)
+    feature: Literal["neck", "embedding"] = setting(
+        "neck", "Feature that is compared: after the batch-norm `neck`, or the `embedding` before "
+        "it.", resume="free")
+    metric: str = setting(
+        "cosine", "Distance between features: `cosine`, `euclidean`, `cityblock`, `minkowski`, "
+        "`correlation` or `dot`, as explained in tfreid.evaluation.pairwise_distances. With "
+        "`system: siamese` also `probability`, that of the merge network.", resume="free")
+    minkowski_p: Annotated[float, Field(ge=1, le=32)] = setting(
+        3.0, "Exponent of the `minkowski` distance.", resume="free")
+    max_rank: Positive = setting(50, "Length of the CMC curve.", resume="free")
+    reranking: bool = setting(
+        False, "Whether test_net.py also reports the figures after k-reciprocal re-ranking (Zhong "
+        "et al. 2017). It works on squared Euclidean distances: of the features as they are for "
+        "`euclidean`, of unit vectors for `cosine` and `correlation`; other metrics cannot be "
+        "re-ranked. Evaluations during training stay plain.", resume="free")
+    reranking_k1: Positive = setting(20, "Number of reciprocal neighbours, k1.", resume="free")
+    reranking_k2: Positive = setting(
+        6, "Number of nearest neighbours that an encoding is averaged over, k2.", resume="free")
+    reranking_lambda: Share = setting(
+        0.3, "Share of the original distance in the re-ranked one, lambda.", resume="free")
+    multi_query: bool = setting(
+        False, "Whether test_net.py also reports the figures of queries that are the mean of all "
+        "images of a query's identity by its camera, from the split `multi_query` (Zheng et al. "
+        "2015).", resume="free")
+    expansion: bool = setting(
+        False, "Whether test_net.py also reports the figures after queries and gallery have become "
+        "means of their nearest gallery images (Almazan et al. 2018).", resume="free")
+    expansion_query: Positive = setting(
+        5, "Number of nearest gallery images in the mean of a query.", resume="free")
+    expansion_gallery: Positive = setting(
+        10, "Number of nearest gallery images in the mean of a gallery image, itself included.",
+        resume="free")
+    tracklet_pooling: Literal["mean", "max", "none"] = setting(
+        "mean", "How the features of a tracklet's images become the one that is ranked, where the "
+        "records have tracklets: their mean, or the maximum of each dimension; `none` ranks single "
+        "images. For `cosine` and `correlation` this, multi_query and expansion work on unit "
+        "vectors.", resume="free")
+    verification_pairs: Annotated[int, Field(ge=2)] = setting(
+        4000, "Number of pairs, half of them positive, on which `system: siamese` is validated and "
+        "tested.")
+
+
+@dataclasses.dataclass
+class ExportConfig(Section):
+    """What the served model returns."""
+
+    normalize: bool = setting(
+        True, "Whether embeddings become unit vectors; the descriptors of a Siamese network stay "
+        "as they are.", resume="free", average="free")

@@ -1,0 +1,69 @@
+"""The section `model`: what the network is."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal, Optional
+
+from pydantic import Field
+
+from tfreid.setting import Positive, Section, setting
+
+Pixels = Annotated[int, Field(ge=16)]
+
+
+@dataclasses.dataclass
+class ModelConfig(Section):
+    """What the network is."""
+
+    backbone: str = setting("resnet50", "Name of the backbone, one of tfreid.backbones.BACKBONES.")
+    last_stride: Optional[Literal[1, 2]] = setting(
+        None, "Stride of the last stage. 1 keeps a finer feature map (Bag of Tricks); null is the "
+        "published stride of the backbone.")
+    weights: Optional[str] = setting(
+        None, "Initial weights: `imagenet` (Keras Applications; resnet50, resnet101, resnet152 and "
+        "vgg16), a .weights.h5 file, or null for random weights.", resume="free")
+    imagenet_weights: Optional[str] = setting(
+        None, "File of the Keras Applications weights, for machines that cannot download them.",
+        resume="free", average="free")
+    height: Pixels = setting(256, "Height in pixels to which every image is resized.")
+    width: Pixels = setting(128, "Width in pixels to which every image is resized.")
+    longest_side: Optional[Pixels] = setting(
+        None, "Pixels of every image's longer side, instead of height and width: the aspect ratio "
+        "is kept, so that no image is distorted (Almazan et al. 2018 use 416). null resizes to "
+        "height x width.")
+    normalization: Literal["torch", "caffe", "unit"] = setting(
+        "torch", "Input range: `torch` (ImageNet mean and deviation of RGB in 0-1), `caffe` (BGR "
+        "minus its mean) or `unit` (RGB in 0-1).")
+    pooling: Literal["average", "max", "gem", "flatten"] = setting(
+        "average", "How a feature map becomes a vector. `flatten` keeps every cell and so needs "
+        "images of one size.")
+    embedding_size: Optional[Positive] = setting(
+        None, "Width of a linear layer before the neck; null keeps the backbone's own feature.")
+    embedding_head: Literal["linear", "sigmoid", "linear_bn_relu"] = setting(
+        "linear", "What the layer of embedding_size computes: `linear`, `sigmoid` of the linear "
+        "layer (the MARS Siamese network) or `linear_bn_relu` (the stock OSNet).")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = setting(
+        0.0, "Share of the embedding's entries that training drops and, with `backbone: "
+        "siamese_twin`, of those after each of its blocks.")
+    normalize_embedding: bool = setting(
+        False, "Whether embeddings are unit vectors, so that dot products are cosine similarities.")
+    neck: bool = setting(
+        True, "Whether batch normalisation stands between the feature of the metric losses and the "
+        "classifier (Bag of Tricks).")
+    neck_beta: bool = setting(
+        False, "Whether the beta of the neck is trained; Bag of Tricks freezes it at zero.")
+    classifier: bool = setting(
+        True, "Whether there is an identity classifier; `system: triplet` and `siamese` learn "
+        "without one.")
+    classifier_bias: bool = setting(False, "Whether the identity classifier has a bias.")
+    num_identities: Optional[Positive] = setting(
+        None, "Width of the classifier; null takes it from the training records.")
+    stride_in_1x1: bool = setting(
+        False, "Whether the first convolution of a ResNet bottleneck has its stride, as the "
+        "ImageNet weights of Keras Applications need; the torchvision layout puts it on the 3x3.")
+    stem: Literal["torchvision", "bag_of_tricks", "fast_reid"] = setting(
+        "torchvision", "Whose first layers a ResNet has: `torchvision`, `bag_of_tricks` (plain "
+        "networks without the ReLU before the max pooling) or `fast_reid` (plain and IBN, max "
+        "pooling without padding). Set the one that the weights were trained with; the weights "
+        "themselves fit all three.")

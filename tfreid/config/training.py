@@ -1,0 +1,116 @@
+"""The sections `optimizer`, `schedule` and `training`: how weights change, how long, on what."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal, Optional
+
+from pydantic import Field
+
+from tfreid.setting import (
+    NotNegative,
+    NotNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Section,
+    setting,
+)
+
+
+@dataclasses.dataclass
+class OptimizerConfig(Section):
+    """How weights are updated."""
+
+    name: Literal["adam", "sgd"] = setting("adam", "The optimizer.")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = setting(0.9, "Momentum of `sgd`.")
+    nesterov: bool = setting(False, "Whether the momentum of `sgd` is Nesterov's.")
+    weight_decay: NotNegativeFloat = setting(0.0005, "Weight decay; 0 for none.")
+    weight_decay_mode: Literal["coupled", "decoupled"] = setting(
+        "coupled", "`coupled` adds the decay to the gradient (as Adam and SGD of PyTorch do, and "
+        "so the published recipes); `decoupled` shrinks the weights beside the update (AdamW).")
+    decay_biases_and_norms: bool = setting(
+        True, "Whether biases and the parameters of batch normalisation decay, too.")
+    clip_norm: Optional[PositiveFloat] = setting(
+        None, "Largest global norm of the gradient; null for no clipping.", resume="free")
+    average_momentum: Optional[Annotated[float, Field(gt=0, lt=1)]] = setting(
+        None, "Momentum of an exponential moving average of the weights, which evaluation and "
+        "export then use; null for none. 0.999 averages over about the last 1,000 steps.")
+
+
+@dataclasses.dataclass
+class ScheduleConfig(Section):
+    """Learning rate by epoch: linear warm-up, then steps, a cosine or an exponential decay."""
+
+    learning_rate: PositiveFloat = setting(3.5e-4, "Learning rate after the warm-up.",
+                                           resume="free")
+    warmup_start: NotNegativeFloat = setting(3.5e-5, "Learning rate of the first epoch.",
+                                             resume="free")
+    warmup_epochs: NotNegative = setting(
+        10, "Epochs until `learning_rate` is reached; 0 for no warm-up.", resume="free")
+    decay: Literal["steps", "cosine", "exponential"] = setting(
+        "steps", "How the learning rate falls.", resume="free")
+    decay_epochs: list[Positive] = setting(
+        [40, 70], "Epochs at which `steps` multiplies the rate by `decay_factor`.", resume="free")
+    decay_factor: Annotated[float, Field(gt=0, lt=1)] = setting(
+        0.1, "Factor of `steps`.", resume="free")
+    final_rate: NotNegativeFloat = setting(
+        0.0, "Learning rate at the end of `cosine`, or of `exponential` without a half-life.",
+        resume="free")
+    half_life: Optional[PositiveFloat] = setting(
+        None, "Epochs in which `exponential` halves the learning rate.", resume="free")
+
+    def __post_init__(self):
+        if self.decay == "exponential" and not (self.half_life or self.final_rate):
+            raise ValueError("an exponential decay needs a half_life or a final_rate above 0")
+
+
+@dataclasses.dataclass
+class TrainingConfig(Section):
+    """How long training takes, and on what it runs."""
+
+    epochs: Positive = setting(120, "Number of epochs.", resume="free")
+    steps_per_epoch: Optional[Positive] = setting(
+        None, "Batches of an epoch; null goes once over the training images. With `system: "
+        "triplet` an epoch is always one mining round.", average="free")
+    accumulate_steps: Optional[Positive] = setting(
+        None, "Steps whose gradients are averaged before the weights change, for batches that do "
+        "not fit into memory; null is 1 or, with `system: triplet`, what makes up "
+        "`triplet.batch_size`. Every other setting counts steps, not updates.")
+    max_steps: Optional[Positive] = setting(
+        None, "Total number of steps after which training stops, even in the middle of an epoch; "
+        "null for no limit.", resume="free")
+    frozen_backbone_epochs: NotNegative = setting(
+        0, "First epochs in which only the head learns.")
+    evaluate_every: NotNegative = setting(
+        10, "Epochs between evaluations; 0 evaluates only at the end.", resume="free")
+    evaluate_untrained: bool = setting(
+        False, "Whether the untrained network is evaluated, too, to see what training adds.",
+        resume="free", average="free")
+    evaluate_queries: Optional[Positive] = setting(
+        None, "Number of queries of those evaluations; null for all.", resume="free")
+    checkpoint_every_steps: NotNegative = setting(
+        0, "Steps between checkpoints, besides those at the ends of epochs; 0 for none.",
+        resume="free", average="free")
+    keep_checkpoints: Positive = setting(
+        2, "Number of resumable checkpoints that stay on disk.", resume="free", average="free")
+    log_every: Positive = setting(
+        20, "Steps between lines of the log.", resume="free", average="free")
+    seed: NotNegative = setting(0, "Seed of weights, batches and augmentation.", average="free")
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = setting(
+        "float32", "Arithmetic: `mixed_float16` for GPUs with tensor cores, `mixed_bfloat16` for "
+        "newer ones and TPUs.")
+    jit_compile: bool = setting(
+        False, "Whether XLA compiles the step; helps on GPUs, and slows convolutions down on CPUs.",
+        resume="free")
+    deterministic: bool = setting(
+        False, "Whether TensorFlow runs deterministic operations: slower, and the same bits each "
+        "time.", resume="free")
+    devices: Optional[list[str]] = setting(
+        None, "Devices to train on, such as [GPU:0, GPU:1]; null takes all GPUs, or the CPU.",
+        resume="free", average="free")
+    projector_images: NotNegative = setting(
+        512, "Gallery images in the embedding projector of TensorBoard; 0 for none.",
+        resume="free", average="free")
+    profile_steps: NotNegative = setting(
+        0, "First steps that are profiled for TensorBoard; 0 for none.",
+        resume="free", average="free")

@@ -1,0 +1,35 @@
+"""The section `triplet`: mining and updates (Almazan et al. 2018, Eq. 1 and Section 3.2)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tfreid.setting import Positive, PositiveFloat, Section, setting
+
+
+@dataclasses.dataclass
+class Settings(Section):
+    """Mining and updates.
+
+    An epoch is one mining round: triplets are mined with the current weights and serve for
+    `updates_per_mining` updates.
+    """
+
+    margin: PositiveFloat = setting(0.1, "Margin m of the triplet loss.")
+    batch_size: Positive = setting(
+        64, "Triplets of an update, over all replicas; their gradients are averaged.")
+    triplets_at_once: Positive = setting(
+        4, "Triplets that a replica's step takes through the network together. More are faster and "
+        "need more memory; the result is the same.")
+    updates_per_mining: Positive = setting(16, "Updates between two minings, k.")
+    mining_images: Annotated[int, Field(ge=3)] = setting(
+        5000, "Number N of random training images among which triplets are mined.")
+    hardest: Positive = setting(
+        25, "Number of triplets with the largest loss from which one is drawn for each query.")
+    batch_norm: Literal["frozen", "batch"] = setting(
+        "frozen", "`frozen` normalises by the statistics of the stage before, as images one by one "
+        "must; `batch` normalises by those of each group of images of one size in a step and "
+        "updates the moving ones: for networks that start from random weights.")
