@@ -12,7 +12,7 @@ import pytest
 
 from tfreid.backbones import BACKBONES
 from tfreid.weights.files import read_shapes
-from tfreid.weights.layouts.pairs import weight_pairs
+from tfreid.weights.layouts.layout import weight_pairs
 from tfreid.weights.layouts.resnet import layer_pairs
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from tfreid.weights.checkpoints import read_state_dict
 from tfreid.weights.files import weight_keys
 from tfreid.weights.layouts import mobilenet_v3, osnet, resnet, vgg
 from tfreid.weights.layouts.heads import Classifier, convert_head
-from tfreid.weights.layouts.pairs import weight_pairs
+from tfreid.weights.layouts.layout import weight_pairs
 
 # Each backbone's module of `layer_pairs`, `rename` and `other_network`.
 LAYOUTS = {

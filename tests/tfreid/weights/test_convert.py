@@ -11,7 +11,7 @@ from tfreid.backbones import BACKBONES
 from tfreid.models.embedding import build_embedding_model
 from tfreid.settings import ModelConfig
 from tfreid.training.embedding_system import EmbeddingSystem
-from tfreid.weights.account import describe, describe_misfit, list_weights
+from tfreid.weights.conversion_report import describe, describe_misfit, list_weights
 from tfreid.weights.convert import LAYOUTS, MisfitError, convert_state
 from tfreid.weights.files import load_weights, save_arrays, weight_keys
 from tfreid.weights.layouts.heads import convert_head

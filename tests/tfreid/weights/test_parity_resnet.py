@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tfreid.backbones import BACKBONES
-from tfreid.weights.layouts.pairs import weight_pairs
+from tfreid.weights.layouts.layout import weight_pairs
 from tfreid.weights.layouts.resnet import BACKBONES as FAMILY
 from tfreid.weights.layouts.resnet import layer_pairs, other_network, rename, toolbox_settings
 

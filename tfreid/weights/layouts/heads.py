@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from tfreid.weights.layouts.pairs import LayerPair, weight_pairs
+from tfreid.weights.layouts.layout import LayerPair, weight_pairs
 
 Classifier = Literal["keep", "drop"]
 IMAGENET_CLASSES = 1000

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from tfreid.backbones.mobilenet_v3 import EPSILON, STAGES, STEM
-from tfreid.weights.layouts.pairs import LayerPair
+from tfreid.weights.layouts.layout import LayerPair
 
 BACKBONES = ("mobilenet_v3_large",)
 TIMM_EPSILON = 1e-5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tfreid.backbones.osnet import BLOCKS, STREAMS, STRIDES
-from tfreid.weights.layouts.pairs import LayerPair
+from tfreid.weights.layouts.layout import LayerPair
 
 BACKBONES = ("osnet_x1_0", "osnet_x0_75", "osnet_x0_5", "osnet_x0_25")
 

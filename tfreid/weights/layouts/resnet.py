@@ -8,7 +8,7 @@ from typing import Any
 
 from tfreid.backbones import BACKBONES as NETWORKS
 from tfreid.backbones.residual import BLOCKS
-from tfreid.weights.layouts.pairs import LayerPair
+from tfreid.weights.layouts.layout import LayerPair
 
 # Depth and whether the network has instance normalisation or squeeze-and-excitation.
 _DEPTHS = {

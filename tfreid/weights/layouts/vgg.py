@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tfreid.backbones.vgg import BLOCKS, convolution_names
-from tfreid.weights.layouts.pairs import LayerPair
+from tfreid.weights.layouts.layout import LayerPair
 
 BACKBONES = ("vgg16",)
 
