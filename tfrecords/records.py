@@ -14,12 +14,12 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfrecords.identity_splits import refuse_losses
 from tfrecords.manifest import Manifest, write_manifest
-from tfrecords.shards import count_split, plan_shards
 from tfrecords.pool import run_jobs
+from tfrecords.progress import BuildState, make_directory, open_state
 from tfrecords.query_galleries import write_query_galleries
 from tfrecords.scan import Scan, name_some
 from tfrecords.schema import SCHEMA_VERSION
-from tfrecords.progress import BuildState, make_directory, open_state
+from tfrecords.shards import count_split, plan_shards
 from tfrecords.writer import ShardJob, write_shard
 
 CORRUPT = "corrupt"
