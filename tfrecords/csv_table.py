@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.layout import refuse_problems
 from tfrecords.scan import NO_CAMERA, ImageEntry, Scan, existing_root, name_some, number_people
@@ -194,3 +195,7 @@ def _shared_people(table: Path, rows: list[_Row]) -> list[str]:
         return []
     return [f"{table}: {len(shared)} persons are in training and in query or gallery, which makes "
             f"the scores look better than they are: {name_some(shared)}"]
+
+
+DATASET = Dataset(scan_csv, "your own images with a table: path,person_id,camera_id,split",
+                  add_options=add_options)

@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.identity_splits import add_split_options, draw_identity_splits
 from tfrecords.layout import Counts, FileNames, compare_with_protocol, find_root, list_people
@@ -29,9 +30,9 @@ _PROTOCOL = {STORED_SPLIT: Counts(3884, 971)}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of the drawing."""
-    add_split_options(parser, splits=10)
+    add_split_options(parser)
     parser.add_argument(
-        "--test-identities", type=int, default=100, metavar="N",
+        "--test-identities", type=int, metavar="N",
         help="identities that a split tests; some papers test 486 (default: %(default)s)")
 
 
@@ -72,3 +73,6 @@ def scan_cuhk01(
 def _camera(entry: ImageEntry) -> int:
     image = int(entry.path.rpartition(".")[0][-3:])
     return 1 if image <= 2 else 2
+
+
+DATASET = Dataset(scan_cuhk01, "CUHK01, 871/100 identities, in drawn splits", LAYOUT, add_options)

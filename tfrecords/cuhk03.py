@@ -11,6 +11,7 @@ import numpy as np
 
 from tfrecords.cuhk03_images import MatSource, missing_images
 from tfrecords.cuhk03_original import CAMERA_PAIRS, SPLITS, scan_original
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.layout import Counts, compare_with_protocol
 from tfrecords.matlab import load_v5
@@ -56,11 +57,11 @@ class _Config(NamedTuple):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds CUHK03's own flags."""
     parser.add_argument(
-        "--kind", choices=KINDS, default="detected",
+        "--kind", choices=KINDS,
         help="boxes of a pedestrian detector, as in use, or boxes drawn by hand, which score "
              "higher; papers report them apart (default: %(default)s)")
     parser.add_argument(
-        "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0],
+        "--protocol", choices=PROTOCOLS,
         help="one fixed division with many gallery images a person, as newer papers use, or "
              "splits drawn anew whose results are averaged (default: %(default)s)")
     original = parser.add_argument_group("with --protocol original")
@@ -197,3 +198,12 @@ def _config_problem(config: _Config) -> str | None:
         if found.min() < 0 or found.max() >= count:
             return f"positions in {split}_idx that are not among its {count} names"
     return None
+
+
+DATASET = Dataset(
+    scan_cuhk03,
+    "CUHK03, detected or labeled, by the new protocol (767/700 identities) or the original one "
+    "(drawn splits)",
+    LAYOUT,
+    add_options,
+)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 from collections import Counter
 
+from tfrecords.datasets import Dataset
 from tfrecords.layout import Counts, FileNames, compare_with_protocol, find_root, list_people
 from tfrecords.scan import Scan
 
@@ -30,10 +30,6 @@ _PROTOCOL = {
 }
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds nothing: the folders are the protocol."""
-
-
 def scan_dukemtmc(root: str | os.PathLike) -> Scan:
     """Lists DukeMTMC-reID.
 
@@ -52,3 +48,6 @@ def scan_dukemtmc(root: str | os.PathLike) -> Scan:
               for split, folder in _FOLDERS.items()}
     warnings += compare_with_protocol(_NAMES.dataset, splits, _PROTOCOL)
     return Scan(root, splits, dict(dropped), warnings=warnings)
+
+
+DATASET = Dataset(scan_dukemtmc, "DukeMTMC-reID (withdrawn by its authors)", LAYOUT)

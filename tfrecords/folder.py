@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.scan import (
     NO_CAMERA,
@@ -34,15 +35,15 @@ class _Image(NamedTuple):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of the split."""
     parser.add_argument(
-        "--test-fraction", type=float, default=0.5, metavar="SHARE",
+        "--test-fraction", type=float, metavar="SHARE",
         help="share of the persons held out for query and gallery, because persons seen in "
              "training would flatter the scores (default: %(default)s)")
     parser.add_argument(
-        "--query-per-identity", type=int, default=1, metavar="N",
+        "--query-per-identity", type=int, metavar="N",
         help="images of a held-out person that become queries; the others are the gallery "
              "(default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=0,
+        "--seed", type=int,
         help="seed of the drawing; the same seed gives the same splits on every machine "
              "(default: %(default)s)")
     parser.add_argument(
@@ -212,3 +213,7 @@ def _matches_left(left: Counter[int], camera: int) -> bool:
     if camera == NO_CAMERA:
         return left[NO_CAMERA] > 0
     return any(count > 0 for other, count in left.items() if other != camera)
+
+
+DATASET = Dataset(scan_folder, "your own images, one folder per person; the splits are drawn",
+                  add_options=add_options)

@@ -13,14 +13,14 @@ from tfrecords.manifest import STORED_SPLIT
 from tfrecords.scan import ImageEntry, Scan, name_some
 
 
-def add_split_options(parser: argparse.ArgumentParser, splits: int) -> None:
-    """Adds the flags of the drawing; `splits` is the protocol's number."""
+def add_split_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags `--splits` and `--seed` of the drawing."""
     parser.add_argument(
-        "--splits", type=int, default=splits, metavar="N",
+        "--splits", type=int, metavar="N",
         help="identity splits to draw, whose results are averaged; images are stored once and "
              "data.split chooses a split (default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=0,
+        "--seed", type=int,
         help="seed of the drawing; the same seed draws the same identities on every machine, and "
              "split N is the same however many are drawn (default: %(default)s)")
 

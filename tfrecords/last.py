@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 
+from tfrecords.datasets import Dataset
 from tfrecords.layout import Counts, FileNames, compare_with_protocol, find_root, list_people
 from tfrecords.scan import Scan
 
@@ -33,7 +34,7 @@ _PROTOCOL = {
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds LaST's own flag."""
     parser.add_argument(
-        "--evaluate-on", choices=list(_PROTOCOL), default="test",
+        "--evaluate-on", choices=list(_PROTOCOL),
         help="which of the dataset's two evaluation sets becomes query and gallery: val is small "
              "and for choosing settings, test is what papers report (default: %(default)s)")
 
@@ -64,3 +65,6 @@ def scan_last(root: str | os.PathLike, *, evaluate_on: str = "test") -> Scan:
               for split, folder in folders.items()}
     warnings += compare_with_protocol(_NAMES.dataset, splits, _PROTOCOL[evaluate_on])
     return Scan(root, splits, dict(dropped), {"evaluate_on": evaluate_on}, warnings)
+
+
+DATASET = Dataset(scan_last, "LaST, people in films, without cameras", LAYOUT, add_options)

@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 
+from tfrecords.datasets import Dataset
 from tfrecords.layout import FileNames, find_root, list_people
 from tfrecords.scan import Scan
 
@@ -64,3 +65,6 @@ def scan_market1501(root: str | os.PathLike, *, multi_query: bool = False) -> Sc
         dropped["not_of_a_query"] = len(splits["multi_query"]) - len(kept)
         splits["multi_query"] = kept
     return Scan(root, splits, dict(dropped), {"multi_query": multi_query}, warnings, DISTRACTOR)
+
+
+DATASET = Dataset(scan_market1501, "Market-1501 and datasets in its layout", LAYOUT, add_options)

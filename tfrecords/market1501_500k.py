@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from tfrecords import market1501
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.layout import JUNK
 from tfrecords.market1501 import DISTRACTOR, MARKET_NAMES
@@ -98,3 +99,7 @@ def _without_junk(folder: Path, names: list[str]) -> tuple[list[str], int]:
                         f"({name_some(strangers)}): --distractors must name a folder of nothing "
                         "but distractors.")
     return kept, len(names) - len(kept)
+
+
+DATASET = Dataset(scan_market1501_500k, "Market-1501 with the 500,000 distractors in its gallery",
+                  LAYOUT, add_options)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.layout import (
     JUNK,
@@ -251,3 +252,6 @@ def _read_queries(file: Path, test: _Half) -> list[int]:
                             "which is no identity")
     refuse_problems(file, problems)
     return [row - 1 for row in rows]
+
+
+DATASET = Dataset(scan_mars, "MARS, tracklets of people in video", LAYOUT, add_options)

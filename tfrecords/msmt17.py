@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.layout import Counts, compare_with_protocol, read_lines, refuse_problems
 from tfrecords.scan import ImageEntry, Scan, existing_root
@@ -130,3 +131,6 @@ def _parse_line(text: str, folder: str, first_id: int) -> tuple[ImageEntry | Non
         return None, f"{path} lies outside {folder}"
     person = first_id + int(match["person"])
     return ImageEntry(f"{folder}/{path}", person, int(camera["camera"])), None
+
+
+DATASET = Dataset(scan_msmt17, "MSMT17, V1 or V2, by its lists", LAYOUT, add_options)

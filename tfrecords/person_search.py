@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrecords.datasets import Dataset
 from tfrecords.layout import Counts, compare_with_protocol, find_root, refuse_problems
 from tfrecords.person_search_annotations import (
     Person,
@@ -45,7 +46,7 @@ _EMPTY, _REPEATED = "empty_box", "repeated_box"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds Person Search's own flag."""
     parser.add_argument(
-        "--gallery-size", type=int, choices=GALLERY_SIZES, default=100,
+        "--gallery-size", type=int, choices=GALLERY_SIZES,
         help="scenes that a query is searched in, by the list TestG of that number; papers report "
              "100; larger ones are harder, and reading one takes 3 MB of memory a scene, 13 GB for "
              "4000 (default: %(default)s)")
@@ -215,3 +216,11 @@ def _positions(query: Query, scenes: _Scenes, places: dict[str, range]) -> np.nd
     searched = sorted(set(query.gallery) - {query.own.scene}, key=scenes.order.__getitem__)
     positions = [np.arange(places[scene].start, places[scene].stop) for scene in searched]
     return np.concatenate([np.zeros(0, np.int64), *positions])
+
+
+DATASET = Dataset(
+    scan_person_search,
+    "Person Search (CUHK-SYSU), boxes cut out of scenes, a gallery for each query",
+    LAYOUT,
+    add_options,
+)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from tfrecords.datasets import Dataset
 from tfrecords.market1501 import DISTRACTOR, scan_market1501
 from tfrecords.scan import ImageEntry, Scan
 
@@ -90,3 +91,7 @@ def _group_tracklets(entries: Iterable[ImageEntry]) -> list[list[ImageEntry]]:
         alone = entry.path if entry.person_id == DISTRACTOR else ""
         found.setdefault((entry.person_id, entry.camera_id, alone), []).append(entry)
     return [found[key] for key in sorted(found)]
+
+
+DATASET = Dataset(scan_synthetic, "rendered people, to try everything without a dataset",
+                  add_options=add_options, renders=True)

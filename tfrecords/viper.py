@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 
+from tfrecords.datasets import Dataset
 from tfrecords.identity_splits import add_split_options, draw_identity_splits
 from tfrecords.images import IMAGE_SUFFIXES
 from tfrecords.layout import Counts, FileNames, compare_with_protocol, find_root, list_people
@@ -30,7 +31,7 @@ _PROTOCOL = {STORED_SPLIT: Counts(1264, 632)}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of the drawing."""
-    add_split_options(parser, splits=10)
+    add_split_options(parser)
 
 
 def scan_viper(root: str | os.PathLike, *, splits: int = 10, seed: int = 0) -> Scan:
@@ -63,3 +64,6 @@ def scan_viper(root: str | os.PathLike, *, splits: int = 10, seed: int = 0) -> S
         source=BitmapSource(str(root)),
         identity_splits=draw_identity_splits(images, test=test, splits=splits, seed=seed),
     )
+
+
+DATASET = Dataset(scan_viper, "VIPeR, 316/316 identities, in drawn splits", LAYOUT, add_options)
