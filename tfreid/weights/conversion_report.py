@@ -9,7 +9,7 @@ import yaml
 
 from tfreid.settings import ModelConfig
 from tfreid.weights.convert import Conversion, MisfitError
-from tfreid.weights.layouts import resnet
+from tfreid.weights.layouts import LAYOUTS
 
 _TRUNK_SETTINGS = ("backbone", "normalization", "stem", "last_stride")
 
@@ -86,7 +86,7 @@ def _recipe(conversion, target, recipe):
         yield f"  # the classifier has {identities} identities"
     if "last_stride" in settings:
         yield "  # strides are in no checkpoint; this last_stride is the toolbox's default"
-    elif settings.get("neck") and conversion.backbone in resnet.BACKBONES:
+    elif settings.get("neck") and LAYOUTS[conversion.backbone].last_stride_varies:
         yield "  # strides are in no checkpoint; Bag of Tricks and fast-reid set last_stride: 1"
 
 

@@ -15,14 +15,9 @@ from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.weights.checkpoints import read_state_dict
 from tfreid.weights.files import weight_keys
-from tfreid.weights.layouts import mobilenet_v3, osnet, resnet, vgg
+from tfreid.weights.layouts import LAYOUTS
 from tfreid.weights.layouts.heads import Classifier, convert_head
-from tfreid.weights.layouts.layout import weight_pairs
 
-# Each backbone's module of `layer_pairs`, `rename` and `other_network`.
-LAYOUTS = {
-    name: layout for layout in (resnet, osnet, mobilenet_v3, vgg) for name in layout.BACKBONES
-}
 # What data parallelism and the toolboxes put before a backbone's own names.
 _PREFIXES = ("module.", "model.", "base.", "backbone.")
 _COUNTER = ".num_batches_tracked"
@@ -111,13 +106,11 @@ def convert_state(
     source: str = "the checkpoint",
 ) -> Conversion:
     """Converts arrays by PyTorch's keys; see `convert_checkpoint`."""
-    settings = resnet.toolbox_settings(state, backbone) if backbone in resnet.BACKBONES else {}
+    layout = LAYOUTS[backbone]
+    settings = layout.settings(state, backbone)
     state, counters = _plain_names(state, source)
     _refuse_other_network(state, backbone, source)
-    notes = []
-    if backbone in mobilenet_v3.BACKBONES:
-        state, note = mobilenet_v3.adapt(state)
-        notes += [note] if note else []
+    state, note = layout.adapt(state)
     _refuse_twins(state, backbone, source)
     trunk = _fit_trunk(state, backbone)
     _refuse_misfit(trunk, state, backbone, source)
@@ -139,7 +132,7 @@ def convert_state(
         missing=tuple(sorted((wanted or {}).keys() - head.weights)),
         misshaped=misshaped,
         settings={**settings, **head.settings},
-        notes=tuple(notes),
+        notes=(note,) if note else (),
     )
 
 
@@ -194,7 +187,7 @@ def _fit_trunk(state, backbone):
     names = {layout.rename(key, backbone): key for key in state}
     trunk = _Trunk({}, {}, [], {}, [])
     shapes = _trunk_shapes(backbone)
-    pairs = _trunk_pairs(backbone)
+    pairs = layout.weight_pairs(backbone)
     for pair in pairs:
         key = names.get(pair.theirs)
         if key is None:
@@ -212,11 +205,6 @@ def _fit_trunk(state, backbone):
         key for name, key in names.items() if key not in used and name.partition(".")[0] in roots
     )
     return trunk
-
-
-def _trunk_pairs(backbone):
-    layers = LAYOUTS[backbone].layer_pairs(backbone)
-    return [pair for layer in layers for pair in weight_pairs(layer)]
 
 
 @functools.cache  # building a backbone takes seconds
@@ -246,7 +234,7 @@ def _refuse_other_network(state, backbone, source):
 def _refuse_misfit(trunk, state, backbone, source):
     if trunk.fits:
         return
-    total = len(_trunk_pairs(backbone))
+    total = len(LAYOUTS[backbone].weight_pairs(backbone))
     counts = [
         f"{len(keys)} {kind} ({', '.join(list(keys)[:2])}{', ...' if len(keys) > 2 else ''})"
         for kind, keys in [
@@ -275,7 +263,7 @@ def _fitting_backbone(state, but):
         if backbone == but or layout.other_network(state, backbone):
             continue
         names = {layout.rename(key, backbone) for key in state}
-        has_all = all(pair.theirs in names for pair in _trunk_pairs(backbone))
+        has_all = all(pair.theirs in names for pair in layout.weight_pairs(backbone))
         if has_all and len(names) == len(state) and _fit_trunk(state, backbone).fits:
             return backbone
     return None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
-from tfreid.backbones import BACKBONES
+from tfreid.backbones import BACKBONES, Backbone
 from tfreid.models.embedding import build_embedding_model
 from tfreid.settings import ModelConfig
 from tfreid.training.embedding_system import EmbeddingSystem
+from tfreid.weights import layouts
 from tfreid.weights.conversion_report import describe, describe_misfit, list_weights
 from tfreid.weights.convert import LAYOUTS, MisfitError, convert_state
 from tfreid.weights.files import load_weights, save_arrays, weight_keys
@@ -52,9 +55,31 @@ def head_of(conversion):
     return {key for key in conversion.weights if key.startswith(("fc", "neck", "pool", "class"))}
 
 
-def test_every_backbone_has_a_layout():
+def test_layouts_are_of_backbones():
     # Of the twin network there are no PyTorch checkpoints.
-    assert LAYOUTS.keys() == BACKBONES.keys() - {"siamese_twin"}
+    assert LAYOUTS.keys() <= BACKBONES.keys() - {"siamese_twin"}
+
+
+def test_a_family_is_one_file_and_one_word(tmp_path, monkeypatch):
+    (tmp_path / "tiny.py").write_text(
+        "from tfreid.weights.layouts.layout import LayerPair, Layout\n"
+        "def layer_pairs(backbone):\n"
+        "    return [LayerPair('stem_conv', 'stem', 'conv')]\n"
+        "LAYOUT = Layout(('tiny',), layer_pairs)\n"
+    )
+    monkeypatch.setattr(layouts, "__path__", [*layouts.__path__, str(tmp_path)])
+    monkeypatch.setattr(layouts, "_FAMILIES", (*layouts._FAMILIES, "tiny"))
+    monkeypatch.setitem(LAYOUTS, "tiny", layouts._layouts()["tiny"])
+    convolve = keras.layers.Conv2D(4, 3, use_bias=False, name="stem_conv")
+    monkeypatch.setitem(BACKBONES, "tiny", Backbone(convolve, 4))
+    kernel = normal(4, 3, 3, 3)
+    conversion = convert_state({"stem.weight": kernel}, "tiny")
+    np.testing.assert_array_equal(
+        conversion.weights["stem_conv/kernel"], kernel.transpose(2, 3, 1, 0)
+    )
+    assert not conversion.settings and not conversion.notes
+    with pytest.raises(UserError, match="does not hold the weights of tiny"):
+        convert_state({"other.weight": kernel}, "tiny")
 
 
 def test_stock_osnet(stock):
@@ -91,10 +116,10 @@ def test_two_networks_in_one_file(stock):
 
 def test_two_dialects_in_one_file(stock, monkeypatch):
     """OSNet has one dialect; two keys that mean the same are those of torchvision and timm."""
-    layout = LAYOUTS[NAME]
-    monkeypatch.setattr(
-        layout, "rename", lambda key, backbone: key.replace("first.", "conv1.conv."), raising=True
+    layout = dataclasses.replace(
+        LAYOUTS[NAME], rename=lambda key, backbone: key.replace("first.", "conv1.conv.")
     )
+    monkeypatch.setitem(LAYOUTS, NAME, layout)
     twice = {**stock, "first.weight": stock["conv1.conv.weight"]}
     with pytest.raises(UserError, match="conv1.conv.weight twice, as conv1.conv.weight and first"):
         convert_state(twice, NAME)

@@ -1,9 +1,10 @@
-"""A layer of ours beside the PyTorch module of the same function."""
+"""Our layers beside the PyTorch modules of the same function, and their namings in checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -46,6 +47,37 @@ class WeightPair(NamedTuple):
     ours: str
     theirs: str
     transform: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How checkpoints name the weights of a family of backbones.
+
+    Keys are the checkpoint's, without prefixes unless stated otherwise.
+
+    Attributes:
+        backbones: Names of the backbones.
+        layer_pairs: Lists the layers of a backbone under one canonical naming, without the head.
+        rename: Turns a key of any known naming into the canonical one, given the backbone.
+        other_network: Names the network that keys belong to if they only resemble the backbone's:
+            a noun phrase for an error message, else None.
+        settings: Settings of a recipe's `model` section that the keys, with prefixes, reveal.
+        adapt: Adapts a checkpoint's arrays to our layers; also returns a note for the user or None.
+        last_stride_varies: Whether toolboxes differ in the setting `last_stride`.
+    """
+
+    backbones: tuple[str, ...]
+    layer_pairs: Callable[[str], list[LayerPair]]
+    rename: Callable[[str, str], str] = lambda key, backbone: key
+    other_network: Callable[[Iterable[str], str], str | None] = lambda keys, backbone: None
+    settings: Callable[[Iterable[str], str], dict[str, Any]] = lambda keys, backbone: {}
+    adapt: Callable[[Mapping[str, np.ndarray]], tuple[Mapping[str, np.ndarray], str | None]] = (
+        lambda weights: (weights, None))
+    last_stride_varies: bool = False
+
+    def weight_pairs(self, backbone: str) -> list[WeightPair]:
+        """Lists the weights of a backbone under their canonical names."""
+        return [pair for layer in self.layer_pairs(backbone) for pair in weight_pairs(layer)]
 
 
 def weight_pairs(pair: LayerPair) -> Iterator[WeightPair]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from tfreid.backbones.mobilenet_v3 import EPSILON, STAGES, STEM
-from tfreid.weights.layouts.layout import LayerPair
+from tfreid.weights.layouts.layout import LayerPair, Layout
 
 BACKBONES = ("mobilenet_v3_large",)
 TIMM_EPSILON = 1e-5
@@ -17,21 +17,13 @@ _TIMM = re.compile(r"(conv_stem|bn1|blocks\.[0-6])\.")
 
 def layer_pairs(backbone: str) -> list[LayerPair]:
     """Lists the layers of the backbone under torchvision's names, without its classifier."""
-    del backbone
     return [pair for pair, _ in _layers()]
 
 
 def rename(key: str, backbone: str) -> str:
     """Turns a weight's name in timm's `mobilenetv3_large_100` into torchvision's."""
-    del backbone
     module, _, weight = key.rpartition(".")
     return f"{_RENAMED.get(module, module)}.{weight}"
-
-
-def other_network(keys: Iterable[str], backbone: str) -> str | None:
-    """Returns None: no other network has weights of these names and shapes."""
-    del keys, backbone
-    return None
 
 
 def adapt(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], str | None]:
@@ -107,3 +99,4 @@ def _conv_bn(ours, theirs, timm, timm_bn, kind="conv"):
 
 
 _RENAMED = {timm: pair.theirs for pair, timm in _layers()}
+LAYOUT = Layout(BACKBONES, layer_pairs, rename, adapt=adapt)

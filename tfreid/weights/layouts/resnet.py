@@ -8,7 +8,7 @@ from typing import Any
 
 from tfreid.backbones import BACKBONES as NETWORKS
 from tfreid.backbones.residual import BLOCKS
-from tfreid.weights.layouts.layout import LayerPair
+from tfreid.weights.layouts.layout import LayerPair, Layout
 
 # Depth and whether the network has instance normalisation or squeeze-and-excitation.
 _DEPTHS = {
@@ -123,3 +123,7 @@ def _block(backbone, stage, block) -> Iterator[LayerPair]:
 def _conv_bn(ours, convolution, batch_norm):
     yield LayerPair(ours, convolution, "conv")
     yield LayerPair(f"{ours}_bn", batch_norm, "batch_norm")
+
+
+LAYOUT = Layout(BACKBONES, layer_pairs, rename, other_network, toolbox_settings,
+                last_stride_varies=True)
