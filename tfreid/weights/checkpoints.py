@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Union
 
 import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.weights.pytorch import archive, legacy
 from tfreid.weights.pytorch.pickles import NumpyArray
-from tfreid.weights.pytorch.safetensors import is_safetensors, read_safetensors
+from tfreid.weights.pytorch.safetensors import SafeTensor, is_safetensors, read_safetensors
 from tfreid.weights.pytorch.tensors import StoredTensor, Unreadable, damaged
 
 # Under what toolboxes keep the weights beside epoch, optimizer and scores.
@@ -20,6 +20,7 @@ WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "ne
 _START = 512
 _LONGEST_NAME = 60
 _TAR_MAGIC = slice(257, 262)
+_Tensor = Union[StoredTensor, NumpyArray, SafeTensor]
 
 
 def read_state_dict(path: str) -> dict[str, np.ndarray]:
@@ -58,7 +59,7 @@ def _read(file: BinaryIO) -> Any:
     if start.startswith(legacy.SIGNATURE):
         return legacy.read_legacy(file)
     if is_safetensors(start):
-        return read_safetensors(file)
+        return read_safetensors(file.name)
     raise Unreadable(_explain_kind(start))
 
 
@@ -87,7 +88,7 @@ def _explain_kind(start: bytes) -> str:
     )
 
 
-def _find_weights(content: Any) -> dict[str, StoredTensor | NumpyArray]:
+def _find_weights(content: Any) -> dict[str, _Tensor]:
     """Picks the tensors with names, at the top or below wrappers."""
     for _ in WRAPPERS:
         inner = _unwrap(content)
@@ -102,7 +103,7 @@ def _find_weights(content: Any) -> dict[str, StoredTensor | NumpyArray]:
     weights = {
         key: value
         for key, value in content.items()
-        if isinstance(key, str) and isinstance(value, (StoredTensor, NumpyArray))
+        if isinstance(key, str) and isinstance(value, (StoredTensor, NumpyArray, SafeTensor))
     }
     if not weights:
         names = [_shortened(key) for key in content if isinstance(key, str)]
@@ -122,7 +123,7 @@ def _unwrap(content: Any) -> Any:
     return next(wrapped, None)
 
 
-def _check_names(weights: dict[str, StoredTensor | NumpyArray]) -> None:
+def _check_names(weights: dict[str, _Tensor]) -> None:
     """Refuses names that a terminal would obey instead of showing them."""
     bad = next((key for key in weights if not key.isprintable()), None)
     if bad is not None:
@@ -136,7 +137,7 @@ def _shortened(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
-def _check_size(weights: dict[str, StoredTensor | NumpyArray], size: int) -> None:
+def _check_size(weights: dict[str, _Tensor], size: int) -> None:
     """Refuses a small file whose many keys name one large tensor again and again."""
     if sum(math.prod(tensor.shape) for tensor in weights.values()) > size:
         raise damaged("its weights are more numbers than the file has bytes")

@@ -51,8 +51,8 @@ def read_archive(file: BinaryIO) -> Any:
         return read(f"{root}data/{key}")
 
     def load_storage(identifier):
-        element, key, count = storage_description(identifier)
-        return Storage(element, count, functools.partial(read_data, key))
+        dtype, key, count = storage_description(identifier)
+        return Storage(dtype, count, functools.partial(read_data, key))
 
     return unpickle(io.BytesIO(read(pickles[0])), load_storage)
 

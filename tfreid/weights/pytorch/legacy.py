@@ -39,9 +39,9 @@ def read_legacy(file: BinaryIO) -> Any:
     places = {}
 
     def load_storage(identifier):
-        element, key, count = storage_description(identifier)
+        dtype, key, count = storage_description(identifier)
         read = functools.partial(_read_storage, file, places, key)
-        return storages.setdefault(key, Storage(element, count, read))
+        return storages.setdefault(key, Storage(dtype, count, read))
 
     content = unpickle(file, load_storage)
     _find_storages(file, unpickle(file), storages, places)
@@ -57,7 +57,7 @@ def _find_storages(file, keys, storages, places):
         header = file.read(_COUNT.size)
         if storage is None or len(header) != _COUNT.size:
             raise damaged("its list of storages does not fit its tensors")
-        size = storage.count * storage.element.stored.itemsize
+        size = storage.count * storage.dtype.itemsize
         if _COUNT.unpack(header)[0] != storage.count or file.tell() + size > len(file):
             raise damaged(f"storage {key} is not of {storage.count} numbers")
         places[key] = (file.tell(), size)

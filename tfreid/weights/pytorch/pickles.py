@@ -1,7 +1,12 @@
 """Pickles of plain weights, interpreted without running anything that they name.
 
 The file's operations build dictionaries, lists, numbers and descriptions of tensors; what they may
-construct is the fixed table `_GLOBALS`. Python's own unpickler imports and calls what a file says.
+construct is the fixed table `_GLOBALS`.
+
+`pickle.Unpickler` with an allow-list in `find_class` is weaker: a dictionary key of deeply nested
+tuples overflows C's stack and kills the process, the memo index in a file of seven bytes allocates
+gigabytes, BUILD writes attributes of any object that a call returned (the shape of a checked
+tensor, say), and extension codes that were used before come from a cache without `find_class`.
 """
 
 from __future__ import annotations
@@ -13,13 +18,13 @@ from typing import Any, BinaryIO, Callable
 
 import numpy as np
 
-from tfreid.weights.pytorch import tensors
 from tfreid.weights.pytorch.tensors import (
+    BFLOAT16,
     LARGEST,
-    Element,
     StoredTensor,
     Unreadable,
     damaged,
+    decode,
     view,
 )
 
@@ -65,7 +70,7 @@ def unpickle(file: BinaryIO, load_storage: Callable[[Any], Any] | None = None) -
         raise damaged(f"its pickle cannot be read: {str(error) or type(error).__name__}") from None
 
 
-def storage_description(identifier: Any) -> tuple[Element, str, int]:
+def storage_description(identifier: Any) -> tuple[np.dtype, str, int]:
     """Returns type, key and count of the storage that a pickle's identifier names.
 
     Raises:
@@ -76,11 +81,11 @@ def storage_description(identifier: Any) -> tuple[Element, str, int]:
     kind, storage, key, _, count = identifier[:5]
     if kind != "storage" or any(view is not None for view in identifier[5:]):
         raise ValueError(f"a {_text(kind)} that is no plain storage")
-    if not isinstance(storage, Global) or storage.element is None:
+    if not isinstance(storage, Global) or storage.dtype is None:
         raise TypeError("a storage without a type")
     if not isinstance(key, str) or type(count) is not int or not 0 <= count <= LARGEST:
         raise TypeError("a storage without a key or a size")
-    return storage.element, key, count
+    return storage.dtype, key, count
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class Global:
 
     name: str
     make: Callable | None = None
-    element: Element | None = None
+    dtype: np.dtype | None = None
 
 
 class NumpyType:
@@ -122,7 +127,7 @@ class NumpyArray:
 
     def read(self) -> np.ndarray:
         """Returns the values: float32, or the integers of the file."""
-        return Element(self.values.dtype).decode(self.values)
+        return decode(self.values)
 
 
 class _Dictionary(dict):
@@ -290,16 +295,16 @@ def _raw(content):
 def _globals():
     """Maps each name that plain weights need to its stand-in."""
     storages = {
-        "Double": tensors.FLOAT64,
-        "Float": tensors.FLOAT32,
-        "Half": tensors.FLOAT16,
-        "BFloat16": tensors.BFLOAT16,
-        "Long": tensors.INT64,
-        "Int": tensors.INT32,
-        "Short": tensors.INT16,
-        "Char": tensors.INT8,
-        "Byte": tensors.UINT8,
-        "Bool": tensors.BOOL,
+        "Double": "<f8",
+        "Float": "<f4",
+        "Half": "<f2",
+        "BFloat16": BFLOAT16,
+        "Long": "<i8",
+        "Int": "<i4",
+        "Short": "<i2",
+        "Char": "i1",
+        "Byte": "u1",
+        "Bool": "?",
     }
     types = ["float64", "float32", "float16", "bfloat16"]
     types += ["int64", "int32", "int16", "int8", "uint8", "bool"]
@@ -317,7 +322,7 @@ def _globals():
         constructors[f"{core}.multiarray.scalar"] = _numpy_scalar
         constructors[f"{core}.multiarray._reconstruct"] = NumpyArray
     names = [Global(name, make) for name, make in constructors.items()]
-    names += [Global(f"torch.{name}Storage", element=item) for name, item in storages.items()]
+    names += [Global(f"torch.{name}Storage", dtype=np.dtype(x)) for name, x in storages.items()]
     names += [Global(f"torch.{name}") for name in types]
     names.append(Global("numpy.ndarray"))
     return {item.name: item for item in names}
