@@ -51,12 +51,12 @@ def scan_csv(
     """Reads and checks a table of images.
 
     Args:
-        root: the folder that the table's paths are relative to.
-        table: the CSV file; ROOT/labels.csv by default.
-        allow_single: keeps training persons with one image.
+        root: The folder that the table's paths are relative to.
+        table: The CSV file; ROOT/labels.csv by default.
+        allow_single: Keeps training persons with one image.
 
     Raises:
-        UserError: naming the lines and persons that are wrong, ten at most.
+        UserError: Naming the lines and persons that are wrong, ten at most.
     """
     root = existing_root(root)
     table = Path(table) if table else root / DEFAULT_TABLE

@@ -101,14 +101,14 @@ def scan_cuhk03(
     images_KIND/NAME either way.
 
     Args:
-        root: the folder of the release and of the split files.
+        root: The folder of the release and of the split files.
         kind: "detected" or "labeled".
         protocol: "767/700" or "original".
-        splits, seed, official_testsets, camera_pairs: of the original protocol, see
+        splits, seed, official_testsets, camera_pairs: Of the original protocol, see
             `cuhk03_original.scan_original`; None for its defaults.
 
     Raises:
-        UserError: if a file is missing or damaged, the split file names images that are not
+        UserError: If a file is missing or damaged, the split file names images that are not
             there, or a setting is out of range or of the other protocol.
     """
     for name, value, choices in (("kind", kind, KINDS), ("protocol", protocol, PROTOCOLS)):

@@ -58,7 +58,7 @@ def missing_images(file: Path, kind: str, names: Sequence[str]) -> list[str]:
     """Returns the names that stand for no image in cuhk-03.mat.
 
     Raises:
-        UserError: if the file is damaged or not CUHK03's.
+        UserError: If the file is damaged or not CUHK03's.
     """
     with open_v73(file) as opened:
         cells = _Cells(opened, kind)
@@ -75,7 +75,7 @@ def list_mat_images(
         pair and view, all from 1.
 
     Raises:
-        UserError: if the file is damaged or not CUHK03's.
+        UserError: If the file is damaged or not CUHK03's.
     """
     with open_v73(file) as opened:
         return _Cells(opened, kind).images()
@@ -85,7 +85,7 @@ def read_testsets(file: Path) -> list[list[tuple[int, int]]]:
     """Reads the test sets of cuhk-03.mat: camera pair and person of the pair, from 1.
 
     Raises:
-        UserError: if the file is damaged or not CUHK03's.
+        UserError: If the file is damaged or not CUHK03's.
     """
     with open_v73(file) as opened:
         if "testsets" not in opened:

@@ -41,16 +41,16 @@ def scan_original(
     """Lists the images of cuhk-03.mat and draws 100 identities for test and 100 for validation.
 
     Args:
-        root: the dataset folder.
+        root: The dataset folder.
         mat: cuhk-03.mat.
         kind: "detected" or "labeled".
-        splits: how many splits.
-        seed: of the drawing.
-        official_testsets: takes the test identities from the release and draws the others.
+        splits: How many splits.
+        seed: Of the drawing.
+        official_testsets: Takes the test identities from the release and draws the others.
         camera_pairs: 5 for all pairs, 3 for the first three.
 
     Raises:
-        UserError: if the .mat is missing, damaged or holds too few people, or a setting is out of
+        UserError: If the .mat is missing, damaged or holds too few people, or a setting is out of
             range.
     """
     check_drawing(splits, seed)

@@ -71,15 +71,15 @@ def scan_folder(
     cameras are known. A held-out person keeps at least one such match in the gallery.
 
     Args:
-        root: the folder of the persons' folders.
-        test_fraction: share of all persons to hold out, 0 to 1.
-        query_per_identity: queries of each held-out person.
-        seed: decides who is held out and which images are queries.
-        camera_pattern: regular expression whose one group is the camera number in a file name.
-        allow_single: keeps persons with one image, in training.
+        root: The folder of the persons' folders.
+        test_fraction: Share of all persons to hold out, 0 to 1.
+        query_per_identity: Queries of each held-out person.
+        seed: Decides who is held out and which images are queries.
+        camera_pattern: Regular expression whose one group is the camera number in a file name.
+        allow_single: Keeps persons with one image, in training.
 
     Raises:
-        UserError: naming the setting, the persons or the files that are wrong.
+        UserError: Naming the setting, the persons or the files that are wrong.
     """
     root = existing_root(root)
     _check_settings(test_fraction, query_per_identity, seed)

@@ -40,18 +40,18 @@ def draw_identity_splits(
     hangs on the identities, `seed` and `number` alone.
 
     Args:
-        images: all images of the dataset.
-        test: test identities of a split.
-        val: validation identities of a split; 0 for none.
-        splits: how many splits.
-        seed: non-negative integer.
-        tests: test identities of every split where a release fixes them; `test` is then unused.
+        images: All images of the dataset.
+        test: Test identities of a split.
+        val: Validation identities of a split; 0 for none.
+        splits: How many splits.
+        seed: Non-negative integer.
+        tests: Test identities of every split where a release fixes them; `test` is then unused.
 
     Returns:
         One dict a split: `train`, `val` unless there is none, and `test` -> sorted person ids.
 
     Raises:
-        UserError: if a setting is out of range, or there are too few identities.
+        UserError: If a setting is out of range, or there are too few identities.
     """
     check_drawing(splits, seed)
     if tests is not None and len(tests) < splits:

@@ -35,7 +35,7 @@ def inspect_image(data: bytes) -> ImageInfo:
     """Decodes an image fully and returns its format and size.
 
     Raises:
-        CorruptImage: if the bytes are not a JPEG or PNG, end too early or do not decode.
+        CorruptImage: If the bytes are not a JPEG or PNG, end too early or do not decode.
     """
     image_format = check_whole(data)
     height, width = _decoded_size(data)
@@ -49,7 +49,7 @@ def check_whole(data: bytes) -> str:
     a JPEG's markers whole shows only as wrong colours and is not found.
 
     Raises:
-        CorruptImage: if the bytes are not a JPEG or PNG or end too early.
+        CorruptImage: If the bytes are not a JPEG or PNG or end too early.
     """
     if not data:
         raise CorruptImage("empty file")
@@ -68,7 +68,7 @@ def header_size(start: bytes) -> tuple[int, int]:
     """Reads height and width in pixels, as stored, from the first bytes of a JPEG or PNG.
 
     Raises:
-        CorruptImage: if they are no such bytes, or too few.
+        CorruptImage: If they are no such bytes, or too few.
     """
     if start.startswith(_PNG_START):
         if len(start) < 24:
@@ -87,7 +87,7 @@ def decode_pixels(data: bytes) -> np.ndarray:
     """Decodes a whole image to uint8 BGR [height, width, 3], without EXIF rotation.
 
     Raises:
-        CorruptImage: if the bytes are not a JPEG or PNG, end too early or do not decode.
+        CorruptImage: If the bytes are not a JPEG or PNG, end too early or do not decode.
     """
     check_whole(data)
     import cv2
@@ -99,7 +99,7 @@ def png_of_bitmap(data: bytes) -> bytes:
     """Stores the pixels of a Windows bitmap as a PNG, which keeps all of them.
 
     Raises:
-        CorruptImage: if the bytes are not a bitmap, end too early or do not decode.
+        CorruptImage: If the bytes are not a bitmap, end too early or do not decode.
     """
     if not data:
         raise CorruptImage("empty file")

@@ -68,7 +68,7 @@ def read_manifest(directory: str | os.PathLike) -> Manifest:
     """Reads `manifest.json` of a records folder.
 
     Raises:
-        UserError: if it is missing, broken, of another schema version, or contradicts itself.
+        UserError: If it is missing, broken, of another schema version, or contradicts itself.
     """
     path = Path(directory) / MANIFEST_NAME
     if not path.is_file():
@@ -108,13 +108,13 @@ def shard_paths(
     """Lists the record files of a split in order, after checking them against the manifest.
 
     Args:
-        directory: the records folder.
-        manifest: its manifest.
-        split: name such as "train", "query" or "gallery".
+        directory: The records folder.
+        manifest: Its manifest.
+        split: Name such as "train", "query" or "gallery".
         verify: "size" compares sizes in bytes, "checksum" also reads every byte.
 
     Raises:
-        UserError: if there is no such split, or a shard is missing or disagrees.
+        UserError: If there is no such split, or a shard is missing or disagrees.
     """
     if verify not in ("size", "checksum"):
         raise ValueError(f"`verify` must be 'size' or 'checksum'. Received: {verify!r}")

@@ -19,7 +19,7 @@ def load_v5(file: Path, names: Sequence[str]) -> dict[str, Any]:
     """Loads variables of a v5 file.
 
     Raises:
-        UserError: if the file is missing, of another format or damaged, or lacks a variable.
+        UserError: If the file is missing, of another format or damaged, or lacks a variable.
     """
     from scipy.io import loadmat
 
@@ -39,7 +39,7 @@ def open_v73(file: Path) -> h5py.File:
     """Opens a v7.3 file for reading.
 
     Raises:
-        UserError: if the file is missing, of another format or damaged.
+        UserError: If the file is missing, of another format or damaged.
     """
     import h5py
 

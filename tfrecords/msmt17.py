@@ -57,11 +57,11 @@ def scan_msmt17(root: str | os.PathLike, *, combine_train_val: bool = False) -> 
     one person in all splits; the manifest's `first_test_id` is what was added.
 
     Args:
-        root: the folder of one version, or its parent.
-        combine_train_val: adds the validation list to training.
+        root: The folder of one version, or its parent.
+        combine_train_val: Adds the validation list to training.
 
     Raises:
-        UserError: if a folder or list is missing, or naming the lines of a list that are wrong.
+        UserError: If a folder or list is missing, or naming the lines of a list that are wrong.
     """
     release = _find_release(existing_root(root))
     training_lists = ["list_train.txt"] + [_VALIDATION_LIST] * combine_train_val

@@ -60,11 +60,11 @@ def scan_person_search(root: str | os.PathLike, *, gallery_size: int = 100) -> S
     those that hold nothing are dropped, and so are boxes that one scene lists again.
 
     Args:
-        root: the folder that holds `Image` and `annotation`.
-        gallery_size: which of the release's lists of galleries, by its number of scenes.
+        root: The folder that holds `Image` and `annotation`.
+        gallery_size: Which of the release's lists of galleries, by its number of scenes.
 
     Raises:
-        UserError: if a folder or file is missing or damaged, or naming the entries that
+        UserError: If a folder or file is missing or damaged, or naming the entries that
             contradict Images.mat or name scenes that are not there.
     """
     if gallery_size not in GALLERY_SIZES:
@@ -109,10 +109,10 @@ class _Scenes:
     """The scenes of a release.
 
     Attributes:
-        boxes: scene -> its boxes as annotated.
-        order: scene -> its number in the annotation.
-        there: names of the files.
-        dropped: reason -> boxes left out.
+        boxes: Scene -> its boxes as annotated.
+        order: Scene -> its number in the annotation.
+        there: Names of the files.
+        dropped: Reason -> boxes left out.
     """
 
     def __init__(self, root: Path, boxes: dict[str, list[Box]]):

@@ -47,7 +47,7 @@ def read_scenes(file: Path) -> dict[str, list[Box]]:
     """Reads Images.mat: scene -> all boxes, of whomever.
 
     Raises:
-        UserError: if the file is missing or damaged, or naming the entries that are malformed.
+        UserError: If the file is missing or damaged, or naming the entries that are malformed.
     """
     return dict(_read(file, "Img", _scene))
 
@@ -56,7 +56,7 @@ def read_training(file: Path) -> list[Person]:
     """Reads Train.mat.
 
     Raises:
-        UserError: if the file is missing or damaged, or naming the entries that are malformed.
+        UserError: If the file is missing or damaged, or naming the entries that are malformed.
     """
     return _read(file, "Train", _person)
 
@@ -65,7 +65,7 @@ def read_queries(file: Path) -> list[Query]:
     """Reads TestG50.mat or one of its kind, in its order.
 
     Raises:
-        UserError: if the file is missing or damaged, or naming the entries that are malformed.
+        UserError: If the file is missing or damaged, or naming the entries that are malformed.
     """
     return _read(file, file.stem, _query)
 

@@ -35,15 +35,15 @@ def run_jobs(
     """Yields the results as they come.
 
     Args:
-        write: writes one job and calls its second argument after each image; picklable if there
+        write: Writes one job and calls its second argument after each image; picklable if there
             are several workers.
-        jobs: the jobs; at most one process is started for each.
-        workers: number of processes; 1 works in this process.
-        advance: called with the number of images since the last call.
+        jobs: The jobs; at most one process is started for each.
+        workers: Number of processes; 1 works in this process.
+        advance: Called with the number of images since the last call.
 
     Raises:
-        UserError: if a worker process died.
-        Exception: whatever `write` raised; the results that other workers had ready come first.
+        UserError: If a worker process died.
+        Exception: Whatever `write` raised; the results that other workers had ready come first.
     """
     workers = min(workers, len(jobs))
     if workers <= 1:

@@ -71,7 +71,7 @@ def open_state(
     """Reads the state of a folder, or starts one.
 
     Raises:
-        UserError: if the folder holds another build: of another dataset, with other options, or a
+        UserError: If the folder holds another build: of another dataset, with other options, or a
             finished one of other images.
     """
     options = json.loads(json.dumps(options))

@@ -25,15 +25,15 @@ def read_query_galleries(
     """Reads which gallery images each query ranks.
 
     Args:
-        directory: the records folder.
-        manifest: its manifest.
+        directory: The records folder.
+        manifest: Its manifest.
 
     Returns:
         For every image of split `query`, in record order, the positions in split `gallery`, int64
         and increasing; None where every query ranks the whole gallery.
 
     Raises:
-        UserError: if the file is missing or damaged, or does not fit the manifest.
+        UserError: If the file is missing or damaged, or does not fit the manifest.
     """
     if manifest.query_galleries is None:
         return None
@@ -64,13 +64,13 @@ def write_query_galleries(
     """Writes the galleries of a scan's queries, in one step, or nothing where there are none.
 
     Args:
-        directory: the records folder.
-        scan: its `query_galleries` count all images.
-        corrupt: split -> paths that were left out of the records.
+        directory: The records folder.
+        scan: Its `query_galleries` count all images.
+        corrupt: Split -> paths that were left out of the records.
 
     Raises:
-        UserError: if a query that is left has lost its whole gallery.
-        ValueError: if the scan's galleries do not fit its splits.
+        UserError: If a query that is left has lost its whole gallery.
+        ValueError: If the scan's galleries do not fit its splits.
     """
     if scan.query_galleries is None:
         return None

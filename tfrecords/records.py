@@ -49,18 +49,18 @@ def build_records(
     of the same images. Images pass through one at a time: memory does not grow with their bytes.
 
     Args:
-        scan: the images.
-        dataset: its name in the manifest.
-        output: the records folder; made if it does not exist.
-        shards: record files of a split.
-        workers: processes.
-        skip_corrupt: leaves corrupt images out and counts them, instead of raising.
-        progress: shows a bar on standard error.
+        scan: The images.
+        dataset: Its name in the manifest.
+        output: The records folder; made if it does not exist.
+        shards: Record files of a split.
+        workers: Processes.
+        skip_corrupt: Leaves corrupt images out and counts them, instead of raising.
+        progress: Shows a bar on standard error.
 
     Raises:
-        UserError: if images are corrupt (after all of them were read), or if `output` holds another
+        UserError: If images are corrupt (after all of them were read), or if `output` holds another
             build or cannot be written.
-        OSError: with ENOSPC if the disk is full; finished shards stay.
+        OSError: With ENOSPC if the disk is full; finished shards stay.
     """
     options = dict(scan.options, shards=shards)
     jobs = plan_shards(scan, shards)

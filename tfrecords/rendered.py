@@ -47,15 +47,15 @@ def scan_synthetic(root: str | os.PathLike, *, workers: int = 1, progress: bool 
     """Renders the dataset into `root`, or what is missing of it, and lists it.
 
     Args:
-        root: the folder of the rendered images; made if it does not exist.
-        workers: processes that render.
-        progress: shows a bar on standard error.
-        tracklets: makes the images of a person by a camera a tracklet, which is query or gallery
+        root: The folder of the rendered images; made if it does not exist.
+        workers: Processes that render.
+        progress: Shows a bar on standard error.
+        tracklets: Makes the images of a person by a camera a tracklet, which is query or gallery
             as a whole.
-        **options: fields of `tfrecords.synthetic.SyntheticOptions`.
+        **options: Fields of `tfrecords.synthetic.SyntheticOptions`.
 
     Raises:
-        UserError: if an option is out of range or `root` holds something else.
+        UserError: If an option is out of range or `root` holds something else.
     """
     from tfrecords.synthetic import SyntheticOptions, render_dataset
 

@@ -24,18 +24,18 @@ def encode_record(
     """Serializes one image and its annotation.
 
     Args:
-        encoded: the original JPEG or PNG bytes; they are stored as they are.
+        encoded: The original JPEG or PNG bytes; they are stored as they are.
         image_format: "jpeg" or "png".
-        height: pixels of the stored image, before any EXIF rotation.
-        width: pixels of the stored image, before any EXIF rotation.
-        path: posix path relative to the dataset's root.
-        person_id: the dataset's own identity.
+        height: Pixels of the stored image, before any EXIF rotation.
+        width: Pixels of the stored image, before any EXIF rotation.
+        path: Posix path relative to the dataset's root.
+        person_id: The dataset's own identity.
         label: 0-based over the sorted training identities, -1 outside training.
-        camera_id: the dataset's own camera, -1 when unknown.
-        tracklet_id: left out of the record when None.
+        camera_id: The dataset's own camera, -1 when unknown.
+        tracklet_id: Left out of the record when None.
 
     Raises:
-        ValueError: if `image_format` is neither "jpeg" nor "png".
+        ValueError: If `image_format` is neither "jpeg" nor "png".
     """
     if image_format not in ("jpeg", "png"):
         raise ValueError(f"`image_format` must be 'jpeg' or 'png'. Received: {image_format!r}")
@@ -64,7 +64,7 @@ def parse_records(serialized):
     """Parses a batch of serialized records; usable inside a `tf.data` graph.
 
     Args:
-        serialized: string tensor, [n].
+        serialized: String tensor, [n].
 
     Returns:
         A dict of tensors, [n] each: `image/encoded`, `image/format` and `image/path` are strings;

@@ -36,7 +36,7 @@ def count_split(
     """Counts the images of a split without the corrupt ones.
 
     Raises:
-        UserError: if nothing is left of the split or of a training identity; the labels already
+        UserError: If nothing is left of the split or of a training identity; the labels already
             written would no longer count from 0 without a gap.
     """
     planned = scan.splits[split]

@@ -28,8 +28,8 @@ class FolderSource:
     """Image files below a folder.
 
     Attributes:
-        root: the folder that paths are relative to.
-        mounts: first part of a path -> the folder, elsewhere, that it stands for.
+        root: The folder that paths are relative to.
+        mounts: First part of a path -> the folder, elsewhere, that it stands for.
     """
 
     root: str

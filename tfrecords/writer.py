@@ -59,17 +59,17 @@ def write_shard(
     All images are read even if one is corrupt, so that the user learns of all of them at once.
 
     Args:
-        job: what to write.
-        output: an existing folder.
-        skip_corrupt: leaves corrupt images out; otherwise one of them keeps the shard unwritten.
-        advance: called with 1 after each image; whatever it raises ends the work.
+        job: What to write.
+        output: An existing folder.
+        skip_corrupt: Leaves corrupt images out; otherwise one of them keeps the shard unwritten.
+        advance: Called with 1 after each image; whatever it raises ends the work.
 
     Returns:
         The shard, and path and reason of each corrupt image.
 
     Raises:
-        OSError: with ENOSPC if the disk is full.
-        UserError: if the folder cannot be written for another reason.
+        OSError: With ENOSPC if the disk is full.
+        UserError: If the folder cannot be written for another reason.
     """
     path = Path(output) / job.file
     temporary = path.with_name(path.name + ".tmp")

@@ -31,17 +31,17 @@ def render_crop(seed: int, identity: int, camera: int, index: int) -> np.ndarray
     """Renders crop `index` of an identity in a camera; the four numbers decide every pixel.
 
     Args:
-        seed: names the world: its people and its cameras.
-        identity: from 1; `DISTRACTOR` (0) is a stranger, another one for each `camera` and
+        seed: Names the world: its people and its cameras.
+        identity: From 1; `DISTRACTOR` (0) is a stranger, another one for each `camera` and
             `index`, and `JUNK` (-1) a box that holds background or a part of a body.
-        camera: from 1.
-        index: from 0.
+        camera: From 1.
+        index: From 0.
 
     Returns:
         uint8 RGB [height, width, 3], about 70 to 190 pixels high and half as wide.
 
     Raises:
-        ValueError: a number lies outside its range.
+        ValueError: A number lies outside its range.
     """
     if seed < 0 or identity < JUNK or camera < 1 or index < 0:
         raise ValueError("render_crop needs seed >= 0, identity >= -1, camera >= 1 and index >= 0; "

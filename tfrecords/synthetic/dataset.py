@@ -35,15 +35,15 @@ class SyntheticOptions:
     """What to render.
 
     Attributes:
-        train_identities: number of people in `bounding_box_train`.
-        test_identities: number of other people, in `query` and `bounding_box_test`.
+        train_identities: Number of people in `bounding_box_train`.
+        test_identities: Number of other people, in `query` and `bounding_box_test`.
         cameras: 2 to 9.
-        images_per_camera: crops of one identity in one camera in which it appears, at least 2; of
+        images_per_camera: Crops of one identity in one camera in which it appears, at least 2; of
             a test identity the first is a query and the others are gallery.
-        cameras_per_identity: in how many of the cameras an identity appears, at least 2.
-        distractors: gallery images of people who are nobody's match (identity 0000).
-        junk: gallery images of background and parts of bodies (identity -1).
-        seed: names the world. Test identities of a seed stay the same people whatever
+        cameras_per_identity: In how many of the cameras an identity appears, at least 2.
+        distractors: Gallery images of people who are nobody's match (identity 0000).
+        junk: Gallery images of background and parts of bodies (identity -1).
+        seed: Names the world. Test identities of a seed stay the same people whatever
             `train_identities` is.
     """
 
@@ -73,17 +73,17 @@ def render_dataset(root: Path, options: SyntheticOptions, workers: int = 1,
     number of workers changes nothing and a resumed dataset equals an uninterrupted one.
 
     Args:
-        root: a folder that is absent, empty, or was made with the same options.
-        options: what to render.
-        workers: processes to share the work; 1 renders in this one. More are spawned anew, so
+        root: A folder that is absent, empty, or was made with the same options.
+        options: What to render.
+        workers: Processes to share the work; 1 renders in this one. More are spawned anew, so
             that a script must call from under `if __name__ == "__main__"`.
-        progress: whether to show a progress bar.
+        progress: Whether to show a progress bar.
 
     Returns:
         The number of images in each folder.
 
     Raises:
-        UserError: an option is out of range, or `root` holds something else.
+        UserError: An option is out of range, or `root` holds something else.
     """
     _check_options(options, workers)
     root = Path(root)

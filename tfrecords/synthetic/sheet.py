@@ -19,19 +19,19 @@ def contact_sheet(root_or_crops: Path | str | Sequence[Sequence[np.ndarray]], ro
     """Arranges crops in a grid: a row for each identity, its cameras from left to right.
 
     Args:
-        root_or_crops: a dataset in Market-1501's layout, or the crops of each identity, uint8 RGB
+        root_or_crops: A dataset in Market-1501's layout, or the crops of each identity, uint8 RGB
             [height, width, 3] in any sizes.
-        rows: identities to show at most.
-        columns: crops to show of each identity at most.
-        height: pixels of a cell, which is half as wide.
-        folder: which folder of a dataset to show.
+        rows: Identities to show at most.
+        columns: Crops to show of each identity at most.
+        height: Pixels of a cell, which is half as wide.
+        folder: Which folder of a dataset to show.
 
     Returns:
         uint8 RGB [sheet height, sheet width, 3] on white.
 
     Raises:
-        UserError: the dataset holds no image, or one that cannot be read.
-        ValueError: there is no crop to show, or no room to show it.
+        UserError: The dataset holds no image, or one that cannot be read.
+        ValueError: There is no crop to show, or no room to show it.
     """
     if min(rows, columns) < 1 or height < 2:
         raise ValueError(f"A contact sheet needs rows, columns and height; received {rows}, "

@@ -37,7 +37,7 @@ def read_state_dict(path: str) -> dict[str, np.ndarray]:
         Arrays by the file's own keys: floats of any size as float32, integers as they are.
 
     Raises:
-        UserError: The file is missing, damaged, of another kind, or holds more than plain weights.
+        UserError: If the file is missing, damaged, of another kind, or holds more than plain weights.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):

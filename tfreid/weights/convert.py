@@ -92,8 +92,8 @@ def convert_checkpoint(
             has it.
 
     Raises:
-        UserError: The file cannot be read, or its classifier not be kept as asked.
-        MisfitError: It holds the weights of another network.
+        UserError: If the file cannot be read, or its classifier not be kept as asked.
+        MisfitError: If it holds the weights of another network.
     """
     return convert_state(read_state_dict(path), backbone, classifier, model_shapes, path)
 

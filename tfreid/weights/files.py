@@ -44,7 +44,7 @@ def weight_keys(model: keras.Model) -> dict[str, keras.Variable]:
     The keys are the same on Keras 2 and 3; models inside the model add nothing to them.
 
     Raises:
-        ValueError: Two weights share a key.
+        ValueError: If two weights share a key.
     """
     keys = {}
     for layer in _leaf_layers(model):
@@ -59,7 +59,7 @@ def save_weights(model: keras.Model, path: str) -> None:
     """Writes all weights of a built model; the file appears only when it is whole.
 
     Raises:
-        UserError: The file cannot be written there.
+        UserError: If the file cannot be written there.
     """
     values = {key: variable.numpy() for key, variable in weight_keys(model).items()}
     save_arrays(values, path, model.name)
@@ -69,7 +69,7 @@ def save_arrays(arrays: Mapping[str, np.ndarray], path: str, model_name: str) ->
     """Writes weights by their keys `layer_name/weight_name`, as `save_weights` does.
 
     Raises:
-        UserError: The file cannot be written there.
+        UserError: If the file cannot be written there.
     """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
@@ -98,7 +98,7 @@ def load_weights(
         What happened to each key.
 
     Raises:
-        UserError: The file is absent or not a weight file, or its weights do not fit the model.
+        UserError: If the file is absent or not a weight file, or its weights do not fit the model.
     """
     variables = weight_keys(model)
     values = _read(path)
@@ -121,7 +121,7 @@ def read_shapes(path: str) -> dict[str, tuple[int, ...]]:
     """Maps every key in a weight file to its weight's shape, without reading the weights.
 
     Raises:
-        UserError: The file is absent or not a weight file.
+        UserError: If the file is absent or not a weight file.
     """
     return _read(path, lambda dataset: dataset.shape)
 

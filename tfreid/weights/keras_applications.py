@@ -41,8 +41,8 @@ def load_imagenet(
             file `BACKBONE_weights_tf_dim_ordering_tf_kernels_notop.h5`, or the model itself.
 
     Raises:
-        UserError: The model differs from what the weights expect, or they cannot be had.
-        ValueError: There are no such weights for `backbone`.
+        UserError: If the model differs from what the weights expect, or they cannot be had.
+        ValueError: If there are no such weights for `backbone`.
     """
     if backbone not in IMAGENET_BACKBONES:
         raise ValueError(f"backbone must be one of {list(IMAGENET_BACKBONES)}, got {backbone}")

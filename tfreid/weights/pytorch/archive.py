@@ -23,7 +23,7 @@ def read_archive(file: BinaryIO) -> Any:
     """Reads the object in a zip checkpoint; its tensors are read later, while the file is open.
 
     Raises:
-        Unreadable: The file is damaged, or holds more than plain weights.
+        Unreadable: If the file is damaged, or holds more than plain weights.
     """
     try:
         archive = zipfile.ZipFile(file)

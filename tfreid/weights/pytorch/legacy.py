@@ -21,7 +21,7 @@ def read_legacy(file: BinaryIO) -> Any:
     """Reads the object in an old checkpoint; its tensors are read later.
 
     Raises:
-        Unreadable: The file is damaged, or holds more than plain weights.
+        Unreadable: If the file is damaged, or holds more than plain weights.
     """
     # A mapped file allocates what it has, not what a pickle announces.
     file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -59,7 +59,7 @@ def unpickle(file: BinaryIO, load_storage: Callable[[Any], Any] | None = None) -
         Dictionaries, lists, tuples, strings, numbers, and tensors that have not been read yet.
 
     Raises:
-        Unreadable: The pickle is damaged, or needs anything but plain weights.
+        Unreadable: If the pickle is damaged, or needs anything but plain weights.
     """
     machine = _Machine(load_storage)
     try:
@@ -74,7 +74,7 @@ def storage_description(identifier: Any) -> tuple[np.dtype, str, int]:
     """Returns type, key and count of the storage that a pickle's identifier names.
 
     Raises:
-        Unreadable: The identifier is of something else.
+        Unreadable: If the identifier is of something else.
     """
     if isinstance(identifier, tuple) and identifier[:1] == ("module",):
         raise Unreadable(_REFUSED.format("holds the program of a network"))

@@ -61,7 +61,7 @@ class StoredTensor:
         """Reads the values: float32, or the integers of the file.
 
         Raises:
-            Unreadable: The storage is shorter than announced.
+            Unreadable: If the storage is shorter than announced.
         """
         dtype = self.storage.dtype
         if 0 in self.shape:
@@ -80,7 +80,7 @@ def view(
     """Checks that a tensor lies within its storage.
 
     Raises:
-        Unreadable: It does not, or it has more elements than the storage.
+        Unreadable: If it does not, or it has more elements than the storage.
     """
     shape, strides = tuple(shape), tuple(strides)
     numbers = (offset, *shape, *strides)
