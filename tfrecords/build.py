@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def format_summary(manifest: Manifest) -> str:
-    """Returns a table with a line per split, and lines on what else the manifest says."""
+    """Returns a table with a line per split, and lines on the rest of the manifest."""
     titles = ("split", "images", "identities", "cameras", "distractors", "shards", "MB")
     lines = [f"{titles[0]:12}" + "".join(f"{title:>12}" for title in titles[1:])]
     for name, split in manifest.splits.items():
@@ -79,21 +79,21 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", required=True, metavar="DIR", help="folder of the dataset")
     parser.add_argument(
         "--output", required=True, metavar="DIR",
-        help="folder for the records; run the same command again to go on with a build that was "
-             "interrupted: finished shards are kept")
+        help="folder for the records; run the same command again to resume an interrupted build: "
+             "finished shards are kept")
     parser.add_argument(
         "--shards", type=positive, default=4, metavar="N",
         help="record files of a split: readers open several at a time, and an interrupted build "
-             "loses the unfinished ones, so take more for a large dataset (default: %(default)s)")
+             "loses unfinished ones, so use more for a large dataset (default: %(default)s)")
     parser.add_argument(
         "--workers", type=positive, default=_processors(), metavar="N",
-        help="processes; each writes one shard at a time and takes about 0.1 GB, besides the "
-             "TensorFlow that they share, 0.5 GB or more (outside Linux each loads its own) "
-             "(default: the processors, %(default)s)")
+        help="processes; each writes one shard at a time and takes about 0.1 GB of memory, besides "
+             "the 0.5 GB or more of the TensorFlow that they share (outside Linux each loads its "
+             "own) (default: the processors, %(default)s)")
     parser.add_argument(
         "--skip-corrupt", action="store_true",
         help="leave out images that are truncated or cannot be decoded, and count them; without "
-             "it they are an error, because a broken copy should be mended")
+             "it they are an error, because a broken copy should be repaired")
 
 
 def _processors() -> int:

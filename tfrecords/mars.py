@@ -105,8 +105,8 @@ def scan_mars(root: str | os.PathLike, *, queries_in_gallery: bool = False) -> S
     }
     for split, entries in scan.splits.items():
         if not entries:
-            raise UserError(f"{scan.root / _INFO} leaves no image for split {split}: take the folder "
-                            "from the authors' evaluation code.")
+            raise UserError(f"{scan.root / _INFO} leaves no image for split {split}: take the "
+                            "folder from the authors' evaluation code.")
     protocol = {**_PROTOCOL, "gallery": _GALLERY[queries_in_gallery]}
     scan.warnings += compare_with_protocol("MARS", scan.splits, protocol, DISTRACTOR)
     return scan

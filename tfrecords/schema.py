@@ -24,15 +24,15 @@ def encode_record(
     """Serializes one image and its annotation.
 
     Args:
-        encoded: The original JPEG or PNG bytes; they are stored as they are.
+        encoded: The original JPEG or PNG bytes, which are stored unchanged.
         image_format: "jpeg" or "png".
-        height: Pixels of the stored image, before any EXIF rotation.
-        width: Pixels of the stored image, before any EXIF rotation.
-        path: Posix path relative to the dataset's root.
-        person_id: The dataset's own identity.
-        label: 0-based over the sorted training identities, -1 outside training.
-        camera_id: The dataset's own camera, -1 when unknown.
-        tracklet_id: Left out of the record when None.
+        height: Height of the stored image in pixels, before any EXIF rotation.
+        width: Width of the stored image in pixels, before any EXIF rotation.
+        path: POSIX path relative to the dataset's root.
+        person_id: The dataset's own number of the identity.
+        label: Index among the sorted training identities, from 0; -1 outside training.
+        camera_id: The dataset's own number of the camera, -1 if unknown.
+        tracklet_id: Number of the tracklet; None leaves it out of the record.
 
     Raises:
         ValueError: If `image_format` is neither "jpeg" nor "png".
@@ -61,7 +61,7 @@ def encode_record(
 
 
 def parse_records(serialized):
-    """Parses a batch of serialized records; usable inside a `tf.data` graph.
+    """Parses a batch of serialized records, also inside a `tf.data` graph.
 
     Args:
         serialized: String tensor, [n].
@@ -69,7 +69,7 @@ def parse_records(serialized):
     Returns:
         A dict of tensors, [n] each: `image/encoded`, `image/format` and `image/path` are strings;
         `image/height`, `image/width`, `person/id`, `person/label`, `camera/id` and `tracklet/id`
-        are int64. Where a record has no camera or tracklet the value is -1.
+        are int64. If a record has no camera or tracklet, the value is -1.
     """
     import tensorflow as tf
 
