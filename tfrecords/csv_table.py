@@ -193,8 +193,8 @@ def _shared_people(table: Path, rows: list[_Row]) -> list[str]:
     shared = sorted(trained & {row.person for row in rows if row.split != "train"})
     if not shared:
         return []
-    return [f"{table}: {len(shared)} identities are in training and in query or gallery, which makes "
-            f"the scores look better than they are: {name_some(shared)}"]
+    return [f"{table}: {len(shared)} identities are in training and in query or gallery, which "
+            f"makes the scores look better than they are: {name_some(shared)}"]
 
 
 DATASET = Dataset(scan_csv, "your own images with a table: path,person_id,camera_id,split",

@@ -280,8 +280,8 @@ def test_broken_releases_are_one_sentence(root, tmp_path, capsys, damage, messag
 def test_the_first_of_two_persons_keeps_a_box(root):
     _write_train(root, p7=TRAIN["p7"], p12=TRAIN["p12"], p9=[("s2.jpg", 0)])
     scan = scan_person_search(root)
-    assert scan.warnings[0] == ("Train.mat gives 1 boxes two identities, of which the first is used: "
-                                "p7 and p9 in s2.jpg")
+    assert scan.warnings[0] == ("Train.mat gives 1 boxes two identities, of which the first "
+                                "is used: p7 and p9 in s2.jpg")
     assert [entry.person_id for entry in scan.splits["train"]] == [7, 12, 7, 12]
 
 

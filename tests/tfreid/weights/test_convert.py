@@ -196,7 +196,9 @@ def test_imagenets_own_layers_of_mobilenet():
 
 def test_classifier_dropped_as_asked(stock):
     conversion = convert_state(stock, NAME, classifier="drop")
-    assert conversion.dropped == {"classifier.weight": "as asked", "classifier.bias": "as asked"}
+    assert conversion.dropped == {
+        "classifier.weight": "as requested", "classifier.bias": "as requested"
+    }
     assert head_of(conversion) == {f"fc/{part}" for part in ("kernel", "bias")} | {
         f"fc_bn/{part}" for part in ("gamma", "beta", "moving_mean", "moving_variance")
     }
@@ -255,7 +257,7 @@ def test_a_classifier_of_another_width_is_left_out_whole(stock):
     for found in (conversion, half):
         assert not any(key.startswith("classifier/") for key in found.weights)
         assert found.misshaped["classifier/kernel"] == ((512, 751), (512, 7))
-    reason = "classifier/kernel does not fit, so classifier is left out whole"
+    reason = "classifier/kernel does not fit, so classifier is left out completely"
     assert half.unmatched == {"classifier.bias": reason}
     lines = list(describe(half, "a.pth", None))
     assert not any("identities" in line for line in lines)
@@ -266,7 +268,7 @@ def test_a_layer_without_a_weight_that_the_model_has(stock):
     shapes = linear_head(num_identities=751)
     conversion = convert_state(state, NAME, None, shapes)
     assert conversion.unmatched == {
-        "classifier.weight": "the file has no classifier/bias, so classifier is left out whole"
+        "classifier.weight": "the file has no classifier/bias, so classifier is left out completely"
     }
     assert conversion.missing == ("classifier/bias",)
 
@@ -359,7 +361,7 @@ def test_account(stock):
     lines = list(describe(conversion, "a.pth", "b.weights.h5"))
     assert lines[0] == "no place for parts.weight: unknown here"
     assert lines[1].startswith("dropped classifier.weight, classifier.bias: ImageNet's classes")
-    assert lines[2] == "dropped 1 counters of batches (num_batches_tracked)"
+    assert lines[2] == "dropped 1 batch counters (num_batches_tracked)"
     # Trunk 134,792, linear 128 -> 512 with bias, batch norm of 512; moving statistics besides.
     numbers = sum(array.size for array in conversion.weights.values())
     assert lines[3] == f"a.pth: 485 weights of 226 layers, {numbers:,} numbers -> b.weights.h5"

@@ -14,10 +14,10 @@ class LayerPair(NamedTuple):
 
     Attributes:
         ours: Name of our layer.
-        theirs: Path of their module, such as "layer1.0.conv1".
-        kind: What the module is, hence which weights it has; a key of `WEIGHTS`.
-        part: Beginning of our weights' names where one layer of ours holds several modules of
-            theirs, such as "squeeze_" for `squeeze_kernel`.
+        theirs: Path of the module, such as "layer1.0.conv1".
+        kind: Kind of the module, which determines its weights; a key of `WEIGHTS`.
+        part: Prefix of our weights' names if one layer of ours holds several modules, such as
+            "squeeze_" for `squeeze_kernel`.
     """
 
     ours: str
@@ -36,12 +36,12 @@ class LayerPair(NamedTuple):
 
 
 class WeightPair(NamedTuple):
-    """A weight of ours, one of theirs, and the function from the array of theirs to ours.
+    """A weight of ours and the PyTorch weight that it takes.
 
     Attributes:
         ours: Our key, `layer/weight`.
-        theirs: Their key, `module.weight`.
-        transform: Reorders the array's axes.
+        theirs: PyTorch's key, `module.weight`.
+        transform: Function from PyTorch's array to ours, which reorders axes.
     """
 
     ours: str
@@ -91,7 +91,7 @@ def _same(array):
 
 
 def _oihw_to_hwio(array):
-    """Also right for groups: both keep [.., input channels of a group, all output channels]."""
+    """Also correct for groups: both have [.., input channels of a group, all output channels]."""
     return np.transpose(array, (2, 3, 1, 0))
 
 

@@ -27,16 +27,16 @@ def rename(key: str, backbone: str) -> str:
 
 
 def adapt(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], str | None]:
-    """Fits timm's weights to the larger epsilon of our batch normalisations.
+    """Adapts timm's weights to the larger epsilon of our batch normalisations.
 
-    It comes off the moving variances, which gives the same function outside training; in training
-    these variances follow the new data.
+    The difference is subtracted from the moving variances, which gives the same function at
+    inference; in training these variances follow the new data.
 
     Args:
         weights: Arrays by the file's keys, without prefixes.
 
     Returns:
-        The arrays, and what to tell the user, or None where the weights are not timm's.
+        The arrays, and a note for the user, or None if the weights are not timm's.
     """
     if not any(_TIMM.match(key) for key in weights):
         return dict(weights), None
@@ -52,7 +52,7 @@ def adapt(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], str
 
 
 def _layers() -> Iterator[tuple[LayerPair, str]]:
-    """Pairs our layers with torchvision's modules, beside timm's names of these."""
+    """Pairs our layers with torchvision's modules; also yields timm's names of these."""
     yield from _conv_bn("stem_conv", "features.0", "conv_stem", "bn1")
     timm_stages = ((STEM,), *STAGES[:2], STAGES[2][:4], STAGES[2][4:], *STAGES[3:])
     names = ["stem_block"]

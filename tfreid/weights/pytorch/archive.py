@@ -12,7 +12,7 @@ from tfreid.weights.pytorch.pickles import storage_description, unpickle
 from tfreid.weights.pytorch.tensors import Storage, Unreadable, damaged
 
 SIGNATURE = b"PK\x03\x04"
-# What zipfile raises for damaged archives of one kind or another.
+# What zipfile raises for damaged archives.
 _DAMAGED = (
     *(zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError),
     *(struct.error, ValueError),
@@ -20,7 +20,7 @@ _DAMAGED = (
 
 
 def read_archive(file: BinaryIO) -> Any:
-    """Reads the object in a zip checkpoint; its tensors are read later, while the file is open.
+    """Reads the object in a zip checkpoint; its tensors can be read while the file is open.
 
     Raises:
         Unreadable: If the file is damaged, or holds more than plain weights.
@@ -45,7 +45,7 @@ def read_archive(file: BinaryIO) -> Any:
     if f"{root}byteorder" in names and read(f"{root}byteorder") != b"little":
         raise Unreadable("holds big-endian numbers; save it again on a little-endian machine")
 
-    # Tensors that share a storage follow each other.
+    # Tensors that share a storage are adjacent.
     @functools.lru_cache(maxsize=1)
     def read_data(key):
         return read(f"{root}data/{key}")

@@ -23,7 +23,7 @@ def read_legacy(file: BinaryIO) -> Any:
     Raises:
         Unreadable: If the file is damaged, or holds more than plain weights.
     """
-    # A mapped file allocates what it has, not what a pickle announces.
+    # A mapped file allocates what it contains, not what a pickle claims.
     file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if unpickle(file) != _MAGIC:
         raise Unreadable(
@@ -49,7 +49,7 @@ def read_legacy(file: BinaryIO) -> Any:
 
 
 def _find_storages(file, keys, storages, places):
-    """Notes where each storage's bytes begin and how many they are."""
+    """Stores the position and the number of each storage's bytes in `places`."""
     if not isinstance(keys, list):
         raise damaged("its list of storages is missing")
     for key in keys:

@@ -1,4 +1,4 @@
-"""Tensors as checkpoints store them: a view of a storage of plain numbers."""
+"""Tensors as checkpoints store them: views of storages of plain numbers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
 class Unreadable(Exception):
-    """Why a checkpoint cannot be read: the rest of a sentence that begins with the file's name."""
+    """Why a checkpoint cannot be read: the end of a sentence that begins with the file's name."""
 
 
 def damaged(reason: object) -> Unreadable:
-    """Returns the error of a file that is not as its format demands."""
+    """Returns the error for a file that violates its format."""
     return Unreadable(DAMAGED.format(reason))
 
 
@@ -35,12 +35,12 @@ def decode(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Storage:
-    """A row of numbers in a file.
+    """A block of numbers in a file.
 
     Attributes:
-        dtype: Their type, little-endian.
-        count: How many there are.
-        read: Function that reads their bytes from the file.
+        dtype: Little-endian type of the numbers.
+        count: Number of numbers.
+        read: Reads their bytes from the file.
     """
 
     dtype: np.dtype
@@ -61,7 +61,7 @@ class StoredTensor:
         """Reads the values: float32, or the integers of the file.
 
         Raises:
-            Unreadable: If the storage is shorter than announced.
+            Unreadable: If the storage is shorter than stated.
         """
         dtype = self.storage.dtype
         if 0 in self.shape:
@@ -80,14 +80,14 @@ def view(
     """Checks that a tensor lies within its storage.
 
     Raises:
-        Unreadable: If it does not, or it has more elements than the storage.
+        Unreadable: If it does not, or if it has more elements than the storage.
     """
     shape, strides = tuple(shape), tuple(strides)
     numbers = (offset, *shape, *strides)
     if not isinstance(storage, Storage) or not len(shape) == len(strides) <= MAX_AXES:
         raise damaged("a tensor has no storage, or its axes do not fit its strides")
     if any(type(number) is not int or number < 0 for number in numbers):
-        raise damaged("a tensor has a size that is no count")
+        raise damaged("a tensor has an invalid size")
     # NumPy multiplies the other axes of an empty array, too.
     if max(numbers) > LARGEST or math.prod(max(size, 1) for size in shape) > LARGEST:
         raise damaged("a tensor has more elements than any file")
