@@ -53,3 +53,31 @@ def tiny_backbone():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, "tiny", backbone)
         yield "tiny"
+
+
+class _Reads:
+    """The number of manifests read, and the name of every shard that was scanned."""
+
+    def __init__(self):
+        self.manifests, self.shards = 0, []
+
+
+@pytest.fixture
+def count_reads(monkeypatch):
+    """Counts how often manifests and shards of records are read through."""
+    from tfrecords import manifest
+    from tfreid.records import shards
+
+    reads, read_json, read_shard = _Reads(), manifest.read_json, shards._read_records
+
+    def count_manifest(path):
+        reads.manifests += path.name == manifest.MANIFEST_NAME
+        return read_json(path)
+
+    def count_shard(path, *arguments):
+        reads.shards.append(path.name)
+        return read_shard(path, *arguments)
+
+    monkeypatch.setattr(manifest, "read_json", count_manifest)
+    monkeypatch.setattr(shards, "_read_records", count_shard)
+    return reads

@@ -7,7 +7,7 @@ import pytest
 from tfrecords.build import main
 from tfrecords.cuhk01 import scan_cuhk01
 from tfrecords.errors import UserError
-from tfreid.data.records import read_index
+from tfreid.records import Records
 
 NAMES = [f"campus/{person:04}{image:03}.png" for person in (1, 2, 3, 10) for image in range(1, 5)]
 
@@ -53,11 +53,11 @@ def test_a_build_end_to_end(root, build_dataset, capsys):
     assert "3 identity splits: train 2, test 2\n" in capsys.readouterr().out
     assert manifest.options == {"splits": 3, "seed": 0, "test_identities": 2, "shards": 2}
     for number, split in enumerate(manifest.identity_splits):
-        train = read_index(output, "train", number=number)
+        train = Records(output, number)["train"].index
         assert train.ids.tolist() == [person for person in split["train"] for _ in range(4)]
         assert train.labels.tolist() == [0] * 4 + [1] * 4
         for name, camera in (("query", 1), ("gallery", 2)):
-            index = read_index(output, name, number=number)
+            index = Records(output, number)[name].index
             assert index.ids.tolist() == [person for person in split["test"] for _ in range(2)]
             assert set(index.cameras) == {camera}
 

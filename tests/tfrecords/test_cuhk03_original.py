@@ -11,7 +11,7 @@ from tfrecords.build import main
 from tfrecords.cuhk03 import scan_cuhk03
 from tfrecords.cuhk03_images import list_mat_images, read_testsets
 from tfrecords.errors import UserError
-from tfreid.data.records import decode_image, read_encoded, read_index
+from tfreid.records import Records, decode_image
 
 ROWS = (843, 440, 77, 58, 49)
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
@@ -128,12 +128,12 @@ def test_a_build_end_to_end(small, build_dataset, capsys):
     assert manifest.splits["images"].images == 821
     for number, split in enumerate(manifest.identity_splits):
         for part, views in (("val", ("val_query", "val_gallery")), ("test", ("query", "gallery"))):
-            query, gallery = (read_index(output, name, number=number) for name in views)
+            query, gallery = (Records(output, number)[name].index for name in views)
             assert query.ids.tolist() == gallery.ids.tolist() == np.repeat(split[part], 2).tolist()
             assert {camera % 2 for camera in query.cameras} == {1}
             assert (gallery.cameras == query.cameras + 1).all()
-        query = read_index(output, "query", number=number)
-        encoded = read_encoded(output, "query", np.arange(len(query)), number=number)
+        query = Records(output, number)["query"].index
+        encoded = Records(output, number)["query"].encoded
         for path, data in zip(query.paths, encoded):
             pair, person, _, image = (int(part) for part in path[-14:-4].split("_"))
             expected = PIXELS if pair > 1 or person > 10 else np.random.default_rng(

@@ -9,7 +9,7 @@ import pytest
 from tfrecords.dukemtmc import scan_dukemtmc
 from tfrecords.errors import UserError
 from tfrecords.scan import ImageEntry
-from tfreid.data.records import read_index
+from tfreid.records import Records
 
 
 def test_names_tell_person_and_camera(duke_root):
@@ -28,7 +28,7 @@ def test_the_build_holds_what_the_tree_does(duke_root, build_dataset):
     counts = {name: (split.images, split.identities, split.cameras, split.distractors)
               for name, split in manifest.splits.items()}
     assert counts == {"train": (3, 2, 3, 0), "query": (2, 1, 2, 0), "gallery": (3, 2, 3, 0)}
-    train, gallery = read_index(output, "train"), read_index(output, "gallery")
+    train, gallery = Records(output)["train"].index, Records(output)["gallery"].index
     assert train.labels.tolist() == [0, 0, 1]
     assert gallery.ids.tolist() == [5, 5, 41]
     assert gallery.cameras.tolist() == [2, 5, 1]

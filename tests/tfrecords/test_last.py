@@ -8,8 +8,8 @@ import pytest
 from tfrecords.errors import UserError
 from tfrecords.last import scan_last
 from tfrecords.scan import ImageEntry
-from tfreid.data.records import read_index
 from tfreid.evaluation.ranking import evaluate_ranking
+from tfreid.records import Records
 
 
 def test_the_first_number_is_the_person(last_root):
@@ -39,8 +39,8 @@ def test_the_build_ignores_no_match(last_root, build_dataset):
     assert {name: (split.images, split.identities, split.cameras)
             for name, split in manifest.splits.items()} == {
         "train": (3, 2, 0), "query": (2, 2, 0), "gallery": (4, 3, 0)}
-    assert read_index(output, "train").labels.tolist() == [0, 0, 1]
-    query, gallery = read_index(output, "query"), read_index(output, "gallery")
+    assert Records(output)["train"].index.labels.tolist() == [0, 0, 1]
+    query, gallery = Records(output)["query"].index, Records(output)["gallery"].index
     assert set(query.cameras) == set(gallery.cameras) == {-1}
     # Person 1's one match ranks first, person 4's two rank 1 and 3, behind person 9: the average
     # precisions are 1 and (1 + 2/3) / 2.
@@ -54,7 +54,7 @@ def test_the_build_ignores_no_match(last_root, build_dataset):
 
 def test_the_flag_reaches_the_builder(last_root, build_dataset):
     output, _ = build_dataset("last", last_root, "--evaluate-on", "val")
-    assert read_index(output, "query").ids.tolist() == [3]
+    assert Records(output)["query"].index.ids.tolist() == [3]
 
 
 def test_a_missing_folder_and_foreign_names_are_refused(last_root):

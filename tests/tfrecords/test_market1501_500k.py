@@ -11,8 +11,8 @@ from tfrecords.build import main
 from tfrecords.errors import UserError
 from tfrecords.market1501 import scan_market1501
 from tfrecords.market1501_500k import scan_market1501_500k
-from tfreid.data.records import read_encoded, read_index
 from tfreid.evaluation.ranking import evaluate_ranking
+from tfreid.records import Records
 
 
 @pytest.fixture
@@ -46,17 +46,17 @@ def test_the_build_reads_both_folders(market_root, distractors, build_dataset):
         10, 2, 6, 6)
     assert manifest.options["added_distractors"] == 3
     assert manifest.splits["multi_query"].images == 3
-    index = read_index(output, "gallery")
+    index = Records(output)["gallery"].index
     assert index.ids[7:].tolist() == [0, 0, 0]
     assert index.cameras[7:].tolist() == [-1, -1, -1]
-    encoded = read_encoded(output, "gallery", np.arange(len(index)))
+    encoded = Records(output)["gallery"].encoded
     assert encoded[7] == (distractors / "images/0000_c1s1_000001_01.jpg").read_bytes()
     assert encoded[0] == (market_root / index.paths[0]).read_bytes()
 
 
 def test_every_distractor_ahead_of_a_match_costs(market_root, distractors, build_dataset):
     output, _ = build_dataset("market1501_500k", market_root, "--distractors", str(distractors))
-    query, gallery = read_index(output, "query"), read_index(output, "gallery")
+    query, gallery = Records(output)["query"].index, Records(output)["gallery"].index
     # Distractors look exactly like the queries, everything else like nothing.
     features = np.zeros((len(gallery), 2), np.float32)
     features[:, 1] = 1
@@ -81,7 +81,7 @@ def test_wrong_folders_are_refused(market_root, distractors, tmp_path, capsys):
     empty.mkdir()
     for folder, message in (
             (market_root / "bounding_box_test", "holds 4 images of identities (0001_c1s1_001051"),
-            (empty, "holds no JPEG or PNG files"), (tmp_path / "nowhere", "is no folder")):
+            (empty, "holds no JPEG or PNG files"), (tmp_path / "nowhere", "is not a folder")):
         assert main(["market1501_500k", "--root", str(market_root), "--distractors", str(folder),
                      "--output", str(tmp_path / "out")]) == 2
         error = capsys.readouterr().err

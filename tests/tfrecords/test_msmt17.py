@@ -8,7 +8,7 @@ from tfrecords.build import main
 from tfrecords.errors import UserError
 from tfrecords.msmt17 import scan_msmt17
 from tfrecords.scan import ImageEntry
-from tfreid.data.records import read_index
+from tfreid.records import Records
 
 
 @pytest.fixture
@@ -40,7 +40,8 @@ def test_the_build_holds_what_the_lists_do(make_msmt17, build_dataset, version):
     assert {name: (split.images, split.identities, split.cameras)
             for name, split in manifest.splits.items()} == {
         "train": (4, 3, 3), "query": (2, 2, 2), "gallery": (3, 2, 3)}
-    train, query, gallery = (read_index(output, split) for split in ("train", "query", "gallery"))
+    opened = Records(output)
+    train, query, gallery = (opened[split].index for split in ("train", "query", "gallery"))
     assert train.labels.tolist() == [0, 0, 1, 2]
     assert query.cameras.tolist() == [1, 15]
     assert gallery.cameras.tolist() == [1, 14, 11]
@@ -52,7 +53,7 @@ def test_the_build_holds_what_the_lists_do(make_msmt17, build_dataset, version):
 def test_validation_is_trained_on_when_wanted(root, build_dataset):
     output, manifest = build_dataset("msmt17", root, "--combine-train-val")
     assert manifest.options["combine_train_val"] is True
-    train = read_index(output, "train")
+    train = Records(output)["train"].index
     assert train.ids.tolist() == [0, 0, 1, 2, 0]
     assert train.labels.tolist() == [0, 0, 1, 2, 0]
     assert train.cameras[-1] == 4
@@ -89,7 +90,7 @@ def test_wrong_lines_are_all_named_in_one_sentence(root, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"\n", "list_query.txt is empty"), (b"\xff\xfe0", "list_query.txt is no text file")])
+    (b"\n", "list_query.txt is empty"), (b"\xff\xfe0", "list_query.txt is not a text file")])
 def test_a_list_of_nothing_is_refused(root, content, message):
     (root / "list_query.txt").write_bytes(content)
     with pytest.raises(UserError, match=message):

@@ -14,7 +14,7 @@ from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
 from tfrecords.person_search import scan_person_search
 from tfrecords.query_galleries import read_query_galleries
-from tfreid.data.records import decode_image, read_encoded, read_index
+from tfreid.records import Records, decode_image
 
 HEIGHT, WIDTH = 40, 60
 # Scene -> boxes x, y, width, height. The last box of s4 is listed twice, s5 has one without width
@@ -148,8 +148,8 @@ def test_the_records_hold_the_pixels_of_the_boxes(root, build_dataset, capsys):
     assert manifest.options == {"gallery_size": 100, "shards": 2}
     assert "each query ranks a gallery of its own: query_galleries.npz" in capsys.readouterr().out
     for split in manifest.splits:
-        index = read_index(output, split)
-        for path, data in zip(index.paths, read_encoded(output, split, np.arange(len(index)))):
+        index = Records(output)[split].index
+        for path, data in zip(index.paths, Records(output)[split].encoded):
             _, _, scene, name = path.split("/")
             x, y, width, height = map(int, name[:-4].split("_"))
             pixels = cv2.imread(str(root / "Image/SSM" / scene))[:, :, ::-1]
@@ -158,7 +158,7 @@ def test_the_records_hold_the_pixels_of_the_boxes(root, build_dataset, capsys):
             if x < 0:
                 assert expected.shape == (HEIGHT, 10, 3)
     galleries = read_query_galleries(output, manifest)
-    query, gallery = read_index(output, "query"), read_index(output, "gallery")
+    query, gallery = Records(output)["query"].index, Records(output)["gallery"].index
     for positions, path, person in zip(galleries, query.paths, query.ids):
         assert positions.dtype == np.int64
         scenes = {path.split("/")[2] for path in gallery.paths[positions]}
@@ -178,7 +178,7 @@ def test_a_corrupt_scene_moves_the_positions(root, build_dataset, capsys):
     # The second query is of s4; the first loses its two boxes.
     [positions] = read_query_galleries(output, manifest)
     assert positions.tolist() == [3, 4, 5]
-    paths = read_index(output, "gallery").paths[positions]
+    paths = Records(output)["gallery"].index.paths[positions]
     assert paths.tolist() == [_path("s5.jpg", 2), _path("s6.jpg", 0), _path("s6.jpg", 1)]
 
 
@@ -239,9 +239,9 @@ def _write_images(root, change):
      r"TestG100.mat: 2 problems: query 1 \(p20\): scene s3.jpg is not in Images.mat; "
      r"query 2 \(p3\): scene s3.jpg is not in Images.mat"),
     (lambda root: _write_images(root, lambda boxes: boxes["s4.jpg"].pop(0)),
-     r"query 1 \(p20\): box \(2, 2, 10, 20\) is none of scene s4.jpg's in Images.mat"),
+     r"query 1 \(p20\): box \(2, 2, 10, 20\) is not in scene s4.jpg of Images.mat"),
     (lambda root: _write_images(root, lambda boxes: boxes["s2.jpg"].__setitem__(0, (1, 1, 2, 2))),
-     r"Train.mat: 1 problem: person p7: box \(3, 4, 11, 21\) is none of scene s2.jpg's"),
+     r"Train.mat: 1 problem: person p7: box \(3, 4, 11, 21\) is not in scene s2.jpg"),
     (lambda root: (root / "Image/SSM/s2.jpg").unlink(),
      "Train.mat: 1 problem: person p7: scene s2.jpg is not in Image/SSM"),
     (lambda root: _write_test(root, ("p20", ("s5.jpg", 1), [("s3.jpg", None)])),
@@ -251,9 +251,9 @@ def _write_images(root, change):
     (lambda root: _write_test(root, ("p20", ("s3.jpg", None), [("s4.jpg", None)])),
      "entry 1 of TestG100: the query has no box"),
     (lambda root: _write_test(root, ("0", ("s3.jpg", 0), [("s4.jpg", None)])),
-     "entry 1 of TestG100: '0' is no person's name like p123"),
+     "entry 1 of TestG100: '0' is not a person's name like p123"),
     (lambda root: _write_train(root, p0=[("s1.jpg", 0)]),
-     "Train.mat: 1 problem: entry 1 of Train: 'p0' is no person's name"),
+     "Train.mat: 1 problem: entry 1 of Train: 'p0' is not a person's name"),
     (lambda root: savemat(root / "annotation/Images.mat", {"Img": _structs(
         [{"imname": "s1.jpg", "box": _struct(idlocate=np.ones((1, 3)))}])}),
      "Images.mat: 1 problem: entry 1 of Img: a box of 3 numbers instead of 4"),
@@ -280,8 +280,8 @@ def test_broken_releases_are_one_sentence(root, tmp_path, capsys, damage, messag
 def test_the_first_of_two_persons_keeps_a_box(root):
     _write_train(root, p7=TRAIN["p7"], p12=TRAIN["p12"], p9=[("s2.jpg", 0)])
     scan = scan_person_search(root)
-    assert scan.warnings[0] == ("Train.mat gives 1 boxes two persons, of which the first is taken: "
-                                "p7 and p9 in s2.jpg")
+    assert scan.warnings[0] == ("Train.mat gives 1 boxes two identities, of which the first "
+                                "is used: p7 and p9 in s2.jpg")
     assert [entry.person_id for entry in scan.splits["train"]] == [7, 12, 7, 12]
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from tfrecords.build import main
 from tfrecords.rendered import scan_synthetic
-from tfreid.data.records import read_index
 from tfreid.evaluation.tracklets import group_tracklets
+from tfreid.records import Records
 
 # 3 + 4 people x 2 of 4 cameras x 3 images, 5 distractors and 2 boxes of junk.
 OPTIONS = {"train_identities": 3, "test_identities": 4, "cameras": 4, "images_per_camera": 3,
@@ -95,7 +95,7 @@ def test_built_splits_are_ranked_by_tracklets(root, tmp_path, capsys):
                "--workers", "1", *flags]
     assert main([*command, "--tracklets"]) == 0
     for split, rows in (("train", 6), ("query", 4), ("gallery", 9)):
-        grouped = group_tracklets(split, read_index(tmp_path, split), tmp_path)
+        grouped = group_tracklets(split, Records(tmp_path)[split].index, tmp_path)
         assert (grouped.unit, len(grouped)) == ("tracklets", rows)
     capsys.readouterr()
     assert main(command) == 2

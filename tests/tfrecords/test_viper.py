@@ -10,8 +10,7 @@ from tfrecords.build import main
 from tfrecords.errors import UserError
 from tfrecords.images import CorruptImage, png_of_bitmap
 from tfrecords.viper import scan_viper
-from tfreid.data.records import decode_image, read_encoded, read_index
-from tfreid.data.tables import load_table
+from tfreid.records import Records, decode_image
 
 ANGLES = (0, 45, 90, 135, 180)
 
@@ -58,12 +57,12 @@ def test_a_build_end_to_end(viper_root, build_dataset, capsys):
     stored = manifest.splits["images"]
     assert (stored.images, stored.identities, stored.cameras) == (13, 7, 2)
     for number, split in enumerate(manifest.identity_splits):
-        query, gallery = (read_index(output, name, number=number) for name in ("query", "gallery"))
+        query, gallery = (Records(output, number)[name].index for name in ("query", "gallery"))
         assert query.ids.tolist() == gallery.ids.tolist() == split["test"]
         assert set(query.cameras) == {1} and set(gallery.cameras) == {2}
-        table = load_table(output, number=number)
+        table = Records(output, number)["train"].load()
         assert set(table.index.ids) == set(split["train"])
-        encoded = read_encoded(output, "query", np.arange(3), number=number)
+        encoded = list(Records(output, number)["query"].encoded)[:3]
         for path, data in zip([*query.paths, *table.index.paths], encoded + table.encoded):
             expected = cv2.imread(str(viper_root / path))[:, :, ::-1]
             np.testing.assert_array_equal(decode_image(data).numpy(), expected, err_msg=path)
@@ -103,7 +102,7 @@ def test_a_bitmap_keeps_every_pixel(channels, width):
 
 
 @pytest.mark.parametrize(("data", "message"), [
-    (b"", "empty file"), (b"BM", "truncated"), (b"\x89PNG", "no bitmap"),
+    (b"", "empty file"), (b"BM", "truncated"), (b"\x89PNG", "not a bitmap"),
     (b"BM" + bytes(80), "cannot be decoded")])
 def test_what_is_no_bitmap(data, message):
     with pytest.raises(CorruptImage, match=message):

@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
 from tfreid.config import Config
-from tfreid.data.records import SplitIndex
-from tfreid.data.tables import ImageTable
+from tfreid.records import ImageTable, SplitIndex
 from tfreid.systems.base import MARKET_IDENTITIES
 from tfreid.systems.registry import make_system
 from tfreid.training.optimizers import GradientApplier

@@ -12,6 +12,7 @@ from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.cutout import cutout_limit
 from tfreid.data.image_batches import ImageLoader
 from tfreid.models.embedding import input_size
+from tfreid.records import open_records
 from tfreid.systems.registry import make_system
 from tfreid.visualization.curriculum import Curriculum, draw_curriculum
 
@@ -33,15 +34,14 @@ def picture_augmentation(
     Raises:
         UserError: The records are missing, an image cannot be decoded, or there is no stage before.
     """
-    if config.data.records is None:
-        raise UserError("data.records is not set; give the folder of the records to draw.")
+    records = open_records(config.data)
     if pretraining:
         first = make_system(config).pretraining()
         if first is None:
             raise UserError(f"{config.name} has no stage before (`pretraining` is null); leave "
                             "--pretraining out.")
         config = first
-    table = make_system(config).training_images()
+    table = make_system(config).training_images(records)
     random = np.random.default_rng(seed)
     rows = random.permutation(len(table.index))[:images]
     epochs = np.unique(np.linspace(0, config.training.epochs - 1, columns).astype(int)).tolist()

@@ -6,8 +6,8 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.data.pair_sampling import PairPlan, check_pairs, distinguished
-from tfreid.data.records import SplitIndex
 from tfreid.data.sampling import deal
+from tfreid.records import SplitIndex
 
 APART = ("cameras", "tracklets", "images")
 

@@ -15,9 +15,9 @@ from tfrecords.errors import UserError
 from tfreid.config import DataConfig
 from tfreid.data.augmentation import DRAWN, augment_batch, resize
 from tfreid.data.buffers import BatchBuffers
-from tfreid.data.records import undecodable
-from tfreid.data.tables import ImageTable
 from tfreid.layers.preprocessing import InputSize
+from tfreid.records import ImageTable, undecodable
+from tfreid.records.images import chunks_by_size
 
 # As TensorFlow does when serving, take pixels as stored, whatever an EXIF tag says.
 _READ_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
@@ -86,13 +86,9 @@ class ImageLoader:
         """
         heights, widths = (np.broadcast_to(side, len(rows))
                            for side in size.of(*self.table.index.sizes(rows)))
-        order = np.lexsort((widths, heights))
-        ends = np.flatnonzero(np.diff(heights[order]) | np.diff(widths[order])) + 1
-        chunks = [alike[start : start + batch_size] for alike in np.split(order, ends)
-                  for start in range(0, len(alike), batch_size)]
         coming = collections.deque()
         with ThreadPoolExecutor(self._workers) as pool:
-            for chunk in chunks:
+            for chunk in chunks_by_size(heights, widths, batch_size):
                 coming.append((chunk, [
                     pool.submit(self._resized, rows[place], heights[place], widths[place])
                     for place in chunk]))

@@ -9,7 +9,7 @@ from tfreid.config import DataConfig
 from tfreid.data.augmentation import draw_augmentations
 from tfreid.data.image_batches import ImageBatches
 from tfreid.data.sampling import IdentitySampler, ImageSampler
-from tfreid.data.tables import ImageTable
+from tfreid.records import ImageTable
 
 
 class IdentityBatches(ImageBatches):

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.config import SubsetConfig
-from tfreid.data.records import SplitIndex
+from tfreid.records import SplitIndex
 
 
 class Subset(NamedTuple):

@@ -6,14 +6,15 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tfreid.data.records import SplitIndex
+from tfreid.evaluation.thresholds import Threshold
+from tfreid.records import Split
 
 
 class Projection(NamedTuple):
-    """Features [n, d] of the first n gallery images, and what is known of these images."""
+    """Features [n, d] of the first n gallery images, and the gallery."""
 
     features: np.ndarray
-    index: SplitIndex
+    split: Split
 
 
 class Evaluation:
@@ -44,8 +45,8 @@ class Evaluation:
     def projection(self) -> Projection | None:
         """Returns gallery features for TensorBoard's projector; by default None."""
 
-    def thresholds(self) -> dict[str, Any] | None:
-        """Returns what `thresholds.json` is to hold; by default None, for nothing calibrated."""
+    def thresholds(self) -> dict[str, Threshold] | None:
+        """Returns the calibrated thresholds by metric; by default None, for none."""
 
 
 class Evaluator(Protocol):

@@ -1,4 +1,4 @@
-"""Features of whole splits in files, with a stamp that tells what they are of."""
+"""Features of whole splits in files, with a stamp that says what they were computed from."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import read_manifest, write_json
+from tfrecords.manifest import write_json
 from tfreid.config import Config
-from tfreid.data.records import split_size
-from tfreid.data.views import stored_split
 from tfreid.evaluation.features import FeatureExtractor
-from tfreid.evaluation.threshold import weights_fingerprint
+from tfreid.evaluation.thresholds import weights_fingerprint
+from tfreid.records import Records
 
-# The values of the weights are in the stamp, wherever they came from.
-_NO_MATTER = ("weights", "imagenet_weights")
+# The stamp holds the values of the weights, wherever they came from.
+_SOURCES = ("weights", "imagenet_weights")
 
 
 class FeatureStore:
     """Extracts the features of a split once and keeps them as SPLIT.npy, beside SPLIT.json.
 
     Args:
-        folder: where the files are; made if it is missing.
-        model: embedding model.
-        config: its whole configuration; `data.records` names the images.
+        folder: Folder of the files; created if it is missing.
+        model: Embedding model.
+        config: Its whole configuration.
+        records: The records whose images are embedded.
     """
 
-    def __init__(self, folder: str | Path, model: keras.Model, config: Config):
-        self._folder, self._config = Path(folder), config
-        self._extractor = FeatureExtractor(model, config)
+    def __init__(self, folder: str | Path, model: keras.Model, config: Config, records: Records):
+        self._folder, self._records = Path(folder), records
+        self._extractor = FeatureExtractor(model, config, records)
         settings = {name: value for name, value in dataclasses.asdict(config.model).items()
-                    if name not in _NO_MATTER}
+                    if name not in _SOURCES}
         self._stamp = {
             "weights": weights_fingerprint(model),
             "settings": {**settings, "feature": config.evaluation.feature,
-                         "split": config.data.fold},
+                         "split": records.fold},
         }
 
     def features(self, split: str) -> np.ndarray:
@@ -51,11 +51,11 @@ class FeatureStore:
             float32 [n, d], read only.
 
         Raises:
-            UserError: the folder holds features of other weights, records or settings, or a broken
-                file, or an image cannot be decoded.
+            UserError: If the folder holds features of other weights, records or settings, or a
+                broken file, or an image cannot be decoded.
         """
         path, stamp_path = (self._folder / f"{split}.{suffix}" for suffix in ("npy", "json"))
-        stamp, count = self._full_stamp(split), self._count(split)
+        stamp, count = self._full_stamp(split), len(self._records[split])
         if stamp_path.is_file():
             self._check(stamp_path, stamp)
         else:
@@ -73,15 +73,9 @@ class FeatureStore:
         return features
 
     def _full_stamp(self, split: str) -> dict[str, Any]:
-        manifest = read_manifest(self._config.data.records)
-        shards = manifest.splits[stored_split(manifest, split)].shards
-        records = {"dataset": manifest.dataset, "checksums": [shard.checksum for shard in shards]}
+        records = {"dataset": self._records.dataset, "checksums": self._records[split].checksums}
         # As it comes back from a file.
         return json.loads(json.dumps({**self._stamp, "records": records}))
-
-    def _count(self, split: str) -> int:
-        data = self._config.data
-        return split_size(data.records, split, data.fold)[0]
 
     @staticmethod
     def _check(path: Path, stamp: dict[str, Any]) -> None:
@@ -102,7 +96,7 @@ def _write_matrix(
     temporary = path.with_name(path.name + ".tmp")
     try:
         with open(temporary, "wb") as file:
-            # Into a file rather than a mapped one, so that a full disk is an error and no crash.
+            # Not through a memory map, where a full disk would crash the process.
             for positions, features in blocks:
                 features = np.ascontiguousarray(features, "<f4")
                 if not file.tell():

@@ -1,4 +1,4 @@
-"""Features of whole splits, and the ranking of a record set's gallery by them."""
+"""Features of whole splits, and the ranking of a gallery by them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import read_manifest
-from tfrecords.query_galleries import read_query_galleries
 from tfreid.config import Config
-from tfreid.data.records import SplitIndex, read_index, split_names, split_size, stream_sized
 from tfreid.evaluation.distances import Metric, find_metric
 from tfreid.evaluation.evaluator import Evaluation, Projection
 from tfreid.evaluation.multi_query import check_multi_query
@@ -30,6 +27,7 @@ from tfreid.evaluation.tracklets import (
     single_images,
 )
 from tfreid.models.embedding import input_size
+from tfreid.records import Records, SplitIndex
 
 # The check before training: enough images to rank, few enough to take seconds.
 _TRIAL_QUERIES = 4
@@ -38,14 +36,23 @@ _TRIAL_GALLERY = 16
 
 @dataclasses.dataclass(frozen=True)
 class Ranked(Evaluation):
-    """One evaluation: the figures, and the features [n, d] and indices that they came from.
+    """One evaluation: its figures, and the features and indices that they were computed from.
 
-    A row of the features is an image or a tracklet, as `result.unit` says, and an index describes
-    a tracklet by its first image. `query_images` and `gallery_images` [n] are the positions in
-    their splits of each row's (first) image. `galleries` has the rows that each query ranks, None
-    where that is all of them. `variants` holds the figures of other ways to rank, by the keys of
-    `VARIANTS`, where they were asked for. `metric` is the distance that ranked; None stands for
-    `evaluation.metric`.
+    A row of the features is an image or a tracklet, as `result.unit` says; an index describes a
+    tracklet by its first image.
+
+    Attributes:
+        result: The figures.
+        query: What is known of the queries, [q].
+        gallery: What is known of the gallery, [g].
+        query_features: Float array [q, d].
+        gallery_features: Float array [g, d].
+        query_images: Position of each row's (first) image in its split, [q].
+        gallery_images: The same of the gallery, [g].
+        galleries: The gallery rows that each query ranks, or None if that is all of them.
+        variants: Key of `VARIANTS` -> figures of that way to rank, where it was asked for.
+        metric: The distance that ranked; None is `evaluation.metric`.
+        records: The records of the images.
     """
 
     result: RankingResult
@@ -58,6 +65,7 @@ class Ranked(Evaluation):
     galleries: Sequence[np.ndarray] | None = None
     variants: dict[str, RankingResult] = dataclasses.field(default_factory=dict)
     metric: str | Metric | None = None
+    records: Records | None = None
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Returns the six arrays that `evaluate_ranking` and `top_matches` begin with."""
@@ -68,7 +76,7 @@ class Ranked(Evaluation):
 
     @property
     def main_figure(self) -> float:
-        """The mAP, which tells better weights from worse."""
+        """The mAP, by which the best weights are chosen."""
         return self.result.mean_ap
 
     def scalars(self) -> dict[str, float]:
@@ -92,7 +100,7 @@ class Ranked(Evaluation):
         """Returns the gallery's features for TensorBoard's projector, where they are of images."""
         if self.result.unit == TRACKLETS:
             return None
-        return Projection(self.gallery_features, self.gallery)
+        return Projection(self.gallery_features, self.records["gallery"])
 
 
 class FeatureExtractor:
@@ -100,11 +108,12 @@ class FeatureExtractor:
 
     Args:
         model: Embedding model.
-        config: Its whole configuration; `data.records` names the folder.
+        config: Its whole configuration.
+        records: The records of the images.
     """
 
-    def __init__(self, model: keras.Model, config: Config):
-        self._config = config
+    def __init__(self, model: keras.Model, config: Config, records: Records):
+        self._data, self._records = config.data, records
         self._size = input_size(config.model)
         output = config.evaluation.feature
         self._predict = tf.function(
@@ -114,10 +123,10 @@ class FeatureExtractor:
 
     def __call__(self, split: str, indices: np.ndarray | None = None,
                  progress: bool = True) -> np.ndarray:
-        """Returns features [n, d] of all images, or of those at some positions, in record order.
+        """Returns features [n, d] of all images in record order, or of those at some positions.
 
         Raises:
-            UserError: The records are missing or broken, or an image cannot be decoded.
+            UserError: If the records are broken, or an image cannot be decoded.
         """
         count = self._count(split, indices)
         features = None
@@ -131,24 +140,22 @@ class FeatureExtractor:
                progress: bool = True) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields places [n] and features [n, d] of `data.eval_batch_size` images at a time.
 
-        Places count in `indices`, or in the split where that is None. Each comes once, in order
-        where all images have one size.
+        Places are positions in `indices`, or in the split where that is None. Each comes once, in
+        order where all images have one size.
 
         Raises:
-            UserError: As the call of the object.
+            UserError: As calling the object.
         """
-        data = self._config.data
+        data = self._data
         with tqdm(total=self._count(split, indices), desc=f"{split} features", unit="image",
                   disable=not progress, leave=False) as bar:
-            for places, images in stream_sized(
-                    data.records, split, self._size, data.eval_batch_size, data.workers, indices,
-                    data.fold):
+            for places, images in self._records[split].batches(
+                    self._size, data.eval_batch_size, data.workers, indices):
                 yield places, self._predict(images).numpy()
                 bar.update(len(images))
 
     def _count(self, split, indices):
-        data = self._config.data
-        return split_size(data.records, split, data.fold)[0] if indices is None else len(indices)
+        return len(self._records[split] if indices is None else indices)
 
 
 def trial_matches(
@@ -160,16 +167,16 @@ def trial_matches(
     """Finds a few queries with a valid match, for a tiny evaluation.
 
     Args:
-        query: Of the queries.
-        gallery: Of the gallery.
-        directory: The records, for messages.
-        galleries: The positions that each query ranks; None for the whole gallery.
+        query: Index of the queries.
+        gallery: Index of the gallery.
+        directory: Folder of the records, for messages.
+        galleries: Positions in the gallery that each query ranks; None for all of it.
 
     Returns:
         Positions of the queries, and of one match of each in the gallery.
 
     Raises:
-        UserError: No query has a match by another camera.
+        UserError: If no query has a match by another camera.
     """
     queries, matches = [], []
     for position, identity in enumerate(query.ids):
@@ -193,43 +200,46 @@ def trial_matches(
 
 
 class GalleryEvaluator:
-    """Ranks the gallery of a record set with a model's features.
+    """Ranks the gallery of records by a model's features.
 
-    Where the records have tracklets, these are what is ranked, unless `evaluation.tracklet_pooling`
-    is `none`; where their queries have galleries of their own, each query ranks its own.
+    Tracklets are ranked instead of images where the records have them, unless
+    `evaluation.tracklet_pooling` is `none`. Where queries have galleries of their own, each query
+    ranks its own.
 
     Args:
         model: Embedding model.
-        config: Its whole configuration; `data.records` names the folder, `evaluation` the rules.
+        config: Its whole configuration.
+        records: The records.
         metric: The distance, where `evaluation.metric` does not name it.
 
     Attributes:
         extract: The `FeatureExtractor` of that model and those records.
 
     Raises:
-        UserError: The records are missing or broken, lack a query or gallery split, or do not go
-            with the settings.
+        UserError: If the records are broken, lack a query or gallery split, or do not fit the
+            settings.
     """
 
-    def __init__(self, model: keras.Model, config: Config, metric: Metric | None = None):
+    def __init__(self, model: keras.Model, config: Config, records: Records,
+                 metric: Metric | None = None):
         self._metric = metric or config.evaluation.metric
-        # Mistakes are found out here, before hours of training.
+        # Fail here, before hours of training.
         find_metric(self._metric, config.evaluation.minkowski_p)
         if config.evaluation.reranking:
             check_rerankable(config.evaluation.metric)
         self._config = config
-        self._directory = Path(config.data.records)
+        self._records, self._directory = records, records.directory
         if config.evaluation.multi_query:
-            check_multi_query(split_names(self._directory, config.data.fold), self._directory)
+            check_multi_query(records.splits, self._directory)
         self._query, self._gallery = self._side("query"), self._side("gallery")
         self._galleries = self._read_galleries()
-        self.extract = FeatureExtractor(model, config)
+        self.extract = FeatureExtractor(model, config, records)
 
     def evaluate(self, progress: bool = True, max_queries: int | None = None) -> Ranked:
         """Ranks the whole gallery for all queries, or for `max_queries` spread evenly over them.
 
         Raises:
-            UserError: An image cannot be decoded, or no query has a match.
+            UserError: If an image cannot be decoded, or no query has a match.
         """
         wanted = None
         if max_queries is not None and max_queries < len(self._query):
@@ -248,14 +258,13 @@ class GalleryEvaluator:
         self._rank(queries, np.union1d(matches, others), progress=False)
 
     def _side(self, split: str) -> RankedSplit:
-        data = self._config.data
-        index = read_index(self._directory, split, data.verify, data.fold)
+        index = self._records[split].index
         if self._config.evaluation.tracklet_pooling == "none":
             return single_images(split, index)
         return group_tracklets(split, index, self._directory)
 
     def _read_galleries(self) -> list[np.ndarray] | None:
-        galleries = read_query_galleries(self._directory, read_manifest(self._directory))
+        galleries = self._records.query_galleries
         if galleries is None:
             return None
         for setting in ("expansion", "reranking"):
@@ -288,7 +297,7 @@ class GalleryEvaluator:
         return Ranked(
             result, query_index, gallery_index, query_features, gallery_features,
             _select(self._query.first, queries), _select(self._gallery.first, gallery), galleries,
-            metric=self._metric,
+            metric=self._metric, records=self._records,
         )
 
     def _features(self, side: RankedSplit, wanted: np.ndarray | None, progress: bool) -> np.ndarray:
@@ -312,7 +321,7 @@ class GalleryEvaluator:
 
 
 def _select(rows, positions: np.ndarray | None):
-    """Returns an index or an array at some positions; None stands for all."""
+    """Returns an index or an array at some positions, or all of it where they are None."""
     if positions is None:
         return rows
     return rows.take(positions)

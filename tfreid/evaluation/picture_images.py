@@ -1,4 +1,4 @@
-"""Images for pictures: from files, and from the test images of records."""
+"""Images for pictures: from files and from records."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfrecords.images import CorruptImage, inspect_image
-from tfreid.config import DataConfig
-from tfreid.data.records import SplitIndex, decode_image, read_encoded, read_index
 from tfreid.evaluation.protocol import counted
+from tfreid.records import Split, SplitIndex, decode_image
 from tfreid.visualization.ranked_list import camera_name
 
 
@@ -19,7 +18,7 @@ def read_image_file(path: str | Path) -> np.ndarray:
     """Reads a JPEG or PNG file as uint8 RGB [h, w, 3].
 
     Raises:
-        UserError: It cannot be read, or holds no whole image.
+        UserError: If it cannot be read, or holds no whole image.
     """
     try:
         return decode_image(read_file(path)).numpy()
@@ -31,7 +30,7 @@ def read_file(path: str | Path) -> bytes:
     """Reads a JPEG or PNG file as it is.
 
     Raises:
-        UserError: It cannot be read, or holds no whole image.
+        UserError: If it cannot be read, or holds no whole image.
     """
     try:
         data = Path(path).read_bytes()
@@ -44,43 +43,23 @@ def read_file(path: str | Path) -> bytes:
     return data
 
 
-def read_test_indices(data: DataConfig) -> tuple[SplitIndex, SplitIndex]:
-    """Reads what the records say of their queries and of their gallery.
-
-    Raises:
-        UserError: `data.records` is not set, or the records are missing or broken.
-    """
-    if data.records is None:
-        raise UserError("data.records is not set; give the folder of the records to draw from.")
-    queries, gallery = (read_index(data.records, split, data.verify, data.fold)
-                        for split in ("query", "gallery"))
-    return queries, gallery
-
-
-def read_images(data: DataConfig, split: str, positions: np.ndarray) -> list[np.ndarray]:
-    """Reads images of a split, uint8 RGB [h, w, 3], in the order of their positions.
-
-    Raises:
-        UserError: The records are missing or broken.
-    """
-    increasing, places = np.unique(positions, return_inverse=True)
-    images = [decode_image(encoded).numpy()
-              for encoded in read_encoded(data.records, split, increasing, data.fold)]
-    return [images[place] for place in places]
+def read_images(split: Split, positions: np.ndarray) -> list[np.ndarray]:
+    """Reads the images at some positions of a split, in any order, as uint8 RGB [h, w, 3]."""
+    return [decode_image(split.encoded[position]).numpy() for position in positions]
 
 
 def image_label(index: SplitIndex, position: int) -> str:
-    """Returns the person and the camera of an image, in words."""
+    """Describes an image by its identity and camera."""
     return f"person {index.ids[position]}, {camera_name(index.cameras[position])}"
 
 
 def draw_queries(
     queries: SplitIndex, gallery: SplitIndex, count: int, random: np.random.Generator
 ) -> list[int]:
-    """Draws queries that have a match by another camera, as many as there are up to `count`.
+    """Draws at most `count` queries that have a match by another camera.
 
     Raises:
-        UserError: No query has one.
+        UserError: If no query has one.
     """
     drawn = []
     for query in random.permutation(len(queries)).tolist():
@@ -100,7 +79,7 @@ def find_query(queries: SplitIndex, wanted: str) -> int:
     """Finds a query by its position, path or file name.
 
     Raises:
-        UserError: There is none, or several have that name.
+        UserError: If there is none, or several have that name.
     """
     if wanted.isdecimal():
         found = [int(wanted)] if int(wanted) < len(queries) else []

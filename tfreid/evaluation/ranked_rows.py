@@ -1,4 +1,4 @@
-"""Queries of an evaluation, ready to be drawn beside their nearest gallery images."""
+"""Queries of an evaluation with their nearest gallery images, to be drawn."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def worst_queries(result: RankingResult, count: int) -> np.ndarray:
 
 
 def ranked_rows(ranked: Ranked, config: Config, queries: np.ndarray) -> list[RankedRow]:
-    """Reads the images of some queries and of their first results; a tracklet shows its first.
+    """Reads the images of some queries and of their first results.
+
+    A tracklet is shown by its first image.
 
     Args:
-        ranked: An evaluation; its plain ranking is shown.
+        ranked: An evaluation; its ranking without expansion or re-ranking is shown.
         config: Its settings.
         queries: Positions [n] of queries that have a match, among the ranked ones.
 
     Returns:
-        For each query its row, with its average precision and the number of its relevant images.
-
-    Raises:
-        UserError: The records are missing or broken.
+        A row for each query, with its average precision and the number of its relevant images.
     """
     evaluation = config.evaluation
     top = top_matches(*ranked.arrays(), queries, metric=ranked.metric or evaluation.metric,
                       p=evaluation.minkowski_p, galleries=ranked.galleries)
     wanted = np.unique(top.indices[top.indices >= 0])
     gallery = dict(zip(wanted.tolist(),
-                       read_images(config.data, "gallery", ranked.gallery_images[wanted])))
+                       read_images(ranked.records["gallery"], ranked.gallery_images[wanted])))
     rows = []
-    for place, image in enumerate(read_images(config.data, "query", ranked.query_images[queries])):
+    images = read_images(ranked.records["query"], ranked.query_images[queries])
+    for place, image in enumerate(images):
         results = [
             RankedImage(gallery[index], bool(match), int(ranked.gallery.cameras[index]), distance)
             for index, distance, match in zip(
@@ -65,7 +65,7 @@ def ranked_rows(ranked: Ranked, config: Config, queries: np.ndarray) -> list[Ran
 
 
 def _relevant(ranked, query) -> int:
-    """Counts the rows of the gallery that show a query's person and count for it."""
+    """Counts the gallery rows of a query's identity that its ranking counts."""
     identity, camera = ranked.query.ids[query], ranked.query.cameras[query]
     gallery = ranked.gallery
     if ranked.galleries is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.data.records import SplitIndex
+from tfreid.records import SplitIndex
 
 IMAGES, TRACKLETS = "images", "tracklets"
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
 from tfreid.config import Config, EvaluationConfig
-from tfreid.data.records import read_index
 from tfreid.evaluation.expansion import expand_features
 from tfreid.evaluation.features import FeatureExtractor, Ranked
 from tfreid.evaluation.multi_query import SPLIT, query_groups
@@ -49,10 +47,9 @@ def _multi_query_result(
     ranked: Ranked, extract: FeatureExtractor, config: Config, progress: bool
 ) -> RankingResult:
     """Ranks by queries that are the mean of their person's images by their camera."""
-    data, evaluation = config.data, config.evaluation
-    directory = Path(data.records)
-    images = read_index(directory, SPLIT, data.verify, data.fold)
-    positions, groups, group_of_query = query_groups(ranked.query, images, directory)
+    evaluation, records = config.evaluation, ranked.records
+    positions, groups, group_of_query = query_groups(
+        ranked.query, records[SPLIT].index, records.directory)
     pooled = pool_blocks(extract.blocks(SPLIT, positions, progress), groups, evaluation.metric)
     return evaluate_ranking(
         pooled[group_of_query], *ranked.arrays()[1:], evaluation.metric, evaluation.max_rank,

@@ -12,10 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.config import Config
-from tfreid.data.records import decode_image, read_encoded, split_names, split_size
 from tfreid.layers.preprocessing import resize_images
+from tfreid.records import Records, Split, decode_image
 
+# Files inside a version, which TF Serving leaves alone.
+EXTRA_FILES = "assets.extra"
+# The signature that judges pairs of files, and the one with the input names of before.
+VERIFY_PAIRS = "verify_pairs"
+VERIFY_INPUTS = {VERIFY_PAIRS: ("first_image_bytes", "second_image_bytes"),
+                 "verify": ("image_bytes", "other_image_bytes")}
 # Largest difference, relative to the largest value, between training side and export.
 TOLERANCE = 1e-4
 _PARITY_IMAGES = 8
@@ -69,28 +74,40 @@ def served_weights(model: keras.Model) -> list[tf.Variable]:
     return [_tf_variable(weight) for weight in model.weights]
 
 
-def parity_images(config: Config) -> tuple[str, np.ndarray]:
-    """Returns the split and the positions in it of the images that an export is checked on.
+def verify_signatures(verify: Callable[[tf.Tensor, tf.Tensor], Any]) -> dict[str, Any]:
+    """Returns the signatures that judge pairs of files, with input names of now and of before.
 
-    Raises:
-        UserError: There are no records to check with.
+    Args:
+        verify: Takes JPEG or PNG files [n] and as many others; returns the outputs.
     """
-    data = config.data
-    if data.records is None:
-        raise UserError("data.records is not set; the export is checked on images from records.")
-    names = split_names(data.records, data.fold)
-    split = "gallery" if "gallery" in names else names[0]
-    size, _ = split_size(data.records, split, data.fold)
-    return split, np.arange(min(size, _PARITY_IMAGES))
+    # Both call one graph, so that the model is traced once.
+    judged = tf.function(verify, input_signature=2 * [tf.TensorSpec([None], tf.string)])
+    return {
+        signature: tf.function(lambda first, second: judged(first, second), input_signature=[
+            tf.TensorSpec([None], tf.string, name=name) for name in names])
+        for signature, names in VERIFY_INPUTS.items()
+    }
 
 
-def parity_files(config: Config) -> list[bytes]:
-    """Returns the image files that an export is checked on.
+def ask_verify(
+    signatures: Any, first: list[bytes], second: list[bytes]
+) -> dict[str, dict[str, tf.Tensor]]:
+    """Returns what each of a SavedModel's `verify_signatures` answers, by its name."""
+    return {signature: signatures[signature](
+                **dict(zip(names, (tf.constant(first), tf.constant(second)))))
+            for signature, names in VERIFY_INPUTS.items()}
 
-    Raises:
-        UserError: There are no records to check with.
-    """
-    return read_encoded(config.data.records, *parity_images(config), config.data.fold)
+
+def parity_images(records: Records) -> tuple[Split, np.ndarray]:
+    """Returns the split and the positions in it of the images that an export is checked on."""
+    split = records["gallery" if "gallery" in records else records.splits[0]]
+    return split, np.arange(min(len(split), _PARITY_IMAGES))
+
+
+def parity_files(records: Records) -> list[bytes]:
+    """Returns the image files that an export is checked on."""
+    split, positions = parity_images(records)
+    return [split.encoded[position] for position in positions]
 
 
 def round_alike() -> None:

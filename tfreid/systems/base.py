@@ -11,20 +11,19 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, SubsetConfig
-from tfreid.data.records import split_names
 from tfreid.data.subsets import draw_subset
-from tfreid.data.tables import ImageTable, load_table
 from tfreid.devices import share_gpus
-from tfreid.evaluation.calibration import calibrate
-from tfreid.evaluation.distractors import evaluate_distractors
 from tfreid.evaluation.evaluator import Evaluation, Evaluator
 from tfreid.evaluation.features import GalleryEvaluator
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.scoring import EmbeddingScorer, SingleShotEvaluator, scored_splits
-from tfreid.evaluation.testing import Further, TestSets
-from tfreid.evaluation.threshold import Threshold
+from tfreid.evaluation.thresholds import Threshold
 from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
 from tfreid.models.flops import describe_model
+from tfreid.records import ImageTable, Records
+from tfreid.systems.calibration import calibrate
+from tfreid.systems.distractors import evaluate_distractors
+from tfreid.systems.testing import Further, TestSets
 from tfreid.training.interfaces import Batches, Objective
 from tfreid.training.run_folder import RunFolder
 from tfreid.weights.files import load_weights
@@ -70,21 +69,20 @@ class System:
         Its last weights are then the initial ones, as `model.weights`.
         """
 
-    def training_images(self) -> ImageTable:
-        """Loads the training images of `data.records` that `data.subset` leaves.
+    def training_images(self, records: Records) -> ImageTable:
+        """Loads the training images that `data.subset` leaves.
 
         Raises:
-            UserError: Images are held out for a system that does not validate on them, or as
-                `load_table` and `draw_subset`.
+            UserError: If images are held out for a system that does not validate on them, or as
+                `Split.load` and `draw_subset`.
         """
         data, subset = self.config.data, self.config.data.subset
         if subset.validation and not self.validates:
             raise UserError("data.subset.validation is for system: siamese; others are evaluated "
                             "on query and gallery, so set it to 0.")
         everything = subset == SubsetConfig(seed=subset.seed)
-        return load_table(
-            data.records, "train", data.verify, data.fold, data.memory_limit_mb,
-            None if everything else lambda index: draw_subset(index, subset).training)
+        return records["train"].load(data.memory_limit_mb, None if everything else (
+            lambda index: draw_subset(index, subset).training))
 
     def resolve(self, table: ImageTable, replicas: int) -> Config:
         """Returns the settings with what the training images and the devices decide.
@@ -131,17 +129,16 @@ class System:
         """Makes the objective; called under the strategy's scope."""
         raise NotImplementedError
 
-    def make_evaluator(self, model: keras.Model) -> Evaluator | None:
+    def make_evaluator(self, model: keras.Model, records: Records) -> Evaluator | None:
         """Makes what tests the model while it is trained; None where there is nothing to test on.
 
         Raises:
             UserError: The records are broken, or settings of the evaluation are.
         """
         if self.scores_pairs:
-            return self.make_score_evaluator(model, self.config, training=True)
-        data = self.config.data
-        if {"query", "gallery"} <= set(split_names(data.records, data.fold)):
-            return self.make_gallery_evaluator(model, self.config)
+            return self.make_score_evaluator(model, records, training=True)
+        if "query" in records and "gallery" in records:
+            return self.make_gallery_evaluator(model, records)
         return None
 
     # Trained weights.
@@ -183,35 +180,35 @@ class System:
         """Whether tests score pairs of images, rather than rank a gallery by features."""
         return self.config.evaluation.protocol == "single_shot"
 
-    def make_gallery_evaluator(self, model: keras.Model, config: Config) -> GalleryEvaluator:
-        """Makes what ranks the gallery of `config.data.records` by features.
+    def make_gallery_evaluator(self, model: keras.Model, records: Records) -> GalleryEvaluator:
+        """Makes what ranks the gallery by features.
 
         Raises:
             UserError: The records are missing or broken, or do not go with the settings.
         """
-        return GalleryEvaluator(self.embedding(model), config)
+        return GalleryEvaluator(self.embedding(model), self.config, records)
 
     def make_score_evaluator(
-        self, model: keras.Model, config: Config, training: bool = False
+        self, model: keras.Model, records: Records, training: bool = False
     ) -> Evaluator | None:
-        """Makes what scores pairs of the images of `config.data.records`.
+        """Makes what scores pairs of images.
 
         Args:
             model: The system's model.
-            config: The settings.
+            records: The records of the images.
             training: Whether the model is being trained; see `scored_splits`.
 
         Raises:
             UserError: The records are missing or broken, or do not go with the settings.
         """
-        splits = scored_splits(config, training)
+        splits = scored_splits(self.config, records, training)
         if splits is None:
             return None
-        return SingleShotEvaluator(
-            EmbeddingScorer(self.embedding(model), config), config, splits, training)
+        scorer = EmbeddingScorer(self.embedding(model), self.config, records)
+        return SingleShotEvaluator(scorer, self.config, records, splits, training)
 
     def prepare_further_figures(
-        self, model: keras.Model, config: Config, output: Path, thresholds: Path | None
+        self, model: keras.Model, records: Records, output: Path, thresholds: Path | None
     ) -> Further:
         """Returns what computes figures beside those of the ranking; by default none."""
         return dict
@@ -242,10 +239,10 @@ class System:
         sets = TestSets(self.config, weights, output, records)
         model = self.load(weights)
         if self.scores_pairs:
-            return sets.score(lambda config: self.make_score_evaluator(model, config))
+            return sets.score(lambda records: self.make_score_evaluator(model, records))
         return sets.rank(lambda test_set: (
-            self.make_gallery_evaluator(model, test_set.config),
-            self.prepare_further_figures(model, test_set.config, test_set.output, thresholds),
+            self.make_gallery_evaluator(model, test_set.records),
+            self.prepare_further_figures(model, test_set.records, test_set.output, thresholds),
         ), ranked_queries)
 
     def rank_distractors(

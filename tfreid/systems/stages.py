@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, load_config
-from tfreid.data.records import split_size
-from tfreid.data.tables import ImageTable
+from tfreid.records import ImageTable, Records, open_records
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import RunFolder, start_run
 from tfreid.training.strategy import make_strategy, prepare_runtime
@@ -47,16 +46,16 @@ def train(
         if not resume or not config_path.exists():
             raise UserError("--config is missing; it can be left out only with --resume of a run.")
     config = load_config(config_path, overrides, variants)
-    _check_records(config)
+    records = open_records(config.data)
     prepare_runtime(config.training)
     strategy = make_strategy(config.training.devices)
     system, replicas = make_system(config), strategy.num_replicas_in_sync
     system.check(replicas)
-    table = system.training_images()
+    table = system.training_images(records)
     folder = RunFolder(Path(output))
     first = system.pretraining()
     if first is None or _has_checkpoints(folder):
-        stage = _Stage(config, folder, table, strategy)
+        stage = _Stage(config, folder, table, records, strategy)
         start_run(output, stage.config, command, resume)
         return stage.train()
     config, _ = _resolve(config, folder, table, replicas)  # so that mistakes show before hours
@@ -64,14 +63,14 @@ def train(
     stage = None
     if not earlier.last_weights.exists():
         make_system(first).check(replicas)
-        stage = _Stage(first, earlier, table, strategy)
+        stage = _Stage(first, earlier, table, records, strategy)
     start_run(output, config, command, resume)
     if stage is not None:
         start_run(earlier.path, stage.config, command, resume=True)
         if not stage.train():
             return False
         del stage  # its memory
-    return _Stage(config, folder, table, strategy, earlier.last_weights).train()
+    return _Stage(config, folder, table, records, strategy, earlier.last_weights).train()
 
 
 class _Stage:
@@ -81,6 +80,7 @@ class _Stage:
         config: The settings.
         folder: Its folder, which may not exist yet.
         table: The training images.
+        records: The records to evaluate on.
         strategy: The devices.
         weights: Weights of a stage before, instead of `model.weights`.
 
@@ -88,7 +88,7 @@ class _Stage:
         config: The settings, nothing left open.
     """
 
-    def __init__(self, config: Config, folder: RunFolder, table: ImageTable,
+    def __init__(self, config: Config, folder: RunFolder, table: ImageTable, records: Records,
                  strategy: tf.distribute.Strategy, weights: Path | None = None):
         prepare_runtime(config.training)  # the same seed wherever the stage before has ended
         self._folder, self._strategy = folder, strategy
@@ -100,7 +100,7 @@ class _Stage:
             if not _has_checkpoints(folder):
                 start = make_system(_starting_from(self.config, weights))
                 start.load_initial_weights(self._model)
-        self._evaluator = system.make_evaluator(self._model)
+        self._evaluator = system.make_evaluator(self._model, records)
         self._description = (
             f"{config.name}: {self._batches.description} {table.place}, {replicas} device(s)"
             + ("" if self._evaluator else f"; {system.untested}: no evaluation"))
@@ -131,16 +131,6 @@ def _starting_from(config: Config, weights: Path | None) -> Config:
 
 def _has_checkpoints(folder: RunFolder) -> bool:
     return any(folder.checkpoints.glob("step-*.index"))
-
-
-def _check_records(config: Config) -> None:
-    records = config.data.records
-    if records is None:
-        raise UserError("data.records is not set; give the folder of the built records, such as "
-                        "data.records=records/market1501.")
-    _, identities = split_size(records, "train", config.data.fold)
-    if not identities:
-        raise UserError(f"{records}: the train split is empty.")
 
 
 def _steps_per_epoch(config: Config, run: RunFolder) -> int | None:

@@ -9,9 +9,8 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
-from tfreid.config import DataConfig
-from tfreid.data.records import stream_images
 from tfreid.evaluation.evaluator import Projection
+from tfreid.layers.preprocessing import InputSize
 from tfreid.losses.statistics import negative_distances, positive_distances
 
 _GRID_IMAGES = 32
@@ -55,24 +54,23 @@ class Summaries:
         with self._writer.as_default(step=step):
             tf.summary.image(tag, _grid(images.numpy(), columns)[None])
 
-    def projector(self, projection: Projection, data: DataConfig, count: int) -> None:
+    def projector(self, projection: Projection, count: int) -> None:
         """Writes gallery features, identities, cameras and thumbnails for the projector tab.
 
         Args:
             projection: The features.
-            data: Names the records whose gallery they are of.
             count: How many images to show at most.
         """
-        features, index = projection
+        features, index = projection.features, projection.split.index
         count = min(count, len(index))
         np.savetxt(self._directory / "gallery.tsv", features[:count], "%.5g", "\t")
         rows = zip(index.ids[:count], index.cameras[:count])
         (self._directory / "gallery_labels.tsv").write_text(
             "identity\tcamera\n" + "".join(f"{identity}\t{camera}\n" for identity, camera in rows)
         )
-        batches = stream_images(data.records, "gallery", *_THUMBNAIL, count,
-                                indices=np.arange(count), number=data.fold)
-        thumbnails = np.clip(np.concatenate(list(batches)), 0, 255).astype(np.uint8)
+        ((_, images),) = projection.split.batches(
+            InputSize(*_THUMBNAIL), count, positions=np.arange(count))
+        thumbnails = np.clip(images, 0, 255).astype(np.uint8)
         sprite = _grid(thumbnails, int(np.ceil(np.sqrt(count))), square=True)
         cv2.imwrite(str(self._directory / "gallery.png"), sprite[..., ::-1])
         config = projector.ProjectorConfig()

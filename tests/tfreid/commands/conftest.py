@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
-import numpy as np
 import pytest
 
 from tfreid.config import Config, DataConfig, ModelConfig, save_config
-from tfreid.data.records import read_encoded
 from tfreid.models.embedding import build_embedding_model
+from tfreid.records import Records
 from tfreid.weights.files import save_weights
 
 
@@ -35,7 +34,7 @@ def untrained(records, tiny_backbone, tmp_path_factory) -> tuple[Path, keras.Mod
 def files(records, tmp_path_factory) -> Path:
     """A folder with two image files, one cut short, and one that is text."""
     folder = tmp_path_factory.mktemp("files")
-    images = read_encoded(records, "query", np.array([0, 1]))
+    images = list(Records(records)["query"].encoded)[:2]
     for name, image in zip(("a.jpg", "b.jpg"), images):
         (folder / name).write_bytes(image)
     (folder / "short.jpg").write_bytes(images[0][: len(images[0]) // 2])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tfreid.commands import calibrate as calibrate_command
-from tfreid.data.records import read_index
 from tfreid.evaluation import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
-from tfreid.evaluation.threshold import load_threshold, weights_fingerprint
+from tfreid.evaluation.thresholds import load_thresholds, weights_fingerprint
+from tfreid.records import Records, open_records
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +22,12 @@ def calibrate():
 
 def pair_distances(records, model, config, metric, splits, normalize):
     """All distances of pairs, by a plain loop: of one person, and of two."""
-    extract = FeatureExtractor(model, config)
+    extract = FeatureExtractor(model, config, open_records(config.data))
     features = {split: extract(split, progress=False) for split in splits}
     for split in splits if normalize else ():
         features[split] /= np.linalg.norm(features[split], axis=1, keepdims=True)
     left, right = splits[0], splits[-1]
-    indices = {split: read_index(records, split) for split in splits}
+    indices = {split: Records(records)[split].index for split in splits}
     every = pairwise_distances(features[left], features[right], metric)
     found = {True: [], False: []}
     for row in range(len(every)):
@@ -45,7 +45,7 @@ def test_the_kept_threshold_does_what_the_file_says(calibrate, untrained, record
     status = calibrate(["--run", str(folder), "--choose", "0.05", "--false-positive-rates",
                         "0.1,0.3", "evaluation.metric=euclidean"])
     assert status == 0
-    threshold = load_threshold(folder / "threshold.json")
+    threshold = load_thresholds(folder / "thresholds.json")["euclidean"]
     # Features are unit vectors, as they are served.
     positives, negatives = pair_distances(records, model, config, "euclidean",
                                           ["query", "gallery"], normalize=True)
@@ -79,7 +79,7 @@ def test_one_split_is_paired_with_itself(calibrate, untrained, records, tmp_path
                         "--records", str(records), "evaluation.metric=cityblock",
                         "export.normalize=false"])
     assert status == 0
-    threshold = load_threshold(tmp_path / "threshold.json")
+    threshold = load_thresholds(tmp_path / "thresholds.json")["cityblock"]
     positives, negatives = pair_distances(records, model, config, "cityblock", ["train"],
                                           normalize=False)
     assert not threshold.normalized

@@ -14,10 +14,10 @@ from tfrecords.market1501_500k import scan_market1501_500k
 from tfrecords.records import build_records
 from tfreid.commands import distractor_curve as distractor_curve_command
 from tfreid.config import Config, DataConfig, ModelConfig, save_config
-from tfreid.data.records import read_index
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.ranking import evaluate_ranking
 from tfreid.models.embedding import build_embedding_model
+from tfreid.records import Records
 from tfreid.weights.files import save_weights
 
 ADDED = 12
@@ -49,8 +49,8 @@ def world(records, tiny_backbone, tmp_path_factory):
     (folder / "run" / "checkpoints").mkdir(parents=True)
     save_config(config, folder / "run" / "config.yaml")
     save_weights(model, folder / "run" / "checkpoints" / "best.weights.h5")
-    query, gallery = (read_index(folder / "records", split) for split in ("query", "gallery"))
-    extract = FeatureExtractor(model, config)
+    query, gallery = (Records(folder / "records")[split].index for split in ("query", "gallery"))
+    extract = FeatureExtractor(model, config, Records(folder / "records"))
     sides = (extract("query", progress=False), query.ids, query.cameras,
              extract("gallery", progress=False), gallery.ids, gallery.cameras)
     return folder, sides
@@ -158,7 +158,7 @@ def test_other_records_say_where_distractors_begin(
     common = ["--run", str(folder / "run"), "--output", str(tmp_path / "out"), "--records"]
     assert curve([*common, str(records)]) == 2
     assert "hold no added distractors" in capsys.readouterr().err
-    gallery = read_index(records, "gallery")
+    gallery = Records(records)["gallery"].index
     for base, words in ((1, "not all images behind the first 1 are distractors"),
                         (len(gallery), f"not behind {len(gallery)}")):
         assert curve([*common, str(records), "--base", str(base)]) == 2
@@ -201,7 +201,7 @@ def write_curve(folder, name, scores=(0.5, 0.25)):
 
 
 def test_saved_curves_are_drawn_alone(curve, tmp_path, capsys, monkeypatch):
-    from tfreid.evaluation import distractors
+    from tfreid.systems import distractors
 
     drawn = {}
     monkeypatch.setattr(distractors, "draw_distractor_curves",

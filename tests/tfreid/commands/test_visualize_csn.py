@@ -11,7 +11,7 @@ import pytest
 
 from tfreid.commands import visualize_csn as visualize_csn_command
 from tfreid.config import Config, DataConfig, save_config
-from tfreid.data.records import read_index
+from tfreid.records import Records
 from tfreid.systems.csn import pictures as pair_pictures
 from tfreid.systems.csn.network import build_csn
 from tfreid.weights.files import save_weights
@@ -55,7 +55,7 @@ def drawn(monkeypatch):
 ])
 def test_pictures(visualize, run, files, records, tmp_path, monkeypatch, capsys, mode, pictures):
     monkeypatch.chdir(tmp_path)
-    path = read_index(records, "query").paths[2]
+    path = Records(records)["query"].index.paths[2]
     mode = [word.replace("FILES", str(files)).replace("QUERY", path) for word in mode]
     assert visualize(["--run", str(run), *mode]) == 0
     printed = capsys.readouterr().out
@@ -104,7 +104,7 @@ def test_pairs_from_records(visualize, run, drawn):
 
 def test_ranked_gallery(visualize, run, records, drawn):
     arguments = ["--run", str(run), "--output", "ranked.png", "--top", "3", "--gallery", "9"]
-    index = read_index(records, "query")
+    index = Records(records)["query"].index
     for query in ("5", Path(index.paths[5]).name):
         assert visualize([*arguments, "--query", query]) == 0
     for results, label in drawn:
@@ -119,7 +119,7 @@ def test_ranked_gallery(visualize, run, records, drawn):
 
 
 def test_a_whole_gallery_holds_neither_junk_nor_the_querys_camera(visualize, run, records, drawn):
-    query, gallery = (read_index(records, split) for split in ("query", "gallery"))
+    query, gallery = (Records(records)[split].index for split in ("query", "gallery"))
     assert visualize(["--run", str(run), "--output", "ranked.png", "--gallery",
                       "999", "--top", "999", "--query", "0"]) == 0
     same = gallery.ids == query.ids[0]

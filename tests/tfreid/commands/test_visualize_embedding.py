@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tfreid.commands import visualize_embedding as visualize_embedding_command
-from tfreid.data.records import read_encoded, read_index
 from tfreid.evaluation import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
+from tfreid.records import Records, open_records
 from tfreid.systems.embedding import pictures as embedding_pictures
 
 DRAWN = ("draw_matching_regions", "draw_attention", "draw_ranked_lists")
@@ -24,7 +24,7 @@ def visualize():
 def run(untrained):
     """A run's folder with an untrained network, and the features of query and gallery."""
     folder, model, config = untrained
-    extract = FeatureExtractor(model, config)
+    extract = FeatureExtractor(model, config, open_records(config.data))
     return folder, [extract(split, progress=False) for split in ("query", "gallery")]
 
 
@@ -74,7 +74,7 @@ def test_a_pair_of_files(visualize, run, files, drawn):
 
 
 def test_pairs_are_nearest(visualize, run, records, drawn):
-    query, gallery = (read_index(records, split) for split in ("query", "gallery"))
+    query, gallery = (Records(records)[split].index for split in ("query", "gallery"))
     distances = pairwise_distances(*run[1], "euclidean")
     chosen = set()
     for seed in ("4", "5"):
@@ -89,7 +89,7 @@ def test_pairs_are_nearest(visualize, run, records, drawn):
             is_match = not path.name.endswith("_non_match.png")
             candidates = np.flatnonzero(counts & (same if is_match else ~same))
             nearest = candidates[np.argmin(distances[position, candidates])]
-            (encoded,) = read_encoded(records, "gallery", np.array([nearest]))
+            encoded = Records(records)["gallery"].encoded[nearest]
             image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
             np.testing.assert_array_equal(pair.images[1], image)
             assert of_one_person(names) == is_match
@@ -102,7 +102,7 @@ def test_attention_of_persons(visualize, run, records, drawn):
                       "--accumulate", "5", "--output", "a.png"]) == 0
     ((rows, _, dimensions),) = drawn
     assert dimensions == 5 and len({row.label for row in rows}) == 3
-    persons = {f"person {person}" for person in read_index(records, "query").ids}
+    persons = {f"person {person}" for person in Records(records)["query"].index.ids}
     for row in rows:
         assert row.label in persons
         # Each person was seen by three cameras: two images are by two of them.
@@ -125,7 +125,7 @@ def test_ranked_lists(visualize, run, records, drawn):
         assert visualize(["--run", str(run[0]), "--ranked", "99", "--output", "r.png", *mode]) == 0
     for (rows, _), name in zip(drawn, ("spread", "worst")):
         shown[name] = [row.average_precision for row in rows]
-    query, gallery = (read_index(records, split) for split in ("query", "gallery"))
+    query, gallery = (Records(records)[split].index for split in ("query", "gallery"))
     assert len(shown["spread"]) == len(query)
     assert shown["worst"] == sorted(shown["spread"]) != shown["spread"]
     for place, row in enumerate(drawn[0][0]):
@@ -136,7 +136,7 @@ def test_ranked_lists(visualize, run, records, drawn):
         assert (row.average_precision == 1.0) == all(first)
     worst = drawn[1][0][0]
     position = shown["spread"].index(shown["worst"][0])
-    (encoded,) = read_encoded(records, "query", np.array([position]))
+    encoded = Records(records)["query"].encoded[position]
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     np.testing.assert_array_equal(worst.query, image)
 

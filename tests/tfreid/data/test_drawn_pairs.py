@@ -7,7 +7,7 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.data.drawn_pairs import DrawnPairSampler
-from tfreid.data.records import SplitIndex
+from tfreid.records import SplitIndex
 
 # Label, camera, tracklet. Person 1 was seen by one camera, person 2 in one tracklet; person 3 has
 # one image, person 4 images of unknown camera and tracklet.
@@ -38,8 +38,8 @@ def test_every_batch_has_its_share_of_matching_pairs(size, ratio, positives):
     np.testing.assert_array_equal(index.labels[first] == index.labels[second], plan.match == 1)
     assert not (first == second).any()
     assert sampler.images_per_batch == 2 * size == plan.images.shape[1]
-    np.testing.assert_array_equal(plan.left[7], np.arange(size))
-    np.testing.assert_array_equal(plan.right[7], size + np.arange(size))
+    np.testing.assert_array_equal(plan.first[7], np.arange(size))
+    np.testing.assert_array_equal(plan.second[7], size + np.arange(size))
 
 
 def matching(apart):

@@ -13,8 +13,7 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid.config import AugmentationConfig, DataConfig
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.records import decode_image
-from tfreid.data.tables import load_table
+from tfreid.records import Records, decode_image
 
 PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)
 SIZE = (64, 32)
@@ -22,7 +21,7 @@ SIZE = (64, 32)
 
 @pytest.fixture(scope="module")
 def table(records):
-    return load_table(records)
+    return Records(records)["train"].load()
 
 
 def make(table, seed=0, size=SIZE, **data) -> IdentityBatches:

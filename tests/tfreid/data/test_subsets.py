@@ -7,8 +7,8 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.config import SubsetConfig
-from tfreid.data.records import SplitIndex
 from tfreid.data.subsets import describe_subset, draw_subset
+from tfreid.records import SplitIndex
 
 
 def index_of(counts) -> SplitIndex:

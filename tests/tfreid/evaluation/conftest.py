@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfreid.data.records import SplitIndex
+from tfreid.records import SplitIndex
 
 
 @pytest.fixture(scope="session")

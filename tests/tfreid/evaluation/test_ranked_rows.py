@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from tfreid.config import Config, DataConfig
-from tfreid.data.records import read_encoded, read_index
 from tfreid.evaluation import evaluate_ranking
 from tfreid.evaluation.features import Ranked
 from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries, worst_queries
+from tfreid.records import Records
 
 
 def made_up(records, galleries=None):
@@ -19,7 +19,7 @@ def made_up(records, galleries=None):
     show the person of query 0, row 1 by the query's own camera, and row 2 that of query 1.
     """
     images = [np.array([1, 5]), np.array([0, 3, 4, 9])]
-    query, gallery = (read_index(records, split).take(positions)
+    query, gallery = (Records(records)[split].index.take(positions)
                       for split, positions in zip(("query", "gallery"), images))
     query.ids[:], query.cameras[:] = (0, 1), (2, 2)
     gallery.ids[:], gallery.cameras[:] = (0, 0, 1, 0), (1, 2, 1, 1)
@@ -28,11 +28,12 @@ def made_up(records, galleries=None):
                               gallery.cameras, "euclidean", galleries=galleries)
     config = Config(data=DataConfig(records=str(records)))
     config.evaluation.metric = "euclidean"
-    return Ranked(result, query, gallery, *features, *images, galleries), config
+    return Ranked(result, query, gallery, *features, *images, galleries,
+                  records=Records(records)), config
 
 
 def decoded(records, split, position):
-    (encoded,) = read_encoded(records, split, np.array([position]))
+    encoded = Records(records)[split].encoded[position]
     return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_expansion_leaves_junk_out(make_index):
     assert found.variants["expanded"].num_gallery == found.result.num_gallery == 5
 
 
-def test_the_query_of_several_images_is_their_mean(make_index, monkeypatch):
+def test_the_query_of_several_images_is_their_mean(make_index):
     """The person's images by camera 1 are at 1 and 3; those at 90 are another's or by camera 2.
 
     The mean is 2, at distances 3, 3.6, 0.8, 0.6, 0.5: all three positives first, AP = 1. Where the
@@ -62,7 +63,9 @@ def test_the_query_of_several_images_is_their_mean(make_index, monkeypatch):
     """
     images = make_index([1, 2, 1, 1], [1, 1, 1, 2])
     values = np.float32([[1], [90], [3], [90]])
-    monkeypatch.setattr(variants, "read_index", lambda *_: images)
+
+    class Opened(dict):
+        directory = "records"
 
     class Extract:
         def blocks(self, split, positions, progress):
@@ -71,7 +74,8 @@ def test_the_query_of_several_images_is_their_mean(make_index, monkeypatch):
             yield np.array([0]), values[positions[:1]]
 
     for galleries, size in ((None, 5), ([np.array([0, 3, 6])], 2)):
-        ranked = ranked_case(make_index, galleries)
+        ranked = dataclasses.replace(ranked_case(make_index, galleries), records=Opened(
+            multi_query=types.SimpleNamespace(index=images)))
         assert ranked.result.first_match_rank.tolist() == [2]
         found = variants.add_variants(ranked, Extract(), config(multi_query=True), progress=False)
         assert found.variants["multi_query"].mean_ap == 1.0

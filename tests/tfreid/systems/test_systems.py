@@ -114,7 +114,7 @@ class PairSystem(System):
     def make_objective(self, model):
         return _Objective()
 
-    def make_evaluator(self, model):
+    def make_evaluator(self, model, records):
         return _Evaluator()
 
 

@@ -79,7 +79,7 @@ class _Ours:
         self._extract = tf.function(
             lambda x: parts.extract(x, training=False),
             input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.float32)])
-        self._scorer = CsnScorer(model, config)
+        self._scorer = CsnScorer(model, config, None)
         self._sides = (images[:queries], images[queries:])
         self._batch = config.data.eval_batch_size
 

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.config import Config
-from tfreid.data.records import decode_image
 from tfreid.losses.distances import paired_euclidean, pairwise_euclidean
+from tfreid.records import Records, decode_image, open_records
 from tfreid.serving.saved_model import (
     check_alike,
     decode_files,
@@ -105,7 +105,7 @@ def export_csn(model: keras.Model, config: Config, output: str | Path) -> Path:
     Raises:
         UserError: There are no records to check with, or the results differ.
     """
-    split, positions = parity_images(config)
+    records = open_records(config.data)
     served = ServedCsn(model, config)
     signatures = {
         "serving_default": served.extract,
@@ -116,25 +116,26 @@ def export_csn(model: keras.Model, config: Config, output: str | Path) -> Path:
     }
 
     def finish(directory):
-        _check_parity(directory, model, config, split, positions)
+        _check_parity(directory, model, config, records)
 
     return write_version(served, signatures, output, finish)
 
 
 def _check_parity(
-    directory: Path, model: keras.Model, config: Config, split: str, positions: np.ndarray
+    directory: Path, model: keras.Model, config: Config, records: Records
 ) -> None:
     round_alike()
     # Without the distance's part a score is the probability.
     plain = dataclasses.replace(config.csn.score, distance_weight=0.0)
     plain = dataclasses.replace(config.csn, score=plain)
     scorers = {
-        "score": CsnScorer(model, config),
-        "probability": CsnScorer(model, dataclasses.replace(config, evaluation=plain)),
+        "score": CsnScorer(model, config, records),
+        "probability": CsnScorer(model, dataclasses.replace(config, csn=plain), records),
     }
-    features = scorers["score"].features(split, positions, progress=False)
+    split, positions = parity_images(records)
+    features = scorers["score"].features(split.name, positions, progress=False)
     signatures = tf.saved_model.load(str(directory)).signatures
-    _check_features(signatures, parity_files(config), features)
+    _check_features(signatures, parity_files(records), features)
     # From here on with the evaluation's features: a score magnifies differences of near ones.
     _check_pairs(signatures, scorers, features)
     _check_all(signatures, scorers, features)

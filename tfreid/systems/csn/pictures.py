@@ -8,16 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.data.records import SplitIndex
 from tfreid.evaluation.picture_images import (
     draw_queries,
     find_query,
     image_label,
     read_image_file,
     read_images,
-    read_test_indices,
 )
 from tfreid.evaluation.protocol import counted
+from tfreid.records import SplitIndex, open_records
 from tfreid.systems.base import System
 from tfreid.systems.csn.inspection import describe_pair
 from tfreid.systems.csn.ranked_comparisons import RankedPair, draw_ranked_pairs
@@ -130,7 +129,8 @@ class _ScoredGallery:
         _check_system(system)
         self._config = config = system.config
         random = np.random.default_rng(seed)
-        queries, self._gallery = read_test_indices(config.data)
+        self._records = open_records(config.data)
+        queries, self._gallery = (self._records[split].index for split in ("query", "gallery"))
         if query is None:
             (self._query,) = draw_queries(queries, self._gallery, 1, random)
         else:
@@ -140,7 +140,7 @@ class _ScoredGallery:
         self._positions, self.match = _draw_gallery(self._gallery, identity, camera, count, random)
         self.is_match = self._gallery.ids[self._positions] == identity
         self._model = system.load(weights)
-        scorer = CsnScorer(self._model, config)
+        scorer = CsnScorer(self._model, config, self._records)
         self.scores = scorer.cross(scorer.features("query", np.array([self._query])),
                                    scorer.features("gallery", self._positions))[0]
 
@@ -154,7 +154,7 @@ class _ScoredGallery:
                              self._image("gallery", self._positions[place]))
 
     def _image(self, split, position):
-        (image,) = read_images(self._config.data, split, np.array([position]))
+        (image,) = read_images(self._records[split], np.array([position]))
         return image
 
 

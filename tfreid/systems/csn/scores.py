@@ -10,8 +10,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfreid.config import Config
-from tfreid.data.records import split_size, stream_images
 from tfreid.evaluation.scoring import Features, count, take
+from tfreid.layers.preprocessing import InputSize
+from tfreid.records import Records
 from tfreid.systems.csn.comparison import compare_all, compare_pairs
 from tfreid.systems.csn.network import compared_features, csn_parts
 from tfreid.systems.csn.settings import ScoreSettings
@@ -27,14 +28,18 @@ class CsnScorer:
     Args:
         model: What `build_csn` made.
         config: Its whole configuration.
+        records: The records of the images; None if no features are asked for.
     """
 
     metric = "SimiScore"
 
-    def __init__(self, model: keras.Model, config: Config):
-        self._config = config
+    def __init__(self, model: keras.Model, config: Config, records: Records | None):
+        self._config, self._records = config, records
         self._score = config.csn.score
         self._parts = csn_parts(model)
+        self.image_bytes = 4 * sum(
+            int(np.prod(value.shape[1:]))
+            for value in compared_features(self._parts.extract.output).values())
         self._extract = tf.function(
             self._features,
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
@@ -51,15 +56,14 @@ class CsnScorer:
     def feature_blocks(self, split: str, indices: np.ndarray | None = None,
                        progress: bool = True) -> Iterator[Features]:
         """Yields `features` of `data.eval_batch_size` images at a time."""
-        shape, data = self._config.model, self._config.data
-        count = len(indices) if indices is not None else split_size(
-            data.records, split, data.fold)[0]
-        with tqdm(total=count, desc=f"{split} features", unit="image", disable=not progress,
+        shape, data, images = self._config.model, self._config.data, self._records[split]
+        total = len(images if indices is None else indices)
+        with tqdm(total=total, desc=f"{split} features", unit="image", disable=not progress,
                   leave=False) as bar:
-            for images in stream_images(data.records, split, shape.height, shape.width,
-                                        data.eval_batch_size, data.workers, indices, data.fold):
-                yield {name: x.numpy() for name, x in self._extract(images).items()}
-                bar.update(len(images))
+            for places, batch in images.batches(InputSize(shape.height, shape.width),
+                                                data.eval_batch_size, data.workers, indices):
+                yield {name: x.numpy() for name, x in self._extract(batch).items()}
+                bar.update(len(places))
 
     def cross(self, queries: Features, gallery: Features, progress: bool = True) -> np.ndarray:
         """Returns the scores [q, g]: q + g extractions served for them."""

@@ -10,10 +10,9 @@ import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.config import Config
 from tfreid.data.pair_batches import PairBatches
-from tfreid.data.tables import ImageTable
 from tfreid.evaluation.evaluator import Evaluator
+from tfreid.records import ImageTable, Records
 from tfreid.systems.base import MARKET_IDENTITIES, System
 from tfreid.systems.csn.benchmark import measure_gallery
 from tfreid.systems.csn.cost import describe_csn
@@ -64,10 +63,10 @@ class CsnSystem(System):
         self.check_embeds()
 
     def make_score_evaluator(
-        self, model: keras.Model, config: Config, training: bool = False
+        self, model: keras.Model, records: Records, training: bool = False
     ) -> Evaluator | None:
         """Makes the evaluator, of single-shot trials or of a shortlist."""
-        return make_csn_evaluator(model, config, training)
+        return make_csn_evaluator(model, self.config, records, training)
 
     def calibrate(self, weights: str | Path, output: str | Path, **options: Any) -> None:
         """Refuses: there is no distance of embeddings."""

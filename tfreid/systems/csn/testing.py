@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import keras
 import numpy as np
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfreid.config import Config
-from tfreid.data.records import read_index
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import trial_matches
 from tfreid.evaluation.protocol import counted
 from tfreid.evaluation.ranking import evaluate_distances
 from tfreid.evaluation.scoring import Scored, SingleShotEvaluator, scored_splits
+from tfreid.records import Records
 from tfreid.systems.csn.scores import CsnScorer
 
 # Gallery images whose features are in memory at a time: about 0.44 MB each.
@@ -23,25 +21,26 @@ _GALLERY_BLOCK = 256
 
 
 def make_csn_evaluator(
-    model: keras.Model, config: Config, training: bool = False
+    model: keras.Model, config: Config, records: Records, training: bool = False
 ) -> SingleShotEvaluator | ShortlistEvaluator | None:
     """Makes the evaluator that `evaluation.protocol` names.
 
     Args:
         model: What `build_csn` made.
         config: Its whole configuration.
+        records: The records.
         training: Whether the model is being trained; see `scored_splits`.
 
     Raises:
         UserError: The records are missing or broken, or settings contradict each other.
     """
-    splits = scored_splits(config, training)
+    splits = scored_splits(config, records, training)
     if splits is None:
         return None
-    scorer = CsnScorer(model, config)
+    scorer = CsnScorer(model, config, records)
     if config.evaluation.protocol == "full":
-        return ShortlistEvaluator(scorer, config, splits)
-    return SingleShotEvaluator(scorer, config, splits, training)
+        return ShortlistEvaluator(scorer, config, records, splits)
+    return SingleShotEvaluator(scorer, config, records, splits, training)
 
 
 class ShortlistEvaluator:
@@ -55,25 +54,24 @@ class ShortlistEvaluator:
     Args:
         scorer: Of a CSN with a ranking net.
         config: The whole configuration.
+        records: The records.
         splits: Names of the splits of the queries and of the gallery.
 
     Raises:
         UserError: The records are missing or broken, or the network has no descriptors.
     """
 
-    def __init__(self, scorer: CsnScorer, config: Config, splits: tuple[str, str]):
+    def __init__(self, scorer: CsnScorer, config: Config, records: Records,
+                 splits: tuple[str, str]):
         if not config.csn.ranking_net:
             raise UserError(
                 "evaluation.protocol=full needs the descriptors of csn.ranking_net to make a "
                 "shortlist; set evaluation.protocol to single_shot, or train with the ranking net."
             )
         self._scorer = scorer
-        self._config = config
+        self._config, self._directory = config, records.directory
         self._splits = splits
-        self._query, self._gallery = (
-            read_index(Path(config.data.records), split, config.data.verify, config.data.fold)
-            for split in self._splits
-        )
+        self._query, self._gallery = (records[split].index for split in splits)
 
     def evaluate(self, progress: bool = True, max_queries: int | None = None) -> Scored:
         """Ranks the gallery for all queries, or for `max_queries` spread evenly over them.
@@ -91,8 +89,7 @@ class ShortlistEvaluator:
         Raises:
             UserError: As `evaluate`.
         """
-        queries, matches = trial_matches(
-            self._query, self._gallery, Path(self._config.data.records))
+        queries, matches = trial_matches(self._query, self._gallery, self._directory)
         self._rank(queries, np.unique(matches), progress=False)
 
     def _rank(self, query: np.ndarray, gallery: np.ndarray, progress: bool) -> Scored:

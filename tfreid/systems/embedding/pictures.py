@@ -9,7 +9,6 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.config import Config
-from tfreid.data.records import SplitIndex
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.picture_images import (
@@ -17,10 +16,10 @@ from tfreid.evaluation.picture_images import (
     image_label,
     read_image_file,
     read_images,
-    read_test_indices,
 )
 from tfreid.evaluation.protocol import counted
 from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries, worst_queries
+from tfreid.records import Records, SplitIndex, open_records
 from tfreid.systems.base import System
 from tfreid.systems.embedding.attention import AttentionRow, draw_attention
 from tfreid.systems.embedding.matching_regions import draw_matching_regions
@@ -111,13 +110,14 @@ def picture_test_pairs(
     """
     system.check_embeds()
     config = system.config
-    indices = read_test_indices(config.data)
+    records = open_records(config.data)
+    indices = [records[split].index for split in ("query", "gallery")]
     drawn = np.sort(draw_queries(*indices, count, np.random.default_rng(seed)))
     model = system.load_embedding(weights)
-    nearest = _nearest_pairs(FeatureExtractor(model, config), config, indices, drawn)
+    nearest = _nearest_pairs(FeatureExtractor(model, config, records), config, records, drawn)
     finder = RegionFinder(model, config)
-    queries = read_images(config.data, "query", drawn)
-    results = read_images(config.data, "gallery", nearest.ravel())
+    queries = read_images(records["query"], drawn)
+    results = read_images(records["gallery"], nearest.ravel())
     headings = {"match": "One person: a query and its nearest match by another camera",
                 "non_match": "Two persons: a query and the nearest wrong gallery image"}
     paths = []
@@ -156,23 +156,23 @@ def picture_test_attention(
         UserError: A system without embeddings, weights that do not fit, or broken records.
     """
     system.check_embeds()
-    config = system.config
-    queries, gallery = read_test_indices(config.data)
+    records = open_records(system.config.data)
+    queries, gallery = (records[split].index for split in ("query", "gallery"))
     random = np.random.default_rng(seed)
-    persons = np.intersect1d(queries.ids, gallery.ids)
-    if not persons.size:
-        raise UserError(f"{config.data.records}: the gallery shows nobody of the queries; check "
+    identities = np.intersect1d(queries.ids, gallery.ids)
+    if not identities.size:
+        raise UserError(f"{records.directory}: the gallery shows nobody of the queries; check "
                         "the identities of the records.")
-    chosen = random.choice(persons, min(count, len(persons)), replace=False)
-    positions = [_by_many_cameras(gallery, person, images, random) for person in chosen]
-    read = iter(read_images(config.data, "gallery", np.concatenate(positions)))
+    chosen = random.choice(identities, min(count, len(identities)), replace=False)
+    positions = [_by_many_cameras(gallery, identity, images, random) for identity in chosen]
+    read = iter(read_images(records["gallery"], np.concatenate(positions)))
     finder = RegionFinder(system.load_embedding(weights), system.config)
     rows = [
-        AttentionRow(f"person {person}", [
+        AttentionRow(f"person {identity}", [
             finder.attend(next(read), accumulate, camera_name(gallery.cameras[position]))
-            for position in of_person
+            for position in own
         ])
-        for person, of_person in zip(chosen, positions)
+        for identity, own in zip(chosen, positions)
     ]
     draw_attention(rows, path, min(accumulate, finder.size))
 
@@ -194,19 +194,21 @@ def picture_ranked_lists(
     """
     system.check_embeds()
     config = system.config
-    read_test_indices(config.data)
+    records = open_records(config.data)
+    # Fails for records without test images, before the model is built.
+    for split in ("query", "gallery"):
+        records[split]
     model = system.load_embedding(weights)
-    ranked = system.make_gallery_evaluator(model, config).evaluate()
+    ranked = system.make_gallery_evaluator(model, records).evaluate()
     chosen = (worst_queries if worst else spread_queries)(ranked.result, count)
     draw_ranked_lists(ranked_rows(ranked, config, chosen), path)
 
 
 def _nearest_pairs(
-    extract: FeatureExtractor, config: Config, indices: tuple[SplitIndex, SplitIndex],
-    queries: np.ndarray,
+    extract: FeatureExtractor, config: Config, records: Records, queries: np.ndarray
 ) -> np.ndarray:
     """Finds the nearest match and the nearest wrong image of queries: gallery positions [n, 2]."""
-    known, gallery = indices
+    known, gallery = (records[split].index for split in ("query", "gallery"))
     distances = pairwise_distances(extract("query", queries), extract("gallery"),
                                    config.evaluation.metric, p=config.evaluation.minkowski_p)
     nearest = []
@@ -216,17 +218,17 @@ def _nearest_pairs(
         sides = [np.flatnonzero(counts & (gallery.ids == identity)),
                  np.flatnonzero(counts & (gallery.ids != identity))]
         if not sides[1].size:
-            raise UserError(f"{config.data.records}: the gallery shows nobody but person "
+            raise UserError(f"{records.directory}: the gallery shows nobody but person "
                             f"{identity}; build records with more persons.")
         nearest.append([side[np.argmin(row[side])] for side in sides])
     return np.array(nearest)
 
 
 def _by_many_cameras(
-    gallery: SplitIndex, person: int, count: int, random: np.random.Generator
+    gallery: SplitIndex, identity: int, count: int, random: np.random.Generator
 ) -> np.ndarray:
     """Draws images of a person, one of each camera before a second of any: positions by camera."""
-    images = random.permutation(np.flatnonzero(gallery.ids == person))
+    images = random.permutation(np.flatnonzero(gallery.ids == identity))
     cameras = gallery.cameras[images]
     turn = np.array([np.count_nonzero(cameras[:place] == camera)
                      for place, camera in enumerate(cameras)])

@@ -14,12 +14,10 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.layout import refuse_problems
-from tfrecords.manifest import read_manifest
 from tfreid.config import Config
 from tfreid.data.drawn_pairs import DrawnPairSampler
-from tfreid.data.records import SplitIndex, describe_records
-from tfreid.data.tables import ImageTable, load_table
 from tfreid.evaluation.picture_images import read_file
+from tfreid.records import ImageTable, Records, Split, SplitIndex
 
 _COLUMNS = ["first", "second", "same"]
 _ANSWERS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -67,25 +65,23 @@ def draw_pairs(table: ImageTable, count: int, apart: str, seed: int, source: str
                    first, second, plan.match[0].astype(bool), f"pairs of {source}")
 
 
-def pairs_of_splits(config: Config, splits: Sequence[str]) -> PairSet:
-    """Draws pairs of the images of some splits of `data.records`, taken together.
+def pairs_of_splits(config: Config, records: Records, splits: Sequence[str]) -> PairSet:
+    """Draws pairs of the images of some splits, taken together.
 
     Junk is left out; distractors are nobody's match, also each other's. An image in two splits, as
     MARS's queries that are in the gallery too, counts once.
 
     Args:
-        config: `evaluation.verification_pairs`, `data.pairs.apart` and the records.
+        config: `evaluation.verification_pairs` and `data.pairs.apart`.
+        records: The records.
         splits: Their names.
 
     Raises:
         UserError: The records are missing or broken, lack a split, or make no pairs of a kind.
     """
     data = config.data
-    if data.records is None:
-        raise UserError("data.records is not set; give the folder of the records to test on.")
-    tables = [load_table(data.records, split, data.verify, data.fold, memory_limit=0)
-              for split in splits]
-    ids = [_identities(table.index, data.records, split) for table, split in zip(tables, splits)]
+    tables = [records[split].load(memory_limit=0) for split in splits]
+    ids = [_identities(records[split]) for split in splits]
     # What is of no identity gets one of its own.
     labels = np.concatenate(ids)
     alone = labels < 0
@@ -99,18 +95,12 @@ def pairs_of_splits(config: Config, splits: Sequence[str]) -> PairSet:
     kept = np.flatnonzero(once & (index.ids >= 0))
     encoded = _Joined([table.encoded for table in tables], kept)
     megabytes = sum(table.megabytes for table in tables)
-    source = (f"the {' and '.join(splits)} images of "
-              f"{describe_records(data.records, data.fold)}")
+    source = f"the {' and '.join(splits)} images of {records.description}"
     if "train" in splits:
         source += " (people whom a run may have been trained on)"
     return draw_pairs(ImageTable(encoded, index.take(kept), megabytes),
                       config.evaluation.verification_pairs, data.pairs.apart, data.subset.seed,
                       source)
-
-
-def pairs_of_test_set(config: Config) -> PairSet:
-    """Draws pairs of the query and gallery images; see `pairs_of_splits`."""
-    return pairs_of_splits(config, ("query", "gallery"))
 
 
 def read_pairs_file(path: str | Path) -> PairSet:
@@ -159,12 +149,10 @@ class _Joined(Sequence):
         return self._parts[part][int(position - self._starts[part])]
 
 
-def _identities(index: SplitIndex, directory: str | Path, split: str) -> np.ndarray:
+def _identities(split: Split) -> np.ndarray:
     """Returns the identities of a split's images, -1 for distractors and junk."""
-    stored = read_manifest(directory).splits.get(split)
-    if stored is None or not stored.distractors:
-        return index.ids.copy()
-    return np.where(index.ids == _DISTRACTOR, -1, index.ids)
+    ids = split.index.ids
+    return np.where(ids == _DISTRACTOR, -1, ids) if split.distractors else ids
 
 
 def _read_rows(path: Path) -> tuple[list[tuple[str, str, bool]], list[str]]:

@@ -10,13 +10,18 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfreid.config import Config
-from tfreid.data.tables import decode_in_batches
-from tfreid.evaluation.distances import METRICS, Metric, scaled_cosine_metric, weighted_metric
-from tfreid.evaluation.paired_distances import paired_distances
+from tfreid.evaluation.distances import (
+    METRICS,
+    Metric,
+    paired_distances,
+    scaled_cosine_metric,
+    weighted_metric,
+)
+from tfreid.evaluation.thresholds import PROBABILITY
+from tfreid.layers.preprocessing import InputSize
+from tfreid.records.images import decode_batches
 from tfreid.systems.siamese.network import SIDES, siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
-
-PROBABILITY = "probability"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +69,9 @@ class SiameseScorer:
         blocks = []
         with tqdm(total=len(pairs.encoded), desc="images of pairs", unit="image",
                   disable=not progress, leave=False) as bar:
-            for images in decode_in_batches(pairs.encoded, pairs.names, shape.height, shape.width,
-                                            data.eval_batch_size, data.workers):
+            for _, images in decode_batches(
+                    pairs.encoded, pairs.names, InputSize(shape.height, shape.width),
+                    data.eval_batch_size, data.workers):
                 blocks.append(self._embed(images).numpy())
                 bar.update(len(images))
         embeddings = np.concatenate(blocks)

@@ -8,26 +8,26 @@ from typing import Any
 import keras
 
 from tfrecords.errors import UserError
-from tfreid.config import Config
 from tfreid.data.pair_batches import PairBatches
-from tfreid.data.tables import ImageTable
 from tfreid.evaluation.evaluator import Evaluator
 from tfreid.evaluation.features import GalleryEvaluator
-from tfreid.evaluation.testing import Further
+from tfreid.evaluation.thresholds import PROBABILITY
 from tfreid.models.embedding import HEAD_LAYERS
+from tfreid.records import ImageTable, Records
 from tfreid.systems.base import System
 from tfreid.systems.siamese.export import export_siamese
 from tfreid.systems.siamese.judging import RunJudge
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.objective import SiameseObjective, check_siamese_losses
-from tfreid.systems.siamese.pair_sets import pairs_of_test_set
+from tfreid.systems.siamese.pair_sets import pairs_of_splits
 from tfreid.systems.siamese.testing import (
-    fitting_thresholds,
     make_siamese_ranker,
     verify,
     verify_pairs,
 )
 from tfreid.systems.siamese.validation import make_siamese_evaluator
+from tfreid.systems.siamese.verdicts import fitting_thresholds
+from tfreid.systems.testing import Further
 from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.run_folder import RunFolder
 
@@ -76,20 +76,20 @@ class SiameseSystem(System):
         """Makes the loss."""
         return SiameseObjective(self.config)
 
-    def make_evaluator(self, model: keras.Model) -> Evaluator | None:
+    def make_evaluator(self, model: keras.Model, records: Records) -> Evaluator | None:
         """Makes the evaluator, where something is held out to validate on."""
-        return make_siamese_evaluator(model, self.config)
+        return make_siamese_evaluator(model, self.config, records)
 
-    def make_gallery_evaluator(self, model: keras.Model, config: Config) -> GalleryEvaluator:
+    def make_gallery_evaluator(self, model: keras.Model, records: Records) -> GalleryEvaluator:
         """Makes what ranks a gallery, by a distance or by the probability."""
-        return make_siamese_ranker(model, config)
+        return make_siamese_ranker(model, self.config, records)
 
     def prepare_further_figures(
-        self, model: keras.Model, config: Config, output: Path, thresholds: Path | None
+        self, model: keras.Model, records: Records, output: Path, thresholds: Path | None
     ) -> Further:
         """Returns what judges pairs of the test images."""
-        pairs = pairs_of_test_set(config)
-        return lambda: {"verification": verify(model, config, pairs, output, thresholds)}
+        pairs = pairs_of_splits(self.config, records, ("query", "gallery"))
+        return lambda: {"verification": verify(model, self.config, pairs, output, thresholds)}
 
     def calibrate(self, weights: str | Path, output: str | Path, **options: Any) -> None:
         """Refuses: training has calibrated."""
@@ -107,8 +107,8 @@ class SiameseSystem(System):
 
     def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
         """Exports features, and verdicts on pairs of files or features."""
-        thresholds = fitting_thresholds(model, self.config, run.thresholds)
+        thresholds = fitting_thresholds(model, self.config.evaluation.minkowski_p, run.thresholds)
         version = export_siamese(model, self.config, output, thresholds)
-        if thresholds is None:
+        if PROBABILITY not in thresholds:
             return version, "; a probability of 0.5 decides, as these weights have no thresholds"
         return version, f"; the threshold of {run.thresholds} decides"

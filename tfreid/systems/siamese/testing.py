@@ -11,27 +11,23 @@ from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.features import GalleryEvaluator
 from tfreid.evaluation.report import write_results_json
+from tfreid.evaluation.thresholds import PROBABILITY
+from tfreid.records import Records, open_records
 from tfreid.systems.base import System
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet, pairs_of_splits, read_pairs_file
-from tfreid.systems.siamese.scores import (
-    PROBABILITY,
-    SiameseScorer,
-    probability_metric,
-    sigmoid,
-)
+from tfreid.systems.siamese.scores import SiameseScorer, probability_metric, sigmoid
 from tfreid.systems.siamese.verdicts import (
-    EVEN,
-    PairThresholds,
+    fitting_thresholds,
     judge,
-    load_pair_thresholds,
+    logit_threshold,
     thresholds_note,
     verdicts_table,
 )
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
 
 
-def make_siamese_ranker(model: keras.Model, config: Config) -> GalleryEvaluator:
+def make_siamese_ranker(model: keras.Model, config: Config, records: Records) -> GalleryEvaluator:
     """Makes what ranks a gallery by the twin's features, or by the probability.
 
     Raises:
@@ -39,12 +35,13 @@ def make_siamese_ranker(model: keras.Model, config: Config) -> GalleryEvaluator:
     """
     evaluation = config.evaluation
     if evaluation.metric != PROBABILITY:
-        return GalleryEvaluator(siamese_parts(model).embed, config)
+        return GalleryEvaluator(siamese_parts(model).embed, config, records)
     for setting in ("multi_query", "expansion", "reranking"):
         if getattr(evaluation, setting):
             raise UserError(f"evaluation.{setting} needs a distance of features; set "
                             "evaluation.metric to euclidean or another one instead of probability.")
-    return GalleryEvaluator(siamese_parts(model).embed, config, probability_metric(model))
+    return GalleryEvaluator(
+        siamese_parts(model).embed, config, records, probability_metric(model))
 
 
 def verify_pairs(
@@ -73,7 +70,8 @@ def verify_pairs(
     """
     config = system.config
     # Mistakes in the pairs are reported before the model is built.
-    pairs = read_pairs_file(pairs_file) if pairs_file else pairs_of_splits(config, [split])
+    pairs = read_pairs_file(pairs_file) if pairs_file else pairs_of_splits(
+        config, open_records(config.data), [split])
     figures = verify(system.load(weights), config, pairs, Path(output), thresholds)
     write_results_json(Path(output) / "verification.json",
                        {"name": config.name, "weights": str(weights), **figures})
@@ -96,13 +94,12 @@ def verify(
         The figures.
     """
     verdicts = judge(pairs, SiameseScorer(model, config)(pairs))
-    calibrated = fitting_thresholds(model, config, thresholds)
+    calibrated = fitting_thresholds(model, config.evaluation.minkowski_p, thresholds)
     note = thresholds_note(calibrated)
-    values = calibrated.values if calibrated else {PROBABILITY: EVEN}
-    figures = {**verdicts.figures(values), "thresholds": note}
+    figures = {**verdicts.figures(calibrated), "thresholds": note}
     print(verdicts_table(figures, note))
     curve = verdicts.curves[PROBABILITY]
-    at = curve.at_threshold(-values[PROBABILITY])
+    at = curve.at_threshold(-logit_threshold(calibrated))
     name = "calibrated" if calibrated else "undecided"
     draw_roc(curve.false_positive_rates, curve.true_positive_rates, output / "roc.png",
              points={name: (at.false_positive_rate, at.true_positive_rate)}, area=curve.area)
@@ -111,17 +108,3 @@ def verify(
                         thresholds={name: figures[PROBABILITY]["threshold"]},
                         label="probability of one person", title="Probabilities of pairs")
     return figures
-
-
-def fitting_thresholds(
-    model: keras.Model, config: Config, path: Path | None
-) -> PairThresholds | None:
-    """Reads the thresholds in a file, or returns None where it is missing or of other weights."""
-    if path is None or not path.exists():
-        return None
-    return load_pair_thresholds(path).of(model, config.evaluation.minkowski_p)
-
-
-def logit_threshold(thresholds: PairThresholds | None) -> float:
-    """Returns the logit from which two images show one person."""
-    return EVEN if thresholds is None else thresholds.values[PROBABILITY]

@@ -14,8 +14,8 @@ from tfreid.config import DataConfig
 from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.cutout import cutout_limit
 from tfreid.data.image_batches import ImageLoader
-from tfreid.data.tables import ImageTable
 from tfreid.layers.preprocessing import InputSize
+from tfreid.records import ImageTable
 from tfreid.systems.triplet.mining import draw_triplets, possible_queries
 from tfreid.systems.triplet.settings import Settings as TripletSettings
 

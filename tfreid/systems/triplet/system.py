@@ -8,8 +8,8 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, stage_config
-from tfreid.data.tables import ImageTable
 from tfreid.models.embedding import input_size
+from tfreid.records import ImageTable
 from tfreid.systems.embedding.system import EmbeddingSystem
 from tfreid.systems.triplet.batches import TripletBatches
 from tfreid.systems.triplet.objective import TripletObjective

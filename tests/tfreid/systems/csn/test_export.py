@@ -22,8 +22,12 @@ from tfreid.commands import calibrate
 from tfreid.commands import export as export_model
 from tfreid.commands import query as query_export
 from tfreid.config import Config, DataConfig, ModelConfig, save_config
-from tfreid.data.records import read_encoded
-from tfreid.serving.client import ServerClient, embed_with_saved_model, exported_threshold
+from tfreid.records import Records
+from tfreid.serving.client import (
+    ServerClient,
+    embed_with_saved_model,
+    exported_thresholds,
+)
 from tfreid.systems.csn import export as pair_export
 from tfreid.systems.csn.export import export_csn
 from tfreid.systems.csn.network import build_csn, csn_parts
@@ -31,7 +35,7 @@ from tfreid.systems.csn.settings import ScoreSettings
 from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.weights.files import save_weights
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SIGNATURES = {"serving_default", "extract", "extract_images", "compare", "compare_all"}
 SIZE_OF_LOGITS = 5e4  # before training
 SMALL = CsnSettings(levels=[3], divide=False, attention="center", ranking_net=False)
@@ -105,7 +109,7 @@ def test_stored_features_give_the_whole_networks_scores(run, version, records):
     _, model, _ = run
     signatures = tf.saved_model.load(str(version)).signatures
     assert set(signatures) == SIGNATURES
-    crops = read_encoded(records, "gallery", np.arange(5))
+    crops = list(Records(records)["gallery"].encoded)[:5]
     images = arrays(crops)
     assert len({image.shape for image in images}) > 1
     queries, gallery = (signatures["extract"](image_bytes=tf.constant(files))
@@ -142,7 +146,7 @@ def test_images_of_one_size_are_extracted_as_files_are(version):
 def test_both_orders_and_no_distance_without_a_ranking_net(small, records):
     model, _, folder = small
     signatures = tf.saved_model.load(str(folder)).signatures
-    crops = read_encoded(records, "gallery", np.arange(2))
+    crops = list(Records(records)["gallery"].encoded)[:2]
     first, second = (signatures["extract"](image_bytes=tf.constant([crop])) for crop in crops)
     found = [signatures["compare"](**sided(first=first, second=second)),
              signatures["compare_all"](**sided(query=first, gallery=second))]
@@ -218,7 +222,7 @@ def test_records_are_needed(small, tmp_path):
 @pytest.fixture
 def files(records, tmp_path):
     """Paths of a query and three gallery images, the query's own file the second of them."""
-    crops = read_encoded(records, "gallery", np.arange(3))
+    crops = list(Records(records)["gallery"].encoded)[:3]
     paths = []
     for name, crop in (("query", crops[0]), ("b", crops[1]), ("same", crops[0]), ("c", crops[2])):
         (tmp_path / f"{name}.jpg").write_bytes(crop)
@@ -292,7 +296,7 @@ def test_what_a_pair_model_cannot_do_is_one_sentence(
 def test_a_pair_model_has_neither_embeddings_nor_a_threshold(small, files, run, capsys):
     with pytest.raises(UserError, match="is a pair model"):
         embed_with_saved_model(small[2], [Path(files[0]).read_bytes()])
-    assert exported_threshold(small[2]) is None
+    assert exported_thresholds(small[2]) == {}
     assert calibrate.main(["--run", str(run[0])]) == 2
     message = capsys.readouterr().err
     assert "a distance threshold is for embeddings" in message and message.count("\n") == 1

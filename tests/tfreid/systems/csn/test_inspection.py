@@ -85,7 +85,8 @@ def test_figures_are_those_of_the_scorer(described):
         assert details.distance is None
     scored = [{name: x for name, x in side.items() if not name.startswith("regions")}
               for side in sides]
-    assert details.score == pytest.approx(CsnScorer(model, config).cross(*scored)[0, 0], rel=1e-4)
+    expected = CsnScorer(model, config, None).cross(*scored)[0, 0]
+    assert details.score == pytest.approx(expected, rel=1e-4)
     for shown, image in zip(details.images, images):
         np.testing.assert_array_equal(shown, image)
 

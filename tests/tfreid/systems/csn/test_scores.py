@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 
 from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig
-from tfreid.data.records import stream_images
 from tfreid.evaluation.scoring import EmbeddingScorer, take
+from tfreid.layers.preprocessing import InputSize
+from tfreid.records import Records
 from tfreid.systems.csn import scores as pair_scores
 from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
 from tfreid.systems.csn.scores import CsnScorer, simi_score
@@ -33,7 +34,7 @@ def model(records):
     """A network whose statistics are those of some pairs, so that its scores differ."""
     keras.utils.set_random_seed(0)
     network = build_csn(_config(records))
-    images = np.concatenate(list(stream_images(records, "train", 64, 24, 8, 1, np.arange(8))))
+    ((_, images),) = Records(records)["train"].batches(InputSize(64, 24), 8, 1, np.arange(8))
     for layer in csn_parts(network).decide.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
@@ -46,9 +47,11 @@ def model(records):
 def _expected(model, records, score):
     """The scores [q, g] of every pair by itself, by Eq. 7."""
     parts = csn_parts(model)
+    opened = Records(records)
     queries, gallery = (
         [parts.extract(image[None], training=False)
-         for batch in stream_images(records, split, 64, 24, 16, 1, positions) for image in batch]
+         for _, batch in opened[split].batches(InputSize(64, 24), 16, 1, positions)
+         for image in batch]
         for split, positions in (("query", QUERIES), ("gallery", GALLERY)))
     values = np.empty((len(queries), len(gallery)))
     for row, column in np.ndindex(values.shape):
@@ -83,7 +86,7 @@ def test_crossed_and_single_pairs_by_hand(model, records, both_orders, monkeypat
     monkeypatch.setattr(pair_scores, "_GALLERY", 3)
     monkeypatch.setattr(pair_scores, "_PAIRS", 4)
     config = _config(records, both_orders=both_orders)
-    scorer = CsnScorer(model, config)
+    scorer = CsnScorer(model, config, Records(records))
     queries = scorer.features("query", QUERIES, progress=False)
     gallery = scorer.features("gallery", GALLERY, progress=False)
     assert set(queries) == {"map_2", "map_3", "parts_2", "parts_3", "descriptor"}
@@ -98,7 +101,7 @@ def test_crossed_and_single_pairs_by_hand(model, records, both_orders, monkeypat
 
 
 def test_features_by_blocks_equal_those_at_once(model, records):
-    scorer = CsnScorer(model, _config(records))
+    scorer = CsnScorer(model, _config(records), Records(records))
     blocks = list(scorer.feature_blocks("gallery", progress=False))
     assert [len(block["descriptor"]) for block in blocks[:2]] == [3, 3]  # eval_batch_size
     whole = scorer.features("gallery", progress=False)
@@ -122,7 +125,7 @@ def test_without_a_ranking_net_the_probability_ranks(records):
     csn = CsnSettings(levels=[3], ranking_net=False)
     config = _config(records, csn)
     keras.utils.set_random_seed(0)
-    scorer = CsnScorer(build_csn(config), config)
+    scorer = CsnScorer(build_csn(config), config, Records(records))
     queries = scorer.features("query", QUERIES, progress=False)
     gallery = scorer.features("gallery", GALLERY, progress=False)
     crossed = scorer.cross(queries, gallery, progress=False)
@@ -142,12 +145,12 @@ def test_an_embedding_model_scores_by_its_distances(records, tiny_backbone, metr
         _config(records), system="embedding", model=shape,
         evaluation=EvaluationConfig(protocol="single_shot", metric=metric, minkowski_p=4.0))
     model = build_embedding_model(shape)
-    scorer = EmbeddingScorer(model, config)
+    scorer = EmbeddingScorer(model, config, Records(records))
     assert scorer.metric == metric
     found, features = [], []
     for split, positions in (("query", QUERIES), ("gallery", GALLERY)):
         found.append(scorer.features(split, positions, progress=False))
-        images = np.concatenate(list(stream_images(records, split, 32, 16, 16, 1, positions)))
+        ((_, images),) = Records(records)[split].batches(InputSize(32, 16), 16, 1, positions)
         features.append(model(images, training=False)["neck"].numpy().astype(np.float64))
     scores = scorer.cross(*found, progress=False)
     apart = features[0][:, None] - features[1][None]

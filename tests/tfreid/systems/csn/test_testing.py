@@ -14,9 +14,9 @@ from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
 from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig, SingleShotConfig
-from tfreid.data.records import read_index
 from tfreid.evaluation.ranking import evaluate_distances
 from tfreid.evaluation.scoring import SingleShotEvaluator
+from tfreid.records import Records
 from tfreid.systems.csn import testing
 from tfreid.systems.csn.network import build_csn
 from tfreid.systems.csn.scores import CsnScorer
@@ -73,7 +73,7 @@ def test_validation_identities_while_training_and_test_identities_else(
 ):
     records = drawn(**split)
     config = _config(records, trials=4, training_trials=1)
-    evaluator = make_csn_evaluator(_network(config), config, training)
+    evaluator = make_csn_evaluator(_network(config), config, Records(records), training)
     assert isinstance(evaluator, SingleShotEvaluator)
     assert isinstance(evaluator._scorer, CsnScorer)
     assert evaluator._splits == splits and len(evaluator._trials) == trials
@@ -84,15 +84,15 @@ def test_records_without_a_test_split(tmp_path):
     cv2.imwrite(str(tmp_path / "0.png"), np.zeros((8, 4, 3), np.uint8))
     scan = Scan(tmp_path, {"train": [ImageEntry("0.png", 1, 1)]})
     build_records(scan, "alone", tmp_path / "records", shards=1)
-    config = _config(tmp_path / "records")
-    assert make_csn_evaluator(None, config, training=True) is None
+    config, opened = _config(tmp_path / "records"), Records(tmp_path / "records")
+    assert make_csn_evaluator(None, config, opened, training=True) is None
     with pytest.raises(UserError, match="holds no query and gallery split to test on"):
-        make_csn_evaluator(None, config)
+        make_csn_evaluator(None, config, opened)
 
 
 def test_scores_of_a_real_network_in_a_trial(records):
     config = _config(records, identities=3, trials=1)
-    evaluator = make_csn_evaluator(_network(config), config)
+    evaluator = make_csn_evaluator(_network(config), config, Records(records))
     evaluator.try_out()
     figures = evaluator.evaluate(progress=False).as_dict()
     assert figures["metric"] == "SimiScore" and figures["identities"] == 3
@@ -103,7 +103,7 @@ def test_scores_of_a_real_network_in_a_trial(records):
 def ranked(records):
     """A network and, by themselves, all its scores and descriptor distances [q, g]."""
     config = _config(records, "full")
-    scorer = CsnScorer(_network(config), config)
+    scorer = CsnScorer(_network(config), config, Records(records))
     query, gallery = (scorer.features(split, None, progress=False) for split in SPLITS)
     scores = scorer.cross(query, gallery, progress=False)
     apart = np.linalg.norm(query["descriptor"][:, None] - gallery["descriptor"][None], axis=-1)
@@ -120,7 +120,8 @@ def _evaluate(records, ranked, size, monkeypatch, block=4):
 
     monkeypatch.setattr(testing, "evaluate_distances", note)
     monkeypatch.setattr(testing, "_GALLERY_BLOCK", block)
-    evaluator = ShortlistEvaluator(ranked[0], _config(records, "full", shortlist=size), SPLITS)
+    evaluator = ShortlistEvaluator(
+        ranked[0], _config(records, "full", shortlist=size), Records(records), SPLITS)
     return evaluator.evaluate(progress=False), kept["ranked"]
 
 
@@ -129,7 +130,7 @@ def test_a_shortlist_of_the_whole_gallery_ranks_by_the_scores(records, ranked, m
     _, scores, _ = ranked
     found, matrix = _evaluate(records, ranked, 1000, monkeypatch, block)
     np.testing.assert_allclose(matrix, -scores, rtol=1e-3)
-    query, gallery = (read_index(records, split) for split in SPLITS)
+    query, gallery = (Records(records)[split].index for split in SPLITS)
     expected = evaluate_distances(-scores, query.ids, query.cameras, gallery.ids, gallery.cameras,
                                   "scores", progress=False)
     assert found.result.mean_ap == pytest.approx(expected.mean_ap, abs=1e-6)
@@ -144,7 +145,7 @@ def test_the_shortlisted_come_first_and_the_rest_by_descriptor(records, ranked, 
     _, scores, apart = ranked
     found, matrix = _evaluate(records, ranked, size, monkeypatch)
     assert found.result.metric == f"SimiScore, shortlist of {size}"
-    query, gallery = (read_index(records, split) for split in SPLITS)
+    query, gallery = (Records(records)[split].index for split in SPLITS)
     for row, values in enumerate(matrix):
         # What the query's own camera took of its person takes no place on the shortlist.
         own = (gallery.ids == query.ids[row]) & (gallery.cameras == query.cameras[row])
@@ -160,7 +161,8 @@ def test_the_shortlisted_come_first_and_the_rest_by_descriptor(records, ranked, 
 
 def test_some_queries_spread_evenly(records, ranked, monkeypatch):
     monkeypatch.setattr(testing, "_GALLERY_BLOCK", 8)
-    evaluator = ShortlistEvaluator(ranked[0], _config(records, "full", shortlist=4), SPLITS)
+    evaluator = ShortlistEvaluator(
+        ranked[0], _config(records, "full", shortlist=4), Records(records), SPLITS)
     evaluator.try_out()
     found = evaluator.evaluate(progress=False, max_queries=3)
     assert found.result.num_valid_queries == 3
@@ -176,7 +178,8 @@ def test_one_block_of_the_gallery_is_in_memory_at_a_time(records, ranked, monkey
         return whole(split, indices, progress)
 
     monkeypatch.setattr(scorer, "features", features)
-    evaluator = ShortlistEvaluator(scorer, _config(records, "full", shortlist=3), SPLITS)
+    evaluator = ShortlistEvaluator(
+        scorer, _config(records, "full", shortlist=3), Records(records), SPLITS)
     tracemalloc.start()
     evaluator.evaluate(progress=False)
     peak = tracemalloc.get_traced_memory()[1]
@@ -191,4 +194,4 @@ def test_one_block_of_the_gallery_is_in_memory_at_a_time(records, ranked, monkey
 def test_a_shortlist_needs_descriptors(records):
     config = _config(records, "full", CsnSettings(ranking_net=False))
     with pytest.raises(UserError, match="needs the descriptors of csn.ranking_net"):
-        make_csn_evaluator(_network(config), config)
+        make_csn_evaluator(_network(config), config, Records(records))

@@ -20,6 +20,7 @@ import test_net
 import train_net
 from tfreid.config import Config, ModelConfig, OptimizerConfig, load_config
 from tfreid.evaluation.scoring import SingleShotEvaluator
+from tfreid.records import Records
 from tfreid.systems.csn.network import build_csn
 from tfreid.systems.csn.objective import CsnObjective
 from tfreid.systems.csn.settings import Settings as CsnSettings
@@ -28,7 +29,7 @@ from tfreid.training.optimizers import GradientApplier
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SETTINGS = [
     "model.height=64", "model.width=24", "data.pairs.batch_size=6", "training.max_steps=2",
     "training.log_every=1", "training.checkpoint_every_steps=1", "training.keep_checkpoints=9",
@@ -164,7 +165,7 @@ def _copied(records, folder):
 def test_embeddings_are_tried_single_shot_too(recipe, records):
     config = load_config(recipe, ["system=embedding", "evaluation.single_shot.training_trials=2"])
     model = keras.Sequential([keras.layers.Input((4,))])
-    evaluator = make_system(config).make_evaluator(model)
+    evaluator = make_system(config).make_evaluator(model, Records(records))
     assert isinstance(evaluator, SingleShotEvaluator)
 
 

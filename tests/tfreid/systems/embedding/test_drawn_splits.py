@@ -16,6 +16,7 @@ from tfrecords.scan import ImageEntry, Scan
 from tfreid.config import Config, DataConfig, ModelConfig
 from tfreid.evaluation.features import FeatureExtractor, GalleryEvaluator
 from tfreid.models.embedding import build_embedding_model
+from tfreid.records import open_records
 from tfreid.systems.embedding.export import export_embedding
 from tfreid.systems.registry import make_system
 from tfreid.weights.files import save_weights
@@ -53,12 +54,13 @@ def prepared(drawn, tiny_backbone):
 
 def test_the_evaluator_ranks_the_chosen_split(prepared):
     model, config = prepared
-    ranked = GalleryEvaluator(model, config).evaluate(progress=False)
+    ranked = GalleryEvaluator(model, config, open_records(config.data)).evaluate(progress=False)
     assert ranked.query.paths.tolist() == ["1_0.png", "1_1.png"]
     assert ranked.gallery.paths.tolist() == ["2_0.png", "2_1.png"]
     other = dataclasses.replace(config, data=dataclasses.replace(config.data, split=0))
-    assert GalleryEvaluator(model, other).evaluate(progress=False).query.ids.tolist() == [3, 4, 5]
-    train = FeatureExtractor(model, config)("train", progress=False)
+    others = GalleryEvaluator(model, other, open_records(other.data)).evaluate(progress=False)
+    assert others.query.ids.tolist() == [3, 4, 5]
+    train = FeatureExtractor(model, config, open_records(config.data))("train", progress=False)
     assert train.shape == (8, ranked.query_features.shape[1])
 
 
@@ -67,11 +69,11 @@ def test_files_name_the_split(prepared, tmp_path, capsys):
     save_weights(model, tmp_path / "weights.weights.h5")
     system = make_system(config)
     system.test(tmp_path / "weights.weights.h5", tmp_path / "out", ranked_queries=2)
-    assert "drawn, split 1, single query" in capsys.readouterr().out
+    assert "drawn, fold 1, single query" in capsys.readouterr().out
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["protocol"] == "drawn, split 1, single query"
+    assert results["protocol"] == "drawn, fold 1, single query"
     threshold = system.calibrate(tmp_path / "weights.weights.h5", tmp_path / "calibrated")
-    assert threshold.dataset == "drawn, split 1"
+    assert threshold.dataset == "drawn, fold 1"
     assert threshold.measured["positive_pairs"] == threshold.measured["negative_pairs"] == 2
     assert export_embedding(model, config, tmp_path / "export").name == "1"
 
@@ -80,9 +82,9 @@ def test_a_split_that_is_not_there_is_told_first(prepared, tmp_path):
     model, config = prepared
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, split=2))
     system = make_system(config)
-    for call in (lambda: GalleryEvaluator(model, config),
+    for call in (lambda: open_records(config.data),
                  lambda: system.test(tmp_path / "none.h5", tmp_path / "out"),
                  lambda: system.calibrate(tmp_path / "none.h5", tmp_path / "out"),
                  lambda: export_embedding(model, config, tmp_path / "export")):
-        with pytest.raises(UserError, match="data.fold is 2 but .* holds 2 identity splits"):
+        with pytest.raises(UserError, match="data.fold is 2 but .* holds 2 folds"):
             call()

@@ -16,10 +16,14 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid.commands import query as query_export
 from tfreid.config import Config, DataConfig, ExportConfig, ModelConfig
-from tfreid.data.records import read_encoded
-from tfreid.evaluation.threshold import Threshold, weights_fingerprint
+from tfreid.evaluation.thresholds import Threshold, weights_fingerprint
 from tfreid.models.embedding import build_embedding_model, input_size
-from tfreid.serving.client import embed_with_saved_model, embed_with_server, exported_threshold
+from tfreid.records import Records
+from tfreid.serving.client import (
+    embed_with_saved_model,
+    embed_with_server,
+    exported_thresholds,
+)
 from tfreid.systems.embedding import export
 from tfreid.systems.embedding.export import export_embedding
 
@@ -45,7 +49,7 @@ def test_signatures_embed_files_of_mixed_sizes_and_arrays(exported, records):
     model, config, _, version = exported
     loaded = tf.saved_model.load(str(version))
     assert set(loaded.signatures) == {"serving_default", "images"}
-    crops = read_encoded(records, "gallery", np.arange(5))
+    crops = list(Records(records)["gallery"].encoded)[:5]
     arrays = [cv2.imdecode(np.frombuffer(c, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for c in crops]
     assert len({array.shape for array in arrays}) > 1
     encoded = loaded.signatures["serving_default"](image_bytes=tf.constant(crops))["embedding"]
@@ -71,7 +75,7 @@ def test_next_export_is_the_next_version_and_the_newest_is_read(exported):
     assert version.name == "1"
     raw = Config(model=config.model, data=config.data, export=ExportConfig(normalize=False))
     assert export_embedding(model, raw, folder).name == "2"
-    crop = read_encoded(config.data.records, "gallery", np.arange(1))
+    crop = list(Records(config.data.records)["gallery"].encoded)[:1]
     newest = embed_with_saved_model(folder, crop)[0]
     first = embed_with_saved_model(folder / "1", crop)[0]
     assert np.linalg.norm(newest) != pytest.approx(1.0)
@@ -113,19 +117,24 @@ def make_threshold(model, config, **changes):
 
 def test_a_threshold_is_exported_with_a_verdict_on_pairs(exported, tmp_path, capsys):
     model, config, _, plain = exported
-    crops = read_encoded(config.data.records, "gallery", np.arange(6))
+    crops = list(Records(config.data.records)["gallery"].encoded)[:6]
     embeddings = embed_with_saved_model(plain, crops)
     distances = np.linalg.norm(embeddings[:3] - embeddings[3:], axis=1)
     # Half-way, so that at least one pair is on either side.
     limit = float((np.sort(distances)[0] + np.sort(distances)[1]) / 2)
     threshold = make_threshold(model, config, threshold=limit)
     version = export_embedding(model, config, tmp_path / "export", threshold)
-    assert exported_threshold(tmp_path / "export") == threshold
-    assert exported_threshold(plain) is None
-    found = tf.saved_model.load(str(version)).signatures["verify"](
-        image_bytes=tf.constant(crops[:3]), other_image_bytes=tf.constant(crops[3:]))
-    np.testing.assert_allclose(found["distance"], distances, atol=1e-5)
-    assert found["same_person"].numpy().tolist() == (distances <= limit).tolist()
+    assert exported_thresholds(tmp_path / "export") == {"euclidean": threshold}
+    assert exported_thresholds(plain) == {}
+    signatures = tf.saved_model.load(str(version)).signatures
+    first, second = tf.constant(crops[:3]), tf.constant(crops[3:])
+    for found in (
+        signatures["verify_pairs"](first_image_bytes=first, second_image_bytes=second),
+        # The input names of exports of before.
+        signatures["verify"](image_bytes=first, other_image_bytes=second),
+    ):
+        np.testing.assert_allclose(found["distance"], distances, atol=1e-5)
+        assert found["same_person"].numpy().tolist() == (distances <= limit).tolist()
 
     paths = []
     for number, crop in enumerate([*crops[:3], *crops[3:]]):
@@ -183,7 +192,7 @@ def test_undistorted_images_are_served_one_by_one(records, tiny_backbone, tmp_pa
     )
     model = build_embedding_model(config.model)
     version = export_embedding(model, config, tmp_path)
-    crops = read_encoded(records, "gallery", np.arange(4))
+    crops = list(Records(records)["gallery"].encoded)[:4]
     arrays = [cv2.imdecode(np.frombuffer(c, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for c in crops]
     assert len({array.shape for array in arrays}) > 1
     for array, embedding in zip(arrays, embed_with_saved_model(version, crops)):

@@ -10,6 +10,7 @@ from scipy.io import savemat
 
 from tfrecords.build import main
 from tfreid.config import Config, DataConfig, EvaluationConfig, ModelConfig
+from tfreid.records import open_records
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.testing import make_siamese_ranker
 
@@ -69,6 +70,11 @@ def grey_network(config):
     return model
 
 
+def rank(config):
+    ranker = make_siamese_ranker(grey_network(config), config, open_records(config.data))
+    return ranker.evaluate(progress=False).result
+
+
 # Means: queries 20 (person 2, camera 1) and 90 (person 4, camera 1); the gallery has 50 (person 2,
 # camera 2), 25 (a distractor), 100 (4, 5), 21 (2, 1) and 55 (4, 3).
 # Query 20 ignores 21 of its own camera, so 25 is first and its match 50 second: AP 1/2.
@@ -76,7 +82,7 @@ def grey_network(config):
 @pytest.mark.parametrize("metric", ["euclidean", "probability"])
 def test_tracklets_rank_as_worked_on_paper(records, tiny_backbone, metric):
     config = configure(records, tiny_backbone, metric=metric)
-    result = make_siamese_ranker(grey_network(config), config).evaluate(progress=False).result
+    result = rank(config)
     assert (result.unit, result.num_gallery, result.metric) == ("tracklets", 5, metric)
     assert result.cmc[:2].tolist() == [0.5, 1.0]
     assert result.average_precision.tolist() == [0.5, 1.0]
@@ -90,7 +96,7 @@ def test_tracklets_rank_as_worked_on_paper(records, tiny_backbone, metric):
 # Query 90 meets 100, 100, 60, 55, 55: its matches come first, second, fourth and fifth.
 def test_single_frames_rank_as_worked_on_paper(records, tiny_backbone):
     config = configure(records, tiny_backbone, metric="euclidean", tracklet_pooling="none")
-    result = make_siamese_ranker(grey_network(config), config).evaluate(progress=False).result
+    result = rank(config)
     assert (result.unit, result.num_gallery) == ("images", 9)
     expected = [(1 / 3 + 2 / 6) / 2] * 2 + [(1 + 1 + 3 / 4 + 4 / 5) / 4]
     np.testing.assert_allclose(result.average_precision, expected)

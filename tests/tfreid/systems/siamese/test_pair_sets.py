@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
 from tfreid.config import Config, DataConfig, EvaluationConfig, PairDataConfig
-from tfreid.data.records import read_encoded, read_index
+from tfreid.records import Records
 from tfreid.systems.siamese.pair_sets import pairs_of_splits, read_pairs_file
 
 
-def config(records, pairs=40, apart="cameras"):
-    return Config(data=DataConfig(records=str(records), pairs=PairDataConfig(apart=apart)),
+def config(pairs=40, apart="cameras"):
+    return Config(data=DataConfig(pairs=PairDataConfig(apart=apart)),
                   evaluation=EvaluationConfig(verification_pairs=pairs))
 
 
@@ -23,15 +22,15 @@ def known(records):
     """Path -> (identity, camera, file) of the query and gallery images."""
     found = {}
     for split in ("query", "gallery"):
-        index = read_index(records, split)
-        files = read_encoded(records, split, np.arange(len(index)))
+        index = Records(records)[split].index
+        files = Records(records)[split].encoded
         for row in zip(index.paths, index.ids, index.cameras, files):
             found[row[0]] = row[1:]
     return found
 
 
 def test_pairs_of_query_and_gallery(records, known):
-    pairs = pairs_of_splits(config(records, 400), ["query", "gallery"])
+    pairs = pairs_of_splits(config(400), Records(records), ["query", "gallery"])
     assert pairs.matches.sum() == 200 == len(pairs) - 200
     assert pairs.description == "pairs of the query and gallery images of synthetic"
     assert len(set(pairs.names)) == len(pairs.names) == len(pairs.encoded)
@@ -49,10 +48,10 @@ def test_pairs_of_query_and_gallery(records, known):
 
 
 def test_one_split_and_the_number_of_pairs(records, known):
-    pairs = pairs_of_splits(config(records, 7), ["gallery"])
+    pairs = pairs_of_splits(config(7), Records(records), ["gallery"])
     assert len(pairs) == 7 and pairs.matches.sum() == 4
     assert all("bounding_box_test" in name for name in pairs.names)
-    again = pairs_of_splits(config(records, 7), ["gallery"])
+    again = pairs_of_splits(config(7), Records(records), ["gallery"])
     assert again.names == pairs.names and (again.first == pairs.first).all()
 
 
@@ -63,18 +62,19 @@ def test_queries_that_are_in_the_gallery_too_count_once(tmp_path, records, known
         (tmp_path / entry.path).write_bytes(file)
     scan = Scan(tmp_path, {"query": entries[::2], "gallery": entries})
     build_records(scan, "both", tmp_path / "records", shards=1)
-    pairs = pairs_of_splits(config(tmp_path / "records", 200, "images"), ["query", "gallery"])
+    pairs = pairs_of_splits(config(200, "images"), Records(tmp_path / "records"),
+                            ["query", "gallery"])
     assert not (pairs.first == pairs.second).any() and len(pairs.names) == 12
 
 
 def test_pairs_of_training_images_say_so(records):
-    pairs = pairs_of_splits(config(records, 4), ["train"])
+    pairs = pairs_of_splits(config(4), Records(records), ["train"])
     assert "may have been trained on" in pairs.description
 
 
 def test_a_missing_split(records):
     with pytest.raises(UserError, match="holds no split 'val'"):
-        pairs_of_splits(config(records), ["val"])
+        pairs_of_splits(config(), Records(records), ["val"])
 
 
 @pytest.fixture

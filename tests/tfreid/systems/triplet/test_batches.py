@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.config import AugmentationConfig, DataConfig
-from tfreid.data.records import decode_image
-from tfreid.data.tables import ImageTable, load_table
 from tfreid.layers.preprocessing import InputSize
+from tfreid.records import ImageTable, Records, decode_image
 from tfreid.systems.triplet.batches import TripletBatches
 from tfreid.systems.triplet.mining import hardest_triplets
 from tfreid.systems.triplet.objective import embed_groups
@@ -26,7 +25,7 @@ BATCHES = 9  # 18 triplets, two at once
 
 @pytest.fixture(scope="module")
 def table(records):
-    return load_table(records)
+    return Records(records)["train"].load()
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,15 @@ import pytest
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
 from tfreid.config import DataConfig
-from tfreid.data import tables
 from tfreid.data.pipeline import IdentityBatches
-from tfreid.data.tables import decode_in_batches, free_megabytes, load_table
+from tfreid.layers.preprocessing import InputSize
+from tfreid.records import Records, images
+from tfreid.records import records as records_room
+from tfreid.records.images import decode_batches, free_megabytes
+
+
+def load_table(directory, **arguments):
+    return Records(directory)["train"].load(**arguments)
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +52,9 @@ def test_the_table_says_where_its_images_are(records, loaded, stored):
 
 
 def test_half_of_the_free_memory_is_the_limit(records, loaded, monkeypatch):
-    monkeypatch.setattr(tables, "free_megabytes", lambda: 1.9 * loaded.megabytes)
+    monkeypatch.setattr(records_room, "free_megabytes", lambda: 1.9 * loaded.megabytes)
     assert load_table(records).limit == pytest.approx(0.95 * loaded.megabytes)
-    monkeypatch.setattr(tables, "free_megabytes", lambda: float("inf"))
+    monkeypatch.setattr(records_room, "free_megabytes", lambda: float("inf"))
     assert load_table(records).limit is None
 
 
@@ -57,7 +63,7 @@ def test_free_memory_is_read_where_the_system_tells(tmp_path, monkeypatch):
     for name, text in (("_FREE", "MemTotal: 9 kB\nMemAvailable:  4000000 kB\n"),
                        ("_LIMIT", "1500000000\n"), ("_USED", "500000000\n")):
         (tmp_path / name).write_text(text)
-        monkeypatch.setattr(tables, name, tmp_path / name)
+        monkeypatch.setattr(images, name, tmp_path / name)
     assert free_megabytes() == 1000
     (tmp_path / "_LIMIT").write_text("max\n")
     assert free_megabytes() == 4096
@@ -129,10 +135,28 @@ def test_a_shard_that_shrinks_is_named(records, tmp_path):
         table.encoded[len(table.encoded) - 1]
 
 
+def test_a_shard_that_shrinks_is_named_by_batches(records, tmp_path):
+    copied = shutil.copytree(records, tmp_path / "copied")
+    split = Records(copied)["train"]
+    assert len(split)
+    shard = sorted(copied.glob("train-*.tfrecord"))[1]
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(UserError, match=f"{shard.name} has become shorter"):
+        list(split.batches(InputSize(32, 16), 4))
+
+
+def test_images_kept_in_memory_serve_every_reader(records):
+    split = Records(records)["train"]
+    table = split.load()
+    assert all(found is kept for found, kept in zip(split.encoded, table.encoded))
+    assert split.load(memory_limit=0).limit == 0
+
+
 def test_files_are_decoded_in_order_and_the_broken_one_is_named(loaded):
     files = [loaded.encoded[0], loaded.encoded[1], loaded.encoded[0]]
-    blocks = list(decode_in_batches(files, ["a", "b", "c"], 32, 16, 2))
+    size = InputSize(32, 16)
+    blocks = [block for _, block in decode_batches(files, ["a", "b", "c"], size, 2)]
     assert [block.shape for block in blocks] == [(2, 32, 16, 3), (1, 32, 16, 3)]
     np.testing.assert_array_equal(blocks[0][0], blocks[1][0])
     with pytest.raises(UserError, match="^b: the image cannot be decoded"):
-        list(decode_in_batches([files[0], b"nothing"], ["a", "b"], 32, 16, 2))
+        list(decode_batches([files[0], b"nothing"], ["a", "b"], size, 2))

@@ -11,10 +11,12 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, EvaluationConfig, ExportConfig
-from tfreid.evaluation.threshold import (
+from tfreid.evaluation.thresholds import (
     Threshold,
-    load_threshold,
-    save_threshold,
+    choose_threshold,
+    find_thresholds,
+    load_thresholds,
+    save_thresholds,
     weights_fingerprint,
 )
 
@@ -38,10 +40,39 @@ def make_threshold(**changes):
 
 
 def test_the_file_is_read_back(tmp_path):
-    path = tmp_path / "new" / "threshold.json"
-    save_threshold(make_threshold(), path)
-    assert load_threshold(path) == make_threshold()
-    assert json.loads(path.read_text())["threshold"] == 0.25
+    path = tmp_path / "new" / "thresholds.json"
+    thresholds = {"euclidean": make_threshold(), "cosine": make_threshold(metric="cosine")}
+    save_thresholds(thresholds, path)
+    assert load_thresholds(path) == thresholds
+    assert json.loads(path.read_text())["euclidean"]["threshold"] == 0.25
+    assert choose_threshold(thresholds, "cosine") == thresholds["cosine"]
+    assert choose_threshold(thresholds, "dot") == thresholds["euclidean"]
+
+
+def test_a_threshold_in_the_file_of_before(tmp_path):
+    assert find_thresholds(tmp_path) is None
+    old = tmp_path / "threshold.json"
+    old.write_text(json.dumps(dataclasses.asdict(make_threshold())))
+    assert find_thresholds(tmp_path) == old
+    assert load_thresholds(old) == {"euclidean": make_threshold()}
+    save_thresholds({"euclidean": make_threshold()}, tmp_path / "thresholds.json")
+    assert find_thresholds(tmp_path).name == "thresholds.json"
+
+
+def test_thresholds_of_pairs_in_the_file_of_before(tmp_path):
+    path = tmp_path / "thresholds.json"
+    known = {"values": {"probability": 0.4, "dot": -3.0}, "calibrated_on": "pairs",
+             "minkowski_p": 3.0, "fingerprint": "abc"}
+    path.write_text(json.dumps(known))
+    found = load_thresholds(path)
+    assert {metric: one.threshold for metric, one in found.items()} == known["values"]
+    assert {(one.dataset, one.minkowski_p, one.fingerprint, one.chosen_by)
+            for one in found.values()} == {("pairs", 3.0, "abc", "the most accurate")}
+    for content in (json.dumps({**known, "values": {}}), json.dumps({**known, "values": 3}),
+                    json.dumps({**known, "values": {"probability": 0.4, "dot": "near"}})):
+        path.write_text(content)
+        with pytest.raises(UserError, match="holds no thresholds of this version"):
+            load_thresholds(path)
 
 
 def test_its_distances_are_those_of_its_metric():
@@ -69,17 +100,18 @@ def test_it_fits_only_what_it_was_calibrated_for():
 
 
 @pytest.mark.parametrize("text", [
-    "", "[]", "{}", json.dumps({"threshold": 1}),
+    "", "{", "[]", "{}", json.dumps({"threshold": 1}),
+    json.dumps({"cosine": dataclasses.asdict(make_threshold())}),
     json.dumps(dataclasses.asdict(make_threshold(metric="cosin"))),
     json.dumps(dataclasses.asdict(make_threshold(threshold="low"))),
 ])
 def test_other_files_are_one_sentence(tmp_path, text):
-    path = tmp_path / "threshold.json"
+    path = tmp_path / "thresholds.json"
     path.write_text(text)
-    with pytest.raises(UserError, match="holds no threshold of this version"):
-        load_threshold(path)
+    with pytest.raises(UserError, match="holds no thresholds of this version"):
+        load_thresholds(path)
 
 
 def test_a_missing_file_names_the_tool(tmp_path):
-    with pytest.raises(UserError, match="calibrate_threshold.py writes one"):
-        load_threshold(tmp_path / "threshold.json")
+    with pytest.raises(UserError, match="calibrate_threshold.py writes them"):
+        load_thresholds(tmp_path / "threshold.json")

@@ -1,4 +1,4 @@
-"""How well weights rank as distractors are added to the gallery: table, JSON and plot."""
+"""How figures fall as distractors are added to the gallery: table, JSON and plot."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import read_manifest
 from tfreid.config import Config
-from tfreid.data.records import SplitIndex, describe_records, read_index
 from tfreid.evaluation.distances import describe_metric, find_metric
 from tfreid.evaluation.feature_store import FeatureStore
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.report import ruled_table, write_results_json
 from tfreid.evaluation.streaming import check_counts, evaluate_with_distractors
+from tfreid.records import Records, open_records
 from tfreid.visualization.distractor_plot import DistractorCurve, draw_distractor_curves
 
 RESULTS_NAME, PLOT_NAME = "distractor_curve.json", "distractor_curve.png"
@@ -38,30 +37,32 @@ def evaluate_distractors(
     base: int | None = None,
     features: str | Path | None = None,
 ) -> dict[int, RankingResult]:
-    """Ranks with more and more distractors in the gallery, prints a table and writes JSON.
+    """Ranks galleries with growing numbers of distractors, prints a table and writes JSON.
 
     The experiment of Almazan et al., "Re-ID done right" (2018), Section 4.5. The distractors are
-    the last images of split `gallery`; a random choice of them is added, a larger one holding every
-    smaller one.
+    the last images of split `gallery`. Random subsets of them are added, each of which contains the
+    smaller ones.
 
     Args:
         config: The settings; `data.records` names the records, `evaluation` feature and metric.
         weights: Name of the weights, for the file.
         output: Folder for `distractor_curve.json`.
         load: Builds the embedding model with these weights.
-        counts: How many distractors to add; None takes six numbers from none to all.
-        seed: Of the choice, 0 or above.
-        base: Gallery images that are no added distractors; None takes what the builder has noted.
-        features: Folder that keeps the features for another time; None keeps none.
+        counts: Numbers of distractors to add; None takes six numbers from none to all.
+        seed: Seed of the random subsets, 0 or above.
+        base: Number of gallery images before the first distractor; None takes the builder's note.
+        features: Folder that keeps the features for later runs; None keeps none.
 
     Returns:
-        The number of distractors -> the scores, in ascending order.
+        The number of distractors -> the figures, in ascending order.
 
     Raises:
-        UserError: A mistake in the settings, the weights or the records, records without added
-            distractors, or fewer of them than wanted.
+        UserError: If the settings, the weights or the records are wrong, or the records hold fewer
+            distractors than asked for.
     """
-    query, gallery, base = _open_records(config, base)
+    records = open_records(config.data)
+    base = _check_records(config, records, base)
+    query, gallery = (records[split].index for split in ("query", "gallery"))
     total = len(gallery) - base
     if counts is None:
         counts = np.linspace(0, total, _NUM_COUNTS).astype(int).tolist()
@@ -71,13 +72,13 @@ def evaluate_distractors(
     model = load()
     output.mkdir(parents=True, exist_ok=True)
     with _folder(features, output) as folder:
-        store = FeatureStore(folder, model, config)
+        store = FeatureStore(folder, model, config, records)
         query_features, gallery_features = store.features("query"), store.features("gallery")
         results = evaluate_with_distractors(
             query_features, query.ids, query.cameras, gallery_features[:base],
             gallery.ids[:base], gallery.cameras[:base], gallery_features[base:], counts, seed,
             evaluation.metric, evaluation.max_rank, progress=True, p=evaluation.minkowski_p)
-    protocol = f"{describe_records(config.data.records, config.data.fold)}, single query"
+    protocol = f"{records.description}, single query"
     print(_table(results, protocol, seed))
     write_results_json(output / RESULTS_NAME, {
         "name": config.name, "protocol": protocol, "weights": str(weights),
@@ -92,7 +93,7 @@ def draw_saved_curves(sources: Sequence[str | Path], path: str | Path) -> None:
     """Draws the curves of several `distractor_curve.json`, or of folders with one, into one PNG.
 
     Raises:
-        UserError: A file is missing or holds no such curve, or is named twice.
+        UserError: If a file is missing, holds no such curve or is named twice.
     """
     paths = [Path(source) / RESULTS_NAME if Path(source).is_dir() else Path(source)
              for source in sources]
@@ -107,38 +108,35 @@ def draw_saved_curves(sources: Sequence[str | Path], path: str | Path) -> None:
     draw_distractor_curves(curves, path)
 
 
-def _open_records(config: Config, base: int | None) -> tuple[SplitIndex, SplitIndex, int]:
-    """Returns the query and gallery images, and how many of the gallery come before the added."""
-    if config.data.records is None:
-        raise UserError("data.records is not set; give the folder of the records to evaluate on.")
-    records, verify, number = config.data.records, config.data.verify, config.data.fold
-    query, gallery = (read_index(records, split, verify, number) for split in ("query", "gallery"))
-    manifest = read_manifest(records)
-    if manifest.query_galleries is not None:
-        raise UserError(f"{records}: every query ranks a gallery of its own there, to which no "
+def _check_records(config: Config, records: Records, base: int | None) -> int:
+    """Returns the number of gallery images that come before the added distractors."""
+    query, gallery = (records[split].index for split in ("query", "gallery"))
+    folder = records.directory
+    if records.query_galleries is not None:
+        raise UserError(f"{folder}: every query ranks a gallery of its own there, to which no "
                         "distractors can be added; give records with one gallery.")
     tracked = any((index.tracklets >= 0).any() for index in (query, gallery))
     if tracked and config.evaluation.tracklet_pooling != "none":
-        raise UserError(f"{records} have tracklets, but distractors are single images; set "
+        raise UserError(f"{folder} has tracklets, but distractors are single images; set "
                         "evaluation.tracklet_pooling=none to rank all images on their own.")
     if base is None:
-        added = manifest.options.get(_ADDED, 0)
+        added = records.manifest.options.get(_ADDED, 0)
         if not added:
             raise UserError(
-                f"{records} hold no added distractors; build records with `python -m "
+                f"{folder} holds no added distractors; build records with `python -m "
                 "tfrecords.build market1501_500k`, or say with --base where they begin."
             )
         base = len(gallery) - added
     if not 0 < base < len(gallery):
-        raise UserError(f"{records}: the gallery has {len(gallery)} images, so distractors can "
+        raise UserError(f"{folder}: the gallery has {len(gallery)} images, so distractors can "
                         f"begin behind 1 to {len(gallery) - 1} of them, not behind {base}.")
     wrong = (gallery.ids[base:] < 0) | np.isin(gallery.ids[base:], query.ids)
     if wrong.any():
         raise UserError(
-            f"{records}: gallery image {base + np.argmax(wrong)} is junk or shows a person of the "
+            f"{folder}: gallery image {base + np.argmax(wrong)} is junk or shows a person of the "
             f"queries, so not all images behind the first {base} are distractors."
         )
-    return query, gallery, base
+    return base
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, EvaluationConfig
-from tfreid.data.records import describe_records, split_names
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.evaluator import Evaluator
 from tfreid.evaluation.features import GalleryEvaluator, Ranked
@@ -24,6 +23,7 @@ from tfreid.evaluation.report import (
 from tfreid.evaluation.scoring import Scored
 from tfreid.evaluation.tracklets import TRACKLETS
 from tfreid.evaluation.variants import add_variants
+from tfreid.records import Records, open_records
 from tfreid.visualization.cmc_plot import draw_cmc
 from tfreid.visualization.ranked_list import draw_ranked_lists
 
@@ -32,10 +32,10 @@ Further = Callable[[], dict[str, Any]]
 
 
 class TestSet(NamedTuple):
-    """One set of test images: its name, the settings that name its records, and its folder."""
+    """One set of test images: its name, its records, and the folder of its files."""
 
     name: str
-    config: Config
+    records: Records
     output: Path
 
 
@@ -62,16 +62,11 @@ class TestSets:
             named = {config.name: records[0] if records else config.data.records}
         else:
             named = _named(records)
-        if None in named.values():
-            raise UserError("data.records is not set; give the folder of the records to evaluate "
-                            "on.")
-        self._sets = []
-        for name, folder in named.items():
-            # Fails for a wrong folder, before the model is built.
-            split_names(folder, config.data.fold)
-            data = dataclasses.replace(config.data, records=str(folder))
-            self._sets.append(TestSet(name, dataclasses.replace(config, data=data),
-                                      self._output / name if self._several else self._output))
+        # Fails for a wrong folder, before the model is built.
+        self._sets = [
+            TestSet(name, open_records(dataclasses.replace(config.data, records=folder)),
+                    self._output / name if self._several else self._output)
+            for name, folder in named.items()]
 
     def rank(
         self, prepare: Callable[[TestSet], tuple[GalleryEvaluator, Further]], ranked_queries: int
@@ -87,12 +82,12 @@ class TestSets:
             Name of the set -> its evaluation.
         """
         prepared = [(test_set, *prepare(test_set)) for test_set in self._sets]
-        evaluations, figures, curves = {}, {}, {}
-        for (name, config, output), evaluator, further in prepared:
+        evaluations, figures, curves, config = {}, {}, {}, self._config
+        for (name, _, output), evaluator, further in prepared:
             ranked = add_variants(evaluator.evaluate(), evaluator.extract, config)
             figures[name] = {**_figures(ranked, config.evaluation), **further()}
             write_results_json(output / "results.json", {
-                "name": config.name, "protocol": _ranking_protocol(ranked.result, config),
+                "name": config.name, "protocol": _ranking_protocol(ranked, config),
                 "weights": self._weights, "feature": config.evaluation.feature, **figures[name],
             })
             _draw_curves(_named_results(config.name, ranked), output / "cmc.png")
@@ -102,31 +97,31 @@ class TestSets:
             evaluations[name] = ranked
             curves.update(_named_results(name, ranked))
         if not self._several:
-            print(results_table(ranked.result, _ranking_protocol(ranked.result, config),
+            print(results_table(ranked.result, _ranking_protocol(ranked, config),
                                 ranked.variants))
             return evaluations
-        evaluation = self._config.evaluation
+        evaluation = config.evaluation
         print(comparison_table(curves))
         print(f"distance: {describe_metric(evaluation.metric, evaluation.minkowski_p)}")
         self._write_summary(figures, feature=evaluation.feature)
         _draw_curves(curves, self._output / "cmc.png")
         return evaluations
 
-    def score(self, make_evaluator: Callable[[Config], Evaluator]) -> dict[str, Scored]:
+    def score(self, make_evaluator: Callable[[Records], Evaluator]) -> dict[str, Scored]:
         """Evaluates each set by scores of pairs, prints a table for each and writes the files.
 
         Args:
-            make_evaluator: Makes the evaluator for settings that name a set's records; called for
-                every set before the first is evaluated, so that mistakes show at once.
+            make_evaluator: Makes the evaluator of a set's records; called for every set before the
+                first is evaluated, so that mistakes show at once.
 
         Returns:
             Name of the set -> its evaluation.
         """
-        evaluations, spreads = {}, {}
-        prepared = [(test_set, make_evaluator(test_set.config)) for test_set in self._sets]
-        for (name, config, output), evaluator in prepared:
+        evaluations, spreads, config = {}, {}, self._config
+        prepared = [(test_set, make_evaluator(test_set.records)) for test_set in self._sets]
+        for (name, records, output), evaluator in prepared:
             scored = evaluations[name] = evaluator.evaluate()
-            result, dataset = scored.result, _dataset(config)
+            result, dataset = scored.result, records.description
             if isinstance(result, RankingResult):
                 protocol = f"{dataset}, single query, shortlist"
                 print(results_table(result, protocol))
@@ -137,8 +132,8 @@ class TestSets:
                 spreads[name] = result.std
                 beside = {"stds": {config.name: result.std}}
             write_results_json(output / "results.json", {
-                "name": config.name, "protocol": protocol, "dataset": dataset.partition(",")[0],
-                "split": config.data.fold, "weights": self._weights, **scored.as_dict(),
+                "name": config.name, "protocol": protocol, "dataset": records.dataset,
+                "split": records.fold, "weights": self._weights, **scored.as_dict(),
             })
             draw_cmc({config.name: result.cmc}, output / "cmc.png", **beside)
         if self._several:
@@ -152,13 +147,9 @@ class TestSets:
             "name": self._config.name, "weights": self._weights, **facts, "test_sets": figures})
 
 
-def _dataset(config: Config) -> str:
-    return describe_records(config.data.records, config.data.fold)
-
-
-def _ranking_protocol(result: RankingResult, config: Config) -> str:
-    described = f"{_dataset(config)}, single query"
-    if result.unit == TRACKLETS:
+def _ranking_protocol(ranked: Ranked, config: Config) -> str:
+    described = f"{ranked.records.description}, single query"
+    if ranked.result.unit == TRACKLETS:
         described += f", tracklets ({config.evaluation.tracklet_pooling} of their images)"
     return described
 

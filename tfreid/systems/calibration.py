@@ -8,17 +8,15 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfrecords.errors import UserError
 from tfreid.config import Config
-from tfreid.data.records import describe_records, read_index
 from tfreid.evaluation.distances import describe_metric, find_metric, unit_rows
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.protocol import FeatureDistances, Labels, Protocol, check_features
 from tfreid.evaluation.report import ruled_table
-from tfreid.evaluation.threshold import (
-    THRESHOLD_NAME,
+from tfreid.evaluation.thresholds import (
+    THRESHOLDS_NAME,
     Threshold,
-    save_threshold,
+    save_thresholds,
     weights_fingerprint,
 )
 from tfreid.evaluation.verification import (
@@ -26,6 +24,7 @@ from tfreid.evaluation.verification import (
     protocol_pairs,
     streamed_verification_curve,
 )
+from tfreid.records import Records, open_records
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
 
 _TEST_PAIRS = "query x gallery"
@@ -41,7 +40,7 @@ def calibrate(
     chosen_rate: float | None = None,
     split: str | None = None,
 ) -> Threshold:
-    """Calibrates a threshold, prints a table and writes `threshold.json` and two pictures.
+    """Calibrates a threshold, prints a table and writes `thresholds.json` and two pictures.
 
     Pairs are formed as the evaluation forms them: images of one identity by one camera are
     ignored, junk too. Features are compared as they are served, as unit vectors where
@@ -50,7 +49,7 @@ def calibrate(
     Args:
         config: The settings; `data.records` names the records, `evaluation` feature and metric.
         weights: Name of the weights, for the file.
-        output: Folder for `threshold.json`, `pair_distances.png` and `roc.png`.
+        output: Folder for `thresholds.json`, `pair_distances.png` and `roc.png`.
         load: Builds the embedding model with these weights.
         false_positive_rates: Rates to report, in 0..1.
         chosen_rate: The threshold is the highest that accepts at most this share of the pairs of
@@ -63,15 +62,12 @@ def calibrate(
     Raises:
         UserError: A mistake in the settings, the weights or the records, or no pairs of a kind.
     """
-    records, evaluation = config.data.records, config.evaluation
-    if records is None:
-        raise UserError("data.records is not set; give the folder of the records to calibrate on.")
+    records, evaluation = open_records(config.data), config.evaluation
     find_metric(evaluation.metric, evaluation.minkowski_p)
     sides = ["query", "gallery"] if split is None else [split]
-    verify, number = config.data.verify, config.data.fold
-    indices = [read_index(records, side, verify, number) for side in sides]
+    indices = [records[side].index for side in sides]
     model = load()
-    extract = FeatureExtractor(model, config)
+    extract = FeatureExtractor(model, config, records)
     features = [extract(side) for side in sides]
     if config.export.normalize:
         features = [unit_rows(side) for side in features]
@@ -87,7 +83,7 @@ def calibrate(
     curve = streamed_verification_curve(
         lambda: protocol_pairs(protocol, progress=True, description=next(passes)), wanted
     )
-    threshold = _threshold(curve, wanted, chosen_rate, model, config, weights, split)
+    threshold = _threshold(curve, wanted, chosen_rate, model, config, records, weights, split)
     print(_table(curve, wanted, threshold))
     _write(curve, wanted, threshold, Path(output))
     return threshold
@@ -105,6 +101,7 @@ def _threshold(
     chosen_rate: float | None,
     model: keras.Model,
     config: Config,
+    records: Records,
     weights: str | Path,
     split: str | None,
 ) -> Threshold:
@@ -121,7 +118,7 @@ def _threshold(
         feature=evaluation.feature,
         normalized=config.export.normalize,
         chosen_by=rule,
-        dataset=describe_records(config.data.records, config.data.fold),
+        dataset=records.description,
         split=split or _TEST_PAIRS,
         weights=str(weights),
         fingerprint=weights_fingerprint(model),
@@ -167,7 +164,7 @@ def _table(curve: VerificationCurve, rates: Sequence[float], threshold: Threshol
 def _write(
     curve: VerificationCurve, rates: Sequence[float], threshold: Threshold, output: Path
 ) -> None:
-    save_threshold(threshold, output / THRESHOLD_NAME)
+    save_thresholds({threshold.metric: threshold}, output / THRESHOLDS_NAME)
     points = {f"FPR {rate:g}": curve.at_false_positive_rate(rate) for rate in rates}
     points["EER"] = curve.equal_error_point()
     draw_pair_distances(

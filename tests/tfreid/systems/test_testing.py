@@ -18,11 +18,11 @@ from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
 from tfreid.config import load_config
-from tfreid.data.records import read_index
 from tfreid.evaluation import evaluate_ranking
 from tfreid.evaluation.features import FeatureExtractor, GalleryEvaluator
 from tfreid.evaluation.ranked_rows import ranked_rows
 from tfreid.models.embedding import build_embedding_model
+from tfreid.records import Records
 from tfreid.weights.files import save_weights
 
 # Person, camera, tracklet of each image.
@@ -111,9 +111,9 @@ def trained(tiny_backbone, tmp_path_factory):
 
 def features_of(model, config):
     """Unit features, identities and cameras of a record set's images, by split."""
-    extract, found = FeatureExtractor(model, config), {}
+    extract, found = FeatureExtractor(model, config, Records(config.data.records)), {}
     for split in ("query", "gallery"):
-        index = read_index(config.data.records, split)
+        index = Records(config.data.records)[split].index
         features = extract(split, progress=False)
         found[split] = (features / np.linalg.norm(features, axis=1, keepdims=True), index)
     return found
@@ -175,7 +175,7 @@ def test_tracklets_are_ranked_by_their_pooled_features(tracklets, trained, tmp_p
 
 def test_rows_of_tracklets_know_their_first_images(frames, tracklets, trained):
     (root, _), (_, model, at) = frames, trained
-    evaluator = GalleryEvaluator(model, at(tracklets))
+    evaluator = GalleryEvaluator(model, at(tracklets), Records(tracklets))
     ranked = evaluator.evaluate(progress=False)
     pooled = pooled_by_loop(features_of(model, at(tracklets)), np.mean)
     for found, expected in zip(ranked.arrays(), [*pooled["query"], *pooled["gallery"]]):
@@ -190,7 +190,7 @@ def test_rows_of_tracklets_know_their_first_images(frames, tracklets, trained):
     (row,) = ranked_rows(ranked, at(tracklets), np.array([1]))
     np.testing.assert_array_equal(row.query[..., ::-1], cv2.imread(str(root / "query2.png")))
     images = at(tracklets, tracklet_pooling="none")
-    single = GalleryEvaluator(model, images).evaluate(progress=False)
+    single = GalleryEvaluator(model, images, Records(tracklets)).evaluate(progress=False)
     assert single.result.num_gallery == 11 and single.result.unit == "images"
 
 
@@ -210,7 +210,7 @@ def test_each_query_ranks_its_own_gallery(searched, trained, tmp_path, capsys):
             precisions.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
     assert results["num_valid_queries"] == len(precisions) == 5
     assert results["mean_ap"] == pytest.approx(np.mean(precisions))
-    evaluator = GalleryEvaluator(model, at(searched))
+    evaluator = GalleryEvaluator(model, at(searched), Records(searched))
     assert evaluator.evaluate(progress=False, max_queries=2).galleries[1].tolist() == GALLERIES[5]
     evaluator.try_out()
 
@@ -233,7 +233,8 @@ def test_tracklets_and_own_galleries_are_not_guessed_at(frames, trained, tmp_pat
     scan = Scan(root, entries, distractor_id=0, query_galleries=list(map(np.array, GALLERIES)))
     build_records(scan, "both", tmp_path / "records", shards=1)
     _, model, at = trained
+    both = Records(tmp_path / "records")
     with pytest.raises(UserError, match="set evaluation.tracklet_pooling=none"):
-        GalleryEvaluator(model, at(tmp_path / "records"))
-    ranked = GalleryEvaluator(model, at(tmp_path / "records", tracklet_pooling="none"))
+        GalleryEvaluator(model, at(both.directory), both)
+    ranked = GalleryEvaluator(model, at(both.directory, tracklet_pooling="none"), both)
     assert ranked.evaluate(progress=False).result.own_galleries

@@ -15,11 +15,17 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfrecords.manifest import MANIFEST_NAME, Manifest, Shard, Split, read_manifest, write_manifest
 from tfrecords.schema import SCHEMA_VERSION, encode_record, parse_records
-from tfreid.data.records import decode_image, read_encoded, read_index, stream_images, stream_sized
-from tfreid.data.tables import load_table
+from tfreid.config import DataConfig
 from tfreid.layers.preprocessing import InputSize
+from tfreid.records import Records, decode_image, open_records
 
-SIZE = (32, 16)
+SIZE = InputSize(32, 16)
+READERS = {
+    "index": lambda split: split.index,
+    "table": lambda split: split.load(),
+    "batches": lambda split: list(split.batches(SIZE, 4)),
+    "encoded": lambda split: split.encoded[0],
+}
 
 
 def jpeg(seed: int, height: int = 40, width: int = 20) -> bytes:
@@ -66,9 +72,10 @@ def parsed_by_hand(directory, split) -> list[dict]:
 @pytest.mark.parametrize("split", ["train", "query", "gallery"])
 @pytest.mark.parametrize("verify", ["size", "checksum"])
 def test_the_index_is_the_records_in_order(records, split, verify):
-    index = read_index(records, split, verify)
-    rows = parsed_by_hand(records, split)
-    assert len(index) == len(rows) == read_manifest(records).splits[split].images
+    opened = Records(records, verify=verify)
+    index, rows = opened[split].index, parsed_by_hand(records, split)
+    expected = read_manifest(records).splits[split].images
+    assert len(opened[split]) == len(index) == len(rows) == expected
     np.testing.assert_array_equal(index.ids, [row["person/id"] for row in rows])
     np.testing.assert_array_equal(index.labels, [row["person/label"] for row in rows])
     np.testing.assert_array_equal(index.cameras, [row["camera/id"] for row in rows])
@@ -79,7 +86,7 @@ def test_the_index_is_the_records_in_order(records, split, verify):
 
 
 def test_the_table_holds_every_training_image_and_label(records):
-    table = load_table(records)
+    table = Records(records)["train"].load()
     rows = parsed_by_hand(records, "train")
     assert table.encoded == [row["image/encoded"] for row in rows]
     assert set(table.index.labels) == set(range(8))
@@ -89,28 +96,32 @@ def test_the_table_holds_every_training_image_and_label(records):
 def test_long_splits_stay_in_order(write_records):
     """More images than one parsed block holds."""
     directory = write_records([jpeg(0)] * 2100)
-    np.testing.assert_array_equal(load_table(directory).index.ids, 10 + np.arange(2100))
+    np.testing.assert_array_equal(Records(directory)["train"].index.ids, 10 + np.arange(2100))
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 1000])
 @pytest.mark.parametrize("workers", [0, 3])
 def test_the_stream_is_every_image_once_in_order(records, batch_size, workers):
-    batches = list(stream_images(records, "gallery", *SIZE, batch_size, workers))
+    places, batches = zip(*Records(records)["gallery"].batches(SIZE, batch_size, workers))
     rows = parsed_by_hand(records, "gallery")
     assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
     images = np.concatenate(batches)
+    np.testing.assert_array_equal(np.concatenate(places), np.arange(len(rows)))
     assert images.dtype == np.float32
-    expected = [tf.image.resize(decode_image(row["image/encoded"]), SIZE,
+    expected = [tf.image.resize(decode_image(row["image/encoded"]), (32, 16),
                                 antialias=True).numpy() for row in rows]
     np.testing.assert_allclose(images, expected, atol=0.05)
 
 
-def test_the_stream_of_some_positions(records):
-    everything = np.concatenate(list(stream_images(records, "gallery", *SIZE, 4)))
-    wanted = np.array([0, 3, 4, len(everything) - 1])
-    some = list(stream_images(records, "gallery", *SIZE, 3, indices=wanted))
-    assert [len(batch) for batch in some] == [3, 1]
-    np.testing.assert_array_equal(np.concatenate(some), everything[wanted])
+def test_batches_of_some_positions_in_any_order(records):
+    split = Records(records)["gallery"]
+    everything = np.concatenate([images for _, images in split.batches(SIZE, 4)])
+    wanted = np.array([4, 0, len(split) - 1, 3])
+    some = list(split.batches(SIZE, 3, positions=wanted))
+    assert [places.tolist() for places, _ in some] == [[0, 1, 2], [3]]
+    np.testing.assert_array_equal(np.concatenate([images for _, images in some]),
+                                  everything[wanted])
+    assert list(split.batches(SIZE, 3, positions=wanted[:0])) == []
 
 
 @pytest.mark.parametrize("indices", [None, np.array([0, 3, 4, 9])])
@@ -118,7 +129,7 @@ def test_the_undistorted_stream_is_every_image_once_in_batches_of_one_size(recor
     rows = parsed_by_hand(records, "gallery")
     chosen = rows if indices is None else [rows[index] for index in indices]
     size, seen, sizes = InputSize(1, 1, 40), [], set()
-    for places, images in stream_sized(records, "gallery", size, 3, indices=indices):
+    for places, images in Records(records)["gallery"].batches(size, 3, positions=indices):
         assert 0 < len(images) <= 3 and max(images.shape[1:3]) == 40
         sizes.add(images.shape[1:3])
         for place, image in zip(places, images):
@@ -132,9 +143,10 @@ def test_the_undistorted_stream_is_every_image_once_in_batches_of_one_size(recor
 
 
 def test_encoded_images_of_some_positions(records):
-    rows = parsed_by_hand(records, "query")
-    wanted = np.array([1, 2, 5])
-    assert read_encoded(records, "query", wanted) == [rows[i]["image/encoded"] for i in wanted]
+    rows, encoded = parsed_by_hand(records, "query"), Records(records)["query"].encoded
+    assert len(encoded) == len(rows)
+    for position in (5, 1, 2):
+        assert encoded[position] == rows[position]["image/encoded"]
 
 
 def test_png_and_grey_images_decode_to_rgb():
@@ -147,34 +159,42 @@ def test_png_and_grey_images_decode_to_rgb():
 @pytest.mark.parametrize(("present", "claimed"), [(3, 4), (3, 2), (0, 2)])
 def test_records_that_disagree_with_their_manifest(write_records, present, claimed):
     directory = write_records([jpeg(i) for i in range(present)], claimed)
-    for read in (read_index, load_table):
+    for read in READERS.values():
         with pytest.raises(UserError, match=f"train holds {present} images .* says {claimed}"):
-            read(directory, "train")
+            read(Records(directory)["train"])
 
 
 def test_an_empty_split_is_refused(write_records):
     with pytest.raises(UserError, match="train.*0 images"):
-        load_table(write_records([]))
+        Records(write_records([]))["train"].load()
 
 
 def test_a_shard_of_another_size_is_refused(copied):
     shard(copied).write_bytes(shard(copied).read_bytes()[:-7])
-    for read in (read_index, load_table, lambda *a: list(stream_images(*a, *SIZE, 4))):
+    for read in READERS.values():
         with pytest.raises(UserError, match=shard(copied).name):
-            read(copied, "query")
+            read(Records(copied)["query"])
 
 
 def test_a_damaged_shard_is_named_as_damaged(copied):
     content = bytearray(shard(copied).read_bytes())
     content[len(content) // 2] ^= 0xFF
     shard(copied).write_bytes(content)
-    for read in (read_index, load_table, lambda *a: list(stream_images(*a, *SIZE, 4)),
-                 lambda *a: read_encoded(*a, np.arange(12))):
+    for read in READERS.values():
         with pytest.raises(UserError, match="a shard of split query is damaged") as caught:
-            read(copied, "query")
+            read(Records(copied)["query"])
         assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match="another checksum"):
-        read_index(copied, "query", "checksum")
+    with pytest.raises(UserError, match=f"{shard(copied).name} has another checksum"):
+        len(Records(copied, verify="checksum")["query"])
+
+
+@pytest.mark.parametrize("place", [0, 2, 9])
+def test_a_shard_with_a_damaged_head_is_named_as_damaged(copied, place):
+    content = bytearray(shard(copied).read_bytes())
+    content[place] ^= 0xFF
+    shard(copied).write_bytes(content)
+    with pytest.raises(UserError, match="a shard of split query is damaged"):
+        len(Records(copied)["query"])
 
 
 def test_records_of_another_schema_are_damaged(tmp_path, write_records):
@@ -187,20 +207,19 @@ def test_records_of_another_schema_are_damaged(tmp_path, write_records):
     fitting = dataclasses.replace(split.shards[0], bytes=file.stat().st_size)
     split = dataclasses.replace(split, shards=(fitting,))
     write_manifest(directory, dataclasses.replace(manifest, splits={"train": split}))
-    with pytest.raises(UserError, match="a shard of split train is damaged"):
-        load_table(directory)
-    with pytest.raises(UserError, match="a shard of split train is damaged"):
-        list(stream_images(directory, "train", *SIZE, 4))
+    for read in READERS.values():
+        with pytest.raises(UserError, match="a shard of split train is damaged"):
+            read(Records(directory)["train"])
 
 
 def test_missing_records_and_splits_are_named(copied, tmp_path):
     with pytest.raises(UserError, match="manifest.json"):
-        load_table(tmp_path / "none")
+        Records(tmp_path / "none")
     with pytest.raises(UserError, match="no split 'val'; it has .*query"):
-        read_index(copied, "val")
+        Records(copied)["val"]
     (copied / MANIFEST_NAME).write_text(json.dumps({"schema_version": 99}))
     with pytest.raises(UserError, match="schema version 99"):
-        read_index(copied, "query")
+        Records(copied)
 
 
 def test_a_truncated_image_is_named(write_records):
@@ -208,15 +227,32 @@ def test_a_truncated_image_is_named(write_records):
     images[3] = images[3][:len(images[3]) // 3]
     directory = write_records(images)
     with pytest.raises(UserError, match=r"train/0003\.jpg: the image cannot be decoded"):
-        list(stream_images(directory, "train", *SIZE, 2))
+        list(Records(directory)["train"].batches(SIZE, 2))
     with pytest.raises(UserError, match=r"train/0003\.jpg: the image cannot be decoded"):
-        load_table(directory)
+        Records(directory)["train"].load()
     images[4] = b"no image"
     with pytest.raises(UserError, match=r"train/0003\.jpg \(and 1 more\): the image"):
-        load_table(write_records(images))
+        Records(write_records(images))["train"].load()
 
 
 def test_an_undecodable_image_outside_the_wanted_ones_does_no_harm(write_records):
     directory = write_records([jpeg(0), b"no image", jpeg(2)])
-    batches = list(stream_images(directory, "train", *SIZE, 2, indices=np.array([0, 2])))
-    assert [len(batch) for batch in batches] == [2]
+    batches = list(Records(directory)["train"].batches(SIZE, 2, positions=np.array([0, 2])))
+    assert [len(images) for _, images in batches] == [2]
+
+
+def test_the_manifest_and_each_shard_are_read_once(records, count_reads):
+    opened = Records(records)
+    assert opened.dataset == opened.description == "synthetic" and "query" in opened
+    assert not count_reads.shards
+    for name in ("query", "train"):
+        for read in READERS.values():
+            read(opened[name])
+    assert count_reads.manifests == 1
+    assert sorted(count_reads.shards) == sorted(
+        path.name for name in ("query", "train") for path in records.glob(f"{name}-*.tfrecord"))
+
+
+def test_missing_settings_are_named():
+    with pytest.raises(UserError, match="data.records is not set"):
+        open_records(DataConfig())

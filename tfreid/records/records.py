@@ -1,0 +1,226 @@
+"""A folder of records, opened once: its splits, and the images in each."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfrecords.manifest import STORED_SPLIT, Manifest, read_manifest
+from tfrecords.query_galleries import read_query_galleries
+from tfreid.config import DataConfig
+from tfreid.layers.preprocessing import InputSize
+from tfreid.records.folds import check_fold, select_images, split_names
+from tfreid.records.images import ImageTable, decode_batches, free_megabytes, undecodable
+from tfreid.records.shards import SplitIndex, StoredSplit
+
+# Share of the memory that is free when training starts; the network and its batches need the rest.
+_FREE_SHARE = 0.5
+
+
+class Records:
+    """A folder of records; reads its manifest once and the shards of each split at most once.
+
+    A split is read when it is first asked about. Where the records hold folds, all splits are
+    selections of one stored split, which they share.
+
+    Args:
+        directory: Folder that `python -m tfrecords.build` wrote.
+        fold: Which fold, where the records hold several.
+        verify: `size` compares the sizes of shards with the manifest, `checksum` also reads them
+            through before anything else does.
+
+    Attributes:
+        directory: The folder.
+        fold: The number of the fold.
+        manifest: Its manifest.
+        dataset: Name of the dataset.
+        description: The same, with the number of the fold where there are several.
+        splits: Names of the splits.
+
+    Raises:
+        UserError: If the folder holds no records, or no such fold.
+
+    Example:
+
+    >>> records = Records("records/market1501")
+    >>> len(records["query"]), records["query"].index.cameras
+    """
+
+    def __init__(self, directory: str | Path, fold: int = 0, verify: str = "size"):
+        self.directory = Path(directory)
+        self.manifest = read_manifest(directory)
+        check_fold(self.directory, self.manifest, fold)
+        self.fold = fold
+        self.dataset = self.manifest.dataset
+        self.description = (f"{self.dataset}, fold {fold}" if self.manifest.identity_splits
+                            else self.dataset)
+        self.splits = split_names(self.manifest)
+        self._stored = {name: StoredSplit(self.directory, self.manifest, name, verify)
+                        for name in self.manifest.splits}
+        self._opened: dict[str, Split] = {}
+
+    def __contains__(self, split: str) -> bool:
+        return split in self.splits
+
+    def __getitem__(self, split: str) -> Split:
+        """Returns a split.
+
+        Raises:
+            UserError: If there is none of that name.
+        """
+        if split not in self:
+            raise UserError(f"{self.directory} holds no split {split!r}; it has "
+                            f"{', '.join(self.splits)}.")
+        if split not in self._opened:
+            stored = STORED_SPLIT if self.manifest.identity_splits else split
+            self._opened[split] = Split(self.directory, self.manifest, self.fold, split,
+                                        self._stored[stored])
+        return self._opened[split]
+
+    @functools.cached_property
+    def query_galleries(self) -> list[np.ndarray] | None:
+        """For every query the positions in the gallery that it ranks; None where that is all.
+
+        Raises:
+            UserError: If their file is missing or damaged.
+        """
+        return read_query_galleries(self.directory, self.manifest)
+
+
+class Split:
+    """The images of one split; `Records` makes it.
+
+    Attributes:
+        name: Its name.
+    """
+
+    def __init__(self, directory: Path, manifest: Manifest, fold: int, name: str,
+                 stored: StoredSplit):
+        self._directory, self._manifest, self._number = directory, manifest, fold
+        self.name, self._stored = name, stored
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def index(self) -> SplitIndex:
+        """What is known of the images, in record order.
+
+        Raises:
+            UserError: If the shards are missing or damaged, or disagree with the manifest, or the
+                fold has no image of the split.
+        """
+        return self._selected[0]
+
+    @functools.cached_property
+    def encoded(self) -> Sequence[bytes]:
+        """The image files by position, from any thread; read from disk unless kept in memory."""
+        return self._stored.scan().take(self._selected[1])
+
+    @property
+    def identities(self) -> int:
+        """Number of identities, for which records without folds need not be read."""
+        if not self._manifest.identity_splits:
+            return self._manifest.splits[self.name].identities
+        return len(np.unique(self.index.ids))
+
+    @property
+    def checksums(self) -> list[str]:
+        """The checksums of the shards that the images are in, as the manifest lists them."""
+        return self._stored.checksums
+
+    @property
+    def distractors(self) -> int:
+        """Number of images of no identity, as the manifest counts them; 0 of a fold."""
+        if self._manifest.identity_splits:
+            return 0
+        return self._manifest.splits[self.name].distractors
+
+    def load(
+        self,
+        memory_limit: float | None = None,
+        choose: Callable[[SplitIndex], np.ndarray] | None = None,
+    ) -> ImageTable:
+        """Makes the table of the images, in memory where they fit and else on disk.
+
+        Args:
+            memory_limit: Megabytes of images up to which they are held in memory. Defaults to half
+                of the memory that is free.
+            choose: From what is known of all images to the positions of those that are wanted,
+                whose labels are then counted from 0. Defaults to all.
+
+        Raises:
+            UserError: As `index`, or if an image is cut off.
+        """
+        limit = _FREE_SHARE * free_megabytes() if memory_limit is None else memory_limit
+        stored = self._stored.scan(limit)
+        index, positions = self._selected
+        # OpenCV would fill the missing part with grey.
+        damaged = np.flatnonzero(~stored.whole[positions])
+        if damaged.size:
+            raise undecodable(index.paths[damaged].tolist())
+        if choose is not None:
+            rows = choose(index)
+            positions, index = positions[rows], index.take(rows)
+            labels = np.unique(index.labels, return_inverse=True)[1].astype(index.labels.dtype)
+            index = dataclasses.replace(index, labels=labels.reshape(-1))
+        images = stored.images.take(positions)
+        if images.megabytes > limit:
+            return ImageTable(images, index, images.megabytes, limit)
+        return ImageTable(list(stored.take(positions)), index, images.megabytes)
+
+    def batches(
+        self,
+        size: InputSize,
+        batch_size: int,
+        workers: int = 0,
+        positions: np.ndarray | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields images decoded and resized, each once, in batches of images of one size.
+
+        Args:
+            size: What they are resized to.
+            batch_size: Images in a batch; the last one of each size is smaller.
+            workers: Threads that decode; 0 lets tf.data choose.
+            positions: Which images, in any order; None takes all, in record order.
+
+        Yields:
+            int64 places [n] in `positions`, in order where `size` is fixed, and float32 RGB images
+            [n, h, w, 3] in 0-255.
+
+        Raises:
+            UserError: As `index`, or if an image cannot be decoded; the message names it.
+        """
+        index = self.index
+        return decode_batches(self.encoded, index.paths, size, batch_size, workers,
+                              (index.heights, index.widths), positions)
+
+    @functools.cached_property
+    def _selected(self) -> tuple[SplitIndex, np.ndarray]:
+        """The index, and the positions of its images in the stored split."""
+        index = self._stored.scan().index
+        if not self._manifest.identity_splits:
+            return index, np.arange(len(index))
+        fold = self._manifest.identity_splits[self._number]
+        positions, labels = select_images(fold, self.name, index.ids, index.cameras)
+        if not len(positions):
+            raise UserError(f"{self._directory}: no image belongs to {self.name} of fold "
+                            f"{self._number}; build the records again.")
+        return dataclasses.replace(index.take(positions), labels=labels), positions
+
+
+def open_records(data: DataConfig) -> Records:
+    """Opens the records that the settings name.
+
+    Raises:
+        UserError: If `data.records` is not set, or as `Records`.
+    """
+    if data.records is None:
+        raise UserError("data.records is not set; give the folder of the built records, such as "
+                        "data.records=records/market1501.")
+    return Records(data.records, data.fold, data.verify)
