@@ -14,7 +14,8 @@ from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
 from tfreid.config import Config, DataConfig, ModelConfig
-from tfreid.evaluation.features import FeatureExtractor, GalleryEvaluator
+from tfreid.evaluation.evaluator import GalleryEvaluator
+from tfreid.evaluation.features import FeatureExtractor
 from tfreid.models.embedding import build_embedding_model
 from tfreid.records import open_records
 from tfreid.systems.embedding.export import export_embedding
