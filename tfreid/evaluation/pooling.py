@@ -200,7 +200,8 @@ def query_groups(
         raise UserError(
             f"{directory}: split {MULTI_QUERY} shows no image of person {query.ids[place]} by "
             f"camera {query.cameras[place]}, which {query.paths[place]} is a query for "
-            f"({lacking.size} such queries); build the records again, or set evaluation.multi_query=false."
+            f"({lacking.size} such queries); build the records again, or set "
+            "evaluation.multi_query=false."
         )
     return positions, found[positions], groups
 
