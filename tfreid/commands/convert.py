@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> None:
     if parsed.output is None and not parsed.dry_run:
         parser.error("give --output FILE.weights.h5 or --dry-run")
 
-    from tfreid.weights.account import describe, describe_misfit, list_weights
+    from tfreid.weights.conversion_report import describe, describe_misfit, list_weights
     from tfreid.weights.convert import LAYOUTS, MisfitError, convert_checkpoint
     from tfreid.weights.files import save_arrays
 

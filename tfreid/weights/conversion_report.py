@@ -1,4 +1,4 @@
-"""What became of each weight of a converted checkpoint, in lines of text."""
+"""The report of a conversion: lines on each weight of a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 
 from tfreid.config import ModelConfig
 from tfreid.weights.convert import Conversion, MisfitError
-from tfreid.weights.layouts import resnet
+from tfreid.weights.layouts import LAYOUTS
 
 _TRUNK_SETTINGS = ("backbone", "normalization", "stem", "last_stride")
 
@@ -17,13 +17,13 @@ _TRUNK_SETTINGS = ("backbone", "normalization", "stem", "last_stride")
 def describe(
     conversion: Conversion, source: str, target: str | None, recipe: ModelConfig | None = None
 ) -> Iterator[str]:
-    """Sums up a conversion: what was left out and why, how much was converted, and the recipe.
+    """Yields lines on what was left out and why, how much was converted, and the recipe.
 
     Args:
         conversion: The conversion.
-        source: The checkpoint.
-        target: The weight file, or None where none is written.
-        recipe: The `model` section that shall take the weights, if there is one.
+        source: Path of the checkpoint.
+        target: Path of the weight file, or None if none is written.
+        recipe: The `model` section of the recipe that will use the weights, if there is one.
     """
     for key, reason in conversion.unmatched.items():
         yield f"no place for {key}: {reason}"
@@ -34,14 +34,14 @@ def describe(
     for reason, items in _by_reason(conversion.dropped):
         yield f"dropped {', '.join(items)}: {reason}"
     if conversion.counters:
-        yield f"dropped {conversion.counters} counters of batches (num_batches_tracked)"
+        yield f"dropped {conversion.counters} batch counters (num_batches_tracked)"
     for note in conversion.notes:
         yield f"note: {note}"
     trained = conversion.settings.get("stem")
     if recipe and trained and recipe.stem != trained:
         yield (
-            f"note: the recipe has model.stem {recipe.stem}, which is another function of the same "
-            f"weights; going by the names in the file, they were trained with {trained}"
+            f"note: the recipe has model.stem {recipe.stem}, but the file's names suggest that "
+            f"the weights were trained with {trained}, which computes something else"
         )
     layers = {key.partition("/")[0] for key in conversion.weights}
     parameters = sum(array.size for array in conversion.weights.values())
@@ -53,7 +53,7 @@ def describe(
 
 
 def describe_misfit(error: MisfitError) -> Iterator[str]:
-    """Lists what does not fit, where the checkpoint is half of the network or more."""
+    """Yields what does not fit, if at least half of the network is in the checkpoint."""
     if error.matched < len(error.missing) + len(error.misshaped):
         return
     for key in error.missing:
@@ -65,7 +65,7 @@ def describe_misfit(error: MisfitError) -> Iterator[str]:
 
 
 def list_weights(conversion: Conversion) -> Iterator[str]:
-    """Lists every converted weight: the file's key, ours, and its shape here."""
+    """Yields every converted weight: the file's key, ours, and its shape here."""
     for key, array in conversion.weights.items():
         yield f"{conversion.sources[key]} -> {key} {_shape(array.shape)}"
 
@@ -86,7 +86,7 @@ def _recipe(conversion, target, recipe):
         yield f"  # the classifier has {identities} identities"
     if "last_stride" in settings:
         yield "  # strides are in no checkpoint; this last_stride is the toolbox's default"
-    elif settings.get("neck") and conversion.backbone in resnet.BACKBONES:
+    elif settings.get("neck") and LAYOUTS[conversion.backbone].last_stride_varies:
         yield "  # strides are in no checkpoint; Bag of Tricks and fast-reid set last_stride: 1"
 
 

@@ -1,4 +1,4 @@
-"""Divides the splits of a scan into shards, and counts what was written of them."""
+"""Divides the splits of a scan into shards, and counts the images that were written."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TRAINING_SPLIT = "train"
 
 
 def plan_shards(scan: Scan, shards: int) -> list[ShardJob]:
-    """Cuts every split into `shards` runs of equal length, or into fewer if it has fewer images.
+    """Divides every split into `shards` jobs of about equal size, or fewer if it has fewer images.
 
-    Reading a split's shards in order gives the order of the scan.
+    The shards of a split, read in order, have the images in the order of the scan.
     """
     jobs = []
     for split, entries in scan.splits.items():
@@ -36,8 +36,8 @@ def count_split(
     """Counts the images of a split without the corrupt ones.
 
     Raises:
-        UserError: if nothing is left of the split or of a training identity; the labels already
-            written would no longer count from 0 without a gap.
+        UserError: If no image of the split or of a training identity is left; without the latter
+            the labels that are already written would have gaps.
     """
     planned = scan.splits[split]
     entries = [entry for entry in planned if entry.path not in corrupt]

@@ -1,4 +1,4 @@
-"""The state of a build, from which an interrupted one goes on."""
+"""The progress of a build, from which an interrupted one is resumed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tfrecords.manifest import (
 from tfrecords.schema import SCHEMA_VERSION
 from tfrecords.writer import ShardJob, ShardResult
 
-STATE_NAME = "build-state.json"
-_MEND = "name an empty --output folder, or delete this one"
+PROGRESS_NAME = "build-state.json"
+_FIX = "name an empty --output folder, or delete this one"
 
 
 @dataclass
 class FinishedShard:
-    """A shard on disk, the fingerprint of the job that made it, and its [path, reason] pairs."""
+    """A shard on disk, its job's fingerprint, and [path, reason] of each corrupt image."""
 
     shard: Shard
     fingerprint: str
@@ -35,8 +35,8 @@ class FinishedShard:
 
 
 @dataclass
-class BuildState:
-    """Which build a folder holds and which of its shards are finished."""
+class Progress:
+    """The build that a folder holds and its finished shards."""
 
     directory: Path
     dataset: str
@@ -44,8 +44,8 @@ class BuildState:
     shards: dict[str, FinishedShard] = field(default_factory=dict)
 
     def save(self) -> None:
-        """Writes the state in one step."""
-        write_json(self.directory / STATE_NAME, {
+        """Writes the file in one step."""
+        write_json(self.directory / PROGRESS_NAME, {
             "schema_version": SCHEMA_VERSION,
             "dataset": self.dataset,
             "options": self.options,
@@ -53,65 +53,66 @@ class BuildState:
         })
 
     def add(self, job: ShardJob, result: ShardResult) -> None:
-        """Notes a finished shard and saves."""
+        """Adds a finished shard and saves."""
         self.shards[job.file] = FinishedShard(
             result.shard, job.fingerprint, [list(pair) for pair in result.corrupt])
         self.save()
 
     def is_finished(self, job: ShardJob) -> bool:
-        """Tells whether the job's shard is on disk, whole and made of the same images."""
+        """Returns whether the job's shard is on disk, complete and made from the same images."""
         done = self.shards.get(job.file)
         return (done is not None and done.fingerprint == job.fingerprint
                 and shard_problem(self.directory, done.shard, "checksum") is None)
 
 
-def open_state(
+def open_progress(
     directory: Path, dataset: str, options: dict[str, Any], jobs: list[ShardJob]
-) -> BuildState:
-    """Reads the state of a folder, or starts one.
+) -> Progress:
+    """Reads the progress of a folder's build, or starts a new one.
 
     Raises:
-        UserError: if the folder holds another build: of another dataset, with other options, or a
-            finished one of other images.
+        UserError: If the folder holds another build: of another dataset, with other options, or
+            finished from other images.
     """
     options = json.loads(json.dumps(options))
-    if not (directory / STATE_NAME).is_file():
+    if not (directory / PROGRESS_NAME).is_file():
         if (directory / MANIFEST_NAME).exists() or any(directory.glob("*.tfrecord")):
-            raise UserError(f"{directory} holds records but no {STATE_NAME}: {_MEND}.")
-        return BuildState(directory, dataset, options)
-    state = _read_state(directory)
-    if state.dataset != dataset:
-        raise UserError(f"{directory} holds a build of {state.dataset}, not of {dataset}: {_MEND}.")
-    different = [name for name in {**state.options, **options}
-                 if state.options.get(name) != options.get(name)]
+            raise UserError(f"{directory} holds records but no {PROGRESS_NAME}: {_FIX}.")
+        return Progress(directory, dataset, options)
+    progress = _read(directory)
+    if progress.dataset != dataset:
+        raise UserError(
+            f"{directory} holds a build of {progress.dataset}, not of {dataset}: {_FIX}.")
+    different = [name for name in {**progress.options, **options}
+                 if progress.options.get(name) != options.get(name)]
     if different:
         raise UserError(f"{directory} holds a build of {dataset} with another "
-                        f"{', '.join(different)}: {_MEND}.")
+                        f"{', '.join(different)}: {_FIX}.")
     fingerprints = {job.file: job.fingerprint for job in jobs}
-    made = {file: done.fingerprint for file, done in state.shards.items()}
+    made = {file: done.fingerprint for file, done in progress.shards.items()}
     if (directory / MANIFEST_NAME).exists() and made != fingerprints:
         raise UserError(f"{directory} holds a finished build of {dataset} from other images than "
-                        f"the dataset has now: {_MEND}.")
-    return state
+                        f"the dataset has now: {_FIX}.")
+    return progress
 
 
-def _read_state(directory: Path) -> BuildState:
-    path = directory / STATE_NAME
+def _read(directory: Path) -> Progress:
+    path = directory / PROGRESS_NAME
     content = read_json(path)
     if content.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"{path} was made by another version of the code: {_MEND}.")
+        raise UserError(f"{path} was made by another version of the code: {_FIX}.")
     try:
         shards = {
             file: FinishedShard(shard_from_json(done["shard"]), str(done["fingerprint"]),
                                 [[str(path), str(reason)] for path, reason in done["corrupt"]])
             for file, done in content["shards"].items()}
-        return BuildState(directory, content["dataset"], dict(content["options"]), shards)
+        return Progress(directory, content["dataset"], dict(content["options"]), shards)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} is broken ({type(error).__name__}: {error}): {_MEND}.") from error
+        raise UserError(f"{path} is broken ({type(error).__name__}: {error}): {_FIX}.") from error
 
 
 def make_directory(directory: str | os.PathLike) -> Path:
-    """Makes the output folder, or raises a `UserError` if that is impossible."""
+    """Creates the output folder; raises a `UserError` if that is impossible."""
     directory = Path(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -119,5 +120,5 @@ def make_directory(directory: str | os.PathLike) -> Path:
         if error.errno == errno.ENOSPC:
             raise
         raise UserError(f"--output {directory} cannot be made ({error.strerror}): name a folder "
-                        "that you may write.") from error
+                        "that you can write to.") from error
     return directory
