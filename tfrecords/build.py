@@ -5,80 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from tfrecords import (
-    csv_table,
-    cuhk01,
-    cuhk03,
-    dukemtmc,
-    folder,
-    last,
-    market1501,
-    market1501_500k,
-    mars,
-    msmt17,
-    person_search,
-    rendered,
-    viper,
-)
 from tfrecords.arguments import positive
+from tfrecords.datasets import DATASETS, load_dataset
 from tfrecords.errors import command_line
 from tfrecords.identity_splits import describe_identity_splits
 from tfrecords.manifest import Manifest
 from tfrecords.records import build_records
-from tfrecords.scan import Scan, name_some
+from tfrecords.scan import name_some
 
-
-class Dataset(NamedTuple):
-    """A builder: `scan(root, **options)` lists the images, `add_options` adds flags of that name.
-
-    A dataset that `renders` makes its images itself and also gets `workers` and `progress`.
-    `layout` shows the folders that the builder expects, and the protocol.
-    """
-
-    scan: Callable[..., Scan]
-    add_options: Callable[[argparse.ArgumentParser], None]
-    summary: str
-    renders: bool = False
-    layout: str | None = None
-
-
-DATASETS = {
-    "market1501": Dataset(market1501.scan_market1501, market1501.add_options,
-                          "Market-1501 and datasets in its layout", layout=market1501.LAYOUT),
-    "market1501_500k": Dataset(
-        market1501_500k.scan_market1501_500k, market1501_500k.add_options,
-        "Market-1501 with the 500,000 distractors in its gallery",
-        layout=market1501_500k.LAYOUT),
-    "dukemtmc": Dataset(dukemtmc.scan_dukemtmc, dukemtmc.add_options,
-                        "DukeMTMC-reID (withdrawn by its authors)", layout=dukemtmc.LAYOUT),
-    "msmt17": Dataset(msmt17.scan_msmt17, msmt17.add_options,
-                      "MSMT17, V1 or V2, by its lists", layout=msmt17.LAYOUT),
-    "cuhk03": Dataset(cuhk03.scan_cuhk03, cuhk03.add_options,
-                      "CUHK03, detected or labeled, by the new protocol (767/700 identities) or "
-                      "the original one (drawn splits)",
-                      layout=cuhk03.LAYOUT),
-    "cuhk01": Dataset(cuhk01.scan_cuhk01, cuhk01.add_options,
-                      "CUHK01, 871/100 identities, in drawn splits", layout=cuhk01.LAYOUT),
-    "viper": Dataset(viper.scan_viper, viper.add_options,
-                     "VIPeR, 316/316 identities, in drawn splits", layout=viper.LAYOUT),
-    "mars": Dataset(mars.scan_mars, mars.add_options,
-                    "MARS, tracklets of people in video", layout=mars.LAYOUT),
-    "person_search": Dataset(
-        person_search.scan_person_search, person_search.add_options,
-        "Person Search (CUHK-SYSU), boxes cut out of scenes, a gallery for each query",
-        layout=person_search.LAYOUT),
-    "last": Dataset(last.scan_last, last.add_options,
-                    "LaST, people in films, without cameras", layout=last.LAYOUT),
-    "csv": Dataset(csv_table.scan_csv, csv_table.add_options,
-                   "your own images with a table: path,person_id,camera_id,split"),
-    "folder": Dataset(folder.scan_folder, folder.add_options,
-                      "your own images, one folder per person; the splits are drawn"),
-    "synthetic": Dataset(rendered.scan_synthetic, rendered.add_options,
-                         "rendered people, to try everything without a dataset", renders=True),
-}
 _COMMON = ("dataset", "root", "output", "shards", "workers", "skip_corrupt")
 
 
@@ -86,7 +22,7 @@ _COMMON = ("dataset", "root", "output", "shards", "workers", "skip_corrupt")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Builds the records that the command line asks for."""
     settings = _parser().parse_args(arguments)
-    dataset = DATASETS[settings.dataset]
+    dataset = load_dataset(settings.dataset)
     options = {name: value for name, value in vars(settings).items() if name not in _COMMON}
     if dataset.renders:
         options.update(workers=settings.workers, progress=True)
@@ -108,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def format_summary(manifest: Manifest) -> str:
-    """Returns a table with a line per split, and lines on what else the manifest says."""
+    """Returns a table with a line per split, and lines on the rest of the manifest."""
     titles = ("split", "images", "identities", "cameras", "distractors", "shards", "MB")
     lines = [f"{titles[0]:12}" + "".join(f"{title:>12}" for title in titles[1:])]
     for name, split in manifest.splits.items():
@@ -129,12 +65,13 @@ def format_summary(manifest: Manifest) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tfrecords.build", description=__doc__)
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
-    for name, dataset in DATASETS.items():
+    for name in DATASETS:
+        dataset = load_dataset(name)
         command = commands.add_parser(name, help=dataset.summary, description=dataset.summary,
                                       epilog=dataset.layout, allow_abbrev=False,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
         _add_common(command)
-        dataset.add_options(command)
+        dataset.add_arguments(command)
     return parser
 
 
@@ -142,21 +79,21 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", required=True, metavar="DIR", help="folder of the dataset")
     parser.add_argument(
         "--output", required=True, metavar="DIR",
-        help="folder for the records; run the same command again to go on with a build that was "
-             "interrupted: finished shards are kept")
+        help="folder for the records; run the same command again to resume an interrupted build: "
+             "finished shards are kept")
     parser.add_argument(
         "--shards", type=positive, default=4, metavar="N",
         help="record files of a split: readers open several at a time, and an interrupted build "
-             "loses the unfinished ones, so take more for a large dataset (default: %(default)s)")
+             "loses unfinished ones, so use more for a large dataset (default: %(default)s)")
     parser.add_argument(
         "--workers", type=positive, default=_processors(), metavar="N",
-        help="processes; each writes one shard at a time and takes about 0.1 GB, besides the "
-             "TensorFlow that they share, 0.5 GB or more (outside Linux each loads its own) "
-             "(default: the processors, %(default)s)")
+        help="processes; each writes one shard at a time and takes about 0.1 GB of memory, besides "
+             "the 0.5 GB or more of the TensorFlow that they share (outside Linux each loads its "
+             "own) (default: the processors, %(default)s)")
     parser.add_argument(
         "--skip-corrupt", action="store_true",
         help="leave out images that are truncated or cannot be decoded, and count them; without "
-             "it they are an error, because a broken copy should be mended")
+             "it they are an error, because a broken copy should be repaired")
 
 
 def _processors() -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.layout import refuse_problems
 from tfrecords.scan import NO_CAMERA, ImageEntry, Scan, existing_root, name_some, number_people
@@ -37,11 +38,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--csv", dest="table", metavar="FILE",
         help=f"table with the columns path,person_id,camera_id,split (default: ROOT/{DEFAULT_TABLE}"
              "); paths are relative to ROOT, person ids may be names, split is train, query or "
-             "gallery; without camera_id no match is ignored for sharing the query's camera")
+             "gallery; without camera_id, matches in the query's own camera are not ignored")
     parser.add_argument(
         "--allow-single", action="store_true",
-        help="keep training persons that have one image: they can teach a classifier but have no "
-             "positive for a triplet, hence they are refused by default")
+        help="keep training identities with a single image: they can train a classifier, but are "
+             "refused by default because they have no positive for a triplet")
 
 
 def scan_csv(
@@ -50,12 +51,12 @@ def scan_csv(
     """Reads and checks a table of images.
 
     Args:
-        root: the folder that the table's paths are relative to.
-        table: the CSV file; ROOT/labels.csv by default.
-        allow_single: keeps training persons with one image.
+        root: The folder that the table's paths are relative to.
+        table: The CSV file. Defaults to ROOT/labels.csv.
+        allow_single: Whether to keep training identities with one image.
 
     Raises:
-        UserError: naming the lines and persons that are wrong, ten at most.
+        UserError: If lines are invalid; the message names up to ten of them.
     """
     root = existing_root(root)
     table = Path(table) if table else root / DEFAULT_TABLE
@@ -128,7 +129,7 @@ def _valid_rows(
 
 
 def _row_problem(values: dict[str | None, str | None], root: Path) -> str | None:
-    """Says what is wrong with one row on its own, or None."""
+    """Describes what is wrong with a row by itself, or returns None."""
     if None in values or None in values.values():
         return "another number of values than the first line has columns"
     empty = [name for name, value in values.items() if not value.strip()]
@@ -141,7 +142,7 @@ def _row_problem(values: dict[str | None, str | None], root: Path) -> str | None
         return f"negative person_id {person} (leave junk images out of the table)"
     camera = values.get(_CAMERA, "0").strip()
     if not (camera.isascii() and camera.isdecimal() and len(camera) <= 9):
-        return f"camera_id {camera!r} is no whole number from 0"
+        return f"camera_id {camera!r} is not a whole number from 0"
     return _path_problem(values["path"].strip(), root)
 
 
@@ -152,12 +153,12 @@ def _path_problem(path: str, root: Path) -> str | None:
     if not file.is_file():
         return f"{path} is not in {root}"
     if not os.access(file, os.R_OK):
-        return f"{path} may not be read"
+        return f"{path} cannot be read"
     return None
 
 
 def _unmatched_queries(rows: list[_Row]) -> list[str]:
-    """Finds queries that no gallery image can match, and queries that would match themselves."""
+    """Lists queries that no gallery image can match, and queries that would match themselves."""
     gallery_cameras: dict[str, Counter[int]] = defaultdict(Counter)
     gallery_paths = set()
     for row in rows:
@@ -182,8 +183,8 @@ def _unmatched_queries(rows: list[_Row]) -> list[str]:
 
 def _single_training_images(rows: list[_Row]) -> list[str]:
     images = Counter(row.person for row in rows if row.split == "train")
-    return [f"line {row.line}: training person {row.person} has one image (add one, or keep such "
-            "persons with --allow-single)"
+    return [f"line {row.line}: training person {row.person} has one image (add one, or keep "
+            "such people with --allow-single)"
             for row in rows if row.split == "train" and images[row.person] == 1]
 
 
@@ -192,5 +193,9 @@ def _shared_people(table: Path, rows: list[_Row]) -> list[str]:
     shared = sorted(trained & {row.person for row in rows if row.split != "train"})
     if not shared:
         return []
-    return [f"{table}: {len(shared)} persons are in training and in query or gallery, which makes "
-            f"the scores look better than they are: {name_some(shared)}"]
+    return [f"{table}: {len(shared)} identities are in training and in query or gallery, which "
+            f"makes the scores look better than they are: {name_some(shared)}"]
+
+
+DATASET = Dataset(scan_csv, "your own images with a table: path,person_id,camera_id,split",
+                  add_options=add_options)

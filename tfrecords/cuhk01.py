@@ -1,12 +1,12 @@
-"""CUHK01: 971 people with two images by either of two cameras, 100 of them drawn for testing."""
+"""CUHK01: 971 identities with two images by each of two cameras, 100 of them drawn for testing."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
-from collections import Counter
 
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.identity_splits import add_split_options, draw_identity_splits
 from tfrecords.layout import Counts, FileNames, compare_with_protocol, find_root, list_people
@@ -29,9 +29,9 @@ _PROTOCOL = {STORED_SPLIT: Counts(3884, 971)}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of the drawing."""
-    add_split_options(parser, splits=10)
+    add_split_options(parser)
     parser.add_argument(
-        "--test-identities", type=int, default=100, metavar="N",
+        "--test-identities", type=int, metavar="N",
         help="identities that a split tests; some papers test 486 (default: %(default)s)")
 
 
@@ -41,34 +41,32 @@ def scan_cuhk01(
     """Lists CUHK01 (Li et al. 2012) and draws its identity splits.
 
     Args:
-        root: the folder that holds `campus`.
-        splits: how many splits.
-        seed: of the drawing.
-        test_identities: identities that each split tests.
+        root: The folder that holds `campus`.
+        splits: Number of splits.
+        seed: Seed of the drawing.
+        test_identities: Number of identities that each split tests.
 
     Raises:
-        UserError: if `campus` is missing or holds no image named as CUHK01's, or a setting is out
-            of range.
+        UserError: If `campus` is missing or holds no image that is named like CUHK01's, or a
+            setting is out of range.
     """
-    root = find_root(root, [_FOLDER], "CUHK01")
     if test_identities < 1:
         raise UserError(f"--test-identities must be at least 1, but is {test_identities}.")
-    dropped: Counter[str] = Counter()
-    warnings: list[str] = []
+    scan = Scan(
+        find_root(root, [_FOLDER], "CUHK01"),
+        options={"splits": splits, "seed": seed, "test_identities": test_identities})
     images = [entry._replace(camera_id=_camera(entry))
-              for entry in list_people(root, _FOLDER, _NAMES, dropped, warnings)]
-    stored = {STORED_SPLIT: images}
-    return Scan(
-        root,
-        stored,
-        dict(dropped),
-        options={"splits": splits, "seed": seed, "test_identities": test_identities},
-        warnings=warnings + compare_with_protocol("CUHK01", stored, _PROTOCOL),
-        identity_splits=draw_identity_splits(images, test=test_identities, splits=splits,
-                                             seed=seed),
-    )
+              for entry in list_people(scan, _FOLDER, _NAMES)]
+    scan.splits[STORED_SPLIT] = images
+    scan.warnings += compare_with_protocol("CUHK01", scan.splits, _PROTOCOL)
+    scan.identity_splits = draw_identity_splits(images, test=test_identities, splits=splits,
+                                                seed=seed)
+    return scan
 
 
 def _camera(entry: ImageEntry) -> int:
     image = int(entry.path.rpartition(".")[0][-3:])
     return 1 if image <= 2 else 2
+
+
+DATASET = Dataset(scan_cuhk01, "CUHK01, 871/100 identities, in drawn splits", LAYOUT, add_options)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfrecords.cuhk03_images import MatSource, missing_images
 from tfrecords.cuhk03_original import CAMERA_PAIRS, SPLITS, scan_original
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.layout import Counts, compare_with_protocol
 from tfrecords.matlab import load_v5
@@ -56,17 +57,17 @@ class _Config(NamedTuple):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds CUHK03's own flags."""
     parser.add_argument(
-        "--kind", choices=KINDS, default="detected",
-        help="boxes of a pedestrian detector, as in use, or boxes drawn by hand, which score "
-             "higher; papers report them apart (default: %(default)s)")
+        "--kind", choices=KINDS,
+        help="boxes of a pedestrian detector, as in practice, or boxes drawn by hand, which score "
+             "higher; papers report them separately (default: %(default)s)")
     parser.add_argument(
-        "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0],
-        help="one fixed division with many gallery images a person, as newer papers use, or "
-             "splits drawn anew whose results are averaged (default: %(default)s)")
+        "--protocol", choices=PROTOCOLS,
+        help="one fixed split with many gallery images per identity, as in newer papers, or "
+             "randomly drawn splits whose results are averaged (default: %(default)s)")
     original = parser.add_argument_group("with --protocol original")
     original.add_argument(
         "--splits", type=int, metavar="N",
-        help=f"identity splits to draw; images are stored once and data.fold chooses a split "
+        help=f"identity splits to draw; images are stored once and data.fold selects a split "
              f"(default: {SPLITS})")
     original.add_argument(
         "--seed", type=int,
@@ -95,20 +96,22 @@ def scan_cuhk03(
     """Lists CUHK03 by one of its protocols.
 
     The new one is that of Zhong et al., "Re-ranking Person Re-identification with k-reciprocal
-    Encoding": queries are one image of each test identity in each of its two views. Images come
-    from cuhk-03.mat where it is there, otherwise from images_KIND; the records call them
-    images_KIND/NAME either way.
+    Encoding": one image of each test identity in each of its two views is a query. Images are read
+    from cuhk-03.mat if it exists, otherwise from images_KIND; the records name them
+    images_KIND/NAME in both cases.
 
     Args:
-        root: the folder of the release and of the split files.
+        root: The folder of the release and of the split files.
         kind: "detected" or "labeled".
         protocol: "767/700" or "original".
-        splits, seed, official_testsets, camera_pairs: of the original protocol, see
-            `cuhk03_original.scan_original`; None for its defaults.
+        splits: As for `cuhk03_original.scan_original`, like the following; only with "original".
+        seed: Seed of the drawing.
+        official_testsets: Whether to take the test identities from the release.
+        camera_pairs: Number of camera pairs to read.
 
     Raises:
-        UserError: if a file is missing or damaged, the split file names images that are not
-            there, or a setting is out of range or of the other protocol.
+        UserError: If a file is missing or damaged, the split file names missing images, or a
+            setting is out of range or belongs to the other protocol.
     """
     for name, value, choices in (("kind", kind, KINDS), ("protocol", protocol, PROTOCOLS)):
         if value not in choices:
@@ -140,7 +143,7 @@ def scan_cuhk03(
 
 
 def _find(root: Path, name: str) -> Path:
-    """Returns the file in `root` or in its release folder; the former where there is none."""
+    """Returns the file's path in the release folder if it is there, otherwise in `root`."""
     inner = root / _RELEASE_FOLDER / name
     return inner if inner.is_file() else root / name
 
@@ -186,7 +189,7 @@ def _read_config(file: Path) -> _Config:
 
 
 def _config_problem(config: _Config) -> str | None:
-    """Says how the variables of a split file contradict each other, or None."""
+    """Describes how the variables of a split file contradict each other, or returns None."""
     count = len(config.names)
     if not count == len(config.persons) == len(config.cameras):
         return (f"{count} names for {len(config.persons)} labels and {len(config.cameras)} "
@@ -197,3 +200,12 @@ def _config_problem(config: _Config) -> str | None:
         if found.min() < 0 or found.max() >= count:
             return f"positions in {split}_idx that are not among its {count} names"
     return None
+
+
+DATASET = Dataset(
+    scan_cuhk03,
+    "CUHK03, detected or labeled, by the new protocol (767/700 identities) or the original one "
+    "(drawn splits)",
+    LAYOUT,
+    add_options,
+)

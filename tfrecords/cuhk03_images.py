@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 # 1_001_1_01.png: camera pair, person of the pair, view, image (1-5 in view 1, 6-10 in view 2).
 _NAME = re.compile(r"(\d+)_(\d+)_\d+_(\d+)\.png")
 _IMAGES_PER_VIEW = 5
-# What h5py raises for damaged parts, and for variables that are no cells of arrays.
+# What h5py raises for damaged parts, and for variables that are not cells of arrays.
 _UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError)
 
 
 @dataclass(frozen=True)
 class MatSource:
-    """Encodes the arrays of one kind as PNG, which keeps every pixel; one image at a time.
+    """Encodes the arrays of one kind as PNG, without loss, one image at a time.
 
     Attributes:
         file: cuhk-03.mat.
@@ -39,15 +39,18 @@ class MatSource:
     kind: str
 
     def __str__(self) -> str:
+        """Returns the file."""
         return self.file
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Callable[[str], bytes]]:
+        """Yields a function from an image's path to its bytes."""
         with open_v73(Path(self.file)) as opened:
             cells = _Cells(opened, self.kind)
             yield lambda path: _encode(cells, path.rpartition("/")[2])
 
     def size(self, path: str) -> int:
+        """Returns the size of the .mat in bytes, -1 if it does not exist."""
         try:
             return os.stat(self.file).st_size
         except OSError:
@@ -55,10 +58,10 @@ class MatSource:
 
 
 def missing_images(file: Path, kind: str, names: Sequence[str]) -> list[str]:
-    """Returns the names that stand for no image in cuhk-03.mat.
+    """Returns the names that have no image in cuhk-03.mat.
 
     Raises:
-        UserError: if the file is damaged or not CUHK03's.
+        UserError: If the file is damaged or not CUHK03's.
     """
     with open_v73(file) as opened:
         cells = _Cells(opened, kind)
@@ -71,21 +74,21 @@ def list_mat_images(
     """Lists the images of cuhk-03.mat.
 
     Returns:
-        The people of each camera pair; and of every image its name, camera pair, person of the
-        pair and view, all from 1.
+        The number of people in each camera pair; and for every image its name, camera pair, number
+        of the person in the pair and view, all from 1.
 
     Raises:
-        UserError: if the file is damaged or not CUHK03's.
+        UserError: If the file is damaged or not CUHK03's.
     """
     with open_v73(file) as opened:
         return _Cells(opened, kind).images()
 
 
 def read_testsets(file: Path) -> list[list[tuple[int, int]]]:
-    """Reads the test sets of cuhk-03.mat: camera pair and person of the pair, from 1.
+    """Reads the test sets of cuhk-03.mat: camera pair and person in the pair, from 1.
 
     Raises:
-        UserError: if the file is damaged or not CUHK03's.
+        UserError: If the file is damaged or not CUHK03's.
     """
     with open_v73(file) as opened:
         if "testsets" not in opened:
@@ -100,7 +103,7 @@ def read_testsets(file: Path) -> list[list[tuple[int, int]]]:
 
 
 class _Cells:
-    """An open file's cells: five camera pairs, a row per person, a column per image."""
+    """The cells of an open file: five camera pairs, a row per person, a column per image."""
 
     def __init__(self, opened: h5py.File, kind: str):
         if kind not in opened:
@@ -114,7 +117,7 @@ class _Cells:
             raise damaged(opened.filename, error) from error
 
     def images(self) -> tuple[list[int], list[tuple[str, int, int, int]]]:
-        """Returns the people of each camera pair, and (name, pair, person, view) of every image."""
+        """Returns what `list_mat_images` does."""
         found = []
         for pair, cells in enumerate(self._pairs, start=1):
             for person, image in np.ndindex(*cells.shape):
@@ -125,7 +128,7 @@ class _Cells:
         return [cells.shape[0] for cells in self._pairs], found
 
     def find(self, name: str) -> h5py.Dataset | None:
-        """Returns the array of an image, or None if its name or its cell is empty."""
+        """Returns the array of an image, or None if there is none of this name."""
         match = _NAME.fullmatch(name)
         if match is None:
             return None
@@ -153,6 +156,7 @@ def _encode(cells: _Cells, name: str) -> bytes:
     except _UNREADABLE as error:
         raise CorruptImage("cannot be read from the .mat") from error
     if pixels.dtype != np.uint8 or pixels.shape[0] != 3 or not pixels.size:
-        raise CorruptImage(f"no 8-bit colour image but {pixels.dtype} of shape {pixels.T.shape}")
+        raise CorruptImage(
+            f"not an 8-bit colour image but {pixels.dtype} of shape {pixels.T.shape}")
     blue_green_red = np.ascontiguousarray(pixels.T[:, :, ::-1])
     return cv2.imencode(".png", blue_green_red)[1].tobytes()

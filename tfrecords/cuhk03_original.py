@@ -1,4 +1,4 @@
-"""CUHK03 with its original protocol: identities drawn for training, validation and test."""
+"""CUHK03 by its original protocol: identities drawn for training, validation and test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PEOPLE_OF_THREE_PAIRS = 1360
 
 
 class _People(NamedTuple):
-    """Who is in a .mat: [camera pair, row] -> person id, counted over all pairs, from 1."""
+    """The person ids of a .mat by [camera pair, row], from 1 over all pairs, and its images."""
 
     ids: dict[tuple[int, int], int]
     images: list[ImageEntry]
@@ -41,16 +41,17 @@ def scan_original(
     """Lists the images of cuhk-03.mat and draws 100 identities for test and 100 for validation.
 
     Args:
-        root: the dataset folder.
+        root: The dataset folder.
         mat: cuhk-03.mat.
         kind: "detected" or "labeled".
-        splits: how many splits.
-        seed: of the drawing.
-        official_testsets: takes the test identities from the release and draws the others.
+        splits: Number of splits.
+        seed: Seed of the drawing.
+        official_testsets: Whether to take the test identities from the release and draw only those
+            for validation.
         camera_pairs: 5 for all pairs, 3 for the first three.
 
     Raises:
-        UserError: if the .mat is missing, damaged or holds too few people, or a setting is out of
+        UserError: If the .mat is missing, damaged or holds too few people, or a setting is out of
             range.
     """
     check_drawing(splits, seed)
@@ -79,7 +80,7 @@ def _list_people(mat: Path, kind: str, camera_pairs: int) -> _People:
     images = []
     for name, pair, row, view in names:
         if pair <= camera_pairs:
-            # A number for every pair's two cameras; whether pairs share one is not published.
+            # Cameras are numbered per pair; whether pairs share one is not published.
             images.append(ImageEntry(f"images_{kind}/{name}", ids[pair, row],
                                      2 * (pair - 1) + view))
     if not images:
@@ -98,7 +99,7 @@ def _compare(kind: str, camera_pairs: int, stored: dict[str, list[ImageEntry]]) 
 
 
 def _official_tests(mat: Path, people: _People, warnings: list[str]) -> Sequence[set[int]]:
-    """Reads the release's test identities, without those that have no match in the other view."""
+    """Reads the release's test identities; warns of those without a match in the other view."""
     views: dict[int, set[int]] = {person: set() for person in people.ids.values()}
     for entry in people.images:
         views[entry.person_id].add(entry.camera_id)
@@ -106,9 +107,9 @@ def _official_tests(mat: Path, people: _People, warnings: list[str]) -> Sequence
     for testset in read_testsets(mat):
         strangers = [f"[{pair}, {row}]" for pair, row in testset if (pair, row) not in people.ids]
         if strangers:
-            raise UserError(f"the testsets of {mat} name people that are not among those of the "
-                            f"camera pairs read ({name_some(strangers)}): leave out --camera-pairs "
-                            "or --official-testsets.")
+            raise UserError(f"the testsets of {mat} name people who are not in the camera pairs "
+                            f"that are read ({name_some(strangers)}): leave out --camera-pairs or "
+                            "--official-testsets.")
         test = {people.ids[pair, row] for pair, row in testset}
         tests.append(test)
         single |= {person for person in test if len(views[person]) < 2}

@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can mend, and how command lines show it."""
+"""The exception for mistakes that a user can fix, and how command lines show it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Callable
 
 
 class UserError(Exception):
-    """A mistake in input or settings; its message is one sentence naming the place and the mend."""
+    """A mistake in input or settings; one sentence names the file or setting and the fix."""
 
 
 def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
-    """Wraps a command's `main` so that user mistakes print one sentence instead of a traceback.
+    """Decorates a command's `main` to print user mistakes as one sentence without a traceback.
 
     Returns:
-        A function with the same arguments that returns the exit status: what `main` returned
-        (None counts as 0), 2 after a `UserError` or a full disk, 130 after Ctrl-C.
+        A function with the same arguments that returns the exit status: that of `main` (None is
+        0), 2 after a `UserError` or a full disk, 130 after Ctrl-C.
     """
 
     @functools.wraps(main)

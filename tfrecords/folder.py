@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.scan import (
     NO_CAMERA,
@@ -34,15 +35,15 @@ class _Image(NamedTuple):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of the split."""
     parser.add_argument(
-        "--test-fraction", type=float, default=0.5, metavar="SHARE",
-        help="share of the persons held out for query and gallery, because persons seen in "
-             "training would flatter the scores (default: %(default)s)")
+        "--test-fraction", type=float, metavar="SHARE",
+        help="share of the identities held out for query and gallery, because identities seen in "
+             "training would inflate the scores (default: %(default)s)")
     parser.add_argument(
-        "--query-per-identity", type=int, default=1, metavar="N",
-        help="images of a held-out person that become queries; the others are the gallery "
+        "--query-per-identity", type=int, metavar="N",
+        help="images of a held-out identity that become queries; the others are the gallery "
              "(default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=0,
+        "--seed", type=int,
         help="seed of the drawing; the same seed gives the same splits on every machine "
              "(default: %(default)s)")
     parser.add_argument(
@@ -51,8 +52,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
              "as '_c(\\d+)': matches in the query's own camera are then ignored")
     parser.add_argument(
         "--allow-single", action="store_true",
-        help="keep persons that have one image; they all go to training, where they have no "
-             "positive for a triplet, hence they are refused by default")
+        help="keep identities with a single image, all of them for training; they are refused by "
+             "default because they have no positive for a triplet")
 
 
 def scan_folder(
@@ -64,30 +65,30 @@ def scan_folder(
     camera_pattern: str | None = None,
     allow_single: bool = False,
 ) -> Scan:
-    """Lists one folder per person and draws train, query and gallery.
+    """Lists images in one folder per person and draws train, query and gallery.
 
-    Held out are only persons whose queries can find a match: two images, and two cameras where
-    cameras are known. A held-out person keeps at least one such match in the gallery.
+    Only identities whose queries can have a match are held out: those with two images, and with
+    two cameras if cameras are known. At least one match stays in the gallery.
 
     Args:
-        root: the folder of the persons' folders.
-        test_fraction: share of all persons to hold out, 0 to 1.
-        query_per_identity: queries of each held-out person.
-        seed: decides who is held out and which images are queries.
-        camera_pattern: regular expression whose one group is the camera number in a file name.
-        allow_single: keeps persons with one image, in training.
+        root: The folder of the people's folders.
+        test_fraction: Share of all identities to hold out, 0 to 1.
+        query_per_identity: Number of queries of each held-out identity.
+        seed: Seed of the drawing of identities and queries.
+        camera_pattern: Regular expression whose one group is the camera number in a file name.
+        allow_single: Whether to keep identities with one image, for training.
 
     Raises:
-        UserError: naming the setting, the persons or the files that are wrong.
+        UserError: If a setting, an identity or a file name is invalid; the message names them.
     """
     root = existing_root(root)
     _check_settings(test_fraction, query_per_identity, seed)
     people, others = _list_people(root, _camera_regex(camera_pattern))
     single = [name for name, images in people.items() if len(images) == 1]
     if single and not allow_single:
-        raise UserError(f"{root} has {len(single)} persons with one image ({name_some(single)}): "
+        raise UserError(f"{root} has {len(single)} people with one image ({name_some(single)}): "
                         "add images, remove the folders, or pass --allow-single.")
-    generator = np.random.RandomState(seed)  # its stream is frozen: every NumPy draws the same
+    generator = np.random.RandomState(seed)  # every version of NumPy draws the same
     held_out = _draw_held_out(root, people, test_fraction, generator)
     numbers, names = number_people(people)
     splits: dict[str, list[ImageEntry]] = {"train": [], "query": [], "gallery": []}
@@ -128,8 +129,8 @@ def _camera_regex(pattern: str | None) -> re.Pattern[str] | None:
     try:
         regex = re.compile(pattern)
     except re.error as error:
-        raise UserError(f"--camera-pattern {pattern!r} is no regular expression ({error}).") from (
-            error)
+        raise UserError(
+            f"--camera-pattern {pattern!r} is not a regular expression ({error}).") from error
     if regex.groups != 1:
         raise UserError(f"--camera-pattern {pattern!r} must have one group for the camera number, "
                         f"but has {regex.groups}.")
@@ -155,7 +156,7 @@ def _list_people(
                         "folder that has one folder per person.")
     if strangers:
         raise UserError(f"--camera-pattern finds no camera number in {len(strangers)} file names "
-                        f"({name_some(strangers)}): mend the pattern or rename the files.")
+                        f"({name_some(strangers)}): fix the pattern or rename the files.")
     return people, others
 
 
@@ -178,8 +179,8 @@ def _draw_held_out(
     if 0 < test_fraction < 1:
         wanted = min(max(wanted, 1), len(people) - 1)
     if wanted > len(able) or (test_fraction > 0 and wanted == 0):
-        raise UserError(f"{root} has {len(people)} persons, of whom {len(able)} can be queries "
-                        "with a match (two images, and two cameras where those are known), too "
+        raise UserError(f"{root} has {len(people)} people, of whom {len(able)} can be queries "
+                        "with a match (two images, and two cameras if these are known), too "
                         f"few for --test-fraction {test_fraction}: lower it or add images.")
     return {able[index] for index in generator.permutation(len(able))[:wanted]}
 
@@ -192,7 +193,7 @@ def _has_match(images: list[_Image]) -> bool:
 def _draw_queries(
     images: list[_Image], count: int, generator: np.random.RandomState
 ) -> set[_Image]:
-    """Draws queries one by one and skips those that would leave a query without a match."""
+    """Draws queries one by one, skipping those that would leave a query without a match."""
     left = Counter(image.camera for image in images)
     queries: set[_Image] = set()
     for index in generator.permutation(len(images)):
@@ -212,3 +213,7 @@ def _matches_left(left: Counter[int], camera: int) -> bool:
     if camera == NO_CAMERA:
         return left[NO_CAMERA] > 0
     return any(count > 0 for other, count in left.items() if other != camera)
+
+
+DATASET = Dataset(scan_folder, "your own images, one folder per person; the splits are drawn",
+                  add_options=add_options)

@@ -1,4 +1,4 @@
-"""Identity splits: who trains and who is tested, drawn from a seed, many from one build."""
+"""Identity splits: training and test identities, drawn from a seed; many splits per build."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tfrecords.manifest import STORED_SPLIT
 from tfrecords.scan import ImageEntry, Scan, name_some
 
 
-def add_split_options(parser: argparse.ArgumentParser, splits: int) -> None:
-    """Adds the flags of the drawing; `splits` is the protocol's number."""
+def add_split_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags `--splits` and `--seed` of the drawing."""
     parser.add_argument(
-        "--splits", type=int, default=splits, metavar="N",
-        help="identity splits to draw, whose results are averaged; images are stored once and "
-             "data.fold chooses a split (default: %(default)s)")
+        "--splits", type=int, metavar="N",
+        help="number of identity splits to draw, whose results are averaged; images are stored "
+             "once and data.fold selects a split (default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=0,
+        "--seed", type=int,
         help="seed of the drawing; the same seed draws the same identities on every machine, and "
-             "split N is the same however many are drawn (default: %(default)s)")
+             "split N does not depend on the number of splits (default: %(default)s)")
 
 
 def draw_identity_splits(
@@ -34,24 +34,25 @@ def draw_identity_splits(
     seed: int = 0,
     tests: Sequence[Collection[int]] | None = None,
 ) -> list[dict[str, list[int]]]:
-    """Draws who is tested and, if wanted, who validates; all others train.
+    """Draws the test and, if wanted, validation identities; all others are for training.
 
     Only identities seen by two cameras are drawn, since the others have no match. Split `number`
-    hangs on the identities, `seed` and `number` alone.
+    depends only on the identities, `seed` and `number`.
 
     Args:
-        images: all images of the dataset.
-        test: test identities of a split.
-        val: validation identities of a split; 0 for none.
-        splits: how many splits.
-        seed: non-negative integer.
-        tests: test identities of every split where a release fixes them; `test` is then unused.
+        images: All images of the dataset.
+        test: Number of test identities per split.
+        val: Number of validation identities per split.
+        splits: Number of splits.
+        seed: Non-negative integer.
+        tests: Test identities of every split if a release fixes them; `test` is then ignored.
 
     Returns:
-        One dict a split: `train`, `val` unless there is none, and `test` -> sorted person ids.
+        For each split a dict from `train`, `val` (unless it is empty) and `test` to sorted person
+        ids.
 
     Raises:
-        UserError: if a setting is out of range, or there are too few identities.
+        UserError: If a setting is out of range, or there are too few identities.
     """
     check_drawing(splits, seed)
     if tests is not None and len(tests) < splits:
@@ -88,10 +89,10 @@ def check_drawing(splits: int, seed: int) -> None:
 
 
 def refuse_losses(scan: Scan, corrupt: Collection[str]) -> None:
-    """Raises a `UserError` if corrupt images take from an identity what its split needs of it.
+    """Raises a `UserError` if corrupt images deprive an identity of what its splits need.
 
-    That is one image for training, and for a test every camera that saw it; other machines, whose
-    copies are whole, would otherwise evaluate other queries.
+    Training needs one image of it, a test one by every camera that saw it; machines with complete
+    copies would otherwise evaluate other queries.
     """
     if not scan.identity_splits or not corrupt:
         return
@@ -127,7 +128,6 @@ def _cameras(images: Iterable[ImageEntry]) -> dict[int, set[int]]:
 
 
 def _shuffled(people: np.ndarray, seed: int, number: int) -> list[int]:
-    # NumPy promises the generator's raw numbers for ever, but not what its other methods make of
-    # them.
+    # NumPy guarantees the raw numbers of a generator, but not the results of its other methods.
     keys = np.random.default_rng([seed, number]).bit_generator.random_raw(len(people))
     return people[np.argsort(keys, kind="stable")].tolist()

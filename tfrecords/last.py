@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections import Counter
 
+from tfrecords.datasets import Dataset
 from tfrecords.layout import Counts, FileNames, compare_with_protocol, find_root, list_people
 from tfrecords.scan import Scan
 
@@ -33,34 +33,36 @@ _PROTOCOL = {
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds LaST's own flag."""
     parser.add_argument(
-        "--evaluate-on", choices=list(_PROTOCOL), default="test",
-        help="which of the dataset's two evaluation sets becomes query and gallery: val is small "
-             "and for choosing settings, test is what papers report (default: %(default)s)")
+        "--evaluate-on", choices=list(_PROTOCOL),
+        help="evaluation set that becomes query and gallery: val is small and for choosing "
+             "settings, test is what papers report (default: %(default)s)")
 
 
 def scan_last(root: str | os.PathLike, *, evaluate_on: str = "test") -> Scan:
-    """Lists LaST.
+    """Lists LaST (Shu et al., "Large-Scale Spatio-Temporal Person Re-identification", 2021).
 
-    The authors' own evaluation gives every image another camera, which excludes nothing. Records
-    say the same with the unknown camera, which is equal to no other. Gallery persons without a
-    query keep their identity.
+    The authors' evaluation gives every image a camera of its own, which excludes nothing; the
+    unknown camera of the records has the same effect. Gallery identities without a query keep
+    their person id.
 
     Args:
-        root: the dataset folder, or its parent.
-        evaluate_on: "test" or "val", the folder of query and gallery.
+        root: The dataset folder, or its parent.
+        evaluate_on: The folder of query and gallery, "test" or "val".
 
     Raises:
-        UserError: if a folder is missing or holds no image with a name of LaST's kind.
+        UserError: If a folder is missing or holds no image that is named like LaST's.
     """
     if evaluate_on not in _PROTOCOL:
         raise ValueError(f"`evaluate_on` must be one of {list(_PROTOCOL)}. Received: "
                          f"{evaluate_on!r}")
     folders = {"train": "train", "query": f"{evaluate_on}/query",
                "gallery": f"{evaluate_on}/gallery"}
-    root = find_root(root, list(folders.values()), _DATASET_FOLDER)
-    dropped: Counter[str] = Counter()
-    warnings: list[str] = []
-    splits = {split: list_people(root, folder, _NAMES, dropped, warnings, nested=True)
-              for split, folder in folders.items()}
-    warnings += compare_with_protocol(_NAMES.dataset, splits, _PROTOCOL[evaluate_on])
-    return Scan(root, splits, dict(dropped), {"evaluate_on": evaluate_on}, warnings)
+    scan = Scan(find_root(root, list(folders.values()), _DATASET_FOLDER),
+                options={"evaluate_on": evaluate_on})
+    for split, folder in folders.items():
+        scan.splits[split] = list_people(scan, folder, _NAMES, nested=True)
+    scan.warnings += compare_with_protocol(_NAMES.dataset, scan.splits, _PROTOCOL[evaluate_on])
+    return scan
+
+
+DATASET = Dataset(scan_last, "LaST, people in films, without cameras", LAYOUT, add_options)

@@ -1,10 +1,9 @@
-"""What the builders of published datasets share: folders, file names and protocol counts."""
+"""Helpers of the builders of published datasets: folders, file names and protocol counts."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +12,8 @@ from tfrecords.errors import UserError
 from tfrecords.images import IMAGE_SUFFIXES
 from tfrecords.scan import (
     NO_CAMERA,
-    NOT_AN_IMAGE,
     ImageEntry,
+    Scan,
     existing_root,
     list_images,
     name_some,
@@ -27,10 +26,11 @@ class FileNames(NamedTuple):
     """How a dataset names its images.
 
     Attributes:
-        dataset: its name, for messages.
-        pattern: matches a whole file name; group `person`, and group `camera` if names tell it.
-        example: a file name.
-        parts: what the numbers in the example are.
+        dataset: Name of the dataset, for messages.
+        pattern: Matches a whole file name; has the group `person` and, if names contain the camera,
+            the group `camera`.
+        example: A file name.
+        parts: Meaning of the numbers in the example.
     """
 
     dataset: str
@@ -47,10 +47,10 @@ class Counts(NamedTuple):
 
 
 def find_root(root: str | os.PathLike, folders: Sequence[str], child: str) -> Path:
-    """Returns the folder that holds `folders`: `root`, or its folder `child`.
+    """Returns the folder that contains `folders`: `root`, or its folder `child`.
 
     Raises:
-        UserError: if `root` is no folder or a folder is missing.
+        UserError: If `root` is not a folder or a folder is missing.
     """
     root = existing_root(root)
     if not (root / folders[0]).is_dir() and (root / child).is_dir():
@@ -58,36 +58,32 @@ def find_root(root: str | os.PathLike, folders: Sequence[str], child: str) -> Pa
     missing = [folder for folder in folders if not (root / folder).is_dir()]
     if missing:
         raise UserError(f"{root} holds no folder {' and no '.join(missing)}: --root must name the "
-                        f"folder that holds {', '.join(folders)}.")
+                        f"folder that contains {', '.join(folders)}.")
     return root
 
 
 def list_people(
-    root: Path,
+    scan: Scan,
     folder: str,
     names: FileNames,
-    dropped: Counter[str],
-    warnings: list[str],
     nested: bool = False,
     suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
 ) -> list[ImageEntry]:
-    """Lists the images of a folder whose file names tell the person.
+    """Lists the images of a folder whose file names contain the person.
 
-    Junk (person -1) is dropped; images with other names are dropped with a warning.
+    Junk (person -1) and, with a warning, images with other names are dropped.
 
     Args:
-        root: the dataset.
-        folder: its folder to list.
-        names: how the images are called.
-        dropped: is counted up: reason -> files left out.
-        warnings: gets sentences for the user.
-        nested: also lists the folders right in `folder`.
-        suffixes: how image files end, in lower case.
+        scan: Scan of the dataset, whose `dropped` and `warnings` are updated.
+        folder: Folder of the dataset.
+        names: How the images are named.
+        nested: Whether to list the subfolders of `folder` too.
+        suffixes: Lower-case suffixes of image files.
 
     Raises:
-        UserError: if no image is left.
+        UserError: If no image is left.
     """
-    paths, others = list_files(root / folder, nested, suffixes)
+    paths, others = list_files(scan.root / folder, nested, suffixes)
     entries, strangers, junk = [], [], 0
     for path in paths:
         match = names.pattern.fullmatch(path.rpartition("/")[2])
@@ -99,23 +95,26 @@ def list_people(
             camera = match.groupdict().get("camera", NO_CAMERA)
             entries.append(ImageEntry(f"{folder}/{path}", int(match["person"]), int(camera)))
     if not entries:
-        raise UserError(f"{root / folder} holds no image named like {names.example} "
+        raise UserError(f"{scan.root / folder} holds no image named like {names.example} "
                         f"({names.parts}): put {names.dataset}'s files there.")
     if strangers:
-        warnings.append(f"{len(strangers)} images of {folder} have names that are not like "
-                        f"{names.example} and are left out: {name_some(strangers)}")
-    for reason, count in (("junk", junk), (NOT_AN_IMAGE, others), ("unknown_name", len(strangers))):
-        if count:
-            dropped[reason] += count
+        scan.warnings.append(f"{len(strangers)} images of {folder} have names that are not like "
+                             f"{names.example} and are left out: {name_some(strangers)}")
+    count_dropped(scan, junk=junk, not_an_image=others, unknown_name=len(strangers))
     return entries
+
+
+def count_dropped(scan: Scan, **counts: int) -> None:
+    """Adds to the number of files that a scan has left out for each reason."""
+    scan.dropped.update({reason: count for reason, count in counts.items() if count})
 
 
 def list_files(
     folder: Path, nested: bool = False, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
 ) -> tuple[list[str], int]:
-    """Returns the image paths below a folder, sorted, and the number of other files.
+    """Returns the sorted image paths of a folder and the number of other files.
 
-    With `nested`, the folders right in it are listed too.
+    With `nested`, its subfolders are listed too.
     """
     paths, others = list_images(folder, suffixes)
     if nested:
@@ -130,14 +129,14 @@ def list_files(
 
 
 def read_lines(file: Path, missing: str) -> Iterator[tuple[int, str]]:
-    """Yields number, from 1, and text of the lines of a list that are not empty.
+    """Yields the number, from 1, and the text of each line that is not empty.
 
     Args:
-        file: the list.
-        missing: what to do where there is none, for the message.
+        file: The text file.
+        missing: What to do if it is missing, for the message.
 
     Raises:
-        UserError: if the file is missing or no text.
+        UserError: If the file is missing or is not text.
     """
     try:
         with open(file, encoding="utf-8") as stream:
@@ -147,8 +146,8 @@ def read_lines(file: Path, missing: str) -> Iterator[tuple[int, str]]:
     except FileNotFoundError as error:
         raise UserError(f"{file} is missing: {missing}.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is no text file ({error.reason}): take the list from the release."
-                        ) from error
+        raise UserError(f"{file} is not a text file ({error.reason}): take the list from the "
+                        "release.") from error
 
 
 def compare_with_protocol(
@@ -157,7 +156,7 @@ def compare_with_protocol(
     protocol: Mapping[str, Counts],
     distractor: int | None = None,
 ) -> list[str]:
-    """Returns a warning if the splits do not have the published counts, else nothing.
+    """Returns a list of one warning if the splits do not have the published counts, else none.
 
     The person id `distractor` is not counted as an identity.
     """
@@ -174,7 +173,7 @@ def compare_with_protocol(
 
 
 def refuse_problems(file: Path, problems: Sequence[str]) -> None:
-    """Raises a `UserError` that names at most ten problems of a file, if there are any."""
+    """Raises a `UserError` that names up to ten problems of a file, if there are any."""
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UserError(f"{file}: {count}: {name_some(problems, '; ')}.")

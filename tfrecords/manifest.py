@@ -1,4 +1,4 @@
-"""The manifest that describes a folder of records, and the checks that a reader makes with it."""
+"""The manifest of a folder of records, and the checks that readers make with it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Split:
-    """The counts of one split; distractors are images of no identity and are part of `images`."""
+    """The counts of one split; `images` includes `distractors`, images of no identity."""
 
     images: int
     identities: int
@@ -40,7 +40,7 @@ class Split:
 
 @dataclass(frozen=True)
 class QueryGalleries:
-    """The file that says which gallery images each query ranks, and its CRC-32."""
+    """The file that lists the gallery images that each query ranks, and its CRC-32."""
 
     file: str
     checksum: str
@@ -48,11 +48,12 @@ class QueryGalleries:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that a reader must know of a folder of records.
+    """All that a reader must know about a folder of records.
 
-    `identity_splits` is empty or says, of each way to divide the people of the one split `images`,
-    who trains and who is tested: `train`, `test` and perhaps `val` -> sorted person ids.
-    `query_galleries` is None where every query ranks the whole gallery.
+    Attributes:
+        identity_splits: If the protocol draws identities, for each drawing the sorted person ids of
+            `train`, `test` and, if there is one, `val`; the only split is then `images`.
+        query_galleries: None if every query ranks the whole gallery.
     """
 
     schema_version: int
@@ -68,7 +69,7 @@ def read_manifest(directory: str | os.PathLike) -> Manifest:
     """Reads `manifest.json` of a records folder.
 
     Raises:
-        UserError: if it is missing, broken, of another schema version, or contradicts itself.
+        UserError: If it is missing, broken, of another schema version, or contradicts itself.
     """
     path = Path(directory) / MANIFEST_NAME
     if not path.is_file():
@@ -93,7 +94,7 @@ def read_manifest(directory: str | os.PathLike) -> Manifest:
 
 
 def write_manifest(directory: str | os.PathLike, manifest: Manifest) -> Path:
-    """Writes `manifest.json` in one step, so that a reader sees all of it or none."""
+    """Writes `manifest.json` in one step, so that a reader sees all of it or nothing."""
     path = Path(directory) / MANIFEST_NAME
     content = asdict(manifest)
     if manifest.query_galleries is None:
@@ -108,13 +109,14 @@ def shard_paths(
     """Lists the record files of a split in order, after checking them against the manifest.
 
     Args:
-        directory: the records folder.
-        manifest: its manifest.
-        split: name such as "train", "query" or "gallery".
-        verify: "size" compares sizes in bytes, "checksum" also reads every byte.
+        directory: The records folder.
+        manifest: The folder's manifest.
+        split: Name of the split, such as "train", "query" or "gallery".
+        verify: "size" compares the sizes in bytes, "checksum" also reads every byte.
 
     Raises:
-        UserError: if there is no such split, or a shard is missing or disagrees.
+        UserError: If the split does not exist, or a shard is missing or differs.
+        ValueError: If `verify` is neither "size" nor "checksum".
     """
     if verify not in ("size", "checksum"):
         raise ValueError(f"`verify` must be 'size' or 'checksum'. Received: {verify!r}")
@@ -131,7 +133,7 @@ def shard_paths(
 
 
 def shard_problem(directory: str | os.PathLike, shard: Shard, verify: str) -> str | None:
-    """Says what is wrong with a shard on disk, or None when it is whole."""
+    """Describes what is wrong with a shard on disk; None if it is complete."""
     path = Path(directory) / shard.file
     if not path.is_file():
         return "is missing"
@@ -144,7 +146,7 @@ def shard_problem(directory: str | os.PathLike, shard: Shard, verify: str) -> st
 
 
 def file_checksum(path: str | os.PathLike) -> str:
-    """Computes the CRC-32 of a file in blocks; 8 hex digits."""
+    """Computes the CRC-32 of a file, 8 hex digits."""
     checksum = 0
     with open(path, "rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
@@ -153,13 +155,13 @@ def file_checksum(path: str | os.PathLike) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object; a file that is none is a `UserError`."""
+    """Reads a JSON object; raises a `UserError` if the file holds anything else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is broken ({error}): {_REBUILD}.") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} is broken (it holds no JSON object): {_REBUILD}.")
+        raise UserError(f"{path} is broken (it does not hold a JSON object): {_REBUILD}.")
     return content
 
 
@@ -169,7 +171,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file to a temporary name and renames it, so that a reader sees all of it or none."""
+    """Writes a file under a temporary name and renames it, so that readers see it whole or not."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         temporary.write_bytes(data)
@@ -180,7 +182,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def shard_from_json(content: dict[str, Any]) -> Shard:
-    """Makes a shard of its JSON object; raises KeyError, TypeError or ValueError if malformed."""
+    """Converts a JSON object to a shard; raises KeyError, TypeError or ValueError if malformed."""
     shard = Shard(content["file"], content["images"], content["bytes"], content["checksum"])
     texts, counts = (shard.file, shard.checksum), (shard.images, shard.bytes)
     if not all(isinstance(text, str) for text in texts):
@@ -214,7 +216,7 @@ def _from_json(content: dict[str, Any]) -> Manifest:
 
 
 def _query_galleries(content: Any, splits: dict[str, Split]) -> QueryGalleries | None:
-    """Checks the entry of the queries' galleries; raises KeyError, TypeError or ValueError."""
+    """Converts the entry of the queries' galleries; raises as `shard_from_json`."""
     if content is None:
         return None
     if not {"query", "gallery"} <= splits.keys():
@@ -227,7 +229,7 @@ def _query_galleries(content: Any, splits: dict[str, Split]) -> QueryGalleries |
 
 
 def _identity_splits(content: Any, splits: dict[str, Split]) -> list[dict[str, list[int]]]:
-    """Checks the identity splits; raises KeyError, TypeError or ValueError if malformed."""
+    """Converts the identity splits; raises as `shard_from_json`."""
     found = [{name: sorted(map(int, people)) for name, people in split.items()}
              for split in content]
     if found and list(splits) != [STORED_SPLIT]:

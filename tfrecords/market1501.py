@@ -1,12 +1,12 @@
-"""Market-1501, and every dataset that keeps its folders and file names."""
+"""Market-1501, and datasets with the same folders and file names."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
-from collections import Counter
 
+from tfrecords.datasets import Dataset
 from tfrecords.layout import FileNames, find_root, list_people
 from tfrecords.scan import Scan
 
@@ -31,7 +31,7 @@ _MULTI_QUERY_FOLDER = "gt_bbox"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds Market-1501's own flags."""
+    """Adds Market-1501's own flag."""
     parser.add_argument(
         "--multi-query", action="store_true",
         help="also write split multi_query from gt_bbox: all boxes of a query person in the "
@@ -39,28 +39,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def scan_market1501(root: str | os.PathLike, *, multi_query: bool = False) -> Scan:
-    """Lists Market-1501.
+    """Lists Market-1501 (Zheng et al., "Scalable Person Re-identification: A Benchmark", 2015).
 
     Junk boxes (person -1) are dropped; distractors (person 0) stay in the gallery, where they match
     no query.
 
     Args:
-        root: the dataset folder, or its parent.
-        multi_query: adds the boxes of `gt_bbox` that share person and camera with a query.
+        root: The dataset folder, or its parent.
+        multi_query: Whether to add the boxes of `gt_bbox` that share person and camera with a
+            query.
 
     Raises:
-        UserError: if a folder is missing or holds no image with a name of Market-1501's kind.
+        UserError: If a folder is missing or holds no image that is named like Market-1501's.
     """
     folders = dict(_FOLDERS, **({"multi_query": _MULTI_QUERY_FOLDER} if multi_query else {}))
-    root = find_root(root, list(folders.values()), _DATASET_FOLDER)
-    dropped: Counter[str] = Counter()
-    warnings: list[str] = []
-    splits = {split: list_people(root, folder, MARKET_NAMES, dropped, warnings)
-              for split, folder in folders.items()}
+    scan = Scan(find_root(root, list(folders.values()), _DATASET_FOLDER),
+                options={"multi_query": multi_query}, distractor_id=DISTRACTOR)
+    for split, folder in folders.items():
+        scan.splits[split] = list_people(scan, folder, MARKET_NAMES)
     if multi_query:
-        wanted = {(entry.person_id, entry.camera_id) for entry in splits["query"]}
-        kept = [entry for entry in splits["multi_query"]
-                if (entry.person_id, entry.camera_id) in wanted]
-        dropped["not_of_a_query"] = len(splits["multi_query"]) - len(kept)
-        splits["multi_query"] = kept
-    return Scan(root, splits, dict(dropped), {"multi_query": multi_query}, warnings, DISTRACTOR)
+        wanted = {(entry.person_id, entry.camera_id) for entry in scan.splits["query"]}
+        boxes = scan.splits["multi_query"]
+        kept = [entry for entry in boxes if (entry.person_id, entry.camera_id) in wanted]
+        scan.dropped["not_of_a_query"] = len(boxes) - len(kept)
+        scan.splits["multi_query"] = kept
+    return scan
+
+
+DATASET = Dataset(scan_market1501, "Market-1501 and datasets in its layout", LAYOUT, add_options)

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 
 from tfrecords import market1501
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
-from tfrecords.layout import JUNK
+from tfrecords.layout import JUNK, count_dropped
 from tfrecords.market1501 import DISTRACTOR, MARKET_NAMES
-from tfrecords.scan import NOT_AN_IMAGE, ImageEntry, Scan, list_images, name_some
+from tfrecords.scan import ImageEntry, Scan, list_images, name_some
 from tfrecords.source import FolderSource
 
 LAYOUT = f"""\
@@ -40,17 +41,17 @@ def scan_market1501_500k(
 ) -> Scan:
     """Lists Market-1501 and adds distractors to its gallery.
 
-    A distractor has person 0 whatever its name says. Its camera is unknown: a camera's number
-    would matter only for images of a query's person.
+    Distractors get person 0 whatever their names say, and an unknown camera: a camera matters only
+    for images of a query's person.
 
     Args:
         root: Market-1501's folder, or its parent.
-        distractors: folder of the distractors; ROOT/images by default. Records give their paths as
-            distractors/NAME.
-        multi_query: as for Market-1501.
+        distractors: Folder of the distractors; their paths in the records are distractors/NAME.
+            Defaults to ROOT/images.
+        multi_query: As for Market-1501.
 
     Raises:
-        UserError: if a folder is missing or empty, or the distractors' names tell identities.
+        UserError: If a folder is missing or empty, or the distractors' names contain identities.
     """
     scan = market1501.scan_market1501(root, multi_query=multi_query)
     folder = _find_distractors(scan.root, distractors)
@@ -60,9 +61,7 @@ def scan_market1501_500k(
         raise UserError(f"{folder} holds no JPEG or PNG files: --distractors must name the folder "
                         "of the distractor images.")
     scan.splits["gallery"] += [ImageEntry(f"{_MOUNT}/{name}", DISTRACTOR) for name in kept]
-    for reason, count in ((NOT_AN_IMAGE, others), ("junk", junk)):
-        if count:
-            scan.dropped[reason] = scan.dropped.get(reason, 0) + count
+    count_dropped(scan, not_an_image=others, junk=junk)
     scan.options["added_distractors"] = len(kept)
     scan.source = FolderSource(str(scan.root), {_MOUNT: str(folder)})
     return scan
@@ -77,14 +76,14 @@ def _find_distractors(root: Path, distractors: str | os.PathLike | None) -> Path
         return folder
     folder = Path(distractors)
     if not folder.is_dir():
-        raise UserError(f"--distractors {folder} is no folder: name the folder that holds the "
+        raise UserError(f"--distractors {folder} is not a folder: name the folder that holds the "
                         "distractor images.")
     inner = folder / _IMAGES_FOLDER
     return inner if inner.is_dir() else folder
 
 
 def _without_junk(folder: Path, names: list[str]) -> tuple[list[str], int]:
-    """Leaves out what Market-1501's names call junk; refuses a folder of persons."""
+    """Drops names that Market-1501 gives junk; refuses names of identities."""
     kept, strangers = [], []
     for name in names:
         match = MARKET_NAMES.pattern.fullmatch(name)
@@ -95,6 +94,10 @@ def _without_junk(folder: Path, names: list[str]) -> tuple[list[str], int]:
             kept.append(name)
     if strangers:
         raise UserError(f"{folder} holds {len(strangers)} images of identities "
-                        f"({name_some(strangers)}): --distractors must name a folder of nothing "
-                        "but distractors.")
+                        f"({name_some(strangers)}): --distractors must name a folder of "
+                        "distractors only.")
     return kept, len(names) - len(kept)
+
+
+DATASET = Dataset(scan_market1501_500k, "Market-1501 with the 500,000 distractors in its gallery",
+                  LAYOUT, add_options)

@@ -5,25 +5,26 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.layout import (
     JUNK,
     Counts,
     compare_with_protocol,
+    count_dropped,
     find_root,
     list_files,
     read_lines,
     refuse_problems,
 )
 from tfrecords.matlab import load_v5
-from tfrecords.scan import NOT_AN_IMAGE, ImageEntry, Scan, name_some
+from tfrecords.scan import ImageEntry, Scan, name_some
 
 LAYOUT = """\
 ROOT/             MARS, or the folder that holds it
@@ -47,7 +48,7 @@ _GALLERY = {False: Counts(543216, 620), True: Counts(657709, 634)}
 
 
 class _Frames(NamedTuple):
-    """A list of file names, in its order, and what they tell: int64 arrays [frames]."""
+    """A list of file names and the numbers in them, int64 arrays [frames], in the list's order."""
 
     file: Path
     names: list[str]
@@ -57,7 +58,7 @@ class _Frames(NamedTuple):
 
 
 class _Half(NamedTuple):
-    """Training or test half: its table [first, last, person, camera], and images by its rows.
+    """Training or test half: its table [first, last, person, camera], and each row's images.
 
     Junk rows have no images.
     """
@@ -71,58 +72,58 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds MARS's own flag."""
     parser.add_argument(
         "--queries-in-gallery", action="store_true",
-        help="keep the query tracklets in the gallery too, as the authors' evaluation script does: "
-             "every query then has a match; without it the gallery is the tracklets that are no "
-             "queries, 9,330, as in most papers' code, and 140 of the 1,980 queries have none")
+        help="keep the query tracklets in the gallery too, as the authors' evaluation script does, "
+             "so that every query has a match; without it the gallery is the other 9,330 "
+             "tracklets, as in most papers' code, and 140 of the 1,980 queries have no match")
 
 
 def scan_mars(root: str | os.PathLike, *, queries_in_gallery: bool = False) -> Scan:
-    """Lists MARS (Zheng et al., "MARS: A Video Benchmark for Large-Scale Person
-    Re-Identification", 2016).
+    """Lists MARS (Zheng et al., "MARS: A Video Benchmark for Large-Scale Person ...", 2016).
 
     Junk tracklets (person -1) are dropped; distractors (person 0) stay in the gallery. The images
-    of a tracklet stand together in the order of its frames. Tracklet ids are rows, from 1, of
-    `track_train_info`, or of `track_test_info` for queries and gallery alike.
+    of a tracklet follow each other in the order of its frames. Tracklet ids are rows, from 1, of
+    `track_train_info` or, for queries and gallery, of `track_test_info`.
 
     Args:
-        root: the dataset folder, or its parent.
-        queries_in_gallery: the gallery holds the query tracklets too.
+        root: The dataset folder, or its parent.
+        queries_in_gallery: Whether the gallery contains the query tracklets too.
 
     Raises:
-        UserError: if a folder or file is missing or damaged, or naming the rows of a table that
-            contradict the file names or whose images are not there.
+        UserError: If a folder or file is missing or damaged, or rows of a table contradict the file
+            names or lack images.
     """
-    root = find_root(root, [*_FOLDERS.values(), _INFO], "MARS")
-    dropped: Counter[str] = Counter()
-    warnings: list[str] = []
-    train, test = (_read_half(root, half, dropped, warnings) for half in _FOLDERS)
-    _refuse_nobody(train)
-    queries = _read_queries(root / _INFO / "query_IDX.mat", test)
+    scan = Scan(find_root(root, [*_FOLDERS.values(), _INFO], "MARS"),
+                options={"queries_in_gallery": queries_in_gallery}, distractor_id=DISTRACTOR)
+    train, test = (_read_half(scan, half) for half in _FOLDERS)
+    _refuse_distractors(train)
+    queries = _read_queries(scan.root / _INFO / "query_IDX.mat", test)
     held_out = set() if queries_in_gallery else set(queries)
-    splits = {
+    scan.splits = {
         "train": _join(train, range(len(train.table))),
         "query": _join(test, queries),
         "gallery": _join(test, (row for row in range(len(test.table)) if row not in held_out)),
     }
-    for split, entries in splits.items():
+    for split, entries in scan.splits.items():
         if not entries:
-            raise UserError(f"{root / _INFO} leaves no image for split {split}: take the folder "
-                            "from the authors' evaluation code.")
+            raise UserError(f"{scan.root / _INFO} leaves no image for split {split}: take the "
+                            "folder from the authors' evaluation code.")
     protocol = {**_PROTOCOL, "gallery": _GALLERY[queries_in_gallery]}
-    warnings += compare_with_protocol("MARS", splits, protocol, DISTRACTOR)
-    return Scan(root, splits, dict(dropped), {"queries_in_gallery": queries_in_gallery}, warnings,
-                DISTRACTOR)
+    scan.warnings += compare_with_protocol("MARS", scan.splits, protocol, DISTRACTOR)
+    return scan
 
 
 def _join(half: _Half, rows: Iterable[int]) -> list[ImageEntry]:
     return [entry for row in rows for entry in half.tracklets[row]]
 
 
-def _read_half(root: Path, half: str, dropped: Counter[str], warnings: list[str]) -> _Half:
-    """Reads name list and table of one half, checks them and lists the images of every row."""
-    folder = root / _FOLDERS[half]
-    frames = _read_names(root / _INFO / f"{half}_name.txt")
-    file = root / _INFO / f"tracks_{half}_info.mat"
+def _read_half(scan: Scan, half: str) -> _Half:
+    """Reads and checks the name list and the table of one half, and lists the images of each row.
+
+    Updates `dropped` and `warnings` of the scan.
+    """
+    folder = scan.root / _FOLDERS[half]
+    frames = _read_names(scan.root / _INFO / f"{half}_name.txt")
+    file = scan.root / _INFO / f"tracks_{half}_info.mat"
     table = _read_table(file, f"track_{half}_info")
     refuse_problems(file, list(_range_problems(table, frames)))
     refuse_problems(file, list(_label_problems(table, frames)))
@@ -133,17 +134,16 @@ def _read_half(root: Path, half: str, dropped: Counter[str], warnings: list[str]
     refuse_problems(file, list(_missing_images(tracklets, folder, there)))
     unlisted = there.difference(f"{name[:4]}/{name}" for name in frames.names)
     if unlisted:
-        warnings.append(f"{len(unlisted)} images of {folder.name} are not in {frames.file.name} "
-                        f"and are left out: {name_some(sorted(unlisted))}")
+        scan.warnings.append(
+            f"{len(unlisted)} images of {folder.name} are not in {frames.file.name} and are left "
+            f"out: {name_some(sorted(unlisted))}")
     untracked = len(frames.names) - int((table[:, 1] - table[:, 0] + 1).sum())
     if untracked:
-        warnings.append(f"{untracked} images of {frames.file.name} belong to no row of {file.name} "
-                        "and are left out")
+        scan.warnings.append(f"{untracked} images of {frames.file.name} belong to no row of "
+                             f"{file.name} and are left out")
     junk = table[table[:, 2] == JUNK]
-    for reason, count in (("junk", int((junk[:, 1] - junk[:, 0] + 1).sum())),
-                          (NOT_AN_IMAGE, others), ("unlisted", len(unlisted) + untracked)):
-        if count:
-            dropped[reason] += count
+    count_dropped(scan, junk=int((junk[:, 1] - junk[:, 0] + 1).sum()), not_an_image=others,
+                  unlisted=len(unlisted) + untracked)
     return _Half(file, table, tracklets)
 
 
@@ -153,7 +153,7 @@ def _read_names(file: Path) -> _Frames:
     for line, name in read_lines(file, _NO_LIST):
         match = _NAME.fullmatch(name)
         if match is None:
-            problems.append(f"line {line}: {name[:80]!r} is no name like 0001C1T0001F001.jpg")
+            problems.append(f"line {line}: {name[:80]!r} is not a name like 0001C1T0001F001.jpg")
             continue
         person, camera, tracklet, frame = match.groups()
         names.append(name)
@@ -177,12 +177,12 @@ def _whole_numbers(file: Path, variable: str) -> np.ndarray:
     values = np.asarray(load_v5(file, [variable])[variable])
     whole = values.dtype.kind in "iuf" and np.isfinite(values).all() and not (values % 1).any()
     if not whole:
-        raise UserError(f"{file}: {variable} holds other values than whole numbers: {_NO_LIST}.")
+        raise UserError(f"{file}: {variable} must hold whole numbers only: {_NO_LIST}.")
     return values.astype(np.int64)
 
 
 def _range_problems(table: np.ndarray, frames: _Frames) -> Iterator[str]:
-    """Yields what is wrong with the images that the rows take from the list of names."""
+    """Yields problems of the ranges of images in the rows of a table."""
     count = len(frames.names)
     for row, (first, last) in enumerate(table[:, :2].tolist(), start=1):
         if first > last:
@@ -198,7 +198,7 @@ def _range_problems(table: np.ndarray, frames: _Frames) -> Iterator[str]:
 
 
 def _label_problems(table: np.ndarray, frames: _Frames) -> Iterator[str]:
-    """Yields the rows whose person or camera is not that of their file names."""
+    """Yields rows whose person or camera contradicts their file names."""
     for row, (first, last, person, camera) in enumerate(table.tolist(), start=1):
         part = slice(first - 1, last)
         wrong = (frames.persons[part] != person) | (frames.cameras[part] != camera)
@@ -219,7 +219,7 @@ def _list_tracklet(
 def _missing_images(
     tracklets: list[list[ImageEntry]], folder: Path, there: set[str]
 ) -> Iterator[str]:
-    """Yields the rows that lack images; `there` holds the paths inside the folder."""
+    """Yields rows that lack images; `there` holds the paths inside the folder."""
     start = len(folder.name) + 1
     for row, tracklet in enumerate(tracklets, start=1):
         missing = [entry.path for entry in tracklet if entry.path[start:] not in there]
@@ -230,7 +230,7 @@ def _missing_images(
                    f"({missing[0]})")
 
 
-def _refuse_nobody(train: _Half) -> None:
+def _refuse_distractors(train: _Half) -> None:
     rows = np.flatnonzero(train.table[:, 2] == DISTRACTOR)
     refuse_problems(train.file, [f"row {row + 1}: distractors (person {DISTRACTOR}) cannot train"
                                  for row in rows.tolist()])
@@ -248,6 +248,9 @@ def _read_queries(file: Path, test: _Half) -> list[int]:
             problems.append(f"entry {entry}: row {row} is entry {seen[row]} already")
         elif test.table[row - 1, 2] in (JUNK, DISTRACTOR):
             problems.append(f"entry {entry}: row {row} is of person {test.table[row - 1, 2]}, "
-                            "which is no identity")
+                            "which is not an identity")
     refuse_problems(file, problems)
     return [row - 1 for row in rows]
+
+
+DATASET = Dataset(scan_mars, "MARS, tracklets of people in video", LAYOUT, add_options)

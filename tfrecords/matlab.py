@@ -1,4 +1,4 @@
-"""MATLAB's two file formats: v5, which SciPy reads, and v7.3, which is HDF5."""
+"""MATLAB's two file formats: v5, read by SciPy, and v7.3, which is HDF5."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def load_v5(file: Path, names: Sequence[str]) -> dict[str, Any]:
     """Loads variables of a v5 file.
 
     Raises:
-        UserError: if the file is missing, of another format or damaged, or lacks a variable.
+        UserError: If the file is missing, of another format or damaged, or lacks a variable.
     """
     from scipy.io import loadmat
 
     _check_format(file, "v5")
     try:
         content = loadmat(file, variable_names=list(names))
-    except Exception as error:  # SciPy raises whatever its parser stumbles over
+    except Exception as error:  # SciPy's parser raises many kinds
         raise damaged(file, error) from error
     missing = [name for name in names if name not in content]
     if missing:
@@ -39,7 +39,7 @@ def open_v73(file: Path) -> h5py.File:
     """Opens a v7.3 file for reading.
 
     Raises:
-        UserError: if the file is missing, of another format or damaged.
+        UserError: If the file is missing, of another format or damaged.
     """
     import h5py
 
@@ -63,12 +63,12 @@ def _check_format(file: Path, wanted: str) -> None:
         with open(file, "rb") as stream:
             start = stream.read(19)
     except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}): mend its permissions."
+        raise UserError(f"{file} cannot be read ({error.strerror}): fix its permissions."
                         ) from error
     found = [version for version, header in _HEADERS.items() if start == header]
     if start.startswith(_HDF5):
         found = ["v7.3"]
     if found != [wanted]:
-        what = f"a MATLAB {found[0]} file" if found else "no MATLAB file"
+        what = f"a MATLAB {found[0]} file" if found else "not a MATLAB file"
         raise UserError(f"{file} is {what} where a {wanted} one is expected: take it from the "
                         "dataset's release.")

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.layout import Counts, compare_with_protocol, read_lines, refuse_problems
 from tfrecords.scan import ImageEntry, Scan, existing_root
@@ -46,21 +47,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--combine-train-val", action="store_true",
         help="also train on list_val.txt, 2,373 more images of the same 1,041 identities; papers "
-             "differ in this, and without the flag training is on list_train.txt alone")
+             "differ in this, and the default is list_train.txt alone")
 
 
 def scan_msmt17(root: str | os.PathLike, *, combine_train_val: bool = False) -> Scan:
-    """Lists MSMT17.
+    """Lists MSMT17 (Wei et al., "Person Transfer GAN to Bridge Domain Gap ...", 2018).
 
-    Test identities are numbered on from the largest training identity, so that a number stands for
-    one person in all splits; the manifest's `first_test_id` is what was added.
+    Test identities are numbered on from the largest training identity, so that a number means one
+    person in all splits; the manifest's `first_test_id` is the number that was added.
 
     Args:
-        root: the folder of one version, or its parent.
-        combine_train_val: adds the validation list to training.
+        root: The folder of one version, or its parent.
+        combine_train_val: Whether to train on the validation list too.
 
     Raises:
-        UserError: if a folder or list is missing, or naming the lines of a list that are wrong.
+        UserError: If a folder or list is missing, or lines of a list are invalid.
     """
     release = _find_release(existing_root(root))
     training_lists = ["list_train.txt"] + [_VALIDATION_LIST] * combine_train_val
@@ -96,7 +97,7 @@ def _find_release(root: Path) -> _Release:
 
 
 def _read_list(root: Path, name: str, folder: str, first_id: int) -> list[ImageEntry]:
-    """Reads one list; its paths are relative to `folder`, its identities count from `first_id`."""
+    """Reads a list, whose paths are relative to `folder` and identities to `first_id`."""
     file = root / name
     problems: list[str] = []
     entries: list[ImageEntry] = []
@@ -118,7 +119,7 @@ def _read_list(root: Path, name: str, folder: str, first_id: int) -> list[ImageE
 
 
 def _parse_line(text: str, folder: str, first_id: int) -> tuple[ImageEntry | None, str | None]:
-    """Returns the entry, or what is wrong with the line."""
+    """Returns the entry of a line, or what is wrong with it."""
     match = _LINE.fullmatch(text)
     if match is None:
         return None, f"{text[:80]!r} is not an image and its identity"
@@ -130,3 +131,6 @@ def _parse_line(text: str, folder: str, first_id: int) -> tuple[ImageEntry | Non
         return None, f"{path} lies outside {folder}"
     person = first_id + int(match["person"])
     return ImageEntry(f"{folder}/{path}", person, int(camera["camera"])), None
+
+
+DATASET = Dataset(scan_msmt17, "MSMT17, V1 or V2, by its lists", LAYOUT, add_options)

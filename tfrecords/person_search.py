@@ -1,4 +1,4 @@
-"""Person Search (CUHK-SYSU): boxes of people in scenes; every query has a gallery of its own."""
+"""Person Search (CUHK-SYSU): boxes of people in scenes; every query has its own gallery."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrecords.datasets import Dataset
 from tfrecords.layout import Counts, compare_with_protocol, find_root, refuse_problems
 from tfrecords.person_search_annotations import (
     Person,
@@ -45,26 +46,25 @@ _EMPTY, _REPEATED = "empty_box", "repeated_box"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds Person Search's own flag."""
     parser.add_argument(
-        "--gallery-size", type=int, choices=GALLERY_SIZES, default=100,
-        help="scenes that a query is searched in, by the list TestG of that number; papers report "
-             "100; larger ones are harder, and reading one takes 3 MB of memory a scene, 13 GB for "
-             "4000 (default: %(default)s)")
+        "--gallery-size", type=int, choices=GALLERY_SIZES,
+        help="number of scenes in which a query is searched, as listed in TestGNUMBER.mat; papers "
+             "report 100; larger galleries are harder, and reading one takes 3 MB of memory per "
+             "scene, 13 GB for 4000 (default: %(default)s)")
 
 
 def scan_person_search(root: str | os.PathLike, *, gallery_size: int = 100) -> Scan:
-    """Lists the boxes of Person Search (Xiao et al., "Joint Detection and Identification Feature
-    Learning for Person Search", 2017).
+    """Lists the boxes of CUHK-SYSU (Xiao et al., "Joint Detection and Identification ...", 2017).
 
-    A query's own scene is not in its gallery. Boxes that reach out of their scene are clipped;
-    those that hold nothing are dropped, and so are boxes that one scene lists again.
+    A query's own scene is not in its gallery. Boxes that extend beyond their scene are clipped;
+    boxes outside it and repeated boxes of a scene are dropped.
 
     Args:
-        root: the folder that holds `Image` and `annotation`.
-        gallery_size: which of the release's lists of galleries, by its number of scenes.
+        root: The folder that holds `Image` and `annotation`.
+        gallery_size: Number of scenes in the release's list of galleries to use.
 
     Raises:
-        UserError: if a folder or file is missing or damaged, or naming the entries that
-            contradict Images.mat or name scenes that are not there.
+        UserError: If a folder or file is missing or damaged, or entries contradict Images.mat or
+            name missing scenes.
     """
     if gallery_size not in GALLERY_SIZES:
         raise ValueError(f"`gallery_size` must be one of {GALLERY_SIZES}. Received: "
@@ -108,10 +108,10 @@ class _Scenes:
     """The scenes of a release.
 
     Attributes:
-        boxes: scene -> its boxes as annotated.
-        order: scene -> its number in the annotation.
-        there: names of the files.
-        dropped: reason -> boxes left out.
+        boxes: The annotated boxes of each scene.
+        order: Number of each scene in the annotation.
+        there: Names of the image files.
+        dropped: Number of boxes left out for each reason.
     """
 
     def __init__(self, root: Path, boxes: dict[str, list[Box]]):
@@ -127,7 +127,7 @@ class _Scenes:
         return ImageEntry(box_path(f"{_IMAGES}/{sighting.scene}", sighting.box), person)
 
     def is_empty(self, sighting: Sighting) -> bool:
-        """Tells whether nothing of a box lies in its scene; a broken scene is the writer's."""
+        """Returns whether a box lies outside its scene; broken scenes are left to the writer."""
         scene, box = sighting
         if scene not in self._sizes:
             self._sizes[scene] = self._source.scene_size(f"{_IMAGES}/{scene}")
@@ -135,16 +135,16 @@ class _Scenes:
         return min(box[2:]) <= 0 or (size is not None and clip_box(box, *size) is None)
 
     def problem(self, scene: str) -> str | None:
-        """Says why a scene cannot be used, or None."""
+        """Describes why a scene cannot be used, or returns None."""
         if scene not in self.boxes:
             return f"scene {scene} is not in Images.mat"
         return None if scene in self.there else f"scene {scene} is not in {_IMAGES}"
 
     def problem_of(self, sighting: Sighting) -> str | None:
-        """Says why a person's box cannot be used, or None."""
+        """Describes why a person's box cannot be used, or returns None."""
         problem = self.problem(sighting.scene)
         if problem is None and sighting.box not in self.boxes[sighting.scene]:
-            return f"box {sighting.box} is none of scene {sighting.scene}'s in Images.mat"
+            return f"box {sighting.box} is not in scene {sighting.scene} of Images.mat"
         return problem
 
 
@@ -171,7 +171,7 @@ def _query_problems(queries: Iterable[Query], scenes: _Scenes) -> Iterator[str]:
 def _owners(
     file: str, sightings: Iterable[tuple[int, Sighting]], warnings: list[str]
 ) -> dict[Sighting, int]:
-    """Maps boxes to persons; of two persons in one box the first stays, with a warning."""
+    """Maps boxes to person ids; of two identities in one box the first wins, with a warning."""
     owners: dict[Sighting, int] = {}
     contested = []
     for person, sighting in sightings:
@@ -179,8 +179,8 @@ def _owners(
         if owner != person:
             contested.append(f"p{owner} and p{person} in {sighting.scene}")
     if contested:
-        warnings.append(f"{file} gives {len(contested)} boxes two persons, of which the first is "
-                        f"taken: {name_some(contested)}")
+        warnings.append(f"{file} gives {len(contested)} boxes two identities, of which the first "
+                        f"is used: {name_some(contested)}")
     return owners
 
 
@@ -195,7 +195,7 @@ def _list_training(scenes: _Scenes, owners: dict[Sighting, int]) -> list[ImageEn
 def _list_gallery(
     scenes: _Scenes, queries: Collection[Query], owners: dict[Sighting, int]
 ) -> tuple[list[ImageEntry], dict[str, range]]:
-    """Lists the boxes of every scene that a query is searched in, and where each scene's are."""
+    """Lists the boxes of all searched scenes, and each scene's range of positions."""
     entries: list[ImageEntry] = []
     places: dict[str, range] = {}
     searched = {scene for query in queries for scene in query.gallery if scene != query.own.scene}
@@ -215,3 +215,11 @@ def _positions(query: Query, scenes: _Scenes, places: dict[str, range]) -> np.nd
     searched = sorted(set(query.gallery) - {query.own.scene}, key=scenes.order.__getitem__)
     positions = [np.arange(places[scene].start, places[scene].stop) for scene in searched]
     return np.concatenate([np.zeros(0, np.int64), *positions])
+
+
+DATASET = Dataset(
+    scan_person_search,
+    "Person Search (CUHK-SYSU), boxes cut out of scenes, a gallery for each query",
+    LAYOUT,
+    add_options,
+)

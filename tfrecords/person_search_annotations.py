@@ -35,7 +35,7 @@ class Person(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query, the scenes of its gallery, and the person's boxes in these."""
+    """A query, the scenes of its gallery, and the person's boxes in them."""
 
     id: int
     own: Sighting
@@ -44,10 +44,10 @@ class Query(NamedTuple):
 
 
 def read_scenes(file: Path) -> dict[str, list[Box]]:
-    """Reads Images.mat: scene -> all boxes, of whomever.
+    """Reads all boxes of each scene from Images.mat.
 
     Raises:
-        UserError: if the file is missing or damaged, or naming the entries that are malformed.
+        UserError: If the file is missing, damaged, or has malformed entries.
     """
     return dict(_read(file, "Img", _scene))
 
@@ -56,16 +56,16 @@ def read_training(file: Path) -> list[Person]:
     """Reads Train.mat.
 
     Raises:
-        UserError: if the file is missing or damaged, or naming the entries that are malformed.
+        UserError: If the file is missing, damaged, or has malformed entries.
     """
     return _read(file, "Train", _person)
 
 
 def read_queries(file: Path) -> list[Query]:
-    """Reads TestG50.mat or one of its kind, in its order.
+    """Reads the queries of a file such as TestG50.mat, in its order.
 
     Raises:
-        UserError: if the file is missing or damaged, or naming the entries that are malformed.
+        UserError: If the file is missing, damaged, or has malformed entries.
     """
     return _read(file, file.stem, _query)
 
@@ -103,7 +103,7 @@ def _query(entry: np.void) -> Query:
 
 
 def _sightings(scenes: Iterable[np.void]) -> Iterator[Sighting]:
-    """Yields the scenes that hold the person; in the others the box is empty."""
+    """Yields the person's boxes; scenes without the person have an empty one."""
     for scene in scenes:
         box = _box(scene["idlocate"])
         if box is not None:
@@ -114,7 +114,7 @@ def _person_id(entry: np.void) -> int:
     name = _text(entry["idname"])
     match = _PERSON.fullmatch(name)
     if match is None:
-        raise ValueError(f"{name!r} is no person's name like p123")
+        raise ValueError(f"{name!r} is not a person's name like p123")
     return int(match[1])
 
 
@@ -144,7 +144,7 @@ def _text(value: Any) -> str:
 
 
 def _box(value: Any) -> Box | None:
-    """Returns x, y, width and height, cut to whole pixels, or None for an empty array."""
+    """Returns x, y, width and height in whole pixels, or None for an empty array."""
     numbers = np.ravel(_out_of_cells(value)).tolist()
     if not numbers:
         return None

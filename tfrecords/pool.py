@@ -1,4 +1,4 @@
-"""Runs shard jobs in several processes that can be stopped and leave nothing behind."""
+"""Runs shard jobs in several processes, which stop with the build."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tfrecords.writer import ShardJob, ShardResult
 
 _POLL_SECONDS = 0.2
 
-# A worker process gets its shared counter and stop event only through the pool's initializer,
-# which has nowhere else to put them. Empty in the parent.
+# The shared counter and the stop event, which a worker process gets only through the pool's
+# initializer. Empty in the parent.
 _links: list = []
 
 
 class _Stopped(Exception):
-    """Ends a worker's job because the build ends."""
+    """Ends a worker's job because the build has stopped."""
 
 
 def run_jobs(
@@ -32,18 +32,18 @@ def run_jobs(
     workers: int,
     advance: Callable[[int], object],
 ) -> Iterator[ShardResult]:
-    """Yields the results as they come.
+    """Yields the results of jobs as they finish.
 
     Args:
-        write: writes one job and calls its second argument after each image; picklable if there
-            are several workers.
-        jobs: the jobs; at most one process is started for each.
-        workers: number of processes; 1 works in this process.
-        advance: called with the number of images since the last call.
+        write: Writes one job and calls its second argument with 1 after each image. Must be
+            picklable if there are several workers.
+        jobs: The jobs; at most one process is started for each.
+        workers: Number of processes; 1 works in this process.
+        advance: Called with the number of images since the last call.
 
     Raises:
-        UserError: if a worker process died.
-        Exception: whatever `write` raised; the results that other workers had ready come first.
+        UserError: If a worker process died.
+        Exception: Whatever `write` raised, after the results that other workers had finished.
     """
     workers = min(workers, len(jobs))
     if workers <= 1:
@@ -64,7 +64,7 @@ def run_jobs(
             for future in sorted(done, key=lambda future: future.exception() is not None):
                 yield future.result()
     except BrokenProcessPool as error:
-        raise UserError("a worker process was killed, perhaps for want of memory: run the same "
+        raise UserError("a worker process was killed, perhaps by lack of memory: run the same "
                         "command again with fewer --workers; finished shards are kept.") from error
     finally:
         stop.set()
@@ -74,7 +74,7 @@ def run_jobs(
 def _worker_context() -> BaseContext:
     """Forks the workers from a server that has imported TensorFlow, so that they share its memory.
 
-    Outside Linux, where system libraries do not survive a fork, every worker imports it anew.
+    Outside Linux, where system libraries do not survive a fork, every worker imports it itself.
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")

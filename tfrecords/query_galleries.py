@@ -1,4 +1,4 @@
-"""Galleries of single queries: which images of the gallery split each query ranks."""
+"""Galleries of single queries: the images of split `gallery` that each query ranks."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def read_query_galleries(
     """Reads which gallery images each query ranks.
 
     Args:
-        directory: the records folder.
-        manifest: its manifest.
+        directory: The records folder.
+        manifest: The folder's manifest.
 
     Returns:
-        For every image of split `query`, in record order, the positions in split `gallery`, int64
-        and increasing; None where every query ranks the whole gallery.
+        For every image of split `query`, in record order, the increasing positions in split
+        `gallery`, int64; None if every query ranks the whole gallery.
 
     Raises:
-        UserError: if the file is missing or damaged, or does not fit the manifest.
+        UserError: If the file is missing or damaged, or does not fit the manifest.
     """
     if manifest.query_galleries is None:
         return None
@@ -61,16 +61,16 @@ def read_query_galleries(
 def write_query_galleries(
     directory: Path, scan: Scan, corrupt: dict[str, set[str]]
 ) -> QueryGalleries | None:
-    """Writes the galleries of a scan's queries, in one step, or nothing where there are none.
+    """Writes the galleries of a scan's queries in one step, or nothing if there are none.
 
     Args:
-        directory: the records folder.
-        scan: its `query_galleries` count all images.
-        corrupt: split -> paths that were left out of the records.
+        directory: The records folder.
+        scan: Scan whose `query_galleries` are positions among all images.
+        corrupt: Paths that were left out of the records, by split.
 
     Raises:
-        UserError: if a query that is left has lost its whole gallery.
-        ValueError: if the scan's galleries do not fit its splits.
+        UserError: If a remaining query has lost its whole gallery.
+        ValueError: If the scan's galleries do not fit its splits.
     """
     if scan.query_galleries is None:
         return None
@@ -88,7 +88,7 @@ def write_query_galleries(
 def _without(
     scan: Scan, corrupt_queries: Collection[str], corrupt_gallery: Collection[str]
 ) -> list[np.ndarray]:
-    """Returns the galleries of the queries that are left, counted among the images left."""
+    """Returns the remaining queries' galleries, as positions among the remaining images."""
     kept = _kept(scan.splits["gallery"], corrupt_gallery)
     moved = np.cumsum(kept) - 1
     queries = scan.splits["query"]
@@ -110,7 +110,7 @@ def _kept(entries: Sequence[ImageEntry], corrupt: Collection[str]) -> np.ndarray
 
 
 def _encode(galleries: Sequence[np.ndarray]) -> bytes:
-    """Returns the file, the same bytes for the same galleries."""
+    """Returns the content of the file, the same bytes for the same galleries."""
     offsets = np.cumsum([0, *map(len, galleries)], dtype=np.int64)
     stream = io.BytesIO()
     # Half the size of int64 before compression; no gallery has 2^31 images.
@@ -120,7 +120,7 @@ def _encode(galleries: Sequence[np.ndarray]) -> bytes:
 
 
 def _problem(galleries: Sequence[np.ndarray], queries: int, images: int) -> str | None:
-    """Says how galleries do not fit their splits, or None."""
+    """Describes how galleries do not fit their splits, or returns None."""
     if len(galleries) != queries:
         return f"{len(galleries)} galleries for {queries} queries"
     for number, positions in enumerate(galleries):

@@ -1,4 +1,4 @@
-"""Builds a folder of records from a scan; an interrupted build goes on where it stopped."""
+"""Builds a folder of records from a scan, or resumes an interrupted build."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfrecords.identity_splits import refuse_losses
 from tfrecords.manifest import Manifest, write_manifest
-from tfrecords.plan import count_split, plan_shards
 from tfrecords.pool import run_jobs
+from tfrecords.progress import Progress, make_directory, open_progress
 from tfrecords.query_galleries import write_query_galleries
 from tfrecords.scan import Scan, name_some
 from tfrecords.schema import SCHEMA_VERSION
-from tfrecords.state import BuildState, make_directory, open_state
+from tfrecords.shards import count_split, plan_shards
 from tfrecords.writer import ShardJob, write_shard
 
 CORRUPT = "corrupt"
@@ -43,55 +43,55 @@ def build_records(
     skip_corrupt: bool = False,
     progress: bool = False,
 ) -> BuildResult:
-    """Writes the shards that are not there yet, and the manifest last.
+    """Writes the missing shards and, last, the manifest.
 
-    With the state file in `output`, a second call keeps every shard that is whole and that was made
-    of the same images. Images pass through one at a time: memory does not grow with their bytes.
+    A second call keeps every complete shard that was made from the same images. A worker holds one
+    image at a time, so memory does not grow with their bytes.
 
     Args:
-        scan: the images.
-        dataset: its name in the manifest.
-        output: the records folder; made if it does not exist.
-        shards: record files of a split.
-        workers: processes.
-        skip_corrupt: leaves corrupt images out and counts them, instead of raising.
-        progress: shows a bar on standard error.
+        scan: The images.
+        dataset: Name of the dataset in the manifest.
+        output: The records folder; created if it does not exist.
+        shards: Number of record files per split.
+        workers: Number of processes.
+        skip_corrupt: Whether to leave corrupt images out and count them, instead of raising.
+        progress: Whether to show a progress bar on standard error.
 
     Raises:
-        UserError: if images are corrupt (after all of them were read), or if `output` holds another
+        UserError: If images are corrupt (after all of them were read), or if `output` holds another
             build or cannot be written.
-        OSError: with ENOSPC if the disk is full; finished shards stay.
+        OSError: If the disk is full (ENOSPC); finished shards are kept.
     """
     options = dict(scan.options, shards=shards)
     jobs = plan_shards(scan, shards)
     directory = make_directory(output)
     try:
-        state = open_state(directory, dataset, options, jobs)
-        pending = [job for job in jobs if not state.is_finished(job)]
+        build = open_progress(directory, dataset, options, jobs)
+        pending = [job for job in jobs if not build.is_finished(job)]
         if pending:
-            state.save()
-            _write_pending(pending, state, workers, skip_corrupt, progress)
-        manifest = _summarize(scan, jobs, state)
+            build.save()
+            _write_pending(pending, build, workers, skip_corrupt, progress)
+        manifest = _summarize(scan, jobs, build)
         write_manifest(directory, manifest)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        raise UserError(f"--output {directory} may not be written ({error.strerror}): name another "
+        raise UserError(f"--output {directory} cannot be written ({error.strerror}): name another "
                         "folder.") from error
     corrupt = [f"{path} ({reason})" for job in jobs
-               for path, reason in state.shards[job.file].corrupt]
+               for path, reason in build.shards[job.file].corrupt]
     return BuildResult(manifest, len(pending), corrupt)
 
 
 def _write_pending(
     pending: list[ShardJob],
-    state: BuildState,
+    build: Progress,
     workers: int,
     skip_corrupt: bool,
     progress: bool,
 ) -> None:
     by_file = {job.file: job for job in pending}
-    write = functools.partial(_write_job, output=state.directory, skip_corrupt=skip_corrupt)
+    write = functools.partial(_write_job, output=build.directory, skip_corrupt=skip_corrupt)
     corrupt: list[str] = []
     total = sum(len(job.images) for job in pending)
     with tqdm(total=total, unit="images", disable=not progress) as bar, closing(
@@ -100,7 +100,7 @@ def _write_pending(
             if result.shard is None:
                 corrupt += [f"{path} ({reason})" for path, reason in result.corrupt]
             else:
-                state.add(by_file[result.job_file], result)
+                build.add(by_file[result.job_file], result)
     if corrupt:
         raise UserError(f"{len(corrupt)} of {total} images in {pending[0].source} are corrupt: "
                         f"{name_some(sorted(corrupt))}; repair them, or pass --skip-corrupt to "
@@ -111,16 +111,17 @@ def _write_job(job: ShardJob, advance, *, output: Path, skip_corrupt: bool):
     return write_shard(job, output, skip_corrupt, advance)
 
 
-def _summarize(scan: Scan, jobs: list[ShardJob], state: BuildState) -> Manifest:
-    """Counts what was written, writes what else the manifest names, and returns the manifest."""
+def _summarize(scan: Scan, jobs: list[ShardJob], build: Progress) -> Manifest:
+    """Writes the queries' galleries, if there are any, and returns the manifest."""
     splits, dropped, corrupt = {}, dict(scan.dropped), {}
     for split in scan.splits:
-        done = [state.shards[job.file] for job in jobs if job.split == split]
-        corrupt[split] = {path for shard in done for path, _ in shard.corrupt}
+        finished = [build.shards[job.file] for job in jobs if job.split == split]
+        corrupt[split] = {path for shard in finished for path, _ in shard.corrupt}
         refuse_losses(scan, corrupt[split])
-        splits[split] = count_split(scan, split, [shard.shard for shard in done], corrupt[split])
+        splits[split] = count_split(scan, split, [shard.shard for shard in finished],
+                                    corrupt[split])
         if corrupt[split]:
             dropped[CORRUPT] = dropped.get(CORRUPT, 0) + len(corrupt[split])
-    query_galleries = write_query_galleries(state.directory, scan, corrupt)
-    return Manifest(SCHEMA_VERSION, state.dataset, state.options, splits, dropped,
+    query_galleries = write_query_galleries(build.directory, scan, corrupt)
+    return Manifest(SCHEMA_VERSION, build.dataset, build.options, splits, dropped,
                     scan.identity_splits, query_galleries)

@@ -1,4 +1,4 @@
-"""The synthetic dataset: rendered where it is not there yet, then read like Market-1501."""
+"""The synthetic dataset: rendered unless it exists, then read like Market-1501."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from tfrecords.datasets import Dataset
 from tfrecords.market1501 import DISTRACTOR, scan_market1501
 from tfrecords.scan import ImageEntry, Scan
 
 _REASONS = {
-    "train_identities": "people to train on; more of them train a better model and take longer",
-    "test_identities": "other people, in query and gallery",
-    "cameras": "cameras that look at the scene",
-    "images_per_camera": "images of a person in one camera; P x K batches need some",
-    "cameras_per_identity": "cameras that a person passes; two or more, so that queries have "
+    "train_identities": "training identities; more of them take longer and give a better model",
+    "test_identities": "other identities, in query and gallery",
+    "cameras": "number of cameras",
+    "images_per_camera": "images of an identity by one camera; P x K batches need several",
+    "cameras_per_identity": "cameras that see an identity; two or more, so that queries have "
                             "matches",
     "distractors": "gallery images of people who match no query, which makes ranking harder",
-    "junk": "boxes without a person, which the builder drops as it does Market-1501's",
-    "seed": "names the world: the same seed renders the same images",
+    "junk": "boxes without a person, which the builder drops like those of Market-1501",
+    "seed": "seed of people and cameras: the same seed renders the same images",
 }
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds one flag per setting of the renderer, and how its images are read."""
+    """Adds a flag for each setting of the renderer, and `--tracklets`."""
     from tfrecords.synthetic import SyntheticOptions
 
     for setting in dataclasses.fields(SyntheticOptions):
@@ -35,26 +36,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             help=f"{_REASONS.get(setting.name, setting.name)} (default: %(default)s)")
     parser.add_argument(
         "--tracklets", action="store_true",
-        help="all images of a person by a camera, in the order of their frames, are one tracklet, "
-             "as in MARS; of a test person the tracklet by the lowest-numbered camera is a query "
-             "and the others are gallery, so that every query has a match by another camera; the "
-             "rendered images are the same")
+        help="make all images of an identity by a camera, in the order of their frames, one "
+             "tracklet, as in MARS; a test identity's tracklet by the lowest-numbered camera is a "
+             "query and the others are gallery, so that every query has a match by another "
+             "camera; the rendered images are the same")
 
 
 def scan_synthetic(root: str | os.PathLike, *, workers: int = 1, progress: bool = False,
                    tracklets: bool = False, **options: int) -> Scan:
-    """Renders the dataset into `root`, or what is missing of it, and lists it.
+    """Renders what is missing of the dataset in `root`, and lists it.
 
     Args:
-        root: the folder of the rendered images; made if it does not exist.
-        workers: processes that render.
-        progress: shows a bar on standard error.
-        tracklets: makes the images of a person by a camera a tracklet, which is query or gallery
-            as a whole.
-        **options: fields of `tfrecords.synthetic.SyntheticOptions`.
+        root: The folder of the rendered images; created if it does not exist.
+        workers: Number of processes that render.
+        progress: Whether to show a progress bar on standard error.
+        tracklets: Whether the images of an identity by a camera are one tracklet, which is query or
+            gallery as a whole.
+        **options: Fields of `tfrecords.synthetic.SyntheticOptions`.
 
     Raises:
-        UserError: if an option is out of range or `root` holds something else.
+        UserError: If an option is out of range or `root` holds something else.
     """
     from tfrecords.synthetic import SyntheticOptions, render_dataset
 
@@ -69,7 +70,7 @@ def scan_synthetic(root: str | os.PathLike, *, workers: int = 1, progress: bool 
 
 
 def _split_tracklets(splits: dict[str, list[ImageEntry]]) -> dict[str, list[ImageEntry]]:
-    """Returns the splits with tracklets, whose ids count from 1 over all of them."""
+    """Returns the splits with tracklet ids, which count from 1 over all splits."""
     train = _group_tracklets(splits["train"])
     query, gallery, queried = [], [], {DISTRACTOR}
     for tracklet in _group_tracklets([*splits["query"], *splits["gallery"]]):
@@ -83,10 +84,14 @@ def _split_tracklets(splits: dict[str, list[ImageEntry]]) -> dict[str, list[Imag
 
 
 def _group_tracklets(entries: Iterable[ImageEntry]) -> list[list[ImageEntry]]:
-    """Groups images by person and camera, in this order; distractors stay alone."""
+    """Groups images by person and camera, in this order; each distractor is a group."""
     found: dict[tuple[int, int, str], list[ImageEntry]] = {}
     # Names of one person by one camera differ in the frame, which has six digits.
     for entry in sorted(entries, key=lambda entry: entry.path.rpartition("/")[2]):
         alone = entry.path if entry.person_id == DISTRACTOR else ""
         found.setdefault((entry.person_id, entry.camera_id, alone), []).append(entry)
     return [found[key] for key in sorted(found)]
+
+
+DATASET = Dataset(scan_synthetic, "rendered people, to try everything without a dataset",
+                  add_options=add_options, renders=True)

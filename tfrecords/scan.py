@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 NOT_AN_IMAGE = "not_an_image"
 _NAMED_AT_MOST = 10
-_NONE = -(2**63)  # stands for None among int64; no id of a dataset
+_NONE = -(2**63)  # None as an int64; no dataset has this id
 
 
 class ImageEntry(NamedTuple):
-    """One image of a split; `path` is posix and relative to the scan's root."""
+    """One image of a split; `path` is a POSIX path relative to the scan's root."""
 
     path: str
     person_id: int
@@ -33,46 +34,46 @@ class ImageEntry(NamedTuple):
 
 
 class PackedImages:
-    """Images in the order given, held by columns: about a third of the memory of a list of them.
-
-    Iterating gives equal entries again.
-    """
+    """Images stored by columns, which takes about a third of the memory of a list of them."""
 
     def __init__(self, entries: Iterable[ImageEntry]):
+        """Packs the images, in their order."""
         paths, persons, cameras, tracklets = zip(*entries)
         self._paths = "\0".join(paths)  # the one character that no path has
         self._numbers = (array("q", persons), array("q", cameras), array(
             "q", (_NONE if tracklet is None else tracklet for tracklet in tracklets)))
 
     def __len__(self) -> int:
+        """Returns the number of images."""
         return len(self._numbers[0])
 
     def __iter__(self) -> Iterator[ImageEntry]:
+        """Yields entries equal to those that were packed."""
         for path, person, camera, tracklet in zip(self._paths.split("\0"), *self._numbers):
             yield ImageEntry(path, person, camera, None if tracklet == _NONE else tracklet)
 
 
 @dataclass
 class Scan:
-    """The splits of a dataset.
+    """The images of a dataset, which a builder lists before anything is written.
 
     Attributes:
-        root: the folder that the paths are relative to.
-        splits: name -> images, in the order in which they are written.
-        dropped: reason -> number of files left out.
-        options: what else decides the records (seed, names of persons); goes into the manifest.
-        warnings: sentences for the user.
-        distractor_id: the person id whose images belong to no identity, if there is one.
-        source: reads the images; by default the files below `root`.
-        identity_splits: where the protocol draws identities: each maps `train`, `test` and perhaps
-            `val` to sorted person ids, and the one split is `images`.
-        query_galleries: where every query ranks a gallery of its own: the positions in split
-            `gallery`, increasing, of each image of split `query`; None for the whole gallery.
+        root: The folder that the paths are relative to.
+        splits: Images of each split, in the order in which they are written.
+        dropped: Number of files left out for each reason.
+        options: Settings that the records depend on, such as a seed; stored in the manifest.
+        warnings: Sentences for the user.
+        distractor_id: The person id of images that belong to no identity, if there is one.
+        source: Reads the images. Defaults to the files below `root`.
+        identity_splits: If the protocol draws identities: dicts from `train`, `test` and, if there
+            is one, `val` to sorted person ids. The only split is then `images`.
+        query_galleries: If every query ranks its own gallery: for each image of split `query`, the
+            increasing positions in split `gallery`.
     """
 
     root: Path
-    splits: dict[str, list[ImageEntry]]
-    dropped: dict[str, int] = field(default_factory=dict)
+    splits: dict[str, list[ImageEntry]] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
     options: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     distractor_id: int | None = None
@@ -81,40 +82,41 @@ class Scan:
     query_galleries: list[np.ndarray] | None = None
 
     def __post_init__(self):
+        """Fills in the default source."""
         if self.source is None:
             self.source = FolderSource(str(self.root))
 
 
 def existing_root(root: str | os.PathLike) -> Path:
-    """Returns the dataset folder as a path, or raises a `UserError` if there is none."""
+    """Returns the dataset folder as a path; raises a `UserError` if it does not exist."""
     root = Path(root)
     if not root.is_dir():
-        raise UserError(f"--root {root} is no folder: name the folder that holds the dataset.")
+        raise UserError(f"--root {root} is not a folder: name the folder that holds the dataset.")
     return root
 
 
 def list_images(
     folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
 ) -> tuple[list[str], int]:
-    """Lists the image files right in a folder, sorted, and counts its other and hidden files."""
+    """Returns the sorted image files of a folder and the number of its other and hidden files."""
     try:
         with os.scandir(folder) as found:
             names = [item.name for item in found if item.is_file()]
     except PermissionError as error:
-        raise UserError(f"{folder} may not be read: mend its permissions.") from error
+        raise UserError(f"{folder} cannot be read: fix its permissions.") from error
     images = sorted(name for name in names
                     if name.lower().endswith(suffixes) and not name.startswith("."))
     return images, len(names) - len(images)
 
 
 def number_people(names: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """Gives every person a number.
+    """Assigns a person id to every name.
 
-    Names that are all distinct whole numbers stay as they are. Otherwise the sorted names count
-    from 1, because 0 marks distractors in Market-1501 and its like.
+    Names that are all distinct whole numbers keep them. Otherwise the sorted names are numbered
+    from 1, because 0 marks distractors in Market-1501.
 
     Returns:
-        name -> person id, and the same mapping for the manifest (empty for whole numbers).
+        The person id of each name, and the same dict for the manifest (empty for whole numbers).
     """
     ordered = sorted(set(names))
     if all(re.fullmatch(r"[0-9]{1,18}", name) for name in ordered):
@@ -126,7 +128,7 @@ def number_people(names: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]
 
 
 def name_some(items: Iterable[str], separator: str = ", ") -> str:
-    """Joins at most ten items and says how many more there are."""
+    """Joins at most ten items and states how many more there are."""
     items = list(items)
     shown = separator.join(items[:_NAMED_AT_MOST])
     rest = len(items) - _NAMED_AT_MOST

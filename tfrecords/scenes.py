@@ -20,21 +20,23 @@ _HEADER_BYTES = 1 << 16
 
 
 class SceneSource(FolderSource):
-    """Boxes of the scenes below a folder; `box_path` gives their paths.
+    """Boxes of the scenes below a folder; `box_path` returns their paths.
 
-    A scene is decoded once for boxes that follow each other.
+    Consecutive boxes of a scene share one decoding.
     """
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Callable[[str], bytes]]:
+        """Yields a function from a box's path to its bytes."""
         decode = functools.lru_cache(maxsize=1)(self._decode)
         yield lambda path: _cut(decode, path)
 
     def size(self, path: str) -> int:
+        """Returns the size of a box's scene in bytes, -1 if it does not exist."""
         return super().size(path.rpartition("/")[0])
 
     def scene_size(self, scene: str) -> tuple[int, int] | None:
-        """Returns height and width of a scene, or None if its header cannot be read."""
+        """Returns height and width of a scene in pixels, or None if its header is unreadable."""
         try:
             with open(self._file(scene), "rb") as stream:
                 start = stream.read(_HEADER_BYTES)
@@ -49,12 +51,12 @@ class SceneSource(FolderSource):
 
 
 def box_path(scene: str, box: Box) -> str:
-    """Returns the path of a box x, y, width, height in pixels: SCENE/X_Y_WIDTH_HEIGHT.png."""
+    """Returns the path of a box (x, y, width, height): SCENE/X_Y_WIDTH_HEIGHT.png."""
     return f"{scene}/{'_'.join(map(str, box))}.png"
 
 
 def clip_box(box: Box, height: int, width: int) -> tuple[slice, slice] | None:
-    """Returns the rows and columns of a box that lie inside a picture, or None if none do."""
+    """Returns the rows and columns of a box inside a picture, or None if it lies outside."""
     x, y, box_width, box_height = box
     left, right = max(x, 0), min(x + box_width, width)
     top, bottom = max(y, 0), min(y + box_height, height)
@@ -67,7 +69,7 @@ def _cut(decode: Callable[[str], np.ndarray], path: str) -> bytes:
     scene, _, name = path.rpartition("/")
     match = _BOX_NAME.fullmatch(name)
     if match is None:
-        raise CorruptImage("no box of a scene")
+        raise CorruptImage("not a box of a scene")
     pixels = decode(scene)
     inside = clip_box(tuple(map(int, match.groups())), *pixels.shape[:2])
     if inside is None:

@@ -24,18 +24,18 @@ def encode_record(
     """Serializes one image and its annotation.
 
     Args:
-        encoded: the original JPEG or PNG bytes; they are stored as they are.
+        encoded: The original JPEG or PNG bytes, which are stored unchanged.
         image_format: "jpeg" or "png".
-        height: pixels of the stored image, before any EXIF rotation.
-        width: pixels of the stored image, before any EXIF rotation.
-        path: posix path relative to the dataset's root.
-        person_id: the dataset's own identity.
-        label: 0-based over the sorted training identities, -1 outside training.
-        camera_id: the dataset's own camera, -1 when unknown.
-        tracklet_id: left out of the record when None.
+        height: Height of the stored image in pixels, before any EXIF rotation.
+        width: Width of the stored image in pixels, before any EXIF rotation.
+        path: POSIX path relative to the dataset's root.
+        person_id: The dataset's own number of the identity.
+        label: Index among the sorted training identities, from 0; -1 outside training.
+        camera_id: The dataset's own number of the camera, -1 if unknown.
+        tracklet_id: Number of the tracklet; None leaves it out of the record.
 
     Raises:
-        ValueError: if `image_format` is neither "jpeg" nor "png".
+        ValueError: If `image_format` is neither "jpeg" nor "png".
     """
     if image_format not in ("jpeg", "png"):
         raise ValueError(f"`image_format` must be 'jpeg' or 'png'. Received: {image_format!r}")
@@ -61,15 +61,15 @@ def encode_record(
 
 
 def parse_records(serialized):
-    """Parses a batch of serialized records; usable inside a `tf.data` graph.
+    """Parses a batch of serialized records, also inside a `tf.data` graph.
 
     Args:
-        serialized: string tensor, [n].
+        serialized: String tensor, [n].
 
     Returns:
         A dict of tensors, [n] each: `image/encoded`, `image/format` and `image/path` are strings;
         `image/height`, `image/width`, `person/id`, `person/label`, `camera/id` and `tracklet/id`
-        are int64. Where a record has no camera or tracklet the value is -1.
+        are int64. If a record has no camera or tracklet, the value is -1.
     """
     import tensorflow as tf
 

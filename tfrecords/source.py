@@ -1,4 +1,4 @@
-"""Where the bytes of a dataset's images come from."""
+"""Sources of the encoded images of a dataset: files, bitmaps, and boxes cut out of scenes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tfrecords.images import CorruptImage, png_of_bitmap
 
 
 class ImageSource(Protocol):
-    """Reads images by their path in the dataset; picklable, and named by `str` in messages."""
+    """Reads images by their path in the dataset; is picklable, and messages name it by `str`."""
 
     def open(self) -> AbstractContextManager[Callable[[str], bytes]]:
-        """Opens the source; the function gives an image's bytes or raises `CorruptImage`."""
+        """Opens the source as a function that returns an image's bytes or raises `CorruptImage`."""
 
     def size(self, path: str) -> int:
-        """Returns the bytes of the file that holds an image, -1 if there is none."""
+        """Returns the size in bytes of the file that holds an image, -1 if it does not exist."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +28,24 @@ class FolderSource:
     """Image files below a folder.
 
     Attributes:
-        root: the folder that paths are relative to.
-        mounts: first part of a path -> the folder, elsewhere, that it stands for.
+        root: The folder that paths are relative to.
+        mounts: Folders outside `root`, by the first part of the paths that lead to them.
     """
 
     root: str
     mounts: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        """Returns the folder."""
         return self.root
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Callable[[str], bytes]]:
+        """Yields a function from an image's path to its bytes."""
         yield self._read
 
     def size(self, path: str) -> int:
+        """Returns the size of an image's file in bytes, -1 if it does not exist."""
         try:
             return os.stat(self._file(path)).st_size
         except OSError:
@@ -60,7 +63,7 @@ class FolderSource:
 
 
 class BitmapSource(FolderSource):
-    """Image files below a folder, of which bitmaps are read as PNG."""
+    """Image files below a folder; bitmaps are converted to PNG."""
 
     def _read(self, path: str) -> bytes:
         data = super()._read(path)

@@ -1,12 +1,11 @@
-"""VIPeR: 632 people, each once by either of two cameras, half of them drawn for testing."""
+"""VIPeR: 632 identities with one image by each of two cameras, half of them drawn for testing."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-from collections import Counter
 
+from tfrecords.datasets import Dataset
 from tfrecords.identity_splits import add_split_options, draw_identity_splits
 from tfrecords.images import IMAGE_SUFFIXES
 from tfrecords.layout import Counts, FileNames, compare_with_protocol, find_root, list_people
@@ -28,38 +27,29 @@ _NAMES = FileNames(
 _PROTOCOL = {STORED_SPLIT: Counts(1264, 632)}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of the drawing."""
-    add_split_options(parser, splits=10)
-
-
 def scan_viper(root: str | os.PathLike, *, splits: int = 10, seed: int = 0) -> Scan:
     """Lists VIPeR (Gray et al. 2007) and draws its identity splits.
 
     Args:
-        root: the dataset folder, or its parent.
-        splits: how many splits.
-        seed: of the drawing.
+        root: The dataset folder, or its parent.
+        splits: Number of splits.
+        seed: Seed of the drawing.
 
     Raises:
-        UserError: if a folder is missing or holds no image named as VIPeR's, or a setting is out
-            of range.
+        UserError: If a folder is missing or holds no image that is named like VIPeR's, or a setting
+            is out of range.
     """
     root = find_root(root, list(_FOLDERS), "VIPeR")
-    dropped: Counter[str] = Counter()
-    warnings: list[str] = []
+    scan = Scan(root, options={"splits": splits, "seed": seed}, source=BitmapSource(str(root)))
     images = [
         entry._replace(camera_id=camera) for folder, camera in _FOLDERS.items()
-        for entry in list_people(root, folder, _NAMES, dropped, warnings,
-                                 suffixes=(*IMAGE_SUFFIXES, ".bmp"))]
-    stored = {STORED_SPLIT: images}
+        for entry in list_people(scan, folder, _NAMES, suffixes=(*IMAGE_SUFFIXES, ".bmp"))]
+    scan.splits[STORED_SPLIT] = images
+    scan.warnings += compare_with_protocol("VIPeR", scan.splits, _PROTOCOL)
     test = len({entry.person_id for entry in images}) // 2
-    return Scan(
-        root,
-        stored,
-        dict(dropped),
-        options={"splits": splits, "seed": seed},
-        warnings=warnings + compare_with_protocol("VIPeR", stored, _PROTOCOL),
-        source=BitmapSource(str(root)),
-        identity_splits=draw_identity_splits(images, test=test, splits=splits, seed=seed),
-    )
+    scan.identity_splits = draw_identity_splits(images, test=test, splits=splits, seed=seed)
+    return scan
+
+
+DATASET = Dataset(scan_viper, "VIPeR, 316/316 identities, in drawn splits", LAYOUT,
+                  add_split_options)

@@ -1,4 +1,4 @@
-"""Writes one shard: reads its images, checks them and stores them as records."""
+"""Writes a shard: reads its images, checks them and stores them as records."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _FRAME_BYTES = 16  # TFRecord stores a length and two checksums around each reco
 class ShardJob(NamedTuple):
     """All that a worker needs to write one shard.
 
-    `labels` has one training label per image, and `fingerprint` stands for the whole content. A
-    worker gets the images packed.
+    `labels` has one training label per image; `fingerprint` is a hash of the whole content. The
+    images are packed when a job is pickled for a worker.
     """
 
     file: str
@@ -35,13 +35,13 @@ class ShardJob(NamedTuple):
     fingerprint: str
 
     def __reduce__(self):
-        # Pickling a hundred thousand entries one by one takes several times their memory.
+        """Packs the images: pickled one by one they would take several times their memory."""
         return ShardJob, (self.file, self.split, self.source, PackedImages(self.images),
                           array("q", self.labels), self.fingerprint)
 
 
 class ShardResult(NamedTuple):
-    """What became of a job; `shard` is None if corrupt images kept it from being written."""
+    """The result of a job; `shard` is None if corrupt images prevented it from being written."""
 
     job_file: str
     shard: Shard | None
@@ -54,22 +54,23 @@ def write_shard(
     skip_corrupt: bool,
     advance: Callable[[int], object],
 ) -> ShardResult:
-    """Writes a shard to a temporary name and renames it when it is whole.
+    """Writes a shard under a temporary name and renames it when it is complete.
 
     All images are read even if one is corrupt, so that the user learns of all of them at once.
 
     Args:
-        job: what to write.
-        output: an existing folder.
-        skip_corrupt: leaves corrupt images out; otherwise one of them keeps the shard unwritten.
-        advance: called with 1 after each image; whatever it raises ends the work.
+        job: What to write.
+        output: An existing folder.
+        skip_corrupt: Whether to leave corrupt images out; otherwise one of them prevents the shard
+            from being written.
+        advance: Called with 1 after each image; whatever it raises ends the work.
 
     Returns:
-        The shard, and path and reason of each corrupt image.
+        The shard, and the path and reason of each corrupt image.
 
     Raises:
-        OSError: with ENOSPC if the disk is full.
-        UserError: if the folder cannot be written for another reason.
+        OSError: If the disk is full (ENOSPC).
+        UserError: If the folder cannot be written for another reason.
     """
     path = Path(output) / job.file
     temporary = path.with_name(path.name + ".tmp")
@@ -111,7 +112,7 @@ def open_records(path: Path) -> Iterator[Callable[[bytes], None]]:
     except tf.errors.OpError as error:
         if os.strerror(errno.ENOSPC) in error.message:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        raise UserError(f"{path} cannot be written ({error.message}): mend the folder and run the "
+        raise UserError(f"{path} cannot be written ({error.message}): fix the folder and run the "
                         "same command again.") from error
 
 
@@ -122,7 +123,7 @@ def _make_record(data: bytes, entry: ImageEntry, label: int) -> bytes:
 
 
 def import_tensorflow():
-    """Imports TensorFlow without the native log lines that would tear the progress bar."""
+    """Imports TensorFlow without the native log lines that would break up the progress bar."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     stderr = os.dup(2)
     with open(os.devnull, "wb") as sink:

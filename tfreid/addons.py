@@ -1,4 +1,4 @@
-"""All that comes from TensorFlow Addons, and the one clear error where it is not installed."""
+"""Everything from TensorFlow Addons, and one clear error if it is not installed."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 
 METRIC_LOSSES = ("triplet_semi_hard", "lifted_structure", "npairs")
-# The start of the notice that Addons gives, as a UserWarning, whenever it is imported.
+# Start of the UserWarning that Addons gives whenever it is imported.
 _END_OF_LIFE = r"\s*TensorFlow Addons \(TFA\) has ended development"
 
 
 def available() -> bool:
-    """Tells whether TensorFlow Addons is installed and can be imported here."""
+    """Returns whether TensorFlow Addons is installed and can be imported."""
     return _module() is not None
 
 
 def require(feature: str) -> ModuleType:
-    """Returns the `tensorflow_addons` module, for a feature that cannot do without it.
+    """Returns the `tensorflow_addons` module, for a feature that needs it.
 
     Args:
-        feature: what the user asked for, as the setting that named it.
+        feature: The setting that asks for it, for the error.
 
     Raises:
-        UserError: Addons is not installed, or does not work with this TensorFlow.
+        UserError: If Addons is not installed, or does not work with this TensorFlow.
     """
     module = _module()
     if module is None:
@@ -42,32 +42,32 @@ def require(feature: str) -> ModuleType:
 def metric_loss(name: str, embeddings, labels, margin: float = 1.0) -> tf.Tensor:
     """Computes one of Addons' metric losses, each already a mean over the pairs of the batch.
 
-    - "triplet_semi_hard" (Schroff et al., "FaceNet", 2015): for every pair of one identity, the
-      nearest negative that is farther than the positive, or else the farthest one; Euclidean
-      distances between vectors of length one.
-    - "lifted_structure" (Song et al. 2016): for every pair of one identity, all negatives of both;
-      Euclidean distances between the vectors as they are.
-    - "npairs" (Sohn 2016): softmax over the products of anchors and positives, as they are. Each
-      identity's images, in their order, make pairs of an anchor and a positive; one left over does
-      not take part. Pairs of one identity share their target equally.
+    - "triplet_semi_hard" (Schroff et al., "FaceNet", 2015): for every positive pair, the nearest
+      negative farther away than the positive, or else the farthest one; Euclidean distances of
+      vectors normalised to unit length.
+    - "lifted_structure" (Song et al., 2016): for every positive pair, all negatives of both;
+      Euclidean distances, not normalised.
+    - "npairs" (Sohn, 2016): softmax over the products of anchors and positives, not normalised.
+      The images of each identity, in their order, form pairs of anchor and positive; one left over
+      is not used. Pairs of one identity share their target equally.
 
     Args:
-        name: one of `METRIC_LOSSES`.
-        embeddings: [n, d] of any floating type, with at least two images of some identity.
-        labels: [n] integers.
-        margin: of the first two.
+        name: One of `METRIC_LOSSES`.
+        embeddings: Float array [n, d], with at least two images of some identity.
+        labels: Integers [n].
+        margin: Margin of the first two. Defaults to 1.
 
     Returns:
-        [] float32.
+        float32 scalar.
 
     Raises:
-        UserError: as `require`.
-        ValueError: an unknown name.
+        UserError: As in `require`.
+        ValueError: If `name` is unknown.
     """
     if name not in METRIC_LOSSES:
         raise ValueError(f"name must be one of {', '.join(METRIC_LOSSES)}. Received: name={name!r}")
     losses = require(f"loss.addons.name={name}").losses
-    # A tensor, never a variable: Addons' tf.functions would remember it.
+    # A tensor, never a variable, which Addons' tf.functions would capture.
     embeddings = tf.cast(tf.convert_to_tensor(embeddings), tf.float32)
     # The functions, not the Keras classes, whose reductions strategy.run does not allow.
     if name == "triplet_semi_hard":
@@ -82,7 +82,7 @@ def metric_loss(name: str, embeddings, labels, margin: float = 1.0) -> tf.Tensor
 
 
 def _image_pairs(labels) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the rows of the first and of the second image of every pair, [pairs] each."""
+    """Returns the rows of the first and of the second images of all pairs, [pairs] each."""
     order = tf.argsort(labels, stable=True)
     ordered = tf.gather(labels, order)
     rank = tf.range(tf.size(ordered)) - tf.searchsorted(ordered, ordered)
@@ -96,5 +96,5 @@ def _module() -> ModuleType | None:
         try:
             return importlib.import_module("tensorflow_addons")
         except (ImportError, AttributeError):
-            # AttributeError: a copy of Addons beside a TensorFlow that it does not know.
+            # AttributeError: Addons beside a TensorFlow that it does not support.
             return None

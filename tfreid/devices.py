@@ -1,4 +1,4 @@
-"""How this process uses the machine's GPUs."""
+"""Use of the machine's GPUs by this process."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import tensorflow as tf
 
 
 def share_gpus() -> None:
-    """Takes GPU memory as it is needed, not all of it: evaluation often runs beside training.
+    """Allocates GPU memory as needed, because evaluation often runs beside training.
 
-    Has no effect once a GPU is in use.
+    It has no effect once a GPU is in use.
     """
     for gpu in tf.config.list_physical_devices("GPU"):
         try:

@@ -15,7 +15,8 @@ import pytest
 import tensorflow as tf
 
 from tfrecords import pool, records, writer
-from tfrecords.build import DATASETS, main
+from tfrecords.build import main
+from tfrecords.datasets import DATASETS
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest, shard_paths
 from tfrecords.market1501 import scan_market1501
@@ -354,3 +355,29 @@ def test_a_wrong_table_stops_the_build_before_anything_is_written(tmp_path, writ
     (tmp_path / "mine.csv").write_text("path,person_id,split\n1.jpg,5,train\n")
     assert main(arguments) == 0
     assert read_manifest(tmp_path / "out").splits["train"].images == 1
+
+
+def test_a_dataset_is_one_file_and_one_line(tmp_path, write_images, monkeypatch, capsys):
+    (tmp_path / "tiny.py").write_text(
+        "from tfrecords.datasets import Dataset\n"
+        "from tfrecords.scan import ImageEntry, Scan, existing_root, list_images\n"
+        "def add_options(parser):\n"
+        "    parser.add_argument('--first', type=int, help='first id (default: %(default)s)')\n"
+        "def scan_tiny(root, *, first=3):\n"
+        "    names, _ = list_images(existing_root(root))\n"
+        "    train = [ImageEntry(name, id) for id, name in enumerate(names, first)]\n"
+        "    return Scan(root, {'train': train}, options={'first': first})\n"
+        "DATASET = Dataset(scan_tiny, 'a tiny dataset', 'ROOT/*.png', add_options)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(DATASETS, "tiny", "tiny")
+    write_images(tmp_path / "images", ["a.png", "b.png"])
+    with pytest.raises(SystemExit):
+        main(["tiny", "--help"])
+    shown = capsys.readouterr().out
+    assert "a tiny dataset" in shown and "ROOT/*.png" in shown and "first id (default: 3)" in shown
+    arguments = ["tiny", "--root", str(tmp_path / "images"), "--workers", "1", "--shards", "1"]
+    for output, flags, people in (("one", [], [3, 4]), ("two", ["--first", "8"], [8, 9])):
+        assert main([*arguments, "--output", str(tmp_path / output), *flags]) == 0
+        manifest = read_manifest(tmp_path / output)
+        assert (manifest.dataset, manifest.options["first"]) == ("tiny", people[0])
+        assert _read(tmp_path / output, "train")["person/id"] == people

@@ -78,8 +78,8 @@ def test_spreadsheet_quirks_are_read(make_table):
     ("a/1.jpg,7,1", "line 7: another number of values"),
     ("a/1.jpg,7,1,gallery,x", "line 7: another number of values"),
     ("a/1.jpg,-1,1,gallery", "line 7: negative person_id -1"),
-    ("a/1.jpg,7,left,gallery", "line 7: camera_id 'left' is no whole number"),
-    ("a/1.jpg,7,-1,gallery", "line 7: camera_id '-1' is no whole number"),
+    ("a/1.jpg,7,left,gallery", "line 7: camera_id 'left' is not a whole number"),
+    ("a/1.jpg,7,-1,gallery", "line 7: camera_id '-1' is not a whole number"),
     ("a/3.jpg,7,1,gallery", "line 7: a/3.jpg is not in"),
     ("a,7,1,gallery", "line 7: a is not in"),
     ("../x.jpg,7,1,gallery", "line 7: ../x.jpg lies outside"),
@@ -114,7 +114,7 @@ def test_single_training_images_can_be_kept(make_table):
 
 def test_persons_in_training_and_test_are_a_warning(make_table):
     scan = scan_csv(make_table([*ROWS, "a/1.jpg,7,1,gallery"]))
-    assert "1 persons are in training and in query or gallery" in scan.warnings[0]
+    assert "1 identities are in training and in query or gallery" in scan.warnings[0]
     assert scan.warnings[0].endswith(": 7")
 
 

@@ -184,14 +184,14 @@ def _replace(file, content):
     ("cuhk-03.mat", _truncate, r"cuhk-03.mat is damaged \("),
     ("cuhk-03.mat", lambda file: savemat(file, {"detected": 1}),
      "cuhk-03.mat is a MATLAB v5 file where a v7.3 one is expected"),
-    ("cuhk-03.mat", lambda file: _replace(file, b"<html>"), "cuhk-03.mat is no MATLAB file"),
+    ("cuhk-03.mat", lambda file: _replace(file, b"<html>"), "cuhk-03.mat is not a MATLAB file"),
     ("cuhk-03.mat", lambda file: h5py.File(file, "w").close(), "holds no variable detected"),
     ("cuhk-03.mat", lambda file: h5py.File(file, "w").create_dataset("detected", data=[[1.0]]),
      r"cuhk-03.mat is damaged \("),
     ("config", _truncate, r"config_detected.mat is damaged \("),
     ("config", lambda file: _replace(file, MATLAB_HEADER.ljust(600)),
      "config_detected.mat is a MATLAB v7.3 file where a v5 one"),
-    ("config", lambda file: _replace(file, b""), "config_detected.mat is no MATLAB file"),
+    ("config", lambda file: _replace(file, b""), "config_detected.mat is not a MATLAB file"),
     ("config", lambda file: file.unlink(), "config_detected.mat is missing: take it from"),
     ("config", lambda file: _write_config(file, query_idx=None, camId=None),
      "holds no variable camId and no query_idx"),
@@ -226,7 +226,7 @@ def test_an_array_that_is_no_colour_image_is_corrupt(root, tmp_path, capsys, wri
     assert main(["cuhk03", "--root", str(root), "--output", str(tmp_path / "out"), "--workers",
                  "1"]) == 2
     assert re.search(r"images in .*cuhk-03.mat are corrupt: images_detected/\S+ "
-                     r"\(no 8-bit colour image but uint8 of shape", capsys.readouterr().err)
+                     r"\(not an 8-bit colour image but uint8 of shape", capsys.readouterr().err)
 
 
 def test_an_array_with_damaged_bytes_is_corrupt(root, build_dataset, capsys):

@@ -77,7 +77,7 @@ def test_persons_of_one_camera_are_not_held_out(people_root):
     scan = scan_folder(people_root, test_fraction=0.2, camera_pattern=r"_c(\d+)")
     assert _people(scan, "query") == {9, 10}
     message = _error(people_root, test_fraction=0.3, camera_pattern=r"_c(\d+)")
-    assert "10 persons, of whom 2 can be queries" in message
+    assert "10 people, of whom 2 can be queries" in message
 
 
 @pytest.mark.parametrize(("share", "splits"), [(0, {"train"}), (1, {"query", "gallery"})])
@@ -87,7 +87,7 @@ def test_all_or_none_can_be_held_out(people_root, share, splits):
 
 def test_persons_with_one_image_are_named_or_trained_on(people_root, write_images):
     write_images(people_root, ["lone/1.jpg", "solo/1.jpg"])
-    assert "2 persons with one image (lone, solo)" in _error(people_root)
+    assert "2 people with one image (lone, solo)" in _error(people_root)
     scan = scan_folder(people_root, allow_single=True, test_fraction=0.8)
     lone = scan.options["person_names"]["lone"]
     assert lone in _people(scan, "train")
@@ -108,7 +108,7 @@ def test_other_files_are_counted(people_root):
     ({"test_fraction": float("nan")}, "--test-fraction must lie"),
     ({"query_per_identity": 0}, "--query-per-identity must be at least 1"),
     ({"seed": -1}, "--seed must lie"),
-    ({"camera_pattern": "("}, "is no regular expression"),
+    ({"camera_pattern": "("}, "is not a regular expression"),
     ({"camera_pattern": "_c"}, "must have one group"),
     ({"camera_pattern": r"_d(\d)"}, "no camera number in 30 file names (p0/0_c1.jpg"),
     ({"camera_pattern": r"_(c\d)"}, "no camera number in 30 file names"),

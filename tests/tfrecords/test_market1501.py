@@ -81,5 +81,5 @@ def test_a_folder_without_market_names_is_refused(market_root, encode_image):
 
 
 def test_a_root_that_does_not_exist_is_refused(tmp_path):
-    with pytest.raises(UserError, match="nowhere is no folder"):
+    with pytest.raises(UserError, match="nowhere is not a folder"):
         scan_market1501(tmp_path / "nowhere")

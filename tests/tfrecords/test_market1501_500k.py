@@ -81,7 +81,7 @@ def test_wrong_folders_are_refused(market_root, distractors, tmp_path, capsys):
     empty.mkdir()
     for folder, message in (
             (market_root / "bounding_box_test", "holds 4 images of identities (0001_c1s1_001051"),
-            (empty, "holds no JPEG or PNG files"), (tmp_path / "nowhere", "is no folder")):
+            (empty, "holds no JPEG or PNG files"), (tmp_path / "nowhere", "is not a folder")):
         assert main(["market1501_500k", "--root", str(market_root), "--distractors", str(folder),
                      "--output", str(tmp_path / "out")]) == 2
         error = capsys.readouterr().err

@@ -158,17 +158,17 @@ def test_rows_without_their_images_are_named(root, tmp_path, capsys):
      "row 4: it says person 2 and camera 4 but holds 0002C1T0001F001.jpg"),
     ({"train_name": _names(TRAIN)[1:]}, "row 3: images 6 to 6 are not among the 5 names"),
     ({"train_name": ["0001.jpg", *_names(TRAIN)]},
-     "train_name.txt: 1 problem: line 1: '0001.jpg' is no name like 0001C1T0001F001.jpg"),
+     "train_name.txt: 1 problem: line 1: '0001.jpg' is not a name like 0001C1T0001F001.jpg"),
     ({"train_name": []}, "train_name.txt is empty: take the folder info from"),
     ({"track_train_info": _table(TRAIN)[:, :3]}, r"track_train_info has the shape \(3, 3\) where"),
-    ({"track_train_info": _table(TRAIN) + 0.5}, "holds other values than whole numbers"),
-    ({"track_train_info": np.full((3, 4), np.nan)}, "holds other values than whole numbers"),
-    ({"track_train_info": np.array(["a"], object)}, "holds other values than whole numbers"),
+    ({"track_train_info": _table(TRAIN) + 0.5}, "must hold whole numbers only"),
+    ({"track_train_info": np.full((3, 4), np.nan)}, "must hold whole numbers only"),
+    ({"track_train_info": np.array(["a"], object)}, "must hold whole numbers only"),
     ({"train_name": _names(TEST), "track_train_info": _table(TEST)[1:]},
      r"row 1: distractors \(person 0\) cannot train; row 2: distractors"),
     ({"query_IDX": np.array([[9, 4, 4, 1, 2]])},
      "query_IDX.mat: 4 problems: entry 1: row 9 is not among the 8 rows of tracks_test_info.mat; "
-     "entry 3: row 4 is entry 2 already; entry 4: row 1 is of person -1, which is no identity; "
+     "entry 3: row 4 is entry 2 already; entry 4: row 1 is of person -1, which is not an identity; "
      "entry 5: row 2 is of person 0"),
     ({"query_IDX": np.zeros((1, 0))}, "leaves no image for split query"),
 ])
@@ -192,7 +192,7 @@ def test_at_most_ten_problems_are_named(root):
 def test_another_file_in_place_of_an_info_file(root, tmp_path, capsys):
     for name, damage, message in (
             ("test_name.txt", lambda file: file.unlink(), "test_name.txt is missing: take the"),
-            ("test_name.txt", lambda file: file.write_bytes(b"\xff\xfe0"), "is no text file"),
+            ("test_name.txt", lambda file: file.write_bytes(b"\xff\xfe0"), "is not a text file"),
             ("query_IDX.mat", lambda file: savemat(file, {"query": 1}),
              "query_IDX.mat holds no variable query_IDX"),
             ("tracks_test_info.mat", lambda file: file.write_bytes(file.read_bytes()[:200]),

@@ -90,7 +90,7 @@ def test_wrong_lines_are_all_named_in_one_sentence(root, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"\n", "list_query.txt is empty"), (b"\xff\xfe0", "list_query.txt is no text file")])
+    (b"\n", "list_query.txt is empty"), (b"\xff\xfe0", "list_query.txt is not a text file")])
 def test_a_list_of_nothing_is_refused(root, content, message):
     (root / "list_query.txt").write_bytes(content)
     with pytest.raises(UserError, match=message):

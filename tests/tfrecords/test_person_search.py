@@ -239,9 +239,9 @@ def _write_images(root, change):
      r"TestG100.mat: 2 problems: query 1 \(p20\): scene s3.jpg is not in Images.mat; "
      r"query 2 \(p3\): scene s3.jpg is not in Images.mat"),
     (lambda root: _write_images(root, lambda boxes: boxes["s4.jpg"].pop(0)),
-     r"query 1 \(p20\): box \(2, 2, 10, 20\) is none of scene s4.jpg's in Images.mat"),
+     r"query 1 \(p20\): box \(2, 2, 10, 20\) is not in scene s4.jpg of Images.mat"),
     (lambda root: _write_images(root, lambda boxes: boxes["s2.jpg"].__setitem__(0, (1, 1, 2, 2))),
-     r"Train.mat: 1 problem: person p7: box \(3, 4, 11, 21\) is none of scene s2.jpg's"),
+     r"Train.mat: 1 problem: person p7: box \(3, 4, 11, 21\) is not in scene s2.jpg"),
     (lambda root: (root / "Image/SSM/s2.jpg").unlink(),
      "Train.mat: 1 problem: person p7: scene s2.jpg is not in Image/SSM"),
     (lambda root: _write_test(root, ("p20", ("s5.jpg", 1), [("s3.jpg", None)])),
@@ -251,9 +251,9 @@ def _write_images(root, change):
     (lambda root: _write_test(root, ("p20", ("s3.jpg", None), [("s4.jpg", None)])),
      "entry 1 of TestG100: the query has no box"),
     (lambda root: _write_test(root, ("0", ("s3.jpg", 0), [("s4.jpg", None)])),
-     "entry 1 of TestG100: '0' is no person's name like p123"),
+     "entry 1 of TestG100: '0' is not a person's name like p123"),
     (lambda root: _write_train(root, p0=[("s1.jpg", 0)]),
-     "Train.mat: 1 problem: entry 1 of Train: 'p0' is no person's name"),
+     "Train.mat: 1 problem: entry 1 of Train: 'p0' is not a person's name"),
     (lambda root: savemat(root / "annotation/Images.mat", {"Img": _structs(
         [{"imname": "s1.jpg", "box": _struct(idlocate=np.ones((1, 3)))}])}),
      "Images.mat: 1 problem: entry 1 of Img: a box of 3 numbers instead of 4"),
@@ -280,8 +280,8 @@ def test_broken_releases_are_one_sentence(root, tmp_path, capsys, damage, messag
 def test_the_first_of_two_persons_keeps_a_box(root):
     _write_train(root, p7=TRAIN["p7"], p12=TRAIN["p12"], p9=[("s2.jpg", 0)])
     scan = scan_person_search(root)
-    assert scan.warnings[0] == ("Train.mat gives 1 boxes two persons, of which the first is taken: "
-                                "p7 and p9 in s2.jpg")
+    assert scan.warnings[0] == ("Train.mat gives 1 boxes two identities, of which the first "
+                                "is used: p7 and p9 in s2.jpg")
     assert [entry.person_id for entry in scan.splits["train"]] == [7, 12, 7, 12]
 
 

@@ -44,7 +44,7 @@ def test_what_gives_no_box_is_corrupt(tmp_path, encode_image):
     source = SceneSource(str(tmp_path))
     with source.open() as read:
         for path, reason in (("s1.jpg/20_3_4_4.png", "outside its scene"),
-                             ("s1.jpg/1_2_3.png", "no box"), ("s2.jpg/1_2_3_4.png", "truncated"),
+                             ("s1.jpg/1_2_3.png", "not a box"), ("s2.jpg/1_2_3_4.png", "truncated"),
                              ("s3.jpg/1_2_3_4.png", "No such file")):
             with pytest.raises(CorruptImage, match=reason):
                 read(path)

@@ -20,7 +20,6 @@ from tfrecords.synthetic import (
     DISTRACTOR,
     JUNK,
     SyntheticOptions,
-    contact_sheet,
     render_crop,
     render_dataset,
 )
@@ -226,27 +225,3 @@ def test_nearest_colours_hardly_find_a_person_in_another_camera(grid):
     np.fill_diagonal(distances, np.inf)  # the same person in the same camera
     rank_1 = np.mean(people[distances.argmin(1)] == people)
     assert rank_1 < 0.15
-
-
-def test_contact_sheet_of_crops_keeps_its_cells_in_order():
-    colours = [[(200, 0, 0), (0, 200, 0)], [(0, 0, 200)]]
-    crops = [[np.full((90, 40, 3), colour, np.uint8) for colour in row] for row in colours]
-    sheet = contact_sheet(crops, height=40)
-    assert sheet.shape == (4 + 2 * 44, 4 + 2 * 24, 3)
-    assert tuple(sheet[24, 14]) == (200, 0, 0) and tuple(sheet[24, 38]) == (0, 200, 0)
-    assert tuple(sheet[68, 14]) == (0, 0, 200) and tuple(sheet[68, 38]) == (255, 255, 255)
-
-
-def test_contact_sheet_of_a_dataset_shows_every_camera(small, tmp_path):
-    sheet = contact_sheet(small, rows=3, columns=2, height=64)
-    assert sheet.shape == (4 + 3 * 68, 4 + 2 * 36, 3)
-    person = labels(small / "bounding_box_train")[0][0]
-    firsts = {}
-    for path in sorted((small / "bounding_box_train").glob(f"{person:04d}_*")):
-        firsts.setdefault(path.name[5:7], cv2.imread(str(path))[..., ::-1])
-    np.testing.assert_array_equal(
-        sheet[:72], contact_sheet([list(firsts.values())], height=64)[:72])
-    with pytest.raises(UserError, match="holds no images"):
-        contact_sheet(tmp_path)
-    with pytest.raises(ValueError, match="received none"):
-        contact_sheet([])

@@ -102,7 +102,7 @@ def test_a_bitmap_keeps_every_pixel(channels, width):
 
 
 @pytest.mark.parametrize(("data", "message"), [
-    (b"", "empty file"), (b"BM", "truncated"), (b"\x89PNG", "no bitmap"),
+    (b"", "empty file"), (b"BM", "truncated"), (b"\x89PNG", "not a bitmap"),
     (b"BM" + bytes(80), "cannot be decoded")])
 def test_what_is_no_bitmap(data, message):
     with pytest.raises(CorruptImage, match=message):

@@ -1,4 +1,4 @@
-"""How one camera sees: light, colour cast, blur, noise, size of crops and JPEG quality."""
+"""Properties of a camera: light, colour cast, blur, noise, size of crops and JPEG quality."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))  # spreads hues evenly for any 
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """All that stays the same about one camera."""
+    """The constant properties of a camera."""
 
     gain: float
     gamma: float
@@ -37,7 +37,7 @@ class Camera:
 
 @functools.lru_cache(maxsize=64)
 def camera_of(seed: int, number: int) -> Camera:
-    """Returns camera `number` (from 1) of the world that `seed` names."""
+    """Returns camera `number` of a seed, from 1."""
     rng = generator(seed, Stream.CAMERA, number)
     world = generator(seed, Stream.CAMERA, 0)
     hue = world.uniform(0, 2 * math.pi) + number * _GOLDEN_ANGLE
@@ -89,7 +89,7 @@ def expose(picture: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.
 
 @functools.lru_cache(maxsize=1)
 def _grain() -> np.ndarray:
-    """Returns one sheet of noise [512, 512, 3] that every crop cuts a random piece from."""
+    """Returns noise [512, 512, 3], of which every crop uses a random piece."""
     rng = generator(0, Stream.GRAIN)
     grey = rng.standard_normal((_GRAIN_SIZE, _GRAIN_SIZE, 1))
     coloured = rng.standard_normal((_GRAIN_SIZE, _GRAIN_SIZE, 3))

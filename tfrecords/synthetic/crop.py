@@ -1,4 +1,4 @@
-"""Renders one crop: somebody walks through a camera's scene and a detector cuts a box."""
+"""Renders a crop: a person walks through a camera's scene and a detector cuts a box."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _OBSTACLE_RATE, _PASSER_BY_RATE = 0.1, 0.1
 
 
 def render_crop(seed: int, identity: int, camera: int, index: int) -> np.ndarray:
-    """Renders crop `index` of an identity in a camera; the four numbers decide every pixel.
+    """Renders crop `index` of an identity by a camera; the four numbers determine every pixel.
 
     Args:
-        seed: names the world: its people and its cameras.
-        identity: from 1; `DISTRACTOR` (0) is a stranger, another one for each `camera` and
-            `index`, and `JUNK` (-1) a box that holds background or a part of a body.
-        camera: from 1.
-        index: from 0.
+        seed: Seed of people and cameras.
+        identity: From 1; `DISTRACTOR` (0) is a different stranger for each `camera` and `index`,
+            and `JUNK` (-1) a box of background or a part of a body.
+        camera: From 1.
+        index: From 0.
 
     Returns:
         uint8 RGB [height, width, 3], about 70 to 190 pixels high and half as wide.
 
     Raises:
-        ValueError: a number lies outside its range.
+        ValueError: If a number is out of range.
     """
     if seed < 0 or identity < JUNK or camera < 1 or index < 0:
         raise ValueError("render_crop needs seed >= 0, identity >= -1, camera >= 1 and index >= 0; "
@@ -70,7 +70,7 @@ def _draw_scene(canvas: np.ndarray, seed: int, identity: int, camera: int, index
     in_front = passer_by and rng.random() < 0.4
     if passer_by and not in_front:
         _draw_passer_by(canvas, seed, camera, look, rng, in_front=False)
-    # A detector's box: loose or tight, shifted, now and then without the feet or the crown.
+    # A detector's box: loose or tight, shifted, sometimes without the feet or the crown.
     tall = height * rng.uniform(0.84, 0.97)
     ground = height * (0.965 + 0.03 * rng.standard_normal())
     fault = rng.random()

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import json
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import cv2
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfrecords.manifest import write_json, write_whole
 from tfrecords.synthetic.camera import camera_of
 from tfrecords.synthetic.crop import DISTRACTOR, JUNK, render_crop
 from tfrecords.synthetic.streams import Stream, generator
@@ -22,7 +22,7 @@ from tfrecords.synthetic.streams import Stream, generator
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 MANIFEST = "synthetic.json"
 _UNFINISHED = "synthetic.unfinished.json"
-# Raise it with every change that alters pixels, so that no folder mixes two renderers' images.
+# Increase it with every change of pixels, so that no folder mixes the images of two renderers.
 _RENDERER = 1
 _CHUNK = 64
 _LARGEST = {"cameras": 9, "images_per_camera": 1000, "seed": 2**32 - 1}  # c1-c9 in a file name
@@ -35,16 +35,15 @@ class SyntheticOptions:
     """What to render.
 
     Attributes:
-        train_identities: number of people in `bounding_box_train`.
-        test_identities: number of other people, in `query` and `bounding_box_test`.
+        train_identities: Number of people in `bounding_box_train`.
+        test_identities: Number of other people, in `query` and `bounding_box_test`.
         cameras: 2 to 9.
-        images_per_camera: crops of one identity in one camera in which it appears, at least 2; of
-            a test identity the first is a query and the others are gallery.
-        cameras_per_identity: in how many of the cameras an identity appears, at least 2.
-        distractors: gallery images of people who are nobody's match (identity 0000).
-        junk: gallery images of background and parts of bodies (identity -1).
-        seed: names the world. Test identities of a seed stay the same people whatever
-            `train_identities` is.
+        images_per_camera: Crops of an identity by each camera that sees it, at least 2; the first
+            crop of a test identity is a query and the others are gallery.
+        cameras_per_identity: Number of cameras that see an identity, at least 2.
+        distractors: Number of gallery images of people who match no query (identity 0000).
+        junk: Number of gallery images of background and parts of bodies (identity -1).
+        seed: Seed of people and cameras. The test identities do not depend on `train_identities`.
     """
 
     train_identities: int = 150
@@ -69,21 +68,21 @@ def render_dataset(root: Path, options: SyntheticOptions, workers: int = 1,
                    progress: bool = True) -> dict[str, int]:
     """Renders a dataset into `root`, or finishes one that was interrupted.
 
-    Every image depends on the seed, its identity, its camera and its index alone, so that the
-    number of workers changes nothing and a resumed dataset equals an uninterrupted one.
+    Every image depends only on the seed, its identity, its camera and its index, so the number of
+    workers changes nothing and a resumed dataset equals an uninterrupted one.
 
     Args:
-        root: a folder that is absent, empty, or was made with the same options.
-        options: what to render.
-        workers: processes to share the work; 1 renders in this one. More are spawned anew, so
-            that a script must call from under `if __name__ == "__main__"`.
-        progress: whether to show a progress bar.
+        root: A folder that is absent, empty, or was rendered with the same options.
+        options: What to render.
+        workers: Number of processes; 1 renders in this one. More are spawned, so a script must
+            call under `if __name__ == "__main__"`.
+        progress: Whether to show a progress bar.
 
     Returns:
         The number of images in each folder.
 
     Raises:
-        UserError: an option is out of range, or `root` holds something else.
+        UserError: An option is out of range, or `root` holds something else.
     """
     _check_options(options, workers)
     root = Path(root)
@@ -99,7 +98,7 @@ def render_dataset(root: Path, options: SyntheticOptions, workers: int = 1,
             bar.update(count)
     counts = {folder: sum(job.folder == folder for job in jobs)
               for folder in (TRAIN, QUERY, GALLERY)}
-    _write_json(root / MANIFEST, {**_signature(options), "images": counts})
+    write_json(root / MANIFEST, {**_signature(options), "images": counts})
     (root / _UNFINISHED).unlink(missing_ok=True)
     return counts
 
@@ -123,7 +122,7 @@ def _signature(options: SyntheticOptions) -> dict:
 
 
 def _claim(root: Path, options: SyntheticOptions) -> None:
-    """Makes the folders, or refuses a root that other options or another program made."""
+    """Creates the folders; refuses a root made by other options or another program."""
     if root.exists() and not root.is_dir():
         raise UserError(f"{root} is a file; name a folder for the rendered images.")
     marker = next((root / name for name in (MANIFEST, _UNFINISHED) if (root / name).exists()), None)
@@ -135,7 +134,7 @@ def _claim(root: Path, options: SyntheticOptions) -> None:
         for folder in (TRAIN, QUERY, GALLERY):
             (root / folder).mkdir(parents=True, exist_ok=True)
         if marker is None:
-            _write_json(root / _UNFINISHED, _signature(options))
+            write_json(root / _UNFINISHED, _signature(options))
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise UserError(f"{error.filename} cannot be made ({error.strerror}); name a folder that "
                         "can be written.") from None
@@ -172,7 +171,7 @@ def _jobs(options: SyntheticOptions) -> Iterator[_Job]:
 
 
 def _route(options: SyntheticOptions, identity: int) -> list[int]:
-    """Returns the cameras that the identity passes, in ascending order."""
+    """Returns the cameras that see the identity, in ascending order."""
     rng = generator(options.seed, Stream.ROUTE, identity, options.cameras)
     return sorted(int(camera) + 1
                   for camera in rng.permutation(options.cameras)[:options.cameras_per_identity])
@@ -181,7 +180,7 @@ def _route(options: SyntheticOptions, identity: int) -> list[int]:
 def _file_name(seed: int, job: _Job) -> str:
     track, step = (0, job.index) if job.identity > 0 else (job.index, 0)
     sequence, frame = _appearance(seed, job.identity, job.camera, track)
-    # Boxes that no identity tells apart carry their index as the frame, or names would collide.
+    # Distractors and junk carry their index as the frame, or their names would collide.
     frame = frame + 25 * step if job.identity > 0 else job.index
     person = "-1" if job.identity == JUNK else f"{job.identity:04d}"
     return f"{person}_c{job.camera}s{sequence}_{frame:06d}_{job.index % 5:02d}.jpg"
@@ -227,16 +226,7 @@ def _render_chunk(root: Path, seed: int, jobs: Sequence[_Job]) -> int:
         crop = render_crop(seed, job.identity, job.camera, job.index)
         quality = camera_of(seed, job.camera).quality
         _, encoded = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        _replace(root / job.folder / _file_name(seed, job), encoded.tobytes())
+        write_whole(root / job.folder / _file_name(seed, job), encoded.tobytes())
     return len(jobs)
 
 
-def _write_json(path: Path, content: dict) -> None:
-    _replace(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader never meets half of it."""
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_bytes(content)
-    os.replace(partial, path)

@@ -11,7 +11,7 @@ from tfrecords.synthetic.streams import Stream, generator, pick
 
 Colour = tuple  # (red, green, blue), each 0-255
 
-# Few colours on purpose: identities must differ by how they wear them.
+# Few colours on purpose: identities must differ in how they wear them.
 CLOTHES = {
     "black": (34, 34, 38), "white": (226, 226, 222), "grey": (128, 130, 134),
     "red": (184, 36, 40), "navy": (36, 46, 100), "blue": (56, 112, 196),
@@ -23,7 +23,7 @@ SKIN = ((240, 205, 178), (224, 180, 146), (196, 146, 108), (142, 96, 66), (92, 6
 HAIR = ((28, 24, 24), (74, 48, 32), (190, 152, 88), (150, 74, 36), (168, 166, 164))
 BOLD_PATTERNS = ("rings", "pinstripes", "checks", "dots", "two_tone", "band")
 QUIET_PATTERNS = ("plain", "logo", "open_jacket", "contrast_sleeves")
-# Identities come in fours that share two colours and differ in how these are arranged.
+# Groups of four identities share two colours and differ in their arrangement.
 LOOKALIKES = 4
 
 
@@ -39,7 +39,7 @@ class Garment:
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """All that stays the same about one pedestrian. Lengths are in body heights."""
+    """The constant properties of a pedestrian. Lengths are in body heights."""
 
     stature: float
     build: float
@@ -65,14 +65,14 @@ class Identity:
 
 @functools.lru_cache(maxsize=4096)
 def identity_of(seed: int, number: int) -> Identity:
-    """Returns identity `number` (from 1) of the world that `seed` names."""
+    """Returns identity `number` of a seed, from 1."""
     family, member = divmod(number - 1, LOOKALIKES)
     colours = generator(seed, Stream.PALETTE, family).permutation(len(CLOTHES))[:3]
     return _dress(generator(seed, Stream.IDENTITY, number), colours, member)
 
 
 def stranger(seed: int, camera: int, index: int) -> Identity:
-    """Returns somebody who is none of the numbered identities and is seen once."""
+    """Returns a person who is not a numbered identity and is seen once."""
     rng = generator(seed, Stream.STRANGER, camera, index)
     return _dress(rng, rng.permutation(len(CLOTHES))[:3], int(rng.integers(LOOKALIKES)))
 

@@ -1,4 +1,4 @@
-"""A walking skeleton: three-dimensional joints and how a camera sees them."""
+"""A walking skeleton: three-dimensional joints and their projection."""
 
 from __future__ import annotations
 
@@ -96,5 +96,5 @@ def _arm(side: int, offset: float, pose: Pose) -> Limb:
 
 
 def _hang(joint: tuple, length: float, angle: float) -> tuple:
-    """Returns the end of a bone that hangs from `joint`, `angle` radians forward of straight."""
+    """Returns the end of a bone below `joint`, at `angle` radians forward of vertical."""
     return (joint[0], joint[1] - length * math.cos(angle), joint[2] + length * math.sin(angle))

@@ -1,4 +1,4 @@
-"""The place a camera watches: a wide background picture and the things that stand in the way."""
+"""The place that a camera sees: a wide background picture, and obstacles in front of people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OBSTACLES = ("pole", "bench", "car", "hedge", "sign")
 
 @functools.lru_cache(maxsize=16)
 def scene_of(seed: int, camera: int) -> np.ndarray:
-    """Paints what camera number `camera` sees without people: uint8 RGB [512, 1536, 3]."""
+    """Paints a camera's view without people: uint8 RGB [512, 1536, 3]."""
     rng = generator(seed, Stream.SCENE, camera)
     start = int(generator(seed, Stream.SCENE, 0).integers(len(SCENES)))
     kind = SCENES[(start + camera) % len(SCENES)]

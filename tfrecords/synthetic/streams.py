@@ -1,4 +1,4 @@
-"""Named streams of random numbers: what one stream draws never shifts another."""
+"""Named streams of random numbers, which do not influence each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 class Stream(enum.IntEnum):
-    """What a stream decides. The values are part of every rendered image: never renumber them."""
+    """Purpose of a stream. Rendered images depend on the values: never renumber them."""
 
     PALETTE = 1
     IDENTITY = 2
@@ -26,8 +26,8 @@ class Stream(enum.IntEnum):
 
 
 def generator(seed: int, stream: Stream, *numbers: int) -> np.random.Generator:
-    """Returns the generator that `seed`, `stream` and up to three non-negative numbers name."""
-    # A seed sequence ignores trailing zeros, so that all entropy lists must be equally long.
+    """Returns the generator of a seed, a stream and up to three non-negative numbers."""
+    # A seed sequence ignores trailing zeros, so all entropy lists must have the same length.
     entropy = [seed, int(stream), *numbers, *([0] * (3 - len(numbers)))]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
 

@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 import keras
 
-from tfreid.backbones.strides import stage_strides
+from tfreid.backbones.base import stage_strides
 from tfreid.layers.activations import HardSigmoid, HardSwish
-from tfreid.layers.convolution import conv_bn, he_normal
-from tfreid.layers.depthwise import DepthwiseConv2D
+from tfreid.layers.convolution import DepthwiseConv2D, conv_bn, he_normal
 from tfreid.layers.normalization import batch_norm
 
 STRIDES = (2, 2, 2, 2)
@@ -49,7 +48,6 @@ STAGES = (
     ),
     (Block(5, 672, 160, True, True), *[Block(5, 960, 160, True, True)] * 2),
 )
-CHANNELS = 960
 
 
 def mobilenet_v3_large(
@@ -65,15 +63,15 @@ def mobilenet_v3_large(
 
     Args:
         x: Normalised images [n, h, w, 3].
-        strides: Strides of the four stages of 24, 40, 80 and 112, and 160 channels; the stem before
-            them, of 16 channels, always halves the image. Defaults to (2, 2, 2, 2).
+        strides: Strides of the four stages, of 24, 40, 80 to 112, and 160 channels; the stem of 16
+            channels before them always halves the image. Defaults to (2, 2, 2, 2).
         last_stride: Replaces the last of `strides`; 1 doubles the sides of the feature map.
 
     Returns:
         Feature map [n, h / 32, w / 32, 960] at the default strides, sizes rounded up.
 
     Raises:
-        ValueError: `strides` are not four positive integers.
+        ValueError: If `strides` are not four positive integers.
     """
     strides = stage_strides(strides or STRIDES, last_stride, len(STRIDES))
     x = _conv(x, STEM.channels, 3, "stem_conv", HardSwish, strides=2)
@@ -83,7 +81,7 @@ def mobilenet_v3_large(
             x = _inverted_residual(
                 x, block, stride if number == 1 else 1, f"stage{stage}_block{number}"
             )
-    return _conv(x, CHANNELS, 1, "last_conv", HardSwish)
+    return _conv(x, 960, 1, "last_conv", HardSwish)
 
 
 def _inverted_residual(x, block, stride, name):
@@ -103,7 +101,7 @@ def _inverted_residual(x, block, stride, name):
 
 
 def _squeeze_and_excite(x, name):
-    """Weights channels by hard sigmoids; half-precision sums over a map would lose digits."""
+    """Weights channels by hard sigmoids; sums over a map in half precision would lose digits."""
     channels = x.shape[-1]
     gate = keras.layers.GlobalAveragePooling2D(
         keepdims=True, dtype="float32", name=f"{name}_pool"
@@ -127,6 +125,6 @@ def _conv_with_bias(x, filters, name):
 
 
 def _round_to_eight(channels):
-    """Rounds to a multiple of eight, up where rounding down would lose a tenth."""
+    """Rounds to a multiple of eight, upwards if rounding down would lose over a tenth."""
     rounded = max(8, (channels + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * channels else rounded + 8

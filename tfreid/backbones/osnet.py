@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import keras
 
-from tfreid.backbones.strides import stage_strides
-from tfreid.layers.convolution import conv_bn, he_normal, max_pool_3x3
-from tfreid.layers.depthwise import DepthwiseConv2D
+from tfreid.backbones.base import stage_strides
+from tfreid.layers.convolution import DepthwiseConv2D, conv_bn, he_normal
 from tfreid.layers.gate import AggregationGate
 from tfreid.layers.normalization import batch_norm
+from tfreid.layers.pooling import max_pool_3x3
 
 # Output channels of the stem and of the three stages at width 1 (Zhou et al., Table 1).
 CHANNELS = (64, 256, 384, 512)
@@ -41,7 +41,7 @@ def osnet(
         Feature map [n, h / 16, w / 16, 512 * width] at the default strides.
 
     Raises:
-        ValueError: `width` leaves fewer than one hidden unit in a gate, or `strides` are not three
+        ValueError: If `width` leaves a gate without hidden units, or `strides` are not three
             positive integers.
     """
     strides = stage_strides(strides or STRIDES, last_stride, len(STRIDES))
@@ -61,7 +61,7 @@ def osnet(
 
 
 def osnet_head(x, units: int = 512):
-    """Turns OSNet's feature map into the embedding of its authors' release.
+    """Turns OSNet's feature map into the embedding of the authors' released models.
 
     Args:
         x: Feature map [n, h, w, c].

@@ -1,10 +1,10 @@
-"""The twin network that was made for pairs of MARS."""
+"""The twin of the Siamese network for MARS."""
 
 from __future__ import annotations
 
 import keras
 
-from tfreid.backbones.strides import stage_strides
+from tfreid.backbones.base import stage_strides
 from tfreid.layers.dropout import StatelessDropout
 from tfreid.layers.normalization import batch_norm
 
@@ -23,7 +23,7 @@ def siamese_twin(
 
     Bojja, "Metric Learning for Person ReIdentification task", Section 1.4, with the kernels (3x3),
     filters, biases and initial values of the author's published code: 395,424 trainable weights.
-    The code drops entries before the ReLU, the report after the whole block, which is the same.
+    The code applies dropout before the ReLU, the report after it, which is equivalent.
 
     Args:
         x: Normalised images [n, h, w, 3].
@@ -35,7 +35,7 @@ def siamese_twin(
         Feature map [n, h / 16, w / 16, 32] at the default strides, sizes rounded down.
 
     Raises:
-        ValueError: `strides` are not four positive integers.
+        ValueError: If `strides` are not four positive integers.
     """
     for number, (filters, stride) in enumerate(
             zip(FILTERS, stage_strides(strides or _STRIDES, last_stride, len(FILTERS))), 1):

@@ -6,15 +6,12 @@ import itertools
 
 import keras
 
-from tfreid.backbones.strides import stage_strides
+from tfreid.backbones.base import stage_strides
 from tfreid.layers.convolution import he_normal
 
 # Convolutions of each block and their channels (Simonyan and Zisserman, Table 1, column D).
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 STRIDES = (2, 2, 2, 2, 2)
-CHANNELS = 512
-# The least side of an image that the published strides leave a position of.
-LEAST_SIDE = 32
 
 
 def vgg16(
@@ -30,18 +27,18 @@ def vgg16(
 
     Args:
         x: Normalised images [n, h, w, 3].
-        strides: Strides of the max poolings over 2x2 that end the five blocks. Defaults to
-            (2, 2, 2, 2, 2). A pooling of stride 1 keeps its window, so that what follows sees
-            maxima, as it was trained to: every second row and column of the finer map is the
-            coarse one. At the last row and column the window is cut off at the border.
+        strides: Strides of the 2x2 max poolings that end the five blocks. Defaults to
+            (2, 2, 2, 2, 2). A pooling of stride 1 keeps its window, so that the layers after it
+            see maxima, as in training: every second row and column of the finer map is the coarse
+            one. At the last row and column the window is cut off at the border.
         last_stride: Replaces the last of `strides`; 1 doubles the sides of the feature map.
 
     Returns:
         Feature map [n, h / 32, w / 32, 512] at the default strides, sizes rounded down.
 
     Raises:
-        ValueError: `strides` are not five positive integers, or images are smaller than they allow
-            (32 pixels a side at the default).
+        ValueError: If `strides` are not five positive integers, or images are too small for them
+            (below 32 pixels a side at the default).
     """
     strides = stage_strides(strides or STRIDES, last_stride, len(STRIDES))
     names = iter(convolution_names())
@@ -57,7 +54,7 @@ def vgg16(
 
 
 def convolution_names() -> list[str]:
-    """Lists the names of the thirteen convolutions in order, which are all layers with weights."""
+    """Lists the names of the thirteen convolutions in order: all layers with weights."""
     return [
         f"block{block}_conv{number}"
         for block, (convolutions, _) in enumerate(BLOCKS, 1)

@@ -17,9 +17,9 @@ def main(arguments: list[str] | None = None) -> None:
         __doc__,
         "A ranking needs no threshold; saying 'the same person' does. This measures all "
         "pairs of the records, draws their distances and the ROC curve, and writes "
-        "RUN/threshold.json, which tools/export_model.py puts into the export. Calibrate on images "
-        "like those that will be served: on another camera or dataset the same threshold has "
-        "another false-positive rate. example: tfreid calibrate --run "
+        "RUN/thresholds.json, which tools/export_model.py puts into the export. Calibrate on "
+        "images like those that will be served: on another camera or dataset the same threshold "
+        "has another false-positive rate. example: tfreid calibrate --run "
         "runs/first --choose 0.001",
     )
     parser.add_argument("--run", required=True, metavar="RUN", help="folder of a trained run")
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
                         "matches are as frequent as misses, or the highest with at most this "
                         "false-positive rate, for when false matches cost more (default: eer)")
     parser.add_argument("--output", metavar="DIR",
-                        help="folder for threshold.json, pair_distances.png and roc.png (default: "
+                        help="folder for thresholds.json, pair_distances.png and roc.png (default: "
                         "RUN, where the export looks)")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
                         help="settings on top of the run's, such as evaluation.metric=euclidean; "
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     make_system(config).calibrate(
         run.weights(parsed.weights), output, false_positive_rates=parsed.false_positive_rates,
         chosen_rate=parsed.choose, split=parsed.split)
-    print(f"wrote {output}/threshold.json, pair_distances.png and roc.png")
+    print(f"wrote {output}/thresholds.json, pair_distances.png and roc.png")
 
 
 def _rate(text: str) -> float:

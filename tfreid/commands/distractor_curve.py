@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
     if parsed.seed < 0:
         raise UserError("--seed is negative; give 0 or above.")
 
-    from tfreid.evaluation import distractors
+    from tfreid.systems import distractors
     from tfreid.systems.registry import make_system
 
     output, own = Path(parsed.output), []

@@ -11,7 +11,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and exports."""
     parser = command_parser(
         __doc__,
-        "where tools/calibrate_threshold.py has left RUN/threshold.json, the export gets it "
+        "where tools/calibrate_threshold.py has left RUN/thresholds.json, the export gets it "
         "too, and a signature, verify, that says of two images whether they show one person. A run "
         "with system: csn gets the signatures extract and extract_images (features of images), "
         "compare (features of pairs) and compare_all (queries with a gallery), one with system: "

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     source.add_argument("--url", metavar="URL",
                         help="running TF Serving, such as http://localhost:8501/v1/models/reid")
     parser.add_argument("--threshold", metavar="FILE",
-                        help="threshold.json of tools/calibrate_threshold.py, by which pairs are "
+                        help="thresholds.json of tools/calibrate_threshold.py, by which pairs are "
                         "called the same person (default for --model: the export's own, if any; "
                         "for --url: none, since a server does not tell)")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="JPEG or PNG files")
@@ -54,12 +54,13 @@ def _print_distances(embeddings, parsed) -> None:
     """Prints the distances of all images to each other, and verdicts where there is a threshold."""
     from tfreid.evaluation import pairwise_distances
     from tfreid.evaluation.distances import describe_metric
-    from tfreid.evaluation.threshold import load_threshold
-    from tfreid.serving.client import exported_threshold
+    from tfreid.evaluation.thresholds import choose_threshold, load_thresholds
+    from tfreid.serving.client import exported_thresholds
 
-    threshold = load_threshold(parsed.threshold) if parsed.threshold else None
+    thresholds = load_thresholds(parsed.threshold) if parsed.threshold else {}
     if parsed.model:
-        threshold = threshold or exported_threshold(parsed.model)
+        thresholds = thresholds or exported_thresholds(parsed.model)
+    threshold = choose_threshold(thresholds, "cosine") if thresholds else None
     if threshold is None:
         distances = pairwise_distances(embeddings, embeddings, "cosine")
         print("cosine distances (0: the same direction, 1: unrelated)")

@@ -51,19 +51,20 @@ class PairBatches(ImageBatches):
     def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:
         """Returns the batches `first` to `batches` of an epoch.
 
-        Each element is (images, left, right, match): uint8 RGB [m, height, width, 3], the two
+        Each element is (images, first, second, match): uint8 RGB [m, height, width, 3], the two
         images of each pair as int32 positions among them [n], and int32 [n], 1 for one identity
         and 0 for two; where they were asked for, a fifth part is each image's label, int32 [m].
         """
         pairs = self._sampler.epoch(epoch, batches)
         plan = {
-            "index": pairs.images, "left": pairs.left, "right": pairs.right, "match": pairs.match,
+            "index": pairs.images, "first": pairs.first, "second": pairs.second,
+            "match": pairs.match,
             "label": self.table.index.labels[pairs.images].astype(np.int32),
             "epoch": np.full(batches, epoch), "batch": np.arange(batches),
         }
         plan = {name: values[first:] for name, values in plan.items()}
         dataset = tf.data.Dataset.from_tensor_slices(plan).map(self._augmented)
-        return self.load(dataset, "left", "right", "match", *self._more)
+        return self.load(dataset, "first", "second", "match", *self._more)
 
     def _augmented(self, plan):
         # Drawn batch by batch: for a whole epoch of pairs the numbers would fill the memory.

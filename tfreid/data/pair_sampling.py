@@ -15,13 +15,13 @@ _CHUNK = 2**19
 class PairPlan(NamedTuple):
     """Batches of n pairs over m images, as int32 arrays.
 
-    images: rows of the table, [batches, m]. left, right: the images of each pair, as positions in
+    images: rows of the table, [batches, m]. first, second: the images of each pair, as positions in
     0 to m - 1, [batches, n]. match: 1 for pairs of one identity and 0 for others, [batches, n].
     """
 
     images: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
     match: np.ndarray
 
 
@@ -133,9 +133,9 @@ class PairSampler:
         return pairs
 
     def _unfit(self, pairs):
-        left, right = pairs.T
-        return (self._labels[left] == self._labels[right]) | (
-            self._cameras[left] == self._cameras[right])
+        first, second = pairs.T
+        return (self._labels[first] == self._labels[second]) | (
+            self._cameras[first] == self._cameras[second])
 
     def _batch_round(self, random, batches):
         positives = self._positives_per_batch
@@ -144,12 +144,12 @@ class PairSampler:
         images = pairs.reshape(-1, positives, 2).transpose(0, 2, 1)[:batches]
         places = np.arange(positives, dtype=np.int32)
         matching = np.broadcast_to(places, (batches, positives))
-        left, right = np.divmod(self._choose_negatives(random, images), np.int32(positives))
+        first, second = np.divmod(self._choose_negatives(random, images), np.int32(positives))
         match = np.repeat(np.int32([1, 0]), [positives, self._batch_size - positives])
         return PairPlan(
             images.reshape(batches, 2 * positives),
-            np.hstack([matching, left]),
-            np.hstack([matching, right]) + np.int32(positives),
+            np.hstack([matching, first]),
+            np.hstack([matching, second]) + np.int32(positives),
             np.broadcast_to(match, (batches, self._batch_size)),
         )
 
@@ -208,17 +208,17 @@ class PairSampler:
         chunk = max(1, _CHUNK // combinations)
         for start in range(0, len(images), chunk):
             some = images[start : start + chunk]
-            left, right = some[:, 0, :, None], some[:, 1, None, :]
+            first, second = some[:, 0, :, None], some[:, 1, None, :]
             keys = random.random((len(some), combinations), np.float32)
             # Other cameras come before the same one, and one identity never.
-            keys += (self._cameras[left] == self._cameras[right]).reshape(keys.shape)
-            same = (self._labels[left] == self._labels[right]).reshape(keys.shape)
+            keys += (self._cameras[first] == self._cameras[second]).reshape(keys.shape)
+            same = (self._labels[first] == self._labels[second]).reshape(keys.shape)
             keys[same] = np.inf
-            first = np.argpartition(keys, kept - 1, axis=1)[:, :kept]
-            ranks = np.argsort(np.take_along_axis(keys, first, axis=1), axis=1)
+            smallest = np.argpartition(keys, kept - 1, axis=1)[:, :kept]
+            ranks = np.argsort(np.take_along_axis(keys, smallest, axis=1), axis=1)
             usable = np.minimum(kept, (~same).sum(axis=1, keepdims=True))
             ranks = np.take_along_axis(ranks, np.arange(count) % usable, axis=1)
-            chosen[start : start + chunk] = np.take_along_axis(first, ranks, axis=1)
+            chosen[start : start + chunk] = np.take_along_axis(smallest, ranks, axis=1)
         return chosen
 
     def _check_batches(self):

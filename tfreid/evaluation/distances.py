@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import functools
 import math
-from typing import Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import numpy as np
 
 from tfrecords.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 MINKOWSKI_P = 3.0
 _LARGEST_P = 32.0
@@ -100,6 +103,47 @@ def scaled_cosine_metric(name: str, scale: float) -> Metric:
 def metric_name(metric: str | Metric) -> str:
     """Returns what a report calls a metric."""
     return metric if isinstance(metric, str) else metric.name
+
+
+def paired_distances(
+    first: tf.Tensor, second: tf.Tensor, metric: str, p: float = MINKOWSKI_P
+) -> tf.Tensor:
+    """Computes the distance of each row to the row beside it, in a TensorFlow graph.
+
+    Args:
+        first: float32 embeddings [n, d].
+        second: float32 embeddings [n, d].
+        metric: a name that `pairwise_distances` knows, which gives the same.
+        p: its Minkowski exponent.
+
+    Returns:
+        float32 distances [n].
+
+    Raises:
+        ValueError: the metric is unknown.
+    """
+    import tensorflow as tf  # which rankings do without
+
+    if metric == "correlation":
+        first, second = (_centred_rows(tf, side) for side in (first, second))
+    if metric in ("cosine", "correlation"):
+        # With an epsilon below any real feature's length, zero rows stay zero.
+        first, second = (tf.math.l2_normalize(side, axis=1, epsilon=1e-30)
+                         for side in (first, second))
+        return tf.maximum(1.0 - tf.reduce_sum(first * second, axis=1), 0.0)
+    if metric == "dot":
+        return -tf.reduce_sum(first * second, axis=1)
+    difference = tf.abs(first - second)
+    if metric == "euclidean":
+        return tf.sqrt(tf.reduce_sum(tf.square(difference), axis=1))
+    if metric == "cityblock":
+        return tf.reduce_sum(difference, axis=1)
+    if metric == "minkowski":
+        # Relative to the largest difference, so that no power vanishes or overflows.
+        largest = tf.reduce_max(difference, axis=1, keepdims=True)
+        powers = tf.pow(tf.math.divide_no_nan(difference, largest), p)
+        return tf.squeeze(largest, 1) * tf.pow(tf.reduce_sum(powers, axis=1), 1.0 / p)
+    raise ValueError(f"the graph has no distance {metric!r}")
 
 
 def find_metric(name: str | Metric, p: float = MINKOWSKI_P) -> Metric:
@@ -236,3 +280,10 @@ METRICS = {
     "minkowski": Metric(_floats, _minkowski),
     "dot": Metric(_floats, _dot),
 }
+
+
+def _centred_rows(tf, features):
+    centred = features - tf.reduce_mean(features, axis=1, keepdims=True)
+    # Rounding leaves something of a constant row.
+    constant = tf.reduce_all(features == features[:, :1], axis=1, keepdims=True)
+    return tf.where(constant, 0.0, centred)

@@ -191,22 +191,22 @@ def _candidates(distances: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarr
     return rows, columns
 
 
-def _squared_distances(features: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _squared_distances(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Computes squared Euclidean distances of pairs by differences, so small ones come right.
 
     Args:
         features: float32 [n, d].
-        left: positions [pairs].
-        right: positions [pairs].
+        first: positions [pairs].
+        second: positions [pairs].
 
     Returns:
         float32 [pairs].
     """
-    distances = np.empty(len(left), np.float32)
-    for start in range(0, len(left), _PAIRS_AT_ONCE):
+    distances = np.empty(len(first), np.float32)
+    for start in range(0, len(first), _PAIRS_AT_ONCE):
         pairs = slice(start, start + _PAIRS_AT_ONCE)
-        difference = features[left[pairs]]
-        difference -= features[right[pairs]]
+        difference = features[first[pairs]]
+        difference -= features[second[pairs]]
         np.einsum("pd,pd->p", difference, difference, out=distances[pairs])
     return distances
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class HardSigmoid(keras.layers.Layer):
     """Approximates the sigmoid by min(max(x + 3, 0), 6) / 6.
 
@@ -13,7 +14,7 @@ class HardSigmoid(keras.layers.Layer):
     """
 
     def call(self, inputs):
-        """Maps a tensor of any shape into 0-1."""
+        """Maps a tensor of any shape to 0..1."""
         return tf.nn.relu6(inputs + 3.0) / 6.0
 
     def compute_output_shape(self, input_shape):
@@ -21,6 +22,7 @@ class HardSigmoid(keras.layers.Layer):
         return input_shape
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class HardSwish(HardSigmoid):
     """Weights each value by its hard sigmoid: x * min(max(x + 3, 0), 6) / 6.
 

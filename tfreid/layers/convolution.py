@@ -1,10 +1,20 @@
-"""The unit that convolutional backbones repeat: convolution, batch normalisation, ReLU."""
+"""Convolutions that backbones repeat, padded as PyTorch weights expect."""
 
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 
 from tfreid.layers.normalization import batch_norm
+
+# Channels that the gradient of grouped convolutions convolves at once: fewer make more operations,
+# more make more zeros.
+_SLICE = 32
+
+
+def he_normal(mode: str) -> keras.initializers.Initializer:
+    """Returns a new He-normal initialiser; Keras 3 repeats the draws of one that is shared."""
+    return keras.initializers.VarianceScaling(2.0, mode, "untruncated_normal")
 
 
 def conv_bn(
@@ -17,10 +27,10 @@ def conv_bn(
     epsilon: float = 1e-5,
     momentum: float = 0.9,
 ):
-    """Applies a convolution without bias, batch normalisation and, on request, ReLU.
+    """Applies a convolution without bias, batch normalisation and optionally ReLU.
 
-    Padding is (kernel_size - 1) / 2 on every side at any stride, as PyTorch weights expect;
-    Keras's "same" would pad only the right and the bottom when it strides over an even size.
+    Padding is (kernel_size - 1) / 2 on every side at any stride; Keras's "same" would pad only the
+    right and the bottom at stride 2 over an even size.
 
     Args:
         x: Feature map [n, h, w, c].
@@ -30,7 +40,7 @@ def conv_bn(
         strides: Stride of the convolution.
         activation: Whether ReLU follows.
         epsilon: Added to the variance by the batch normalisation.
-        momentum: Share of the moving statistics that a step keeps.
+        momentum: Momentum of the moving statistics.
 
     Returns:
         Feature map [n, ceil(h / strides), ceil(w / strides), filters].
@@ -52,26 +62,145 @@ def conv_bn(
     return keras.layers.ReLU(name=f"{name}_relu")(x) if activation else x
 
 
-def max_pool_3x3(x, name: str):
-    """Halves a feature map [n, h, w, c] by the maximum over 3x3, around every second position.
+class _PaddedConvolution(keras.layers.Layer):
+    """Base of convolutions that keep the channels, without bias and with PyTorch's padding."""
 
-    As padded by one: at stride 1 "same" is even, and leaves out what lies beyond the border, where
-    a padding of zeros would exceed the negative values of a map without ReLU.
+    def __init__(self, strides, **kwargs):
+        super().__init__(**kwargs)
+        self.strides = strides
+
+    def compute_output_shape(self, input_shape):
+        """Returns [n, ceil(h / strides), ceil(w / strides), c]."""
+        batch, *sides, channels = input_shape
+        sides = (None if side is None else -(-side // self.strides) for side in sides)
+        return (batch, *sides, channels)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "strides": self.strides}
+
+
+@keras.saving.register_keras_serializable(package="tfreid")
+class DepthwiseConv2D(_PaddedConvolution):
+    """Convolves every channel with its own filter, without bias.
+
+    Padding is (kernel_size - 1) / 2 on every side at any stride. Unlike Keras's layer, it names its
+    weight `depthwise_kernel` on Keras 2 and 3.
+
+    Args:
+        kernel_size: Odd side of the filters.
+        strides: Stride in both directions.
+        **kwargs: Arguments of `keras.layers.Layer`.
     """
-    x = keras.layers.MaxPooling2D(3, strides=1, padding="same", name=f"{name}_max")(x)
-    return keras.layers.MaxPooling2D(1, strides=2, name=name)(x)
+
+    def __init__(self, kernel_size: int = 3, strides: int = 1, **kwargs):
+        """Keeps the settings."""
+        super().__init__(strides, **kwargs)
+        self.kernel_size = kernel_size
+
+    def build(self, input_shape):
+        """Creates the filters [kernel_size, kernel_size, c, 1] for inputs [n, h, w, c]."""
+        self.depthwise_kernel = self.add_weight(
+            name="depthwise_kernel",
+            shape=(self.kernel_size, self.kernel_size, input_shape[-1], 1),
+            # In this shape Keras's fan-in, 9c at size 3, is what PyTorch calls the fan-out.
+            initializer=he_normal("fan_in"),
+        )
+        self.built = True
+
+    def call(self, inputs):
+        """Returns the filtered maps [n, ceil(h / strides), ceil(w / strides), c]."""
+        padding = "SAME"
+        if self.strides > 1:
+            side = [self.kernel_size // 2] * 2
+            inputs = tf.pad(inputs, [[0, 0], side, side, [0, 0]])
+            padding = "VALID"
+        strides = [1, self.strides, self.strides, 1]
+        return tf.nn.depthwise_conv2d(inputs, self.depthwise_kernel, strides, padding)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "kernel_size": self.kernel_size}
 
 
-def max_pool_3x3_ceil(x, name: str):
-    """Halves a feature map [n, h, w, c] after a ReLU by the maximum over 3x3 from the corner on.
+@keras.saving.register_keras_serializable(package="tfreid")
+class GroupedConv3x3(_PaddedConvolution):
+    """Convolves each of several equal groups of channels with its own 3x3 filters.
 
-    The last window may reach one beyond an even side (PyTorch's `ceil_mode`). Zeros may pad what
-    is never negative: they cannot exceed a maximum. No window reaches those beside an odd side.
+    It keeps the number of channels, pads by one on every side and has no bias. TensorFlow lacks the
+    gradient of grouped convolutions on CPUs without oneDNN, and in half precision, so the gradient
+    is that of a few dense convolutions, each over a slice of the channels.
+
+    Args:
+        groups: Number of groups; it must divide the channels.
+        strides: Stride in both directions.
+        **kwargs: Arguments of `keras.layers.Layer`.
     """
-    x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
-    return keras.layers.MaxPooling2D(3, strides=2, name=name)(x)
+
+    def __init__(self, groups: int, strides: int = 1, **kwargs):
+        """Keeps the settings."""
+        super().__init__(strides, **kwargs)
+        self.groups = groups
+
+    def build(self, input_shape):
+        """Creates the kernel [3, 3, c / groups, c] for inputs [n, h, w, c].
+
+        Raises:
+            ValueError: If the groups do not divide the channels.
+        """
+        channels = input_shape[-1]
+        if channels % self.groups:
+            raise ValueError(f"groups must divide the {channels} channels, got {self.groups}")
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(3, 3, channels // self.groups, channels),
+            initializer=he_normal("fan_out"),
+        )
+        self.built = True
+
+    def call(self, inputs):
+        """Returns the filtered maps [n, ceil(h / strides), ceil(w / strides), c]."""
+        padded = tf.pad(inputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        return _convolve(padded, tf.convert_to_tensor(self.kernel), self.groups, self.strides)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "groups": self.groups}
 
 
-def he_normal(mode: str) -> keras.initializers.Initializer:
-    """Returns a new He-normal initialiser; Keras 3 repeats the draws of one that is shared."""
-    return keras.initializers.VarianceScaling(2.0, mode, "untruncated_normal")
+def _convolve(inputs, kernel, groups, strides):
+    @tf.custom_gradient
+    def convolve(inputs, kernel):
+        def gradient(upstream):
+            # In a graph only the gradient's own operations of this second pass are run.
+            with tf.GradientTape() as tape:
+                tape.watch([inputs, kernel])
+                outputs = _convolve_slices(inputs, kernel, groups, strides)
+            return tape.gradient(outputs, [inputs, kernel], upstream)
+
+        return tf.nn.conv2d(inputs, kernel, strides, "VALID"), gradient
+
+    return convolve(inputs, kernel)
+
+
+def _convolve_slices(inputs, kernel, groups, strides):
+    slices = _slices(inputs.shape[-1], groups)
+    outputs = [
+        tf.nn.conv2d(channels, _block_diagonal(part, groups // slices), strides, "VALID")
+        for channels, part in zip(tf.split(inputs, slices, -1), tf.split(kernel, slices, -1))
+    ]
+    return tf.concat(outputs, -1)
+
+
+def _slices(channels, groups):
+    """Cuts between groups only, into at most channels / _SLICE equal slices."""
+    wanted = min(groups, max(1, channels // _SLICE))
+    return next(slices for slices in range(wanted, 0, -1) if groups % slices == 0)
+
+
+def _block_diagonal(kernel, groups):
+    """Turns a grouped kernel [3, 3, c / groups, c] into the dense one [3, 3, c, c]."""
+    height, width, group, channels = kernel.shape
+    own_group = tf.reshape(tf.eye(groups, dtype=kernel.dtype), (groups, 1, groups, 1))
+    blocks = tf.reshape(kernel, (height, width, 1, group, groups, group)) * own_group
+    return tf.reshape(blocks, (height, width, channels, channels))

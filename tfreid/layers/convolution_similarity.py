@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 _STRIDES = (1, 1, 1, 1)
-# Samples that a processor folds at once: more channels lie so far apart that its caches miss.
+# Samples that a CPU folds at once: with more, channels lie so far apart that its caches miss.
 _CPU_BLOCK = 4
 
 
@@ -17,16 +17,16 @@ def correlate(maps: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
     with t = (f - 1) // 2 and zeros outside the map (Guo and Cheung, "Efficient and Deep Person
     Re-Identification using Multi-Level Similarity", CVPR 2018, Eq. 2).
 
-    Samples and parts are folded into channels, each with one filter, and both gradients are forward
-    convolutions of the same kind: processors run those more than ten times as fast as TensorFlow's
-    own gradients of a depthwise convolution, or as several filters a channel.
+    Samples and parts are folded into channels with one filter each, and both gradients are forward
+    convolutions of the same kind: CPUs run these more than ten times as fast as TensorFlow's own
+    gradients of a depthwise convolution, or as several filters per channel.
 
     Args:
-        maps: [n, h, w, c].
-        filters: [n, p, f, f, c].
+        maps: Float array [n, h, w, c].
+        filters: Float array [n, p, f, f, c].
 
     Returns:
-        [n, h, w, p, c].
+        Float array [n, h, w, p, c].
     """
     return _correlate(tf.convert_to_tensor(maps), tf.convert_to_tensor(filters))
 
@@ -40,16 +40,16 @@ def correlate_plain(maps: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
 
 
 def correlate_shared(repeated_maps: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
-    """Slides the parts of one image over the maps of many; what `correlate` does with copies.
+    """Slides the parts of one image over the maps of many, as `correlate` does with copies.
 
-    Without folding, and faster than `correlate`: for galleries, where no gradient is needed.
+    It does not fold, and is faster than `correlate`: for galleries, which need no gradient.
 
     Args:
-        repeated_maps: [n, h, w, p * c], what `repeat_for_parts` made, once for many calls.
-        filters: [p, f, f, c], of one image.
+        repeated_maps: [n, h, w, p * c], result of `repeat_for_parts`, computed once for many calls.
+        filters: [p, f, f, c], the parts of one image.
 
     Returns:
-        [n, h, w, p * c].
+        Float array [n, h, w, p * c].
     """
     side = filters.shape[1]
     kernel = tf.reshape(tf.transpose(filters, (1, 2, 0, 3)), (side, side, -1, 1))
@@ -61,23 +61,24 @@ def repeat_for_parts(maps: tf.Tensor, parts: int) -> tf.Tensor:
     return tf.tile(maps, (1, 1, 1, parts))
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class ConvolutionSimilarity(keras.layers.Layer):
     """Compares two images at one level: the parts of each slide over the map of the other.
 
     The first p groups of c channels are the first image's parts on the second image's map, in the
-    order of the parts, the next p the second's on the first's. Exchanging the images exchanges the
-    two halves.
+    order of the parts; the next p are the second's parts on the first's map. Swapping the images
+    swaps the two halves.
     """
 
     def call(self, inputs):
         """Compares images pair by pair.
 
         Args:
-            inputs: maps [n, h, w, c] and parts [n, p, f, f, c] of the first images, then maps and
+            inputs: Maps [n, h, w, c] and parts [n, p, f, f, c] of the first images, then maps and
                 parts of the second.
 
         Returns:
-            [n, h, w, 2 * p * c].
+            Float array [n, h, w, 2 * p * c].
         """
         maps, parts, other_maps, other_parts = inputs
         # One call for both directions.
@@ -107,7 +108,7 @@ def _gradients(maps, filters, upstream):
 
 
 def _map_gradient(shape, gradients, filters):
-    """The gradients at all places where a cell was seen, each times the weight it was seen with."""
+    """Sums the gradients at all places that saw a cell, times the weight with which they saw it."""
     before, after = shape.padding
     padded = tf.pad(gradients, ((0, 0), (after, before), (after, before), (0, 0)))
     turned = tf.reverse(shape.fold_filters(filters), (0, 1))
@@ -124,7 +125,7 @@ def _filter_gradient(shape, gradients, maps):
 
 
 def _in_blocks(function, signature, *tensors):
-    """Calls a function of samples [n, ...] on a few at a time, where that is faster."""
+    """Calls a function of samples [n, ...] on a few of them at a time if that is faster."""
     few = tensors[0].shape[0] is not None and tensors[0].shape[0] <= _CPU_BLOCK
     if few or tf.config.list_logical_devices("GPU"):
         return function(*tensors)
@@ -141,7 +142,7 @@ def _in_blocks(function, signature, *tensors):
 
 
 class _Shape:
-    """How samples n, parts p and channels c become n * p * c channels, and come back."""
+    """Folds samples n, parts p and channels c into n * p * c channels, and back."""
 
     def __init__(self, maps, filters):
         self._batch = tf.shape(maps)[0]

@@ -1,4 +1,4 @@
-"""Dropout without a state."""
+"""Dropout without a random state."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ import keras
 import tensorflow as tf
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class StatelessDropout(keras.layers.Layer):
-    """Drops entries in training; which ones hangs on the input and the layer's name alone.
+    """Dropout whose mask depends only on the input and the layer's name.
 
-    The seed is the sum of the input, bit for bit, so other inputs have other masks, and a training
-    that goes on from a checkpoint drops what it would have dropped, without a generator's state in
-    it. What stays is divided by the share that stays (Srivastava et al., "Dropout", JMLR 2014).
+    The seed is the bit pattern of the input's sum, so different inputs have different masks, and
+    training resumed from a checkpoint drops the same entries without a saved generator state. The
+    kept entries are divided by their share (Srivastava et al., "Dropout", JMLR 2014).
 
     Args:
-        rate: Share of the entries that are dropped, in [0, 1).
+        rate: Share of the entries to drop, in [0, 1).
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: The rate lies outside.
+        ValueError: If `rate` is out of range.
     """
 
     def __init__(self, rate: float, **kwargs):
+        """Checks the rate."""
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
             raise ValueError(f"rate must be from 0 to below 1, received {rate!r}")
         self.rate = rate
 
     def call(self, inputs, training=None):
-        """Returns the inputs, in training with some entries at zero and the others scaled."""
+        """Returns the inputs, in training with some entries zero and the others scaled."""
         if not training or not self.rate:
             return inputs
         total = tf.reduce_sum(tf.cast(inputs, tf.float32))

@@ -1,4 +1,4 @@
-"""The unified aggregation gate of OSNet."""
+"""Gates that weight the channels of feature maps: OSNet's and squeeze-and-excitation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfreid.layers.convolution import he_normal
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class AggregationGate(keras.layers.Layer):
     """Sums feature maps, each weighted per channel by one shared, input-dependent gate.
 
@@ -17,16 +18,18 @@ class AggregationGate(keras.layers.Layer):
 
     Args:
         reduction: Channels per hidden unit of G.
+        **kwargs: Arguments of `keras.layers.Layer`.
     """
 
     REDUCTION = 16
 
     def __init__(self, reduction: int = REDUCTION, **kwargs):
+        """Keeps the settings."""
         super().__init__(**kwargs)
         self.reduction = reduction
 
     def build(self, input_shape):
-        """Makes G's weights for a list of shapes [n, h, w, c] with one c."""
+        """Creates G's weights for a list of shapes [n, h, w, c] of equal c."""
         channels = input_shape[0][-1]
         hidden = channels // self.reduction
         self.squeeze_kernel = self.add_weight(
@@ -62,3 +65,24 @@ class AggregationGate(keras.layers.Layer):
     def get_config(self):
         """Returns the constructor's arguments."""
         return {**super().get_config(), "reduction": self.reduction}
+
+
+@keras.saving.register_keras_serializable(package="tfreid")
+class SqueezeExcitation(AggregationGate):
+    """Weights each channel of a feature map [n, h, w, c] by a gate computed from the whole map.
+
+    Hu et al., "Squeeze-and-Excitation Networks" (CVPR 2018), Eq. 2-4, with biases. OSNet's gate
+    over a single map is the same function.
+    """
+
+    def build(self, input_shape):
+        """Creates the weights for inputs [n, h, w, c]."""
+        super().build([input_shape])
+
+    def call(self, inputs):
+        """Returns the weighted map [n, h, w, c]."""
+        return super().call([inputs])
+
+    def compute_output_shape(self, input_shape):
+        """Returns the input's shape."""
+        return input_shape

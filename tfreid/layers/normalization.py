@@ -1,4 +1,4 @@
-"""Batch normalisation of feature maps in one fused operation on Keras 2 and 3."""
+"""Batch normalisation on Keras 2 and 3, its mixture with instance normalisation, and the neck."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import keras
 import tensorflow as tf
 
 
-class _FusedBatchNormalization(keras.layers.BatchNormalization):
-    """What Keras 2 does by itself: Keras 3 chains a dozen operations over the whole map instead.
+@keras.saving.register_keras_serializable(package="tfreid")
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation of feature maps in one operation, as in Keras 2; Keras 3 runs a dozen.
 
     The moving variance is unbiased, as in Keras 2 and in PyTorch.
     """
 
     def call(self, inputs, training=None, mask=None):
+        """Returns the normalised maps [n, h, w, c]; training updates the moving statistics."""
         updates = bool(training and self.trainable)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs,
@@ -30,6 +32,20 @@ class _FusedBatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
+class Halves(keras.layers.Layer):
+    """Splits the channels of a feature map [n, h, w, c] into two equal parts."""
+
+    def call(self, inputs):
+        """Returns both halves, [n, h, w, c / 2] each."""
+        return tf.split(inputs, 2, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        """Returns [n, h, w, c / 2] twice."""
+        half = (*input_shape[:-1], input_shape[-1] // 2)
+        return [half, half]
+
+
 def batch_norm(x, name: str, momentum: float = 0.9, epsilon: float = 1e-5):
     """Normalises each channel of a feature map over the batch.
 
@@ -37,12 +53,54 @@ def batch_norm(x, name: str, momentum: float = 0.9, epsilon: float = 1e-5):
         x: Feature map [n, h, w, c].
         name: Name of the layer; its weights are `gamma`, `beta`, `moving_mean` and
             `moving_variance`.
-        momentum: Share of the moving statistics that a step keeps.
+        momentum: Momentum of the moving statistics.
         epsilon: Added to the variance.
 
     Returns:
         Normalised feature map [n, h, w, c].
     """
     keras_2 = keras.__version__.startswith("2.")
-    layer = keras.layers.BatchNormalization if keras_2 else _FusedBatchNormalization
+    layer = keras.layers.BatchNormalization if keras_2 else FusedBatchNormalization
     return layer(momentum=momentum, epsilon=epsilon, name=name)(x)
+
+
+def instance_batch_norm(x, name: str, epsilon: float = 1e-5):
+    """Normalises the first half of the channels per instance and the second half over the batch.
+
+    Pan et al., "Two at Once: Enhancing Learning and Generalization Capacities via IBN-Net" (ECCV
+    2018), Fig. 3 (a).
+
+    Args:
+        x: Feature map [n, h, w, c] with an even number of channels.
+        name: The layers are `NAME_in` and `NAME_bn`, beside `NAME_halves` and `NAME_join`.
+        epsilon: Added to the variances.
+
+    Returns:
+        Normalised feature map [n, h, w, c].
+    """
+    first, second = Halves(name=f"{name}_halves")(x)
+    # Keras 2 would compute the statistics in half precision.
+    first = keras.layers.GroupNormalization(
+        groups=-1, epsilon=epsilon, dtype="float32", name=f"{name}_in")(first)
+    second = batch_norm(second, f"{name}_bn", epsilon=epsilon)
+    return keras.layers.Concatenate(name=f"{name}_join")([first, second])
+
+
+def batch_norm_neck(x, name: str = "neck", bias: bool = False):
+    """Normalises the embeddings that the classifier sees; the metric loss sees them as they are.
+
+    Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification" (2019),
+    Section 3.6, with momentum 0.9.
+
+    Args:
+        x: Embeddings [n, c].
+        name: Name of the layer.
+        bias: Whether to train the shift beta. The paper fixes it at zero, so that the identities
+            stay around the origin; the layer then has no such weight.
+
+    Returns:
+        Normalised float32 embeddings [n, c].
+    """
+    return keras.layers.BatchNormalization(
+        momentum=0.9, epsilon=1e-5, center=bias, dtype="float32", name=name
+    )(x)

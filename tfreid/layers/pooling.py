@@ -1,4 +1,4 @@
-"""From a feature map [n, h, w, c] to one vector per image, [n, c] where it is pooled."""
+"""Pooling: of feature maps to one vector per image, and of maps inside backbones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class GeneralizedMeanPooling(keras.layers.Layer):
     """Pools by the generalised mean (GeM) with one trainable exponent.
 
@@ -16,15 +17,17 @@ class GeneralizedMeanPooling(keras.layers.Layer):
     Args:
         p: The exponent before training.
         epsilon: Smallest activation; it keeps the gradient of the powers finite.
+        **kwargs: Arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, p: float = 3.0, epsilon: float = 1e-6, **kwargs):
+        """Keeps the settings."""
         super().__init__(**kwargs)
         self.initial_p = p
         self.epsilon = epsilon
 
     def build(self, input_shape):
-        """Makes the exponent, a scalar."""
+        """Creates the exponent, a scalar."""
         self.p = self.add_weight(
             name="p", shape=(), initializer=keras.initializers.Constant(self.initial_p)
         )
@@ -57,13 +60,39 @@ POOLINGS = {
 
 
 def pool(x, method: str, name: str = "pool"):
-    """Pools a feature map [n, h, w, c] to [n, c] by "average", "max" or "gem".
+    """Pools a feature map [n, h, w, c] to one vector per image.
 
-    "flatten" does not pool: it gives [n, h * w * c].
+    Args:
+        x: Feature map [n, h, w, c].
+        method: "average", "max", "gem", or "flatten", which keeps all values.
+        name: Name of the layer.
+
+    Returns:
+        [n, c]; [n, h * w * c] for "flatten".
 
     Raises:
-        ValueError: The method is none of these.
+        ValueError: If `method` is unknown.
     """
     if method not in POOLINGS:
         raise ValueError(f"method must be one of {', '.join(POOLINGS)}, got {method!r}")
     return POOLINGS[method](name=name)(x)
+
+
+def max_pool_3x3(x, name: str):
+    """Halves a feature map [n, h, w, c] by 3x3 maxima around every second position.
+
+    As with padding 1: at stride 1 "same" pads evenly and ignores what lies beyond the border, where
+    zeros would exceed the negative values of a map without ReLU.
+    """
+    x = keras.layers.MaxPooling2D(3, strides=1, padding="same", name=f"{name}_max")(x)
+    return keras.layers.MaxPooling2D(1, strides=2, name=name)(x)
+
+
+def max_pool_3x3_ceil(x, name: str):
+    """Halves a feature map [n, h, w, c] after a ReLU by 3x3 maxima from the corner on.
+
+    The last window may reach one beyond an even side (PyTorch's `ceil_mode`). Padding with zeros is
+    safe because the map is never negative; no window reaches the padding of an odd side.
+    """
+    x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
+    return keras.layers.MaxPooling2D(3, strides=2, name=name)(x)

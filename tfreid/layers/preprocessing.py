@@ -19,14 +19,14 @@ _MODES = {
 
 @dataclass(frozen=True)
 class InputSize:
-    """What images are resized to.
+    """The size that images are resized to.
 
     Attributes:
         height: Height in pixels.
         width: Width in pixels.
-        longest_side: Instead of them, the pixels of an image's longer side; the other side keeps
-            the aspect ratio, to the nearest pixel (Almazan et al., "Re-ID done right", 2018,
-            Section 3.2). None for a fixed size.
+        longest_side: Length in pixels of an image's longer side, which replaces height and width
+            and keeps the aspect ratio, rounded to a pixel (Almazan et al., "Re-ID done right",
+            2018, Section 3.2). None for a fixed size.
     """
 
     height: int
@@ -34,11 +34,11 @@ class InputSize:
     longest_side: int | None = None
 
     def of(self, height, width) -> tuple:
-        """Returns the height and width that images get.
+        """Returns the height and width that images are resized to.
 
         Args:
-            height: Height of an image, in pixels: an integer, or an array or tensor of integers.
-            width: Its width.
+            height: Original height in pixels: an integer, or an array or tensor of integers.
+            width: Original width in pixels.
         """
         if self.longest_side is None:
             return self.height, self.width
@@ -54,14 +54,13 @@ class InputSize:
 def resize_images(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Resizes images bilinearly, with half-pixel centres and a wider kernel where they shrink.
 
-    The wider kernel averages over all pixels that a target pixel covers: without it, crops much
-    larger than the target would alias. It costs five times as much and gives the same result where
-    images grow, so it serves only where they shrink.
+    The wider kernel averages over all pixels that a target pixel covers, so that large crops do not
+    alias. It costs five times as much, and gives the same result for images that grow.
 
     Args:
-        images: Images [n, h, w, 3] or one image [h, w, 3], of any number type and any size.
+        images: Images [n, h, w, 3] or one image [h, w, 3], of any numeric type and any size.
         height: Target height in pixels, an integer or a scalar tensor.
-        width: Target width in pixels, likewise.
+        width: Target width in pixels, an integer or a scalar tensor.
 
     Returns:
         float32 images [n, height, width, 3] or [height, width, 3]; values keep their range.
@@ -76,27 +75,30 @@ def resize_images(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
     return tf.cond(shrinks, lambda: resize(antialias=True), resize)
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class ImagePreprocessing(keras.layers.Layer):
     """Turns raw RGB images of any size into the input of a backbone.
 
-    Computes in float32 and returns the layer's compute type.
+    It computes in float32 and returns the layer's compute dtype.
 
     Args:
         height: Height in pixels that images are resized to.
         width: Width in pixels that images are resized to.
-        longest_side: Instead of them, the pixels of the longer side of the batch's images, which
-            keep their aspect ratio; see `InputSize`.
         mode: "torch" subtracts the ImageNet mean from images in 0-1 and divides by the standard
             deviation; "caffe" reverses the channels to BGR and subtracts the ImageNet mean from
             images in 0-255, as the ResNet-50 weights of Keras Applications expect; "unit" only
             scales to 0-1.
+        longest_side: Length in pixels of the longer side of the batch's images, which replaces
+            height and width and keeps the aspect ratio; see `InputSize`.
+        **kwargs: Arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: The mode is none of these.
+        ValueError: If `mode` is unknown.
     """
 
     def __init__(self, height: int, width: int, mode: str = "torch",
                  longest_side: int | None = None, **kwargs):
+        """Checks the mode."""
         # Keras must not round 0-255 to half precision before the layer sees it.
         super().__init__(autocast=False, **kwargs)
         # XLA lacks the resizing operation; Keras 3 would compile the whole model with it.
@@ -115,7 +117,7 @@ class ImagePreprocessing(keras.layers.Layer):
         return tf.cast((images / scale - mean) / deviation, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
-        """Returns [n, height, width, 3]; sides that hang on the images are None."""
+        """Returns [n, height, width, 3]; sides that depend on the images are None."""
         sides = (self.size.height, self.size.width)
         if self.size.longest_side is not None:
             known = None not in input_shape[1:3]

@@ -1,4 +1,4 @@
-"""Spatial transformer: stripes of a map, affine regions in them, and bilinear sampling."""
+"""Spatial transformer: stripes of a map, a localisation net, and bilinear sampling of regions."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import math
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-# Scales below this are penalised; so small a region no longer shows anything.
+from tfreid.layers.convolution import conv_bn
+
+# Scales below this are penalised: smaller regions show nothing.
 SMALLEST_SCALE = 0.1
+# tanh never reaches 1, so a region that starts as the whole map starts a little smaller.
+_LARGEST_START = 0.999
 
 
 def affine_grid(regions: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Computes where each cell of the output lies in the input (Guo and Cheung 2018, Eq. 1).
+    """Computes the position in the input of each output cell (Guo and Cheung 2018, Eq. 1).
 
     Coordinates run from -1 to 1 between the centres of the outermost cells, in both images.
 
@@ -21,7 +26,7 @@ def affine_grid(regions: tf.Tensor, height: int, width: int) -> tf.Tensor:
         regions: [n, 6]: s_w, r_w, t_w, r_h, s_h, t_h, of w_in = s_w * w_out + r_w * h_out + t_w and
             h_in = r_h * w_out + s_h * h_out + t_h.
         height: Rows of the output.
-        width: Its columns.
+        width: Columns of the output.
 
     Returns:
         float32 [n, height, width, 2]: w_in and h_in.
@@ -35,16 +40,16 @@ def affine_grid(regions: tf.Tensor, height: int, width: int) -> tf.Tensor:
 def bilinear_sample(maps: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
     """Samples maps at real positions; zero outside (Jaderberg et al. 2015, Eq. 5).
 
-    Each axis has a matrix of interpolation weights, and products with the maps take the samples:
-    no gathering, whose gradient processors are slow at. At a cell's centre the gradient to the
-    grid is that to the right and downwards.
+    The samples are products of the maps with a matrix of interpolation weights per axis, because
+    the gradient of gathering is slow on CPUs. At the centre of a cell the gradient to the grid is
+    the one to the right and downwards.
 
     Args:
-        maps: [n, h, w, c].
-        grid: [n, height, width, 2]: horizontal and vertical coordinates as of `affine_grid`.
+        maps: Float array [n, h, w, c].
+        grid: [n, height, width, 2]: horizontal and vertical coordinates as in `affine_grid`.
 
     Returns:
-        [n, height, width, c], of the maps' type.
+        [n, height, width, c] of the maps' dtype.
     """
     rows, columns, channels = maps.shape[1:]
     height, width = grid.shape[1:3]
@@ -69,10 +74,9 @@ def scale_penalty(regions: tf.Tensor) -> tf.Tensor:
 
 
 def inside_penalty(regions: tf.Tensor) -> tf.Tensor:
-    """Computes how far regions [..., 6] leave the map, squared and averaged (Section 4.2).
+    """Computes how far regions [..., 6] reach beyond the map, squared, averaged (Section 4.2).
 
-    The outermost corner of a region lies at |s| + |r| + |t| in either direction, and the border
-    at 1.
+    The outermost corner of a region lies at |s| + |r| + |t| in each direction, the border at 1.
     """
     reach = tf.stack([tf.reduce_sum(tf.abs(regions[..., :3]), -1),
                       tf.reduce_sum(tf.abs(regions[..., 3:]), -1)], -1)
@@ -80,7 +84,7 @@ def inside_penalty(regions: tf.Tensor) -> tf.Tensor:
 
 
 def stripe_rows(height: int, stripes: int) -> list[tuple[int, int]]:
-    """Returns the first row of each stripe and the row after its last.
+    """Returns the first row and the row after the last of each stripe.
 
     Three stripes have half the height and begin at the top, at a quarter and in the middle: rows 1
     to 20, 11 to 30 and 21 to 40 of 40 (Section 4.2). One stripe is the whole map.
@@ -98,10 +102,68 @@ def central_region(shape: Sequence[int], side: int) -> list[float]:
     return [min(scale_w, 1.0), 0.0, 0.0, 0.0, min(scale_h, 1.0), 0.0]
 
 
+def localize(x, side: int, name: str):
+    """Predicts one affine region of each map (Guo and Cheung 2018, Table 1, "Localization Net").
+
+    Before training the region is the upright square of side x side cells in the middle: the last
+    layer's weights are zero, and its bias is that region.
+
+    Args:
+        x: Maps [n, h, w, c].
+        side: Cells of the region before training, in each direction.
+        name: Prefix of the layers.
+
+    Returns:
+        float32 [n, 6] between -1 and 1; see `affine_grid`.
+    """
+    start = np.arctanh(np.minimum(central_region(x.shape[1:3], side), _LARGEST_START))
+    for number in (1, 2):
+        x = conv_bn(x, 32, 3, f"{name}_conv{number}")
+        x = keras.layers.MaxPooling2D(2, padding="same", name=f"{name}_pool{number}")(x)
+    x = conv_bn(x, 128, 1, f"{name}_conv3")
+    x = keras.layers.GlobalAveragePooling2D(name=f"{name}_gap")(x)
+    return keras.layers.Dense(
+        6,
+        activation="tanh",
+        kernel_initializer="zeros",
+        bias_initializer=GivenValues(start.tolist()),
+        dtype="float32",
+        name=f"{name}_region",
+    )(x)
+
+
+@keras.saving.register_keras_serializable(package="tfreid")
+class GivenValues(keras.initializers.Initializer):
+    """Initialises a weight with given values.
+
+    Args:
+        values: The values, as a flat list.
+    """
+
+    def __init__(self, values: list):
+        """Keeps the values."""
+        self.values = values
+
+    def __call__(self, shape, dtype=None, **kwargs):
+        """Returns the values in the wanted shape, float32."""
+        return np.reshape(self.values, shape).astype(np.float32)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {"values": self.values}
+
+
+@keras.saving.register_keras_serializable(package="tfreid")
 class Stripes(keras.layers.Layer):
-    """Cuts maps [n, h, w, c] into overlapping stripes [n * stripes, rows, w, c]."""
+    """Cuts maps [n, h, w, c] into overlapping stripes [n * stripes, rows, w, c].
+
+    Args:
+        stripes: Number of stripes.
+        **kwargs: Arguments of `keras.layers.Layer`.
+    """
 
     def __init__(self, stripes: int = 3, **kwargs):
+        """Keeps the settings."""
         super().__init__(**kwargs)
         self.stripes = stripes
 
@@ -121,15 +183,22 @@ class Stripes(keras.layers.Layer):
         return {**super().get_config(), "stripes": self.stripes}
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class FixedRegion(keras.layers.Layer):
-    """Gives every map [n, h, w, c] the same region, its middle: [n, 6] (the paper's C2)."""
+    """Returns the same region, the middle, for every map [n, h, w, c] (the paper's C2).
+
+    Args:
+        side: Cells of the region in each direction.
+        **kwargs: Arguments of `keras.layers.Layer`.
+    """
 
     def __init__(self, side: int, **kwargs):
+        """Keeps the settings."""
         super().__init__(**kwargs)
         self.side = side
 
     def call(self, inputs):
-        """Returns the region for each map."""
+        """Returns the region of each map, [n, 6]."""
         region = tf.constant([central_region(inputs.shape[1:3], self.side)], tf.float32)
         return tf.repeat(region, tf.shape(inputs)[0], 0)
 
@@ -142,10 +211,17 @@ class FixedRegion(keras.layers.Layer):
         return {**super().get_config(), "side": self.side}
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class BilinearSampler(keras.layers.Layer):
-    """Cuts regions [n, 6] out of maps [n, h, w, c] into [n, side, side, c]."""
+    """Samples regions [n, 6] of maps [n, h, w, c] into [n, side, side, c].
+
+    Args:
+        side: Cells of the result in each direction.
+        **kwargs: Arguments of `keras.layers.Layer`.
+    """
 
     def __init__(self, side: int, **kwargs):
+        """Keeps the settings."""
         # float16 has too few digits for positions, so regions stay float32 under mixed precision.
         super().__init__(autocast=False, **kwargs)
         self.side = side
@@ -165,12 +241,12 @@ class BilinearSampler(keras.layers.Layer):
 
 
 def _centres(size):
-    """Coordinates of a row of cells; of a single one, the middle."""
+    """Returns the coordinates of a row of cells; those of a single cell are the middle."""
     return tf.linspace(-1.0, 1.0, size) if size > 1 else tf.zeros([1])
 
 
 def _interpolation(coordinates, size):
-    """Weights of a row of cells for each point: [n, height, width] -> [n, height, width, size]."""
+    """Returns a row of cells' weights for each point [n, height, width]: [..., size]."""
     positions = (coordinates + 1.0) * (0.5 * (size - 1))
     below = tf.floor(positions)
     share = (positions - below)[..., tf.newaxis]

@@ -1,15 +1,14 @@
 """The center loss and the update of its class centers, in the two published variants.
 
-Both pull an embedding x_i to the center c_yi of its identity; they differ in scale and in how the
-centers move:
+Both pull an embedding x_i towards the center c_yi of its identity:
 
-- "bag_of_tricks" (the strong baseline of Luo et al., 2019, in practice): ||x - c||^2 held between
-  1e-12 and 1e12, averaged over the batch. The centers follow plain SGD with learning rate 0.5 on
-  the gradient of that mean. The weight beta of the loss (0.0005) is divided out of this gradient,
-  so it never appears here.
+- "bag_of_tricks" (the published code of Luo et al., "Bag of Tricks and a Strong Baseline for Deep
+  Person Re-identification", 2019): ||x - c||^2 clipped to 1e-12..1e12, averaged over the batch. The
+  centers follow plain SGD with learning rate 0.5 on the gradient of that mean, without the loss's
+  weight of 0.0005.
 - "wen" (Wen et al., "A discriminative feature learning approach for deep face recognition",
-  2016): half of ||x - c||^2, Eq. 2; the centers follow Eq. 3-4,
-  c_j -= alpha * sum_i [y_i = j] (c_j - x_i) / (1 + sum_i [y_i = j]), with alpha 0.5.
+  2016): half of ||x - c||^2, Eq. 2. The centers follow Eq. 3-4 with alpha 0.5,
+  c_j -= alpha * sum_i [y_i = j] (c_j - x_i) / (1 + sum_i [y_i = j]).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfreid.losses.classification import flat_labels
+from tfreid.losses.base import FunctionLoss, check_choice, flat_labels
 
 VARIANTS = ("bag_of_tricks", "wen")
 _SMALLEST, _LARGEST = 1e-12, 1e12
@@ -26,21 +25,21 @@ _SMALLEST, _LARGEST = 1e-12, 1e12
 def center_loss(embeddings, labels, centers, variant: str = "bag_of_tricks") -> tf.Tensor:
     """Computes each embedding's squared distance to its center, halved by the variant "wen".
 
-    The mean over the batch is the loss of "bag_of_tricks"; Eq. 2 of Wen et al. adds instead.
+    The batch's loss is the mean by "bag_of_tricks" and the sum by Eq. 2 of Wen et al.
 
     Args:
-        embeddings: [n, d] of any floating type.
-        labels: [n] or [n, 1] integers from 0 to c - 1.
-        centers: [c, d] tensor or variable.
+        embeddings: Float array [n, d].
+        labels: Integers [n] or [n, 1] from 0 to c - 1.
+        centers: Tensor or variable [c, d].
         variant: "bag_of_tricks" or "wen".
 
     Returns:
-        [n] float32.
+        float32 [n], one loss per image.
 
     Raises:
-        ValueError: an unknown variant.
+        ValueError: If `variant` is unknown.
     """
-    _check_variant(variant)
+    check_choice("variant", variant, VARIANTS)
     differences = _to_centers(embeddings, flat_labels(labels), centers)
     squared = tf.reduce_sum(tf.square(differences), axis=1)
     if variant == "wen":
@@ -49,17 +48,19 @@ def center_loss(embeddings, labels, centers, variant: str = "bag_of_tricks") -> 
 
 
 def center_terms(embeddings, labels, centers) -> tuple[tf.Tensor, tf.Tensor]:
-    """Computes what an update of the centers needs to know about a batch.
+    """Computes the sums over a batch that `center_step` needs.
 
-    Both results may be summed over replicas before `center_step`, which then gives exactly the
-    update of one large batch; averaging finished updates would not, for the variant "wen".
+    Summed over replicas, they give exactly the update of one large batch; averaging finished
+    updates would not, for the variant "wen".
 
     Args:
-        embeddings, labels, centers: as in `center_loss`.
+        embeddings: Float array [n, d].
+        labels: Integers [n] or [n, 1] from 0 to c - 1.
+        centers: Tensor or variable [c, d].
 
     Returns:
-        differences: [c, d] float32, the sum of c_j - x_i over the images of each identity.
-        counts: [c] float32, the number of images of each identity.
+        float32 [c, d], the sum of c_j - x_i over the images of each identity, and float32 [c], the
+        number of these images.
     """
     labels = flat_labels(labels)
     num_classes = tf.shape(centers)[0]
@@ -71,82 +72,63 @@ def center_terms(embeddings, labels, centers) -> tuple[tf.Tensor, tf.Tensor]:
 
 def center_step(differences, counts, variant: str = "bag_of_tricks",
                 alpha: float = 0.5) -> tf.Tensor:
-    """Computes what is subtracted from the centers, given the sums of `center_terms`.
+    """Computes what `centers.assign_sub` subtracts, from the sums of `center_terms`.
+
+    With "bag_of_tricks" and alpha 1 it is the gradient of the mean `center_loss` by the centers,
+    apart from the clipping.
 
     Args:
-        differences: [c, d], `counts`: [c].
+        differences: [c, d], of `center_terms`.
+        counts: [c], of `center_terms`.
         variant: "bag_of_tricks" or "wen".
-        alpha: the learning rate of the centers.
+        alpha: Learning rate of the centers. Defaults to 0.5.
 
     Returns:
-        [c, d] float32; zero for identities that are not in the batch.
+        float32 [c, d], zero for identities that are not in the batch.
 
     Raises:
-        ValueError: an unknown variant.
+        ValueError: If `variant` is unknown.
     """
-    _check_variant(variant)
+    check_choice("variant", variant, VARIANTS)
     if variant == "wen":
         return alpha * differences / (1.0 + counts[:, tf.newaxis])
     return alpha * tf.math.divide_no_nan(2.0 * differences, tf.reduce_sum(counts))
 
 
-def center_delta(embeddings, labels, centers, variant: str = "bag_of_tricks",
-                 alpha: float = 0.5) -> tf.Tensor:
-    """Computes what one batch subtracts from the centers: `centers.assign_sub(center_delta(...))`.
+@keras.saving.register_keras_serializable(package="tfreid")
+class CenterLoss(FunctionLoss):
+    """Keras loss over `center_loss`, of labels [n] and embeddings [n, d].
 
-    With "bag_of_tricks" and alpha 1 this is the gradient of the mean `center_loss` with respect
-    to the centers (its bounds 1e-12 and 1e12 left aside).
-
-    Args and result as in `center_terms` and `center_step`.
-    """
-    return center_step(*center_terms(embeddings, labels, centers), variant, alpha)
-
-
-def updated_centers(embeddings, labels, centers, variant: str = "bag_of_tricks",
-                    alpha: float = 0.5) -> tf.Tensor:
-    """Computes the centers [c, d] after one batch; arguments as in `center_delta`."""
-    delta = center_delta(embeddings, labels, centers, variant, alpha)
-    return tf.cast(centers, tf.float32) - delta
-
-
-class CenterLoss(keras.losses.Loss):
-    """Computes `center_loss` as a Keras loss of labels [n] and embeddings [n, d].
-
-    The default reduction is the mean; "sum" with the variant "wen" is Wen et al., Eq. 2.
+    With the reduction "sum", the variant "wen" is Eq. 2 of Wen et al.
 
     Args:
-        centers: [c, d] float32 variable that whoever trains creates, updates by `center_delta`
-            and saves; the loss only reads it. It is not part of the configuration:
-            `CenterLoss(centers, **config)` builds the loss again.
+        centers: float32 variable [c, d], which the training loop creates, updates by `center_step`
+            and saves; the loss only reads it, without a gradient. It is not part of the
+            configuration: set the attribute `centers` of a loss that was loaded.
         variant: "bag_of_tricks" or "wen".
-        reduction, name: as in `keras.losses.Loss`.
+        reduction: As in `keras.losses.Loss`.
+        name: Name of the loss.
 
     Raises:
-        ValueError: an unknown variant.
+        ValueError: If `variant` is unknown, or the loss is called without centers.
     """
 
-    def __init__(self, centers, variant: str = "bag_of_tricks",
+    def __init__(self, centers=None, variant: str = "bag_of_tricks",
                  reduction: str = "sum_over_batch_size", name: str = "center"):
-        super().__init__(reduction=reduction, name=name)
-        _check_variant(variant)
+        """Checks the settings."""
+        check_choice("variant", variant, VARIANTS)
+        super().__init__(reduction, name, variant=variant)
         self.centers = centers
-        self.variant = variant
 
     def call(self, y_true, y_pred):
-        # The centers have their own update, so no gradient may reach them from here.
+        """Returns the loss of each image, [n]."""
+        if self.centers is None:
+            raise ValueError("centers is not set; assign a variable [identities, size] to the "
+                             "loss's attribute centers.")
         centers = tf.stop_gradient(tf.convert_to_tensor(self.centers))
-        return center_loss(y_pred, y_true, centers, self.variant)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "variant": self.variant}
+        return center_loss(y_pred, y_true, centers, **self.settings)
 
 
 def _to_centers(embeddings, labels, centers):
     centers = tf.cast(centers, tf.float32)
     return tf.cast(embeddings, tf.float32) - tf.gather(centers, labels)
-
-
-def _check_variant(variant: str) -> None:
-    if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}. "
-                         f"Received: variant={variant!r}")

@@ -5,25 +5,27 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from tfreid.losses.base import FunctionLoss, flat_labels
+
 
 def label_smoothed_softmax(logits, labels, smoothing: float = 0.1) -> tf.Tensor:
     """Computes the cross-entropy with the target (1 - smoothing) * one_hot + smoothing / c.
 
-    Bag of Tricks (Luo et al., 2019), Eq. 2, with its smoothing of 0.1 by default; 0 gives the
-    plain cross-entropy.
+    Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification" (2019),
+    Eq. 2.
 
     Args:
-        logits: [n, c] of any floating type.
-        labels: [n] or [n, 1] integers from 0 to c - 1. A label outside that range is an error on
-            the CPU and NaN on a GPU, never a silent small loss.
-        smoothing: share of the probability spread over all classes, from 0 up to, but not
-            including, 1.
+        logits: Float array [n, c].
+        labels: Integers [n] or [n, 1] from 0 to c - 1. Others raise an error on CPUs and give NaN
+            on GPUs, never a small loss.
+        smoothing: Share of the probability that is spread over all classes, from 0 (the plain
+            cross-entropy) to below 1. Defaults to 0.1.
 
     Returns:
-        [n] float32, one loss per image.
+        float32 [n], one loss per image.
 
     Raises:
-        ValueError: `smoothing` is out of range.
+        ValueError: If `smoothing` is out of range.
     """
     _check_smoothing(smoothing)
     logits = tf.cast(logits, tf.float32)
@@ -34,28 +36,28 @@ def label_smoothed_softmax(logits, labels, smoothing: float = 0.1) -> tf.Tensor:
     return (1.0 - smoothing) * losses + smoothing * uniform
 
 
-class LabelSmoothedSoftmax(keras.losses.Loss):
-    """Computes `label_smoothed_softmax` as a Keras loss of labels [n] and logits [n, c]."""
+@keras.saving.register_keras_serializable(package="tfreid")
+class LabelSmoothedSoftmax(FunctionLoss):
+    """Keras loss over `label_smoothed_softmax`, of labels [n] and logits [n, c].
+
+    Args:
+        smoothing: As in `label_smoothed_softmax`.
+        reduction: As in `keras.losses.Loss`.
+        name: Name of the loss.
+
+    Raises:
+        ValueError: If `smoothing` is out of range.
+    """
 
     def __init__(self, smoothing: float = 0.1, reduction: str = "sum_over_batch_size",
                  name: str = "label_smoothed_softmax"):
-        super().__init__(reduction=reduction, name=name)
+        """Checks the settings."""
         _check_smoothing(smoothing)
-        self.smoothing = smoothing
+        super().__init__(reduction, name, smoothing=smoothing)
 
     def call(self, y_true, y_pred):
-        return label_smoothed_softmax(y_pred, y_true, self.smoothing)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "smoothing": self.smoothing}
-
-
-def flat_labels(labels) -> tf.Tensor:
-    """Turns labels [n] or [n, 1] of any numeric type into [n] int64.
-
-    Keras 3 hands its losses float labels, and Keras 2 gives them a last axis of one.
-    """
-    return tf.reshape(tf.cast(labels, tf.int64), [-1])
+        """Returns the loss of each image, [n]."""
+        return label_smoothed_softmax(y_pred, y_true, **self.settings)
 
 
 def _check_smoothing(smoothing: float) -> None:

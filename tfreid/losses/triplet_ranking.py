@@ -1,62 +1,57 @@
 """The triplet loss of dot products, on triplets that were mined before.
 
-Source: Almazan et al., "Re-ID done right: towards good practices for person re-identification"
-(2018), Eq. 1.
+Almazan et al., "Re-ID done right: towards good practices for person re-identification" (2018),
+Eq. 1.
 """
 
 from __future__ import annotations
 
-import math
-
 import keras
 import tensorflow as tf
+
+from tfreid.losses.base import FunctionLoss, check_margin
 
 
 def triplet_ranking(queries, positives, negatives, margin: float = 0.1) -> tf.Tensor:
     """Computes max(0, m + q . d- - q . d+) of each triplet.
 
     Args:
-        queries: q, [n, d] of any floating type; unit vectors in the paper.
+        queries: q, float array [n, d]; unit vectors in the paper.
         positives: d+, [n, d], of the query's identity.
-        negatives: d-, [n, d], of another one.
-        margin: m.
+        negatives: d-, [n, d], of another identity.
+        margin: m, above 0. Defaults to 0.1.
 
     Returns:
-        [n] float32.
+        float32 [n], one loss per triplet.
 
     Raises:
-        ValueError: a margin that is not a finite number above 0.
+        ValueError: If `margin` is not a finite number above 0.
     """
-    _check(margin)
+    check_margin(margin)
     queries, positives, negatives = (
         tf.cast(side, tf.float32) for side in (queries, positives, negatives))
     return tf.nn.relu(margin + tf.reduce_sum(queries * (negatives - positives), axis=1))
 
 
-class TripletRankingLoss(keras.losses.Loss):
-    """Computes `triplet_ranking` as a Keras loss of stacked triplets [n, 3, d]; labels are ignored.
+@keras.saving.register_keras_serializable(package="tfreid")
+class TripletRankingLoss(FunctionLoss):
+    """Keras loss over `triplet_ranking`, of stacked triplets [n, 3, d]; it ignores the labels.
 
     Args:
-        margin: as in `triplet_ranking`.
-        reduction, name: as in `keras.losses.Loss`.
+        margin: As in `triplet_ranking`.
+        reduction: As in `keras.losses.Loss`.
+        name: Name of the loss.
 
     Raises:
-        ValueError: as `triplet_ranking`.
+        ValueError: If `margin` is not a finite number above 0.
     """
 
     def __init__(self, margin: float = 0.1, reduction: str = "sum_over_batch_size",
                  name: str = "triplet_ranking"):
-        super().__init__(reduction=reduction, name=name)
-        _check(margin)
-        self.margin = margin
+        """Checks the settings."""
+        check_margin(margin)
+        super().__init__(reduction, name, margin=margin)
 
     def call(self, y_true, y_pred):
-        return triplet_ranking(*tf.unstack(y_pred, 3, axis=1), self.margin)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "margin": self.margin}
-
-
-def _check(margin: float) -> None:
-    if not 0.0 < margin < math.inf:
-        raise ValueError(f"margin must be a finite number above 0. Received: margin={margin!r}")
+        """Returns the loss of each triplet, [n]."""
+        return triplet_ranking(*tf.unstack(y_pred, 3, axis=1), **self.settings)

@@ -11,7 +11,7 @@ from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import osnet_head
 from tfreid.config import ModelConfig
 from tfreid.layers.dropout import StatelessDropout
-from tfreid.layers.neck import batch_norm_neck
+from tfreid.layers.normalization import batch_norm_neck
 from tfreid.layers.pooling import pool
 from tfreid.layers.preprocessing import ImagePreprocessing, InputSize
 

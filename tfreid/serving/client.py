@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.evaluation.threshold import Threshold, load_threshold
-from tfreid.systems.embedding.export import EXPORTED_THRESHOLD
+from tfreid.evaluation.thresholds import Threshold, find_thresholds, load_thresholds
+from tfreid.serving.saved_model import EXTRA_FILES, VERIFY_INPUTS, VERIFY_PAIRS
 
 Outputs = dict[str, np.ndarray]
 
@@ -75,14 +75,15 @@ class SavedModelClient:
         """Sends image files to the signature that is served by default."""
         return self._ask_about_files("serving_default", image_bytes=list(images))
 
-    def verify(self, images: Sequence[bytes], others: Sequence[bytes]) -> Outputs:
-        """Asks the signature `verify` about image files, pair by pair.
+    def verify(self, first: Sequence[bytes], second: Sequence[bytes]) -> Outputs:
+        """Asks whether image files show one identity, pair by pair; exports of before too.
 
         Raises:
             UserError: An image cannot be decoded.
         """
-        return self._ask_about_files("verify", image_bytes=list(images),
-                                     other_image_bytes=list(others))
+        signature = VERIFY_PAIRS if VERIFY_PAIRS in self._signatures else "verify"
+        names = VERIFY_INPUTS[signature]
+        return self._ask_about_files(signature, **dict(zip(names, (list(first), list(second)))))
 
     def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
         """Compares features of queries and gallery images."""
@@ -175,14 +176,14 @@ def embed_with_server(url: str, images: Sequence[bytes], timeout: float = 30.0) 
     return _embedding(ServerClient(url, timeout).extract(images), url)
 
 
-def exported_threshold(directory: str | Path) -> Threshold | None:
-    """Returns the threshold in a SavedModel's folder, or None where it was exported without.
+def exported_thresholds(directory: str | Path) -> dict[str, Threshold]:
+    """Returns metric -> threshold of a SavedModel's folder; empty where it was exported without.
 
     Raises:
-        UserError: There is no SavedModel, or its threshold is broken.
+        UserError: There is no SavedModel, or its thresholds are broken.
     """
-    path = _version(directory) / EXPORTED_THRESHOLD
-    return load_threshold(path) if path.exists() else None
+    path = find_thresholds(_version(directory) / EXTRA_FILES)
+    return load_thresholds(path) if path else {}
 
 
 def _embedding(outputs: Outputs, source) -> np.ndarray:

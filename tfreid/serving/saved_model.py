@@ -15,6 +15,12 @@ from tfrecords.errors import UserError
 from tfreid.layers.preprocessing import resize_images
 from tfreid.records import Records, Split, decode_image
 
+# Files inside a version, which TF Serving leaves alone.
+EXTRA_FILES = "assets.extra"
+# The signature that judges pairs of files, and the one with the input names of before.
+VERIFY_PAIRS = "verify_pairs"
+VERIFY_INPUTS = {VERIFY_PAIRS: ("first_image_bytes", "second_image_bytes"),
+                 "verify": ("image_bytes", "other_image_bytes")}
 # Largest difference, relative to the largest value, between training side and export.
 TOLERANCE = 1e-4
 _PARITY_IMAGES = 8
@@ -66,6 +72,30 @@ def served_weights(model: keras.Model) -> list[tf.Variable]:
     The graph needs the weights, not Keras's way of keeping them.
     """
     return [_tf_variable(weight) for weight in model.weights]
+
+
+def verify_signatures(verify: Callable[[tf.Tensor, tf.Tensor], Any]) -> dict[str, Any]:
+    """Returns the signatures that judge pairs of files, with input names of now and of before.
+
+    Args:
+        verify: Takes JPEG or PNG files [n] and as many others; returns the outputs.
+    """
+    # Both call one graph, so that the model is traced once.
+    judged = tf.function(verify, input_signature=2 * [tf.TensorSpec([None], tf.string)])
+    return {
+        signature: tf.function(lambda first, second: judged(first, second), input_signature=[
+            tf.TensorSpec([None], tf.string, name=name) for name in names])
+        for signature, names in VERIFY_INPUTS.items()
+    }
+
+
+def ask_verify(
+    signatures: Any, first: list[bytes], second: list[bytes]
+) -> dict[str, dict[str, tf.Tensor]]:
+    """Returns what each of a SavedModel's `verify_signatures` answers, by its name."""
+    return {signature: signatures[signature](
+                **dict(zip(names, (tf.constant(first), tf.constant(second)))))
+            for signature, names in VERIFY_INPUTS.items()}
 
 
 def parity_images(records: Records) -> tuple[Split, np.ndarray]:

@@ -13,17 +13,16 @@ from tfrecords.errors import UserError
 from tfreid.config import Config, SubsetConfig
 from tfreid.data.subsets import draw_subset
 from tfreid.devices import share_gpus
-from tfreid.evaluation.calibration import calibrate
-from tfreid.evaluation.distractors import evaluate_distractors
-from tfreid.evaluation.evaluator import Evaluation, Evaluator
-from tfreid.evaluation.features import GalleryEvaluator
+from tfreid.evaluation.evaluator import Evaluation, Evaluator, GalleryEvaluator
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.scoring import EmbeddingScorer, SingleShotEvaluator, scored_splits
-from tfreid.evaluation.testing import Further, TestSets
-from tfreid.evaluation.threshold import Threshold
+from tfreid.evaluation.thresholds import Threshold
 from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
 from tfreid.models.flops import describe_model
 from tfreid.records import ImageTable, Records
+from tfreid.systems.calibration import calibrate
+from tfreid.systems.distractors import evaluate_distractors
+from tfreid.systems.testing import Further, TestSets
 from tfreid.training.interfaces import Batches, Objective
 from tfreid.training.run_folder import RunFolder
 from tfreid.weights.files import load_weights
@@ -330,4 +329,4 @@ class System:
         """Times comparisons of queries with a gallery; by default refuses."""
         raise UserError(
             f"{self.config.name} has system: {self.config.system}; gallery compares pairs, so name "
-            "a recipe with system: csn, such as configs/csn_l23_market1501.yaml.")
+            "a recipe with system: csn, for example csn_l23.")

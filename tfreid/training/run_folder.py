@@ -9,6 +9,7 @@ from pathlib import Path
 from tfrecords.errors import UserError
 from tfreid.config import Config, all_settings, flat, load_config, save_config, stage_config
 from tfreid.config.trees import leaves
+from tfreid.evaluation.thresholds import THRESHOLDS_NAME
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +60,8 @@ class RunFolder:
 
     @property
     def thresholds(self) -> Path:
-        """Thresholds of the best evaluation, where the system has such."""
-        return self.path / "thresholds.json"
+        """Calibrated thresholds, if any."""
+        return self.path / THRESHOLDS_NAME
 
     def weights(self, choice: str = "best") -> Path:
         """Returns a weight file: `best`, `last`, or the path of another.

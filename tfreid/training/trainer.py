@@ -18,6 +18,7 @@ from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.evaluator import Evaluation, Evaluator
 from tfreid.evaluation.report import write_results_json
+from tfreid.evaluation.thresholds import save_thresholds
 from tfreid.training.accumulation import GradientAccumulator
 from tfreid.training.averaging import WeightAverage
 from tfreid.training.checkpoints import Checkpoints
@@ -297,7 +298,7 @@ class Trainer:
         write_results_json(self._run.results, {**evaluation.as_dict(), **figures})
         thresholds = evaluation.thresholds()
         if thresholds is not None:
-            write_results_json(self._run.thresholds, thresholds)
+            save_thresholds(thresholds, self._run.thresholds)
         count, projection = self._config.training.projector_images, evaluation.projection()
         if count and projection is not None:
             self._summaries.projector(projection, count)

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from tfrecords.errors import UserError
+from tfreid.visualization.plot_style import line_style, new_figure, save_plot, tidy
 
-# Okabe and Ito's palette, which stays apart under colour blindness; dashes tell repeats apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DASHES = ("-", "--", "-.", ":")
-# A legend of more curves would hide some of them, and stands below the axes.
+# A legend of more curves would hide some of them, and is placed below the axes.
 _MOST_INSIDE = 4
 
 
@@ -29,19 +24,19 @@ def draw_cmc(
     """Draws the CMC curve of each run into one PNG.
 
     Args:
-        curves: name of a run -> its CMC [ranks] as fractions, rank-1 first; longer curves are cut
+        curves: Name of a run -> its CMC [ranks] as fractions, rank-1 first; longer curves are cut
             at `max_rank`, shorter ones end early.
-        path: the PNG file; its folder is made if it is missing.
-        max_rank: last rank drawn.
-        mean_aps: name of a run -> its mAP as a fraction, for the legend; runs may be missing.
-        stds: name of a run -> standard deviation [ranks] of its CMC over trials or splits, drawn
-            as a band of one on either side; runs may be missing, and zeros, as those of a single
-            trial, draw none.
+        path: PNG file; its folder is created if it is missing.
+        max_rank: Last rank drawn. Defaults to 20.
+        mean_aps: Name of a run -> its mAP as a fraction, for the legend; runs may be missing.
+        stds: Name of a run -> standard deviation [ranks] of its CMC over trials or splits, drawn
+            as a band of one on either side; runs may be missing, and zeros, as of a single trial,
+            draw no band.
 
     Raises:
-        UserError: no curve, a curve that is not a vector of fractions, or deviations that are not
-            as many.
-        ValueError: `max_rank` below 1.
+        UserError: If there is no curve, a curve is not a vector of fractions, or its deviations are
+            not one number per rank.
+        ValueError: If `max_rank` is below 1.
     """
     if max_rank < 1:
         raise ValueError(f"max_rank must be at least 1, received {max_rank}")
@@ -53,21 +48,18 @@ def draw_cmc(
              if (std := (stds or {}).get(name)) is not None and np.any(std)}
 
     below = len(checked) if len(checked) > _MOST_INSIDE else 0
-    figure = Figure(figsize=(7.2, 4.8 + 0.2 * below), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.2, 4.8 + 0.2 * below)
     axes = figure.add_subplot()
     for index, (name, curve) in enumerate(checked.items()):
-        ranks, colour = np.arange(1, len(curve) + 1), _COLOURS[index % len(_COLOURS)]
+        ranks, style = np.arange(1, len(curve) + 1), line_style(index)
         band = bands.get(name)
         if band is not None:
             low, high = np.clip((curve - band, curve + band), 0.0, 100.0)
-            axes.fill_between(ranks, low, high, color=colour, alpha=0.18, linewidth=0)
+            axes.fill_between(ranks, low, high, color=style["color"], alpha=0.18, linewidth=0)
         axes.plot(
             ranks,
             curve,
-            color=colour,
-            linestyle=_DASHES[index // len(_COLOURS) % len(_DASHES)],
-            linewidth=1.8,
+            **style,
             marker="o",
             markersize=3.5,
             # A curve at 100 % would otherwise lose half its line to the frame.
@@ -77,9 +69,7 @@ def draw_cmc(
     lowest = min(curve[0] - (bands[name][0] if name in bands else 0.0)
                  for name, curve in checked.items())
     _style(axes, max_rank, lowest, "band: ± one standard deviation" if bands else None)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
+    save_plot(figure, path)
 
 
 def _percentages(name: str, curve: np.ndarray) -> np.ndarray:
@@ -115,15 +105,11 @@ def _style(axes, max_rank: int, lowest: float, legend_title: str | None) -> None
     """Labels the axes and zooms in on the part of the scale that the curves use."""
     axes.set_xlabel("rank k")
     axes.set_ylabel("queries matched within the first k (%)")
-    axes.set_title("Cumulative matching characteristic", fontsize=11)
+    tidy(axes, "Cumulative matching characteristic")
     axes.set_xlim(1, max(max_rank, 2))
     axes.set_ylim(max(0.0, 10.0 * np.floor((lowest - 5.0) / 10.0)), 100.0)
     step = max(1, int(np.ceil(max_rank / 10)))
     axes.set_xticks([1, *(k for k in range(step, max_rank + 1, step) if k > 1)])
-    axes.grid(color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
     place = {"loc": "lower right"}
     if len(axes.get_lines()) > _MOST_INSIDE:
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12)}

@@ -6,19 +6,17 @@ import cv2
 import matplotlib
 import numpy as np
 from matplotlib.colors import Normalize
+from matplotlib.offsetbox import OffsetBox
 
-from tfreid.visualization.images import fit_image
-from tfreid.visualization.page import Page
+from tfreid.visualization.page import column, scale, text
 
-# Perceptually uniform: its lightness grows with the value, also in print and for the colour-blind.
+# Perceptually uniform: lightness grows with the value, also in print and for the colour-blind.
 HEAT_COLORS = "inferno"
 
-# Share of the heat in what is seen, the rest being the image in grey.
-_HEAT_SHARE = 0.62
-# Stands under an image whose class activation map is zero everywhere.
+# Caption of an image whose class activation map is zero everywhere.
 NO_EVIDENCE = "no evidence in this image"
-# Pixels of an inch of a page: images are enlarged to them before heat is laid over.
-_DENSITY = 160
+# Weight of the heat in the mixture with the grey image.
+_HEAT_SHARE = 0.62
 
 
 def lay_over(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -37,16 +35,16 @@ def lay_over(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def overlay_cam(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """Lays a class activation map over an image, bright where it is highest.
+    """Lays a class activation map over an image, brightest at its maximum.
 
-    Every cell of the map has the same share of the image.
+    Every cell of the map covers the same share of the image.
 
     Args:
         image: uint8 RGB [height, width, 3].
         cam: [h, w], 0 or above, of any scale.
 
     Returns:
-        uint8 RGB [height, width, 3]; the image itself where the map is zero everywhere.
+        uint8 RGB [height, width, 3]; the image itself if the map is zero everywhere.
     """
     peak = float(np.max(cam))
     if peak <= 0.0:
@@ -56,17 +54,7 @@ def overlay_cam(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
     return lay_over(image, heat)
 
 
-def fit_inches(image: np.ndarray, height: float, width: float) -> np.ndarray:
-    """Fits an image into a space given in inches, fine enough for a smooth heat map over it."""
-    return fit_image(image, round(_DENSITY * height), round(_DENSITY * width))
-
-
-def inches(fitted: np.ndarray) -> tuple[float, float]:
-    """Returns height and width that an image of `fit_inches` has on the page."""
-    return fitted.shape[0] / _DENSITY, fitted.shape[1] / _DENSITY
-
-
-def add_cam_scale(page: Page, left: float, top: float, height: float) -> None:
-    """Shows the scale of class activation maps, each of which has its own maximum."""
-    page.scale(Normalize(0.0, 1.0), HEAT_COLORS, "share of the map's own maximum", left, top, 0.12,
-               height)
+def cam_scale(length: int) -> OffsetBox:
+    """Returns the scale of class activation maps, each of which has its own maximum."""
+    return column(scale(Normalize(0.0, 1.0), HEAT_COLORS, length),
+                  text("share of\nthe map's\nown maximum", 7.5))

@@ -5,38 +5,39 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Union
 
 import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.weights.pytorch import archive, legacy
 from tfreid.weights.pytorch.pickles import NumpyArray
-from tfreid.weights.pytorch.safetensors import is_safetensors, read_safetensors
+from tfreid.weights.pytorch.safetensors import SafeTensor, is_safetensors, read_safetensors
 from tfreid.weights.pytorch.tensors import StoredTensor, Unreadable, damaged
 
-# Under what toolboxes keep the weights beside epoch, optimizer and scores.
+# Keys under which toolboxes store the weights, beside epoch, optimizer and scores.
 WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "network", "weights")
 _START = 512
 _LONGEST_NAME = 60
 _TAR_MAGIC = slice(257, 262)
+_Tensor = Union[StoredTensor, NumpyArray, SafeTensor]
 
 
 def read_state_dict(path: str) -> dict[str, np.ndarray]:
     """Reads the weights in a checkpoint, without PyTorch and without running code of the file.
 
-    It may be what `torch.save` writes, in the format since PyTorch 1.6 or in the one before, with
-    the weights at the top or under one of `WRAPPERS`; or a safetensors file. What stands beside the
-    weights, such as an optimizer's state, is not read.
+    The file is a safetensors file or one of `torch.save`, in the format since PyTorch 1.6 or in the
+    one before, with the weights at the top level or under one of `WRAPPERS`. Content beside the
+    weights, such as an optimizer's state, is ignored.
 
     Args:
         path: The file.
 
     Returns:
-        Arrays by the file's own keys: floats of any size as float32, integers as they are.
+        Arrays by the file's keys: floats of any size as float32, integers unchanged.
 
     Raises:
-        UserError: The file is missing, damaged, of another kind, or holds more than plain weights.
+        UserError: If the file is missing, damaged, of another kind, or has more than weights.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -58,12 +59,12 @@ def _read(file: BinaryIO) -> Any:
     if start.startswith(legacy.SIGNATURE):
         return legacy.read_legacy(file)
     if is_safetensors(start):
-        return read_safetensors(file)
+        return read_safetensors(file.name)
     raise Unreadable(_explain_kind(start))
 
 
 def _printable(text: str) -> str:
-    """Names in a damaged file may hold any character."""
+    """Replaces unprintable characters, which names in a damaged file may contain."""
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
 
 
@@ -71,24 +72,24 @@ def _explain_kind(start: bytes) -> str:
     if not start:
         return "is empty; download it again"
     if start.lstrip().startswith(b"<"):
-        return "is a web page and no checkpoint; download the file that the page offers"
+        return "is a web page instead of a checkpoint; download the file that the page offers"
     if start.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer and no checkpoint; fetch the file itself by git lfs pull"
+        return "is a Git LFS pointer instead of a checkpoint; fetch the file with git lfs pull"
     if start.startswith(b"\x89HDF"):
-        return "is an HDF5 file and no checkpoint of PyTorch; .weights.h5 files need no conversion"
+        return "is HDF5 instead of a PyTorch checkpoint; .weights.h5 files need no conversion"
     if start[_TAR_MAGIC] == b"ustar":
         return (
             "is a tar archive, PyTorch's format before version 0.2 or a packed folder; unpack it, "
             "or load it with PyTorch and save it again"
         )
     return (
-        "is no checkpoint that can be read; give a file written by torch.save or a .safetensors "
+        "is not a readable checkpoint; give a file written by torch.save or a .safetensors "
         "file"
     )
 
 
-def _find_weights(content: Any) -> dict[str, StoredTensor | NumpyArray]:
-    """Picks the tensors with names, at the top or below wrappers."""
+def _find_weights(content: Any) -> dict[str, _Tensor]:
+    """Returns the named tensors, at the top level or under wrappers."""
     for _ in WRAPPERS:
         inner = _unwrap(content)
         if inner is None:
@@ -102,14 +103,14 @@ def _find_weights(content: Any) -> dict[str, StoredTensor | NumpyArray]:
     weights = {
         key: value
         for key, value in content.items()
-        if isinstance(key, str) and isinstance(value, (StoredTensor, NumpyArray))
+        if isinstance(key, str) and isinstance(value, (StoredTensor, NumpyArray, SafeTensor))
     }
     if not weights:
         names = [_shortened(key) for key in content if isinstance(key, str)]
         found = ", ".join(names[:5]) or "nothing with a name"
         raise Unreadable(
-            f"holds no weights (found: {found}); give a checkpoint with weights at the top or "
-            f"under {', '.join(WRAPPERS)}"
+            f"holds no weights (found: {found}); give a checkpoint with weights at the top level "
+            f"or under {', '.join(WRAPPERS)}"
         )
     _check_names(weights)
     return weights
@@ -122,13 +123,13 @@ def _unwrap(content: Any) -> Any:
     return next(wrapped, None)
 
 
-def _check_names(weights: dict[str, StoredTensor | NumpyArray]) -> None:
-    """Refuses names that a terminal would obey instead of showing them."""
+def _check_names(weights: dict[str, _Tensor]) -> None:
+    """Refuses names with control characters, which a terminal would execute."""
     bad = next((key for key in weights if not key.isprintable()), None)
     if bad is not None:
         raise Unreadable(
-            f"names a weight {_shortened(bad)}, with characters that cannot be printed; save it "
-            "again under another name"
+            f"names a weight {_shortened(bad)}, with characters that cannot be printed; rename "
+            "it and save the checkpoint again"
         )
 
 
@@ -136,7 +137,7 @@ def _shortened(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
-def _check_size(weights: dict[str, StoredTensor | NumpyArray], size: int) -> None:
-    """Refuses a small file whose many keys name one large tensor again and again."""
+def _check_size(weights: dict[str, _Tensor], size: int) -> None:
+    """Refuses a small file whose many keys refer to one large tensor."""
     if sum(math.prod(tensor.shape) for tensor in weights.values()) > size:
         raise damaged("its weights are more numbers than the file has bytes")

@@ -15,39 +15,36 @@ from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.weights.checkpoints import read_state_dict
 from tfreid.weights.files import weight_keys
-from tfreid.weights.layouts import mobilenet_v3, osnet, resnet, vgg
+from tfreid.weights.layouts import LAYOUTS
 from tfreid.weights.layouts.heads import Classifier, convert_head
-from tfreid.weights.layouts.pairs import weight_pairs
 
-# Each backbone's module of `layer_pairs`, `rename` and `other_network`.
-LAYOUTS = {
-    name: layout for layout in (resnet, osnet, mobilenet_v3, vgg) for name in layout.BACKBONES
-}
-# What data parallelism and the toolboxes put before a backbone's own names.
+# Prefixes that data parallelism and the toolboxes add to a backbone's own names.
 _PREFIXES = ("module.", "model.", "base.", "backbone.")
 _COUNTER = ".num_batches_tracked"
 
 Shape = tuple[int, ...]
-# Shapes that a model wants; None stands for the number of identities where it is open.
+# Shapes of a model; None is a number of identities that is not set.
 OpenShape = tuple[Optional[int], ...]
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """Converted weights and an account of every other one.
+    """Converted weights, and what happened to the other ones.
+
+    Keys of the file are without prefixes.
 
     Attributes:
         backbone: Name of the backbone.
         weights: float32 arrays by our keys.
-        sources: The file's key of each of ours; all its keys here are without prefixes.
-        counters: How many batch counters were left out.
-        dropped: The reason for each key of the file that has no use here.
-        unmatched: Keys of the file that have no place in the model, each with the reason.
-        missing: Head weights of the wanted model that the file lacks.
-        misshaped: Head weights that do not fit, each with its shape in the file and the wanted one;
-            their layers are left out whole.
+        sources: The file's key of each of our keys.
+        counters: Number of batch counters, which are left out.
+        dropped: Keys of the file that are not needed, with reasons.
+        unmatched: Keys of the file that the model has no place for, with reasons.
+        missing: Head weights of the requested model that the file lacks.
+        misshaped: Head weights of another shape, each with its shape in the file and the requested
+            one; their layers are left out completely.
         settings: Settings of a recipe's `model` section that fit the weights.
-        notes: What else the user must know.
+        notes: Further information for the user.
     """
 
     backbone: str
@@ -66,13 +63,14 @@ class MisfitError(UserError):
     """A checkpoint of another network.
 
     Attributes:
-        matched: How many weights of the backbone the file has.
+        matched: Number of the backbone's weights that the file has.
         missing: Keys of the backbone that the file lacks.
-        misshaped: Keys of ours with the shape in the file and the wanted one.
-        surplus: Keys of the file that belong to a backbone, but to no layer of this one.
+        misshaped: Our keys with the shape in the file and the requested one.
+        surplus: Keys of the file that belong to a backbone, but not to a layer of this one.
     """
 
     def __init__(self, message: str, trunk: _Trunk):
+        """Takes the lists from a trunk that does not fit."""
         super().__init__(message)
         self.matched = len(trunk.weights)
         self.missing = trunk.missing
@@ -91,14 +89,13 @@ def convert_checkpoint(
     Args:
         path: File that `read_state_dict` reads.
         backbone: Name in `LAYOUTS`.
-        classifier: Whether the classifier is converted; by default unless it is ImageNet's.
-        model_shapes: Shapes by our keys of the model that shall take the weights, with None where
-            the file tells the number of identities; by default the head is converted as the file
-            has it.
+        classifier: Whether to keep the classifier. Defaults to yes unless it is ImageNet's.
+        model_shapes: Shapes by our keys of the model that will receive the weights; None in a shape
+            is the file's number of identities. Defaults to the head that the file has.
 
     Raises:
-        UserError: The file cannot be read, or its classifier not be kept as asked.
-        MisfitError: It holds the weights of another network.
+        UserError: If the file cannot be read, or its classifier cannot be kept as requested.
+        MisfitError: If the file holds the weights of another network.
     """
     return convert_state(read_state_dict(path), backbone, classifier, model_shapes, path)
 
@@ -111,14 +108,12 @@ def convert_state(
     source: str = "the checkpoint",
 ) -> Conversion:
     """Converts arrays by PyTorch's keys; see `convert_checkpoint`."""
-    settings = resnet.toolbox_settings(state, backbone) if backbone in resnet.BACKBONES else {}
+    layout = LAYOUTS[backbone]
+    settings = layout.settings(state, backbone)
     state, counters = _plain_names(state, source)
     _refuse_other_network(state, backbone, source)
-    notes = []
-    if backbone in mobilenet_v3.BACKBONES:
-        state, note = mobilenet_v3.adapt(state)
-        notes += [note] if note else []
-    _refuse_twins(state, backbone, source)
+    state, note = layout.adapt(state)
+    _refuse_repeated(state, backbone, source)
     trunk = _fit_trunk(state, backbone)
     _refuse_misfit(trunk, state, backbone, source)
     rest = {key: value for key, value in state.items() if key not in trunk.sources.values()}
@@ -139,12 +134,12 @@ def convert_state(
         missing=tuple(sorted((wanted or {}).keys() - head.weights)),
         misshaped=misshaped,
         settings={**settings, **head.settings},
-        notes=tuple(notes),
+        notes=(note,) if note else (),
     )
 
 
 class _Trunk(NamedTuple):
-    """What of a file fits a backbone; keys are ours in dictionaries, in lists the file's."""
+    """How a file fits a backbone; dictionaries have our keys, lists the file's."""
 
     weights: dict[str, np.ndarray]
     sources: dict[str, str]
@@ -158,7 +153,7 @@ class _Trunk(NamedTuple):
 
 
 def _plain_names(state, source):
-    """Takes prefixes off the keys, and counts and drops the counters of batches."""
+    """Removes prefixes from the keys, and counts and drops the batch counters."""
     plain, counters, origins = {}, 0, {}
     for key, value in state.items():
         name = key
@@ -180,8 +175,8 @@ def _twice(name, first, second, source):
     )
 
 
-def _refuse_twins(state, backbone, source):
-    """Refuses two dialects in one file, of which only one could be converted."""
+def _refuse_repeated(state, backbone, source):
+    """Refuses a file with two namings of a weight, of which only one could be converted."""
     origins = {}
     for key in state:
         name = LAYOUTS[backbone].rename(key, backbone)
@@ -194,7 +189,7 @@ def _fit_trunk(state, backbone):
     names = {layout.rename(key, backbone): key for key in state}
     trunk = _Trunk({}, {}, [], {}, [])
     shapes = _trunk_shapes(backbone)
-    pairs = _trunk_pairs(backbone)
+    pairs = layout.weight_pairs(backbone)
     for pair in pairs:
         key = names.get(pair.theirs)
         if key is None:
@@ -214,11 +209,6 @@ def _fit_trunk(state, backbone):
     return trunk
 
 
-def _trunk_pairs(backbone):
-    layers = LAYOUTS[backbone].layer_pairs(backbone)
-    return [pair for layer in layers for pair in weight_pairs(layer)]
-
-
 @functools.cache  # building a backbone takes seconds
 def _trunk_shapes(backbone):
     images = keras.Input((None, None, 3))
@@ -230,7 +220,7 @@ def _transform(pair, array):
     try:
         return pair.transform(array)
     except (IndexError, ValueError):
-        # An array of other axes cannot be reordered; its shape tells.
+        # An array of other axes cannot be reordered; its shape will not fit.
         return array
 
 
@@ -246,7 +236,7 @@ def _refuse_other_network(state, backbone, source):
 def _refuse_misfit(trunk, state, backbone, source):
     if trunk.fits:
         return
-    total = len(_trunk_pairs(backbone))
+    total = len(LAYOUTS[backbone].weight_pairs(backbone))
     counts = [
         f"{len(keys)} {kind} ({', '.join(list(keys)[:2])}{', ...' if len(keys) > 2 else ''})"
         for kind, keys in [
@@ -257,32 +247,32 @@ def _refuse_misfit(trunk, state, backbone, source):
         if keys
     ]
     fitting = _fitting_backbone(state, backbone)
-    mend = (
+    fix = (
         f"its weights are those of {fitting}, so give that as the architecture"
         if fitting
         else "it fits no other backbone of this project either"
     )
     raise MisfitError(
         f"{os.fspath(source)} does not hold the weights of {backbone}: {len(trunk.weights)} of "
-        f"{total} match, {', '.join(counts)}; {mend}.",
+        f"{total} match, {', '.join(counts)}; {fix}.",
         trunk,
     )
 
 
 def _fitting_backbone(state, but):
-    """Finds the other backbone that all weights fit; building one for its shapes takes a second."""
+    """Finds another backbone that all weights fit; building one for its shapes takes a second."""
     for backbone, layout in LAYOUTS.items():
         if backbone == but or layout.other_network(state, backbone):
             continue
         names = {layout.rename(key, backbone) for key in state}
-        has_all = all(pair.theirs in names for pair in _trunk_pairs(backbone))
+        has_all = all(pair.theirs in names for pair in layout.weight_pairs(backbone))
         if has_all and len(names) == len(state) and _fit_trunk(state, backbone).fits:
             return backbone
     return None
 
 
 def _wanted_head(model_shapes, trunk, head):
-    """Returns the shapes of a model's head, with the file's identities where it has no number."""
+    """Returns the shapes of a model's head, with the file's number of identities for None."""
     kernel = head.weights.get("classifier/kernel")
     identities = None if kernel is None else kernel.shape[1]
     return {
@@ -292,9 +282,9 @@ def _wanted_head(model_shapes, trunk, head):
 
 
 def _place_head(head, rest, wanted):
-    """Sorts a head's weights into those that a model takes, misshaped ones, and keys without place.
+    """Returns a head's weights that fit a model, those of other shapes, and the other keys.
 
-    Without a model to take them, all have a place. Layers are taken whole or not at all.
+    Without a model all weights fit. Layers are taken completely or not at all.
     """
     shift = head.weights.get("neck/beta")
     if shift is not None and "neck/beta" not in (wanted or {}) and not np.any(shift):
@@ -317,7 +307,7 @@ def _place_head(head, rest, wanted):
         elif layer not in broken:
             weights[key] = array
         elif key not in misshaped:
-            unmatched[head.sources[key]] = f"{broken[layer]}, so {layer} is left out whole"
+            unmatched[head.sources[key]] = f"{broken[layer]}, so {layer} is left out completely"
     known = {*head.sources.values(), *head.dropped}
     unmatched.update({key: "unknown here" for key in rest if key not in known})
     return weights, misshaped, unmatched

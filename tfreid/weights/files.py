@@ -1,7 +1,7 @@
-"""Weight files: HDF5 with one data set per weight, keyed by layer and weight name.
+"""Weight files: HDF5 with one dataset per weight, keyed by layer and weight name.
 
 Keras's own weight files differ between Keras 2 and 3 and name layers by their position; these load
-on both, and into any model that has layers of the same names.
+on both, into any model that has layers of the same names.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfrecords.manifest import write_whole
 
 FORMAT_VERSION = 1
 _VERSION_ATTRIBUTE = "tfreid_weights_version"
@@ -29,8 +31,8 @@ class LoadReport:
 
     Attributes:
         loaded: Keys whose weights were assigned.
-        skipped: Keys of the model or of the file that the caller asked to skip.
-        missing: Keys of the model that the file lacks, as the caller allowed.
+        skipped: Keys of the model or of the file that were skipped as requested.
+        missing: Keys of the model that the file lacks, as allowed.
     """
 
     loaded: tuple[str, ...]
@@ -41,10 +43,10 @@ class LoadReport:
 def weight_keys(model: keras.Model) -> dict[str, keras.Variable]:
     """Maps the key `layer_name/weight_name` of every weight of a built model to its variable.
 
-    The keys are the same on Keras 2 and 3; models inside the model add nothing to them.
+    The keys are the same on Keras 2 and 3; nested models do not appear in them.
 
     Raises:
-        ValueError: Two weights share a key.
+        ValueError: If two weights share a key.
     """
     keys = {}
     for layer in _leaf_layers(model):
@@ -56,20 +58,20 @@ def weight_keys(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def save_weights(model: keras.Model, path: str) -> None:
-    """Writes all weights of a built model; the file appears only when it is whole.
+    """Writes all weights of a built model; the file appears only when it is complete.
 
     Raises:
-        UserError: The file cannot be written there.
+        UserError: If the file cannot be written.
     """
     values = {key: variable.numpy() for key, variable in weight_keys(model).items()}
     save_arrays(values, path, model.name)
 
 
 def save_arrays(arrays: Mapping[str, np.ndarray], path: str, model_name: str) -> None:
-    """Writes weights by their keys `layer_name/weight_name`, as `save_weights` does.
+    """Writes arrays under keys `layer_name/weight_name`, as `save_weights` does.
 
     Raises:
-        UserError: The file cannot be written there.
+        UserError: If the file cannot be written.
     """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
@@ -77,7 +79,7 @@ def save_arrays(arrays: Mapping[str, np.ndarray], path: str, model_name: str) ->
         file.attrs[_MODEL_ATTRIBUTE] = model_name
         for key, array in arrays.items():
             file[key] = array
-    _write_whole(buffer.getbuffer(), os.fspath(path))
+    _write(buffer.getbuffer(), Path(path))
 
 
 def load_weights(
@@ -86,19 +88,19 @@ def load_weights(
     skip: Sequence[str] = (),
     allow_missing: Sequence[str] = (),
 ) -> LoadReport:
-    """Assigns the weights in a file to a built model, all of them or, if any misfits, none.
+    """Assigns the weights in a file to a built model: all of them or, if any does not fit, none.
 
     Args:
         model: The model.
         path: File written by `save_weights`.
-        skip: Keys that start with one of these are left alone in the model and in the file.
-        allow_missing: Keys of the model that start with one of these may be absent from the file.
+        skip: Prefixes of keys to ignore in the model and in the file.
+        allow_missing: Prefixes of keys of the model that may be absent from the file.
 
     Returns:
         What happened to each key.
 
     Raises:
-        UserError: The file is absent or not a weight file, or its weights do not fit the model.
+        UserError: If the file is absent or not a weight file, or its weights do not fit the model.
     """
     variables = weight_keys(model)
     values = _read(path)
@@ -118,10 +120,10 @@ def load_weights(
 
 
 def read_shapes(path: str) -> dict[str, tuple[int, ...]]:
-    """Maps every key in a weight file to its weight's shape, without reading the weights.
+    """Maps every key in a weight file to the shape of its weight, without reading the weights.
 
     Raises:
-        UserError: The file is absent or not a weight file.
+        UserError: If the file is absent or not a weight file.
     """
     return _read(path, lambda dataset: dataset.shape)
 
@@ -183,17 +185,10 @@ def _refuse_misfits(path, missing, unexpected, misshaped):
         )
 
 
-def _write_whole(content, path):
-    temporary = f"{path}.{os.getpid()}.tmp"
+def _write(content, path):
     try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-            os.replace(temporary, path)
-        finally:
-            if os.path.exists(temporary):
-                os.remove(temporary)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise

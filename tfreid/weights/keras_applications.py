@@ -9,40 +9,40 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.backbones.residual import BLOCKS
+from tfreid.backbones.resnet import BLOCKS
 from tfreid.backbones.vgg import convolution_names
 from tfreid.layers.preprocessing import ImagePreprocessing
 from tfreid.weights.files import weight_keys
 
 _RESNETS = {"resnet50": 50, "resnet101": 101, "resnet152": 152}
-# Backbones that have such weights, and what Keras Applications calls them.
+# Backbones with ImageNet weights, and their names in Keras Applications.
 IMAGENET_BACKBONES = {
     **{name: f"ResNet{depth}" for name, depth in _RESNETS.items()},
     "vgg16": "VGG16",
 }
-# What the names of a backbone's layers begin with.
+# Prefixes of the names of a backbone's layers.
 _TRUNK = ("stem_", "stage", "block")
 
 
 def load_imagenet(
     model: keras.Model, backbone: str, source: str | keras.Model = "imagenet"
 ) -> None:
-    """Gives a model's trunk the ImageNet weights of the same network of `keras.applications`.
+    """Loads the ImageNet weights of the same network of `keras.applications` into a model's trunk.
 
-    The convolutions of their ResNets have biases, ours have none: the batch normalisation behind
-    each takes the bias off its moving mean, which is the same function at inference and has no
-    effect in training.
+    The convolutions of their ResNets have biases and ours do not: each bias is subtracted from the
+    moving mean of the batch normalisation behind it, which is the same function at inference and
+    has no effect in training.
 
     Args:
-        model: Model with that backbone of this project and with `caffe` normalisation, a ResNet
-            strided in the first 1x1 convolutions: what these weights were trained with.
+        model: Model with the backbone and, as these weights were trained, `caffe` normalisation; a
+            ResNet has its strides in the first 1x1 convolutions.
         backbone: A key of `IMAGENET_BACKBONES`.
-        source: "imagenet" downloads the weights into Keras's cache; otherwise the path of the
-            file `BACKBONE_weights_tf_dim_ordering_tf_kernels_notop.h5`, or the model itself.
+        source: "imagenet" to download the weights into Keras's cache, the path of the file
+            `BACKBONE_weights_tf_dim_ordering_tf_kernels_notop.h5`, or the Keras model itself.
 
     Raises:
-        UserError: The model differs from what the weights expect, or they cannot be had.
-        ValueError: There are no such weights for `backbone`.
+        UserError: If the model does not fit the weights, or they cannot be loaded.
+        ValueError: If there are no ImageNet weights of `backbone`.
     """
     if backbone not in IMAGENET_BACKBONES:
         raise ValueError(f"backbone must be one of {list(IMAGENET_BACKBONES)}, got {backbone}")
@@ -100,8 +100,8 @@ def _check(model, backbone, variables):
     differing = sorted(_trunk_layers(backbone) ^ trunk)
     if differing:
         raise UserError(
-            f"model {model.name} is no {backbone} (they differ in the layer {differing[0]}); set "
-            f"model.backbone={backbone} or do without the ImageNet weights of Keras Applications."
+            f"model {model.name} is not a {backbone} (the layer {differing[0]} differs); set "
+            f"model.backbone={backbone} or leave out the ImageNet weights of Keras Applications."
         )
     modes = [layer.mode for layer in model.layers if isinstance(layer, ImagePreprocessing)]
     fits, needs = modes == ["caffe"], "model.normalization=caffe; set it"

@@ -11,7 +11,7 @@ import pytest
 from tfreid.commands import calibrate as calibrate_command
 from tfreid.evaluation import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
-from tfreid.evaluation.threshold import load_threshold, weights_fingerprint
+from tfreid.evaluation.thresholds import load_thresholds, weights_fingerprint
 from tfreid.records import Records, open_records
 
 
@@ -45,7 +45,7 @@ def test_the_kept_threshold_does_what_the_file_says(calibrate, untrained, record
     status = calibrate(["--run", str(folder), "--choose", "0.05", "--false-positive-rates",
                         "0.1,0.3", "evaluation.metric=euclidean"])
     assert status == 0
-    threshold = load_threshold(folder / "threshold.json")
+    threshold = load_thresholds(folder / "thresholds.json")["euclidean"]
     # Features are unit vectors, as they are served.
     positives, negatives = pair_distances(records, model, config, "euclidean",
                                           ["query", "gallery"], normalize=True)
@@ -79,7 +79,7 @@ def test_one_split_is_paired_with_itself(calibrate, untrained, records, tmp_path
                         "--records", str(records), "evaluation.metric=cityblock",
                         "export.normalize=false"])
     assert status == 0
-    threshold = load_threshold(tmp_path / "threshold.json")
+    threshold = load_thresholds(tmp_path / "thresholds.json")["cityblock"]
     positives, negatives = pair_distances(records, model, config, "cityblock", ["train"],
                                           normalize=False)
     assert not threshold.normalized

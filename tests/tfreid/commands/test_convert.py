@@ -11,7 +11,7 @@ import pytest
 from tfreid.backbones import BACKBONES
 from tfreid.commands import convert as convert_command
 from tfreid.weights.files import read_shapes
-from tfreid.weights.layouts.pairs import weight_pairs
+from tfreid.weights.layouts.layout import weight_pairs
 from tfreid.weights.layouts.resnet import layer_pairs
 
 

@@ -201,7 +201,7 @@ def write_curve(folder, name, scores=(0.5, 0.25)):
 
 
 def test_saved_curves_are_drawn_alone(curve, tmp_path, capsys, monkeypatch):
-    from tfreid.evaluation import distractors
+    from tfreid.systems import distractors
 
     drawn = {}
     monkeypatch.setattr(distractors, "draw_distractor_curves",

@@ -38,8 +38,8 @@ def test_every_batch_has_its_share_of_matching_pairs(size, ratio, positives):
     np.testing.assert_array_equal(index.labels[first] == index.labels[second], plan.match == 1)
     assert not (first == second).any()
     assert sampler.images_per_batch == 2 * size == plan.images.shape[1]
-    np.testing.assert_array_equal(plan.left[7], np.arange(size))
-    np.testing.assert_array_equal(plan.right[7], size + np.arange(size))
+    np.testing.assert_array_equal(plan.first[7], np.arange(size))
+    np.testing.assert_array_equal(plan.second[7], size + np.arange(size))
 
 
 def matching(apart):

@@ -74,13 +74,13 @@ def test_images_are_those_that_the_sampler_planned(table, mode):
     pipeline = make(table, augmentation=PLAIN, negatives=mode)
     plan = PairSampler(table.index.labels, table.index.cameras, 12, 2, 2, mode, 0).epoch(1, 6)
     labels = table.index.labels
-    for row, (images, left, right, match) in enumerate(read(pipeline.epoch(1, 6))):
+    for row, (images, first, second, match) in enumerate(read(pipeline.epoch(1, 6))):
         np.testing.assert_array_equal(images, pixels[plan.images[row]])
-        np.testing.assert_array_equal(left, plan.left[row])
-        np.testing.assert_array_equal(right, plan.right[row])
+        np.testing.assert_array_equal(first, plan.first[row])
+        np.testing.assert_array_equal(second, plan.second[row])
         found = np.array([np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))[0]
                           for image in images])
-        np.testing.assert_array_equal(match, labels[found[left]] == labels[found[right]])
+        np.testing.assert_array_equal(match, labels[found[first]] == labels[found[second]])
 
 
 def test_an_image_is_augmented_anew_at_each_place_and_in_each_epoch(table):
@@ -136,9 +136,9 @@ def test_drawn_pairs_carry_the_labels_of_their_images_where_asked_for(table):
     pipeline = PairBatches(table, settings, *SIZE, 0, with_labels=True)
     assert pipeline.description == f"pairs drawn of {len(table.index)} images"
     batches = list(pipeline.epoch(0, 3))
-    for images, left, right, match, labels in batches:
+    for images, first, second, match, labels in batches:
         assert images.shape == (12, *SIZE, 3) and labels.shape == (12,)
-        same = labels.numpy()[left.numpy()] == labels.numpy()[right.numpy()]
+        same = labels.numpy()[first.numpy()] == labels.numpy()[second.numpy()]
         np.testing.assert_array_equal(same, match.numpy() == 1)
         assert match.numpy().sum() == 3
     # What is resumed in its middle goes on with the same batches.

@@ -30,15 +30,15 @@ def uneven(identities=30, images=9, cameras=4, seed=0):
 
 def paired(plan):
     """Images of the pairs, [batches, n] each."""
-    return [np.take_along_axis(plan.images, side, axis=1) for side in (plan.left, plan.right)]
+    return [np.take_along_axis(plan.images, side, axis=1) for side in (plan.first, plan.second)]
 
 
 def counted(plan, match=1):
     """How often each unordered pair of images comes."""
-    left, right = paired(plan)
+    first, second = paired(plan)
     chosen = plan.match == match
     return collections.Counter(
-        tuple(sorted(pair)) for pair in zip(left[chosen].tolist(), right[chosen].tolist()))
+        tuple(sorted(pair)) for pair in zip(first[chosen].tolist(), second[chosen].tolist()))
 
 
 def enumerated(labels, cameras):
@@ -125,23 +125,23 @@ def test_shapes_types_and_the_meaning_of_match(mode, batch_size, ratio):
     size = sampler.images_per_batch
     assert size == 2 * (batch_size if mode == "dataset" else -(-batch_size // (1 + ratio)))
     assert plan.images.shape == (7, size)
-    for values in (plan.left, plan.right, plan.match):
+    for values in (plan.first, plan.second, plan.match):
         assert values.shape == (7, batch_size)
         assert values.dtype == np.int32
     assert plan.images.dtype == np.int32
-    assert min(plan.left.min(), plan.right.min()) >= 0
-    assert max(plan.left.max(), plan.right.max()) < size
-    left, right = paired(plan)
-    np.testing.assert_array_equal(plan.match, labels[left] == labels[right])
-    assert (left != right).all()
+    assert min(plan.first.min(), plan.second.min()) >= 0
+    assert max(plan.first.max(), plan.second.max()) < size
+    first, second = paired(plan)
+    np.testing.assert_array_equal(plan.match, labels[first] == labels[second])
+    assert (first != second).all()
 
 
 def test_negatives_of_the_dataset_are_any_images_of_other_identity_and_camera():
     labels, cameras = uneven()
-    left, right = paired(plan := whole_epoch(make(labels, cameras, samples=60)))
+    first, second = paired(plan := whole_epoch(make(labels, cameras, samples=60)))
     negative = plan.match == 0
-    known = negative & (cameras[left] >= 0) & (cameras[right] >= 0)
-    assert (cameras[left] != cameras[right])[known].all()
+    known = negative & (cameras[first] >= 0) & (cameras[second] >= 0)
+    assert (cameras[first] != cameras[second])[known].all()
     allowed = {
         (one, other) for one, other in itertools.combinations(range(len(labels)), 2)
         if labels[one] != labels[other]
@@ -162,8 +162,8 @@ def test_one_camera_makes_no_rule(cameras):
         sampler = make(labels, cameras, batch_size=6, negatives=mode)
         assert sampler.num_positive_pairs == 12
         plan = whole_epoch(sampler)
-        left, right = paired(plan)
-        np.testing.assert_array_equal(plan.match, labels[left] == labels[right])
+        first, second = paired(plan)
+        np.testing.assert_array_equal(plan.match, labels[first] == labels[second])
 
 
 def test_an_identity_with_one_image_serves_as_negative_only():
@@ -176,12 +176,12 @@ def test_an_identity_with_one_image_serves_as_negative_only():
 @pytest.mark.parametrize("mode", MODES)
 def test_the_order_within_pairs_is_random(mode):
     labels, cameras = uneven()
-    left, right = paired(plan := whole_epoch(make(labels, cameras, samples=20, negatives=mode)))
-    differ = cameras[left] != cameras[right]
+    first, second = paired(plan := whole_epoch(make(labels, cameras, samples=20, negatives=mode)))
+    differ = cameras[first] != cameras[second]
     for match in (0, 1):
         chosen = differ & (plan.match == match)
-        assert abs((left < right)[chosen].mean() - 0.5) < 0.03
-        assert abs((cameras[left] < cameras[right])[chosen].mean() - 0.5) < 0.03
+        assert abs((first < second)[chosen].mean() - 0.5) < 0.03
+        assert abs((cameras[first] < cameras[second])[chosen].mean() - 0.5) < 0.03
 
 
 def test_pairs_of_an_epoch_are_shuffled_together():
@@ -197,14 +197,14 @@ def test_batches_pair_the_images_of_their_positives():
     labels, cameras = uneven(60)
     plan = whole_epoch(make(labels, cameras, 30, samples=3, negatives="batch"))
     places = np.arange(10)
-    for images, left, right, match in zip(*plan):
+    for images, first, second, match in zip(*plan):
         np.testing.assert_array_equal(match, [1] * 10 + [0] * 20)
-        np.testing.assert_array_equal(left[:10], places)
-        np.testing.assert_array_equal(right[:10], places + 10)
-        assert left.max() < 10 <= right.min()
-        assert (right[10:] - 10 != left[10:]).all()
-        assert len(set(zip(left.tolist(), right.tolist()))) == 30, "no pair comes twice"
-        one, other = cameras[images[left[10:]]], cameras[images[right[10:]]]
+        np.testing.assert_array_equal(first[:10], places)
+        np.testing.assert_array_equal(second[:10], places + 10)
+        assert first.max() < 10 <= second.min()
+        assert (second[10:] - 10 != first[10:]).all()
+        assert len(set(zip(first.tolist(), second.tolist()))) == 30, "no pair comes twice"
+        one, other = cameras[images[first[10:]]], cameras[images[second[10:]]]
         assert ((one != other) | (one < 0)).all()
 
 
@@ -215,9 +215,9 @@ def test_negatives_of_a_batch_share_a_camera_only_where_others_run_out():
     """
     labels, cameras = np.repeat(np.arange(20), 2), np.tile([0, 1], 20)
     plan = whole_epoch(make(labels, cameras, samples=5, negatives="batch"))
-    left, right = paired(plan)
+    first, second = paired(plan)
     numbers = set()
-    for images, same in zip(plan.images, (cameras[left] == cameras[right]).sum(axis=1)):
+    for images, same in zip(plan.images, (cameras[first] == cameras[second]).sum(axis=1)):
         first, second = cameras[images[:4]], cameras[images[4:]]
         across = (first[:, None] != second) & ~np.eye(4, dtype=bool)
         assert same == max(0, 8 - across.sum())
@@ -230,10 +230,10 @@ def test_all_combinations_of_a_batch_are_drawn_alike():
     cameras = np.tile([0, 1], 50)
     sampler = make(labels, cameras, 12, samples=200, negatives="batch")
     plan = whole_epoch(sampler)
-    left, right = plan.left[:, 4:], plan.right[:, 4:] - 4
-    counts = np.bincount((4 * left + right).ravel(), minlength=16).reshape(4, 4)
+    first, second = plan.first[:, 4:], plan.second[:, 4:] - 4
+    counts = np.bincount((4 * first + second).ravel(), minlength=16).reshape(4, 4)
     assert not counts.diagonal().any()
-    expected = 8 * len(left) / 12
+    expected = 8 * len(first) / 12
     assert abs(counts[~np.eye(4, dtype=bool)] / expected - 1).max() < 0.1
     others = counted(plan, match=0)
     assert len(others) > 0.8 * 50 * 49 * 2 / 2, "an identity meets about all others"
@@ -265,8 +265,8 @@ def test_combinations_repeat_where_a_batch_has_too_few():
     """Two positives leave (a0, b1) and (a1, b0) for 8 negatives."""
     labels, cameras = [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1]
     plan = make(labels, cameras, 10, 5, negatives="batch").epoch(0, 9)
-    left, right = plan.left[:, 2:], plan.right[:, 2:] - 2
-    np.testing.assert_array_equal(left + right, np.ones((9, 8)))
+    first, second = plan.first[:, 2:], plan.second[:, 2:] - 2
+    np.testing.assert_array_equal(first + second, np.ones((9, 8)))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy.spatial.distance import cdist
 
 import tfreid.evaluation.distances as distances_module
@@ -12,6 +13,7 @@ from tfreid.evaluation.distances import (
     METRICS,
     find_metric,
     metric_name,
+    paired_distances,
     pairwise_distances,
     scaled_cosine_metric,
     weighted_metric,
@@ -137,3 +139,22 @@ def test_a_scaled_cosine_may_turn_the_order_around():
     found = metric.between(metric.prepare(query), metric.prepare(gallery))
     np.testing.assert_allclose(found, -2.0 * pairwise_distances(query, gallery), rtol=1e-5,
                                atol=1e-6)
+
+
+@pytest.mark.parametrize("p", [1.0, 3.0, 32.0])
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_the_graphs_distances_of_pairs_agree(metric, p):
+    rng = np.random.default_rng(1)
+    first, second = rng.standard_normal((2, 8, 33)).astype(np.float32) / 20
+    second[1] = first[1]
+    first[2] = 0.0
+    first[3] = 0.1
+    first[4] = second[4] = 0.0
+    found = tf.function(paired_distances)(tf.constant(first), tf.constant(second), metric, p)
+    expected = np.diagonal(pairwise_distances(first, second, metric, p))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_graph_knows_no_other_metric():
+    with pytest.raises(ValueError, match="'cosin'"):
+        paired_distances(tf.zeros([1, 2]), tf.zeros([1, 2]), "cosin")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.layers.depthwise import DepthwiseConv2D
+from tfreid.layers.convolution import DepthwiseConv2D
 
 MAPS = np.random.default_rng(0).normal(size=(2, 5, 4, 3)).astype(np.float32)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.layers.grouped_convolution import GroupedConv3x3
+from tfreid.layers.convolution import GroupedConv3x3
 
 
 def loop(maps, kernel, upstream, groups, strides):

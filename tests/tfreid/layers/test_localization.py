@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.layers.localization import localize
-from tfreid.layers.spatial_transformer import affine_grid, bilinear_sample, central_region
+from tfreid.layers.spatial_transformer import (
+    affine_grid,
+    bilinear_sample,
+    central_region,
+    localize,
+)
 
 SHAPE, SIDE = (20, 16, 96), 10
 

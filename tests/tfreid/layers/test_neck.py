@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfreid.layers.neck import batch_norm_neck
+from tfreid.layers.normalization import batch_norm_neck
 
 
 def neck_model(**settings):

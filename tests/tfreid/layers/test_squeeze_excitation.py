@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from tfreid.layers.squeeze_excitation import SqueezeExcitation
+from tfreid.layers.gate import SqueezeExcitation
 from tfreid.weights.files import weight_keys
 
 

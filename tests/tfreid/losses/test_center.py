@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.losses import CenterLoss, center_loss
-from tfreid.losses.center import center_delta, center_step, center_terms, updated_centers
+from tfreid.losses import CenterLoss
+from tfreid.losses.center import center_loss, center_step, center_terms
 
 LABELS = np.array([2, 0, 2, 5, 2, 0])  # repeated, and classes 1, 3, 4 absent
 VARIANTS = ["bag_of_tricks", "wen"]
@@ -25,6 +25,14 @@ def some_batch(dtype=np.float32):
     random = np.random.default_rng(0)
     return (random.normal(size=(6, 4)).astype(dtype),
             random.normal(size=(6, 4)).astype(np.float32))
+
+
+def center_delta(embeddings, labels, centers, variant="bag_of_tricks", alpha=0.5):
+    return center_step(*center_terms(embeddings, labels, centers), variant, alpha)
+
+
+def updated_centers(embeddings, labels, centers, variant="bag_of_tricks", alpha=0.5):
+    return centers - center_delta(embeddings, labels, centers, variant, alpha)
 
 
 def expected_losses(embeddings, labels, centers, variant):
@@ -208,6 +216,17 @@ def test_config_rebuilds_the_class():
     config = CenterLoss(centers, "wen", "sum", "pull").get_config()
     assert config == {"variant": "wen", "reduction": "sum", "name": "pull"}
     assert CenterLoss(centers, **config).get_config() == config
+
+
+def test_a_loss_that_was_loaded_wants_its_centers():
+    embeddings, centers = some_batch()
+    loss = CenterLoss.from_config(CenterLoss(centers).get_config())
+    with pytest.raises(ValueError, match="centers is not set; assign"):
+        loss(LABELS, embeddings)
+    loss.centers = centers
+    np.testing.assert_allclose(
+        loss(LABELS, embeddings),
+        expected_losses(embeddings, LABELS, centers, "bag_of_tricks").mean(), rtol=1e-5)
 
 
 def test_refuses_unknown_variants():

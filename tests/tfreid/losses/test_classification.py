@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.losses import LabelSmoothedSoftmax, label_smoothed_softmax
-from tfreid.losses.classification import flat_labels
+from tfreid.losses import LabelSmoothedSoftmax
+from tfreid.losses.base import flat_labels
+from tfreid.losses.classification import label_smoothed_softmax
 
 LABELS = np.array([0, 3, 1, 1, 4, 2])
 

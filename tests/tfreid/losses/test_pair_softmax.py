@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.losses import PairSoftmax, pair_softmax
+from tfreid.losses.verification import PairSoftmax, pair_softmax
 
 MATCHES = np.array([1, 0, 0, 1, 1])
 

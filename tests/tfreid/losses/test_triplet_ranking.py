@@ -48,7 +48,7 @@ def test_class_is_the_mean_of_the_function_and_rebuilt_from_its_config():
     loss = TripletRankingLoss(0.4)
     mean = loss(np.zeros(50), np.stack(streams, axis=1))
     np.testing.assert_allclose(mean, np.mean(expected(streams, 0.4)), rtol=1e-5)
-    assert TripletRankingLoss.from_config(loss.get_config()).margin == 0.4
+    assert TripletRankingLoss.from_config(loss.get_config()).settings == {"margin": 0.4}
 
 
 @pytest.mark.parametrize("margin", [0, -1.0, float("inf"), float("nan")])

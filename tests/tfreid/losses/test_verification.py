@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.losses import VerificationLoss, pair_softmax, verification_loss
+from tfreid.losses.verification import VerificationLoss, pair_softmax, verification_loss
 
 LOGITS = np.array([0.0, np.log(3.0), -np.log(3.0), 2.5, -30.0, 40.0, 90.0, -90.0])
 MATCHES = np.array([1, 1, 0, 0, 1, 0, 1, 0])

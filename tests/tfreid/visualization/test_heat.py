@@ -13,7 +13,8 @@ from tfreid.systems.embedding.matching_regions import (
     MatchingRegions,
     draw_matching_regions,
 )
-from tfreid.visualization.heat import HEAT_COLORS, fit_inches, inches, overlay_cam
+from tfreid.visualization.heat import HEAT_COLORS, overlay_cam
+from tfreid.visualization.page import fit_image
 
 # Not grey, so that a plain image differs from one under a heat map.
 GREEN, BLUE = (30, 200, 60), (20, 40, 220)
@@ -28,8 +29,8 @@ def drawn(path):
 
 
 def area(picture, colour):
-    """Share of a picture that has one colour."""
-    return np.all(picture == np.array(colour), axis=2).mean()
+    """How many pixels of a picture have one colour."""
+    return np.all(picture == np.array(colour), axis=2).sum()
 
 
 def bright(picture):
@@ -59,8 +60,8 @@ def test_the_image_shows_through_and_stays_plain_without_evidence():
 
 def test_images_of_any_size_fit():
     for size in ((64, 32), (300, 60), (50, 400)):
-        height, width = inches(fit_inches(plain(BLUE, *size), 2.0, 1.5))
-        assert max(height / 2.0, width / 1.5) == pytest.approx(1, abs=0.01)
+        height, width = fit_image(plain(BLUE, *size), 200, 150).shape[:2]
+        assert max(height / 200, width / 150) == pytest.approx(1, abs=0.01)
         assert width / height == pytest.approx(size[1] / size[0], rel=0.05)
 
 

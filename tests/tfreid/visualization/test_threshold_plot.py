@@ -43,7 +43,7 @@ def test_histograms_are_shares_of_each_kind(tmp_path, saved_figures):
     (line,) = axes.get_lines()
     assert set(line.get_xdata()) == {0.5}
     assert legend_of(saved_figures[0]) == [
-        "one person (4 pairs)", "two persons (10,000 pairs)", "EER: 0.5"]
+        "positive pairs (4)", "negative pairs (10,000)", "EER: 0.5"]
     assert axes.get_xlabel() == "cosine distance"
     assert cv2.imread(str(path)).std() > 0
 
@@ -63,14 +63,14 @@ def test_roc_shows_the_curve_and_the_points(tmp_path, saved_figures):
     # A rate of zero has no place on a logarithmic axis; it stands at its left end.
     assert (none.get_xdata()[0], none.get_ydata()[0]) == (left, 40)
     assert "pairs (area 0.95000)" in legend_of(saved_figures[0])
-    assert "FPR 0.001: 80.00% found, 0.100% mistaken" in legend_of(saved_figures[0])
+    assert "FPR 0.001: TPR 80.00%, FPR 0.100%" in legend_of(saved_figures[0])
     assert cv2.imread(str(path)).std() > 0
 
 
 def test_nothing_to_draw(tmp_path):
     path = tmp_path / "picture.png"
-    with pytest.raises(UserError, match="pairs of one person and of two"):
+    with pytest.raises(UserError, match="needs positive and negative pairs"):
         draw_pair_distances([1.0], [1], [0], path)
-    with pytest.raises(UserError, match="pairs of two persons"):
+    with pytest.raises(UserError, match="needs negative pairs"):
         draw_roc([0.0], [1.0], path)
     assert not path.exists()

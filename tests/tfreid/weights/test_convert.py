@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
-from tfreid.backbones import BACKBONES
+from tfreid.backbones import BACKBONES, Backbone
 from tfreid.config import ModelConfig
 from tfreid.models.embedding import build_embedding_model
 from tfreid.systems.embedding.system import EmbeddingSystem
-from tfreid.weights.account import describe, describe_misfit, list_weights
+from tfreid.weights import layouts
+from tfreid.weights.conversion_report import describe, describe_misfit, list_weights
 from tfreid.weights.convert import LAYOUTS, MisfitError, convert_state
 from tfreid.weights.files import load_weights, save_arrays, weight_keys
 from tfreid.weights.layouts.heads import convert_head
@@ -52,9 +55,31 @@ def head_of(conversion):
     return {key for key in conversion.weights if key.startswith(("fc", "neck", "pool", "class"))}
 
 
-def test_every_backbone_has_a_layout():
+def test_layouts_are_of_backbones():
     # Of the twin network there are no PyTorch checkpoints.
-    assert LAYOUTS.keys() == BACKBONES.keys() - {"siamese_twin"}
+    assert LAYOUTS.keys() <= BACKBONES.keys() - {"siamese_twin"}
+
+
+def test_a_family_is_one_file_and_one_word(tmp_path, monkeypatch):
+    (tmp_path / "tiny.py").write_text(
+        "from tfreid.weights.layouts.layout import LayerPair, Layout\n"
+        "def layer_pairs(backbone):\n"
+        "    return [LayerPair('stem_conv', 'stem', 'conv')]\n"
+        "LAYOUT = Layout(('tiny',), layer_pairs)\n"
+    )
+    monkeypatch.setattr(layouts, "__path__", [*layouts.__path__, str(tmp_path)])
+    monkeypatch.setattr(layouts, "_FAMILIES", (*layouts._FAMILIES, "tiny"))
+    monkeypatch.setitem(LAYOUTS, "tiny", layouts._layouts()["tiny"])
+    convolve = keras.layers.Conv2D(4, 3, use_bias=False, name="stem_conv")
+    monkeypatch.setitem(BACKBONES, "tiny", Backbone(convolve, 4))
+    kernel = normal(4, 3, 3, 3)
+    conversion = convert_state({"stem.weight": kernel}, "tiny")
+    np.testing.assert_array_equal(
+        conversion.weights["stem_conv/kernel"], kernel.transpose(2, 3, 1, 0)
+    )
+    assert not conversion.settings and not conversion.notes
+    with pytest.raises(UserError, match="does not hold the weights of tiny"):
+        convert_state({"other.weight": kernel}, "tiny")
 
 
 def test_stock_osnet(stock):
@@ -91,10 +116,10 @@ def test_two_networks_in_one_file(stock):
 
 def test_two_dialects_in_one_file(stock, monkeypatch):
     """OSNet has one dialect; two keys that mean the same are those of torchvision and timm."""
-    layout = LAYOUTS[NAME]
-    monkeypatch.setattr(
-        layout, "rename", lambda key, backbone: key.replace("first.", "conv1.conv."), raising=True
+    layout = dataclasses.replace(
+        LAYOUTS[NAME], rename=lambda key, backbone: key.replace("first.", "conv1.conv.")
     )
+    monkeypatch.setitem(LAYOUTS, NAME, layout)
     twice = {**stock, "first.weight": stock["conv1.conv.weight"]}
     with pytest.raises(UserError, match="conv1.conv.weight twice, as conv1.conv.weight and first"):
         convert_state(twice, NAME)
@@ -171,7 +196,9 @@ def test_imagenets_own_layers_of_mobilenet():
 
 def test_classifier_dropped_as_asked(stock):
     conversion = convert_state(stock, NAME, classifier="drop")
-    assert conversion.dropped == {"classifier.weight": "as asked", "classifier.bias": "as asked"}
+    assert conversion.dropped == {
+        "classifier.weight": "as requested", "classifier.bias": "as requested"
+    }
     assert head_of(conversion) == {f"fc/{part}" for part in ("kernel", "bias")} | {
         f"fc_bn/{part}" for part in ("gamma", "beta", "moving_mean", "moving_variance")
     }
@@ -230,7 +257,7 @@ def test_a_classifier_of_another_width_is_left_out_whole(stock):
     for found in (conversion, half):
         assert not any(key.startswith("classifier/") for key in found.weights)
         assert found.misshaped["classifier/kernel"] == ((512, 751), (512, 7))
-    reason = "classifier/kernel does not fit, so classifier is left out whole"
+    reason = "classifier/kernel does not fit, so classifier is left out completely"
     assert half.unmatched == {"classifier.bias": reason}
     lines = list(describe(half, "a.pth", None))
     assert not any("identities" in line for line in lines)
@@ -241,7 +268,7 @@ def test_a_layer_without_a_weight_that_the_model_has(stock):
     shapes = linear_head(num_identities=751)
     conversion = convert_state(state, NAME, None, shapes)
     assert conversion.unmatched == {
-        "classifier.weight": "the file has no classifier/bias, so classifier is left out whole"
+        "classifier.weight": "the file has no classifier/bias, so classifier is left out completely"
     }
     assert conversion.missing == ("classifier/bias",)
 
@@ -334,7 +361,7 @@ def test_account(stock):
     lines = list(describe(conversion, "a.pth", "b.weights.h5"))
     assert lines[0] == "no place for parts.weight: unknown here"
     assert lines[1].startswith("dropped classifier.weight, classifier.bias: ImageNet's classes")
-    assert lines[2] == "dropped 1 counters of batches (num_batches_tracked)"
+    assert lines[2] == "dropped 1 batch counters (num_batches_tracked)"
     # Trunk 134,792, linear 128 -> 512 with bias, batch norm of 512; moving statistics besides.
     numbers = sum(array.size for array in conversion.weights.values())
     assert lines[3] == f"a.pth: 485 weights of 226 layers, {numbers:,} numbers -> b.weights.h5"
@@ -360,7 +387,7 @@ def test_a_trunk_alone_starts_training(trunk, tmp_path, capsys):
     neck = weight_keys(model)["neck/gamma"].numpy()
     from tfreid.config import Config
 
-    EmbeddingSystem().load_weights(model, Config(model=settings))
+    EmbeddingSystem(Config(model=settings)).load_initial_weights(model)
     printed = capsys.readouterr().out
     assert "has no fc/bias, fc/kernel, neck/gamma" in printed
     variables = weight_keys(model)
@@ -371,7 +398,7 @@ def test_a_trunk_alone_starts_training(trunk, tmp_path, capsys):
     broken = {k: v for k, v in convert_state(trunk, NAME).weights.items() if "last_conv/" not in k}
     save_arrays(broken, path, NAME)
     with pytest.raises(UserError, match=r"1 missing \(last_conv/kernel\)"):
-        EmbeddingSystem().load_weights(model, Config(model=settings))
+        EmbeddingSystem(Config(model=settings)).load_initial_weights(model)
 
 
 def test_arrays_are_saved_as_models_are(tmp_path):

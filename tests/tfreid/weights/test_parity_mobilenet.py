@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tfreid.weights.convert import convert_state
+from tfreid.weights.layouts.layout import weight_pairs
 from tfreid.weights.layouts.mobilenet_v3 import _layers, adapt, layer_pairs, rename
-from tfreid.weights.layouts.pairs import weight_pairs
 
 NAME = "mobilenet_v3_large"
 DEAD_HEAD = 2_511_080

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tfreid.backbones.osnet import osnet_head
+from tfreid.weights.layouts.layout import weight_pairs
 from tfreid.weights.layouts.osnet import BACKBONES as FAMILY
 from tfreid.weights.layouts.osnet import layer_pairs, other_network
-from tfreid.weights.layouts.pairs import weight_pairs
 
 # Parameters of torchreid's models with 1,000 classes.
 PUBLISHED = {

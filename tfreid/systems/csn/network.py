@@ -30,11 +30,10 @@ import tensorflow as tf
 from tfreid.config import Config
 from tfreid.layers.convolution import conv_bn, he_normal
 from tfreid.layers.convolution_similarity import ConvolutionSimilarity
-from tfreid.layers.localization import localize
 from tfreid.layers.normalization import batch_norm
 from tfreid.layers.pairing import PairDistance, Regroup, TakeRows, UnitLength
 from tfreid.layers.preprocessing import ImagePreprocessing
-from tfreid.layers.spatial_transformer import BilinearSampler, FixedRegion, Stripes
+from tfreid.layers.spatial_transformer import BilinearSampler, FixedRegion, Stripes, localize
 from tfreid.systems.csn.settings import Settings as CsnSettings
 
 PART_SIDES = {2: 10, 3: 5, 4: 5}

@@ -11,9 +11,9 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid.config import Config, LossConfig
 from tfreid.layers.spatial_transformer import inside_penalty, rotation_penalty, scale_penalty
-from tfreid.losses.contrastive import contrastive_from_distance
-from tfreid.losses.pair_softmax import pair_softmax
+from tfreid.losses.contrastive import ContrastiveLoss
 from tfreid.losses.statistics import pair_statistics
+from tfreid.losses.verification import PairSoftmax
 from tfreid.systems.csn.network import map_shape
 from tfreid.systems.csn.regions import draw_regions
 from tfreid.training.interfaces import Batch, Objective
@@ -46,6 +46,9 @@ class CsnObjective(Objective):
         super().__init__(name="objective")
         self._config = config
         self._levels = tuple(levels)
+        self._match_loss = PairSoftmax(reduction="none")
+        self._contrastive_loss = ContrastiveLoss(
+            config.margin, config.contrastive_scale, reduction="none")
 
     def forward(
         self, model: keras.Model, batch: Batch
@@ -65,7 +68,7 @@ class CsnObjective(Objective):
         """Computes the loss of pairs.
 
         Args:
-            outputs: Of the pair model.
+            outputs: Of the CSN.
             matches: [n], 1 where both images show one identity, else 0.
 
         Returns:
@@ -74,11 +77,10 @@ class CsnObjective(Objective):
         config = self._config
         losses = {}
         if config.match.weight:
-            entropies = pair_softmax(outputs["logits"], matches)
+            entropies = self._match_loss(matches, outputs["logits"])
             losses["match"] = config.match.weight * tf.reduce_mean(entropies)
         if "distance" in outputs and config.contrastive.weight:
-            pulls = contrastive_from_distance(
-                outputs["distance"], matches, config.contrastive.margin, config.contrastive.scale)
+            pulls = self._contrastive_loss(matches, outputs["distance"])
             losses["contrastive"] = config.contrastive.weight * tf.reduce_mean(pulls)
         losses["regions"] = tf.add_n(
             [self._priors(outputs[f"regions_{level}"]) for level in self._levels])

@@ -14,19 +14,28 @@ from tfreid.systems.csn.similarity_maps import (
     overlay_map,
 )
 from tfreid.visualization.heat import HEAT_COLORS
-from tfreid.visualization.page import MUTED, Page
+from tfreid.visualization.page import (
+    FRAME,
+    MUTED,
+    column,
+    fit_image,
+    image,
+    note,
+    row,
+    save,
+    scale,
+    text,
+)
 
-_MATCH, _MISMATCH, _QUERY = "#009250", "#d03028", "#5a5a5a"
-# Inches: white space; heights of the title, of labels, of the foot and of an image, and its
-# greatest width; least sizes of the page and of a row; widths that texts need.
-_MARGIN, _GAP, _SPACE = 0.25, 0.12, 0.25
-_HEAD, _LABEL, _FOOT, _ROW, _WIDEST = 0.75, 0.5, 1.2, 1.7, 1.0
-_NARROWEST, _LEAST_ROW, _FIGURES, _LEVEL = 8.0, 1.1, 1.7, 1.95
+_MATCH, _MISMATCH, _QUERY = (0, 146, 80), (208, 48, 40), (90, 90, 90)
+# Pixels: greatest height and width of an image; width of the figures, least width of a level.
+_HEIGHT, _WIDTH = 204, 120
+_FIGURES, _LEVEL = 190, 214
 
 
 @dataclass(frozen=True, eq=False)
 class RankedPair:
-    """A gallery image compared with a query: details (the query is A), right or wrong, a label."""
+    """A gallery image compared with a query, which is image A of the details, and its label."""
 
     details: PairDetails
     is_match: bool
@@ -41,88 +50,72 @@ def draw_ranked_pairs(
 ) -> None:
     """Draws a query's best gallery images with their scores and similarity maps into one PNG.
 
-    A row shows one result, framed green (the query's person) or red, and for each level two maps,
+    A row shows one result, framed green (the query's identity) or red, and for each level two maps,
     summed over parts and channels: the query's parts searched in the result, and the reverse.
 
     Args:
-        results: best first.
-        path: the PNG file; its folder is made if it is missing.
-        query: its label.
-        heading: stands above the picture.
+        results: Results, best first.
+        path: PNG file; its folder is created if it is missing.
+        query: Label of the query.
+        heading: Title of the picture.
 
     Raises:
-        ValueError: no results.
+        ValueError: If there are no results.
     """
     if not results:
         raise ValueError("results must not be empty")
-    sheet = _Sheet(results)
-    sheet.add_texts(query, heading)
-    for place in range(len(results)):
-        sheet.add_result(place)
-    for column, level in enumerate(results[0].details.levels):
-        sheet.add_level(column, level)
-    sheet.page.save(path)
-
-
-class _Sheet:
-    """Lays out the query, then a row for each result and two columns of maps for each level."""
-
-    def __init__(self, results: Sequence[RankedPair]):
-        self._results = results
-        self._first = results[0].details
-        self._height = min(_ROW, _WIDEST / self._first.aspect)
-        self._width = self._height * self._first.aspect
-        self._result_left = _MARGIN + self._width + _SPACE
-        self._maps_left = self._result_left + self._width + _SPACE + _FIGURES
-        self._step = max(2 * (self._width + _GAP) + _SPACE, _LEVEL)
-        width = self._maps_left + len(self._first.levels) * self._step + _MARGIN
-        self.page = Page(max(width, _NARROWEST), self._top(len(results)) + _FOOT)
-
-    def add_texts(self, query: str, heading: str) -> None:
-        """Shows the query, and writes the head and the foot of the page."""
-        page, top = self.page, self._top(0)
-        page.write(_MARGIN, 0.3, heading, size=12, weight="bold")
-        page.write(_MARGIN, 0.58, f"query: {query}", size=9, color=MUTED)
-        page.write(_MARGIN, top - 0.2, "query", size=9, weight="bold")
-        page.write(self._result_left, top - 0.2, "gallery", size=9, weight="bold")
-        page.show(self._first.outlined(0), _MARGIN, top, self._width, self._height, frame=_QUERY)
-        colors = ("red upper, green middle, blue bottom; paler at deeper levels"
-                  if len(self._first.part_names) > 1 else "paler at deeper levels")
-        page.note(_MARGIN, (
-            "Heat: the attended parts of one image slid over the feature map of the other, "
-            "their similarity maps summed over parts and channels; bright where that image "
-            f"strongly shows the features of the parts. Outlines: the attended parts ({colors})."))
-
-    def add_result(self, place: int) -> None:
-        """Shows one result's image and figures."""
-        result, top = self._results[place], self._top(place)
+    first = results[0].details
+    limits = {level: map_limits(half.sum(0) for result in results
+                                for half in result.details.levels[level].maps)
+              for level in first.levels}
+    levels = [text(f"{level_name(level)}\nquery in result | result in query", 7.5)
+              for level in limits]
+    side = _fitted(first.images[0]).shape[1]
+    widths = (side + 34, side + 34, _FIGURES, *[max(2 * side + 18, _LEVEL)] * len(limits))
+    scales = [column(scale(heat_scale(span), HEAT_COLORS, 2 * side + 16, upright=False),
+                     text(f"sum of {first.channels} channels, all parts\n(root scale)", 7.5))
+              for span in limits.values()]
+    outlined = image(_fitted(first.outlined(0)), _QUERY, FRAME)
+    rows = [_line(widths, text("query", 9, bold=True), text("gallery", 9, bold=True), text(" "),
+                  levels, align="bottom")]
+    for place, result in enumerate(results, 1):
+        maps = [_maps(result.details, level, span) for level, span in limits.items()]
         color = _MATCH if result.is_match else _MISMATCH
-        self.page.show(result.details.outlined(1), self._result_left, top, self._width,
-                       self._height, frame=color)
-        sign = ("\N{CHECK MARK} same person" if result.is_match
-                else "\N{MULTIPLICATION X} other person")
-        left = self._result_left + self._width + _GAP
-        self.page.write(left, top + 0.12, f"{place + 1}.  {sign}", size=9, weight="bold",
-                        color=color)
-        self.page.write(left, top + 0.62, "\n".join([*result.details.figures(), result.label]),
-                        size=8)
+        rows.append(_line(widths, text(" ") if place > 1 else outlined,
+                          image(_fitted(result.details.outlined(1)), color, FRAME),
+                          _figures(place, result, color), maps))
+    colors = ("red upper, green middle, blue bottom; paler at deeper levels"
+              if len(first.part_names) > 1 else "paler at deeper levels")
+    save(
+        path,
+        text(heading, 12, bold=True),
+        text(f"query: {query}", 9, MUTED),
+        *rows,
+        _line(widths, text(" "), text(" "), text(" "), scales),
+        note("Heat: the attended parts of one image slid over the feature map of the other, their "
+             "similarity maps summed over parts and channels; bright where that image strongly "
+             f"shows the features of the parts. Outlines: the attended parts ({colors})."),
+    )
 
-    def add_level(self, column: int, level: int) -> None:
-        """Shows a level's maps of all results, and their scale."""
-        left = self._maps_left + column * self._step
-        pairs = [(result.details.images, result.details.levels[level].maps)
-                 for result in self._results]
-        limits = map_limits(half.sum(0) for _, maps in pairs for half in maps)
-        self.page.write(left, self._top(0) - 0.2,
-                        f"{level_name(level)}\nquery in result | result in query", size=7.5)
-        for place, (images, maps) in enumerate(pairs):
-            for half in (0, 1):
-                heat = overlay_map(images[1 - half], maps[half].sum(0), limits)
-                self.page.show(heat, left + half * (self._width + _GAP), self._top(place),
-                               self._width, self._height)
-        self.page.scale(heat_scale(limits), HEAT_COLORS,
-                        f"sum of {self._first.channels} channels, all parts\n(root scale)", left,
-                        self._top(len(pairs)) - 0.1, 2 * self._width + _GAP, 0.1)
 
-    def _top(self, place):
-        return _HEAD + _LABEL + place * (max(self._height, _LEAST_ROW) + _SPACE)
+def _fitted(pixels):
+    return fit_image(pixels, _HEIGHT, _WIDTH)
+
+
+def _line(widths, query, result, figures, levels, align="top"):
+    cells = (query, result, figures, *levels)
+    return row(*(column(cell, width=width) for cell, width in zip(cells, widths)), align=align)
+
+
+def _maps(details, level, limits):
+    """Shows the query's parts searched in the result, then the reverse."""
+    return row(*(
+        image(_fitted(overlay_map(details.images[1 - half], maps.sum(0), limits)))
+        for half, maps in enumerate(details.levels[level].maps)), gap=14)
+
+
+def _figures(place, result, color):
+    sign = ("\N{CHECK MARK} same person" if result.is_match
+            else "\N{MULTIPLICATION X} other person")
+    return column(text(f"{place}.  {sign}", 9, color, bold=True),
+                  text("\n".join([*result.details.figures(), result.label])), gap=12)

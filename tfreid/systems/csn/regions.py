@@ -9,7 +9,7 @@ import numpy as np
 
 from tfreid.layers.spatial_transformer import stripe_rows
 
-# Of the parts of one image, from the top down, and how much white each level mixes in.
+# Colours of the parts of an image, from the top down, and the share of white at each level.
 _COLORS = ((230, 40, 40), (20, 180, 70), (40, 90, 240))
 _PALENESS = {2: 0.0, 3: 0.35, 4: 0.6}
 _ENLARGED = 4
@@ -17,10 +17,10 @@ _LINE = 0.75
 
 
 def cell_sides(map_shape: tuple[int, int], image_shape: tuple[int, int]) -> tuple[int, int]:
-    """Computes how many pixels of the network's input a cell of a map is high and wide.
+    """Computes the height and width in pixels of the network's input that a map's cell covers.
 
-    Every pooling halves a map and rounds up, so cells are powers of two, and those at the right
-    and at the bottom may reach over the border: 8 cells of 8 pixels show 60.
+    Every pooling halves a map and rounds up, so cells are powers of two, and those at the right and
+    the bottom may reach beyond the border: 8 cells of 8 pixels cover 60 pixels.
 
     Args:
         map_shape: Height and width of the map, in cells.
@@ -36,14 +36,14 @@ def region_corners(
     """Computes where regions lie in the image.
 
     Args:
-        regions: [p, 6], one in each of p stripes, as of
+        regions: [p, 6], one in each of p stripes; see
             `tfreid.layers.spatial_transformer.affine_grid`.
         map_shape: Height and width of the whole map, in cells.
         image_shape: Height and width of the network's input, in pixels.
 
     Returns:
-        float64 [p, 4, 2]: x and y of the centres of the corner cells, going round, in pixels from
-        the image's upper left corner.
+        float64 [p, 4, 2]: x and y of the centres of the corner cells, in order around the region,
+        in pixels from the image's upper left corner.
     """
     height, width = map_shape
     matrices = np.asarray(regions, np.float64).reshape(-1, 2, 3)
@@ -58,7 +58,7 @@ def region_corners(
 
 
 def region_color(level: int, part: int) -> tuple[int, int, int]:
-    """Returns the RGB colour of a part of a level: red, green, blue downwards, paler if deeper."""
+    """Returns a part's RGB colour: red, green, blue from the top down, paler at deeper levels."""
     white = _PALENESS[level]
     return tuple(int(round(x + white * (255 - x))) for x in _COLORS[part])
 
@@ -75,11 +75,11 @@ def draw_regions(
 
     Args:
         image: uint8 RGB [h, w, 3], of the size of the network's input.
-        regions: level -> [p, 6].
-        map_shapes: level -> height and width of its map.
-        scale: Enlargement.
-        part: Draws only this one, from 0; None draws all.
-        line: Width of the lines, in pixels of `image`.
+        regions: Level -> regions [p, 6].
+        map_shapes: Level -> height and width of its map.
+        scale: Factor by which both sides are enlarged.
+        part: The only part to draw, from 0. Defaults to all.
+        line: Width of the lines in pixels of `image`.
 
     Returns:
         uint8 RGB [scale * h, scale * w, 3].

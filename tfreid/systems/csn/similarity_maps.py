@@ -12,19 +12,26 @@ from matplotlib.colors import PowerNorm
 
 from tfreid.systems.csn.regions import cell_sides, draw_regions, region_color
 from tfreid.visualization.heat import HEAT_COLORS, lay_over
-from tfreid.visualization.page import MUTED, Page
+from tfreid.visualization.page import (
+    MUTED,
+    column,
+    fit_image,
+    image,
+    legend,
+    note,
+    row,
+    save,
+    scale,
+    text,
+)
 
 _ENLARGED = 4
 _LEVEL_NAMES = {2: "low", 3: "mid", 4: "high"}
 _STRIPE_NAMES = ("upper part", "middle part", "bottom part")
-# Inches: white space; heights of the title, of labels, of the foot and of an image, and its
-# greatest width; least widths of a heat map with its text and of the page; a bar with its text.
-_MARGIN, _GAP, _SPACE = 0.2, 0.12, 0.25
-_HEAD, _LABEL, _FOOT, _ROW, _WIDEST = 0.95, 0.5, 0.75, 2.5, 1.5
-_CELL_TEXT, _NARROWEST, _BAR = 1.5, 8.0, 1.3
-_LEGEND_LINE = 0.15
-# Size of the copy that shows where a part was cut, and its outline in pixels of the image.
-_SMALL, _SMALL_LINE = 0.5, 1.75
+# Pixels: greatest height and width of an image; least width of a map with its text.
+_HEIGHT, _WIDTH, _CELL = 300, 180, 200
+# Outline of a part on the small copy, in pixels of the image.
+_SMALL_LINE = 1.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +40,10 @@ class LevelDetails:
 
     Attributes:
         map_shape: Height h and width w of the level's maps.
-        regions: Of A and of B, [p, 6] as of `tfreid.layers.spatial_transformer.affine_grid`.
+        regions: Regions of A and of B, [p, 6] each; see
+            `tfreid.layers.spatial_transformer.affine_grid`.
         maps: A's parts searched in B, then B's in A: [p, h, w], summed over channels.
-        channels: How many channels were summed.
+        channels: Number of channels that were summed.
     """
 
     map_shape: tuple[int, int]
@@ -49,10 +57,10 @@ class PairDetails:
     """What a CSN sees in a pair of images A and B.
 
     Attributes:
-        images: Both, uint8 RGB [height, width, 3], at the size that the network sees.
+        images: Both images, uint8 RGB [height, width, 3], at the size that the network sees.
         levels: Level -> its details.
-        probability: Of a match.
-        distance: Of the descriptors; None of a network without ranking net.
+        probability: Probability of a positive pair.
+        distance: Distance of the descriptors; None for a network without ranking net.
         score: SimiScore.
     """
 
@@ -63,24 +71,18 @@ class PairDetails:
     score: float
 
     @property
-    def aspect(self) -> float:
-        """Width of the images by their height."""
-        height, width = self.images[0].shape[:2]
-        return width / height
-
-    @property
     def channels(self) -> int:
-        """How many channels were summed; every level has as many."""
+        """Number of channels that were summed, the same at every level."""
         return next(iter(self.levels.values())).channels
 
     @property
     def part_names(self) -> Sequence[str]:
-        """Names of the parts from the top down."""
+        """Returns the names of the parts from the top down."""
         count = len(next(iter(self.levels.values())).maps[0])
         return _STRIPE_NAMES if count == len(_STRIPE_NAMES) else ("part",)
 
     def figures(self) -> list[str]:
-        """Returns probability, distance and score in words."""
+        """Returns probability, distance and score as texts."""
         distance = [] if self.distance is None else [f"distance {self.distance:.3f}"]
         return [f"match probability {self.probability:.3f}", *distance,
                 f"SimiScore {self.score:.3f}"]
@@ -94,12 +96,12 @@ class PairDetails:
 
 
 def level_name(level: int) -> str:
-    """Returns a level's number and what the paper calls its height."""
+    """Returns a level's number and its name in the paper."""
     return f"level {level} ({_LEVEL_NAMES[level]})"
 
 
 def map_limits(maps: Iterable[np.ndarray]) -> tuple[float, float]:
-    """Returns the least and the greatest value of maps of any sizes, for a scale they share."""
+    """Returns the smallest and the largest value of maps of any sizes, for a common scale."""
     extremes = [(np.min(values), np.max(values)) for values in maps]
     least, greatest = zip(*extremes)
     return float(min(least)), float(max(greatest))
@@ -114,7 +116,7 @@ def pair_limits(pairs: Sequence[PairDetails]) -> dict[int, tuple[float, float]]:
 def heat_scale(limits: tuple[float, float]) -> PowerNorm:
     """Returns the scale from values to colours.
 
-    Sums of products are skewed: a root leaves colours for the many small ones.
+    Sums of products are skewed: a root leaves more colours for the many small ones.
     """
     return PowerNorm(0.5, *limits, clip=True)
 
@@ -122,13 +124,13 @@ def heat_scale(limits: tuple[float, float]) -> PowerNorm:
 def overlay_map(
     image: np.ndarray, values: np.ndarray, limits: tuple[float, float], enlarged: int = _ENLARGED
 ) -> np.ndarray:
-    """Lays a map over an image in grey as a heat map, each cell where it lies in the image.
+    """Lays a map over an image in grey as a heat map, each cell at its place in the image.
 
     Args:
         image: uint8 RGB [height, width, 3], of the size of the network's input.
         values: [h, w].
-        limits: Values of the scale's darkest and brightest colour.
-        enlarged: Factor of both sides.
+        limits: Values of the darkest and the brightest colour.
+        enlarged: Factor by which both sides are enlarged.
 
     Returns:
         uint8 RGB [enlarged * height, enlarged * width, 3].
@@ -149,89 +151,62 @@ def draw_pair(
 ) -> None:
     """Draws attended regions and all similarity maps of one pair into one PNG.
 
-    Every level has a row. A heat map stands beside a small copy of the image that its part was cut
+    Every level has a row. Beside a heat map is a small copy of the image that its part was cut
     from. After Figure 4 of Guo and Cheung 2018.
 
     Args:
-        details: Of the pair.
-        path: the PNG file; its folder is made if it is missing.
-        names: of the images A and B.
-        heading: stands above the figures of the pair.
-        limits: level -> values of the darkest and brightest colour, of pictures to be compared;
-            None spans the pair's own values.
+        details: What the network sees in the pair.
+        path: PNG file; its folder is created if it is missing.
+        names: Names of the images A and B.
+        heading: Title of the picture.
+        limits: Level -> values of the darkest and the brightest colour, for pictures that are to be
+            compared. Defaults to the range of the pair's own values.
     """
-    sheet = _PairSheet(details, limits or pair_limits([details]))
-    sheet.add_texts(names, heading, shared=limits is not None)
-    sheet.add_overview()
-    for place, level in enumerate(details.levels):
-        for half in (0, 1):
-            for part in range(len(details.part_names)):
-                sheet.add_map(place, level, half, part)
-        sheet.add_scale(place, level)
-    sheet.page.save(path)
+    shared = ", also with the other pair's picture." if limits is not None else "."
+    limits = limits or pair_limits([details])
+    colors = {f"{level_name(level)}: {name}": region_color(level, part)
+              for level in details.levels for part, name in enumerate(details.part_names)}
+    both = [column(text(f"{name}, attended\nregions", 7.5), _fitted(details.outlined(side)))
+            for side, name in enumerate("AB")]
+    named = "   ".join(f"{side}: {name}" for side, name in zip("AB", names) if name)
+    save(
+        path,
+        text(heading, 12, bold=True),
+        text(", ".join(details.figures()), 10.5),
+        text(named or " ", 8, MUTED),
+        row(column(row(*both), legend(colors), gap=16),
+            column(*(_level(details, level, limits[level]) for level in details.levels), gap=14),
+            gap=30),
+        note("Heat: the part of one image outlined on the small copy, slid over the feature "
+             f"map of the other image; the {details.channels} channels of that group of similarity "
+             "maps are summed. Bright where the other image strongly shows the features of the "
+             f"part. The heat maps of a level share one scale{shared}"),
+    )
 
 
-class _PairSheet:
-    """Lays out a pair: both images, then a row of heat maps for each level."""
+def _level(details, level, limits):
+    """Returns the heat maps of a level in both directions, and their scale."""
+    halves = [row(*(_map(details, level, half, part, limits)
+                    for part in range(len(details.part_names)))) for half in (0, 1)]
+    fitted = fit_image(details.images[0], _HEIGHT, _WIDTH)
+    bar = column(text(f"sum of {details.channels}\nchannels (root scale)", 7.5),
+                 scale(heat_scale(limits), HEAT_COLORS, fitted.shape[0]))
+    return row(*halves, bar, gap=30)
 
-    def __init__(self, details: PairDetails, limits: Mapping[int, tuple[float, float]]):
-        self._details, self._limits = details, limits
-        self._height = min(_ROW, _WIDEST / details.aspect)
-        self._width = self._height * details.aspect
-        self._cell = max(_SMALL * self._width + self._width + 1.5 * _GAP, _CELL_TEXT)
-        block = len(details.part_names) * self._cell + _SPACE
-        first = _MARGIN + 2 * (self._width + _GAP) + _SPACE
-        self._halves = (first, first + block)
-        self._right = first + 2 * block - _SPACE
-        legend = _LEGEND_LINE * len(details.levels) * len(details.part_names)
-        row = _LABEL + self._height
-        body = max(len(details.levels) * row, row + _GAP + legend)
-        self.page = Page(max(self._right + _BAR, _NARROWEST), _HEAD + body + _FOOT)
 
-    def add_texts(self, names: tuple[str, str], heading: str, shared: bool) -> None:
-        """Writes the head and the foot of the page."""
-        page, details = self.page, self._details
-        page.write(_MARGIN, 0.3, heading, size=12, weight="bold")
-        page.write(_MARGIN, 0.58, ", ".join(details.figures()), size=10.5)
-        named = "   ".join(f"{side}: {name}" for side, name in zip("AB", names) if name)
-        page.write(_MARGIN, 0.82, named, size=8, color=MUTED)
-        page.note(_MARGIN, (
-            "Heat: the part of one image that is outlined on the small copy, slid over the feature "
-            f"map of the other image; the {details.channels} channels of that group of similarity "
-            "maps are summed. Bright where the other image strongly shows the features of the "
-            "part. The heat maps of a level share one scale"
-            + (", also with the other pair's picture." if shared else ".")))
+def _map(details, level, half, part, limits):
+    """Returns where a part was cut, and how similar the other image is to it."""
+    found = details.levels[level]
+    source, target = ("AB", "BA")[half]
+    cut = draw_regions(details.images[half], {level: found.regions[half]},
+                       {level: found.map_shape}, part=part, line=_SMALL_LINE)
+    heat = overlay_map(details.images[1 - half], found.maps[half][part], limits)
+    return column(
+        text(f"{level_name(level)}: {details.part_names[part]}\nof {source} searched in {target}",
+             7.5),
+        row(_fitted(cut, 0.5), _fitted(heat), gap=6),
+        width=max(_CELL, 1.5 * fit_image(heat, _HEIGHT, _WIDTH).shape[1] + 12))
 
-    def add_overview(self) -> None:
-        """Shows both images with all their regions, and which colour is which."""
-        top = _HEAD + _LABEL
-        for side, name in enumerate("AB"):
-            left = _MARGIN + side * (self._width + _GAP)
-            self.page.write(left, top - 0.2, f"{name}, attended\nregions", size=7.5)
-            self.page.show(self._details.outlined(side), left, top, self._width, self._height)
-        colors = {f"{level_name(level)}: {name}": region_color(level, part)
-                  for level in self._details.levels
-                  for part, name in enumerate(self._details.part_names)}
-        self.page.legend(colors, _MARGIN, top + self._height + _GAP)
 
-    def add_map(self, place: int, level: int, half: int, part: int) -> None:
-        """Shows where a part was cut, and how alike the other image is."""
-        details, found = self._details, self._details.levels[level]
-        left, top = self._halves[half] + part * self._cell, self._top(place)
-        source, target = ("AB", "BA")[half]
-        self.page.write(left, top - 0.2, f"{level_name(level)}: {details.part_names[part]}\n"
-                        f"of {source} searched in {target}", size=7.5)
-        cut = draw_regions(details.images[half], {level: found.regions[half]},
-                           {level: found.map_shape}, part=part, line=_SMALL_LINE)
-        self.page.show(cut, left, top, _SMALL * self._width, _SMALL * self._height)
-        heat = overlay_map(details.images[1 - half], found.maps[half][part], self._limits[level])
-        self.page.show(heat, left + _SMALL * self._width + _GAP / 2, top, self._width, self._height)
-
-    def add_scale(self, place: int, level: int) -> None:
-        """Shows the scale of a level's heat maps."""
-        self.page.scale(heat_scale(self._limits[level]), HEAT_COLORS,
-                        f"{level_name(level)}: sum of {self._details.channels} channels\n"
-                        "(root scale)", self._right + 0.1, self._top(place), 0.12, self._height)
-
-    def _top(self, place):
-        return _HEAD + _LABEL + place * (_LABEL + self._height)
+def _fitted(pixels, share=1.0):
+    return image(fit_image(pixels, round(share * _HEIGHT), round(share * _WIDTH)))

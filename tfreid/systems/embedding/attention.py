@@ -1,4 +1,4 @@
-"""Draws the regions of images that an embedding hangs on."""
+"""Draws the regions of images that an embedding depends on."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfreid.visualization.heat import NO_EVIDENCE, add_cam_scale, fit_inches, inches, overlay_cam
-from tfreid.visualization.page import MUTED, Page
+from tfreid.visualization.heat import NO_EVIDENCE, cam_scale, overlay_cam
+from tfreid.visualization.page import (
+    MUTED,
+    column,
+    fit_image,
+    image,
+    note,
+    row,
+    save,
+    shortened,
+    text,
+)
 
-# Inches: white space; heights of the title, of a row's label, of a line under an image, of the
-# foot and of an image, and its greatest width; least widths of an image with its map and of the
-# page; a bar with its text. Letters of a label in an inch.
-_MARGIN, _GAP, _SPACE = 0.25, 0.05, 0.3
-_HEAD, _LABEL, _LINE, _FOOT, _ROW, _WIDEST = 0.6, 0.3, 0.32, 0.55, 2.0, 2.0
-_CELL, _NARROWEST, _BAR = 1.5, 6.0, 0.9
-_LETTERS = 14
+# Pixels: greatest height and width of an image, least width of an image with its map. Width of a
+# letter of a label.
+_SIDE, _CELL = 240, 180
+_LETTER = 8.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +38,7 @@ class AttendedImage:
 
 @dataclass(frozen=True, eq=False)
 class AttentionRow:
-    """Images that stand beside each other, such as one person's, under a label."""
+    """Images side by side, such as those of one identity, under a label."""
 
     label: str
     images: Sequence[AttendedImage]
@@ -46,67 +53,37 @@ def draw_attention(
     re-identification" (2018).
 
     Args:
-        rows: What to draw.
-        path: The PNG file; its folder is made if it is missing.
-        dimensions: How many dimensions the maps accumulate.
+        rows: The rows of images.
+        path: PNG file; its folder is created if it is missing.
+        dimensions: Number of dimensions that the maps accumulate.
 
     Raises:
-        ValueError: No row, or one without images.
+        ValueError: If there is no row, or a row has no images.
     """
-    if not rows or not all(row.images for row in rows):
+    if not rows or not all(found.images for found in rows):
         raise ValueError("rows must not be empty")
-    sheet = _Sheet(rows)
-    sheet.add_texts(dimensions)
-    for place, row in enumerate(rows):
-        sheet.add_row(place, row)
-    sheet.page.save(path)
+    widest = max(fit_image(shown.image, _SIDE, _SIDE).shape[1]
+                 for found in rows for shown in found.images)
+    cell = max(2 * widest + 10, _CELL)
+    pictures = [
+        column(text(found.label, 9, bold=True),
+               row(*(_beside_its_map(shown, cell) for shown in found.images), gap=30))
+        for found in rows
+    ]
+    save(
+        path,
+        text(f"Implicit attention of the {dimensions} strongest dimensions", 12, bold=True),
+        row(column(*pictures, gap=14), column(text(" ", 9), cam_scale(_SIDE)), gap=30),
+        note(f"Heat (Grad-CAM): the regions that determine the {dimensions} strongest values of an "
+             "image's feature, which weigh most in its similarity to any other image; brighter is "
+             "more. Every map has its own scale."),
+    )
 
 
-class _Sheet:
-    """Lays out rows of images, each in the left half of a cell and its map in the right one."""
-
-    def __init__(self, rows: Sequence[AttentionRow]):
-        widest = max(inches(_fitted(shown))[1] for row in rows for shown in row.images)
-        self._half = max(widest + _GAP, _CELL / 2)
-        self._right = self._left(max(len(row.images) for row in rows))
-        self.page = Page(max(self._right + _BAR, _NARROWEST), self._top(len(rows)) + _FOOT)
-
-    def add_texts(self, dimensions: int) -> None:
-        """Writes the head and the foot of the page, and shows the scale."""
-        heading = f"Implicit attention of the {dimensions} strongest dimensions"
-        self.page.write(_MARGIN, 0.3, heading, size=12, weight="bold")
-        self.page.note(_MARGIN, (
-            f"Heat (Grad-CAM): the regions that make the {dimensions} strongest values of an "
-            "image's feature what they are, bright most; these weigh most in its similarity to "
-            "any other image. Every map has a scale of its own."))
-        add_cam_scale(self.page, self._right, self._top(0), _ROW)
-
-    def add_row(self, place: int, row: AttentionRow) -> None:
-        """Shows the images of a row with their maps."""
-        top = self._top(place)
-        self.page.write(_MARGIN, top - 0.14, row.label, size=9, weight="bold")
-        for column, shown in enumerate(row.images):
-            image, left = _fitted(shown), self._left(column)
-            height, width = inches(image)
-            self.page.show(image, left, top, width, height)
-            self.page.show(overlay_cam(image, shown.cam), left + width + _GAP, top, width, height)
-            self.page.write(left, top + height + _LINE / 2, self._label(shown), size=7.5,
-                            color=MUTED)
-
-    def _label(self, shown):
-        """Returns the label's end, as much as fits, and what is said of an empty map."""
-        letters = int(_LETTERS * 2 * self._half)
-        label = shown.label
-        if len(label) > letters:
-            label = "\N{HORIZONTAL ELLIPSIS}" + label[1 - letters:]
-        return label if np.any(shown.cam) else f"{label}\n{NO_EVIDENCE}"
-
-    def _left(self, column):
-        return _MARGIN + column * (2 * self._half + _SPACE)
-
-    def _top(self, place):
-        return _HEAD + _LABEL + place * (_LABEL + _ROW + _LINE + _GAP)
-
-
-def _fitted(shown: AttendedImage) -> np.ndarray:
-    return fit_inches(shown.image, _ROW, _WIDEST)
+def _beside_its_map(shown: AttendedImage, width: int):
+    fitted = fit_image(shown.image, _SIDE, _SIDE)
+    label = shortened(shown.label, int(width / _LETTER))
+    if not np.any(shown.cam):
+        label = f"{label}\n{NO_EVIDENCE}"
+    maps = row(image(fitted), image(overlay_cam(fitted, shown.cam)), gap=6)
+    return column(maps, text(label, 7.5, MUTED), width=width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -9,21 +10,21 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.config import Config
-from tfreid.evaluation.paired_distances import paired_distances
-from tfreid.evaluation.threshold import THRESHOLD_NAME, Threshold, save_threshold
+from tfreid.evaluation.distances import paired_distances
+from tfreid.evaluation.thresholds import THRESHOLDS_NAME, Threshold, save_thresholds
 from tfreid.models.embedding import input_size
 from tfreid.records import decode_image, open_records
 from tfreid.serving.saved_model import (
+    EXTRA_FILES,
+    ask_verify,
     check_alike,
     decode_files,
     parity_files,
     round_alike,
     served_weights,
+    verify_signatures,
     write_version,
 )
-
-# Inside a version: where TF Serving leaves files of others alone.
-EXPORTED_THRESHOLD = f"assets.extra/{THRESHOLD_NAME}"
 
 
 class ServedEmbedding(tf.Module):
@@ -33,10 +34,9 @@ class ServedEmbedding(tf.Module):
         model: Embedding model.
         config: `evaluation.feature` says which output is served, `export.normalize` whether as a
             unit vector.
-        threshold: Calibrated threshold, which adds the function `verify`, or None.
     """
 
-    def __init__(self, model: keras.Model, config: Config, threshold: Threshold | None = None):
+    def __init__(self, model: keras.Model, config: Config):
         super().__init__(name="served_embedding")
         self.weights = served_weights(model)
         feature = config.evaluation.feature
@@ -46,11 +46,6 @@ class ServedEmbedding(tf.Module):
         self._embedding = tf.TensorSpec(model.output[feature].shape[1:], tf.float32)
         self._normalize = config.export.normalize
         self._size = input_size(config.model)
-        self._threshold = threshold
-        if threshold is not None:
-            names = ("image_bytes", "other_image_bytes")
-            signature = [tf.TensorSpec([None], tf.string, name=name) for name in names]
-            self.verify = tf.function(self._verify, input_signature=signature)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -62,14 +57,17 @@ class ServedEmbedding(tf.Module):
         """Embeds RGB images [n, h, w, 3] of one size: `embedding` [n, d]."""
         return {"embedding": self._embed(tf.cast(images, tf.float32))}
 
-    def _verify(self, image_bytes: tf.Tensor, other_image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Compares JPEG or PNG files [n] pair by pair: `distance` [n] and `same_person` [n]."""
-        left, right = (
-            self._embed_files(files) for files in (image_bytes, other_image_bytes)
-        )
-        chosen = self._threshold
-        distance = paired_distances(left, right, chosen.metric, chosen.minkowski_p)
-        return {"distance": distance, "same_person": distance <= chosen.threshold}
+    def verify_by(self, threshold: Threshold) -> Callable[..., dict[str, tf.Tensor]]:
+        """Returns what compares JPEG or PNG files [n] with as many others, by a threshold.
+
+        Its outputs are `distance` [n] and `same_person` [n].
+        """
+        def verify(first, second):
+            distance = paired_distances(self._embed_files(first), self._embed_files(second),
+                                        threshold.metric, threshold.minkowski_p)
+            return {"distance": distance, "same_person": distance <= threshold.threshold}
+
+        return verify
 
     def _embed_files(self, files):
         if self._size.longest_side is None:
@@ -93,7 +91,8 @@ def export_embedding(
 
     Both signatures embed some of the records' images; the results must equal those of the model on
     the training side's own decoding. Only then does the version appear in `output`. A threshold
-    adds the signature `verify` and the file `assets.extra/threshold.json`.
+    adds the signatures `verify_pairs` and, with the input names of before, `verify`, and the file
+    `assets.extra/thresholds.json`.
 
     Args:
         model: Embedding model with trained weights.
@@ -111,15 +110,16 @@ def export_embedding(
     crops = parity_files(open_records(config.data))
     if threshold is not None:
         threshold.check_fits(model, config)
-    served = ServedEmbedding(model, config, threshold)
+    served = ServedEmbedding(model, config)
     signatures = {"serving_default": served.encoded, "images": served.images}
     if threshold is not None:
-        signatures["verify"] = served.verify
+        signatures.update(verify_signatures(served.verify_by(threshold)))
 
     def finish(directory):
         _check_parity(directory, crops, model, config, threshold)
         if threshold is not None:
-            save_threshold(threshold, directory / EXPORTED_THRESHOLD)
+            save_thresholds(
+                {threshold.metric: threshold}, directory / EXTRA_FILES / THRESHOLDS_NAME)
 
     return write_version(served, signatures, output, finish)
 
@@ -150,10 +150,8 @@ def _check_parity(
     if threshold is not None:
         distances = threshold.distances(expected, expected)
         lengths = threshold.distances(expected, np.zeros_like(expected[:1]))
-        pairs = loaded["verify"](
-            image_bytes=tf.constant(crops), other_image_bytes=tf.constant(crops[::-1])
-        )
         # Distances alone are no scale: those of a model that embeds all images alike are noise.
         scale = max(np.abs(distances).max(), np.abs(lengths).max())
         mirrored = np.diagonal(distances[:, ::-1])
-        check_alike("verify", pairs["distance"].numpy(), mirrored, scale)
+        for signature, found in ask_verify(loaded, crops, crops[::-1]).items():
+            check_alike(signature, found["distance"].numpy(), mirrored, scale)

@@ -8,15 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfreid.visualization.heat import NO_EVIDENCE, add_cam_scale, fit_inches, inches, overlay_cam
-from tfreid.visualization.page import MUTED, Page
+from tfreid.visualization.heat import NO_EVIDENCE, cam_scale, overlay_cam
+from tfreid.visualization.page import MUTED, column, fit_image, image, note, row, save, text
 
-# Inches: white space; heights of the title, of the columns' heads, of a line under an image, of
-# the foot and of an image, and its greatest width; least widths of a column and of the page; a bar
-# with its text.
-_MARGIN, _GAP, _SPACE = 0.25, 0.15, 0.3
-_HEAD, _LABEL, _LINE, _FOOT, _ROW, _WIDEST = 1.0, 0.45, 0.22, 0.55, 2.4, 2.4
-_COLUMN, _NARROWEST, _BAR = 1.35, 8.0, 1.1
+# Pixels: greatest height and width of an image, least width of a column.
+_SIDE, _COLUMN = 288, 150
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +20,8 @@ class MatchingDimension:
     """What one dimension of two unit vectors adds to their dot product, and where it looks.
 
     Attributes:
-        number: Of the dimension, from 0.
-        contribution: The product of the two vectors' values.
+        number: Index of the dimension, from 0.
+        contribution: Product of the two vectors' values.
         cams: Class activation maps of both images, [h, w] each, 0 or above.
     """
 
@@ -55,76 +51,49 @@ def draw_matching_regions(
     re-identification" (2018).
 
     Args:
-        pair: What to draw.
-        path: The PNG file; its folder is made if it is missing.
-        names: Of the images A and B.
-        heading: Stands above the similarity.
+        pair: The pair and its dimensions.
+        path: PNG file; its folder is created if it is missing.
+        names: Names of the images A and B.
+        heading: Title of the picture.
     """
-    sheet = _Sheet(pair)
-    sheet.add_texts(names, heading)
-    for side in (0, 1):
-        sheet.add_image(side)
-    for column, dimension in enumerate(pair.dimensions, 1):
-        sheet.add_dimension(column, dimension)
-    sheet.page.save(path)
-
-
-class _Sheet:
-    """Lays out a pair: a row for each image, the plain image in the first column."""
-
-    def __init__(self, pair: MatchingRegions):
-        self._pair = pair
-        self._images = [fit_inches(image, _ROW, _WIDEST) for image in pair.images]
-        self._step = max(_COLUMN, *(inches(image)[1] + _GAP for image in self._images))
-        self._right = self._left(1 + len(pair.dimensions))
-        self.page = Page(max(self._right + _BAR, _NARROWEST), self._top(2) + _FOOT)
-
-    def add_texts(self, names: tuple[str, str], heading: str) -> None:
-        """Writes the head and the foot of the page, and shows the scale."""
-        page, found = self.page, self._pair.dimensions
-        page.write(_MARGIN, 0.3, heading, size=12, weight="bold")
-        figures = f"cosine similarity {self._pair.similarity:.3f}"
-        if found and self._pair.similarity > 0.0:
-            share = sum(dimension.contribution for dimension in found) / self._pair.similarity
-            figures += f"; the {len(found)} dimensions shown make up {share:.0%} of it"
-        elif not found:
-            figures += "; no dimension adds to it"
-        page.write(_MARGIN, 0.58, figures, size=10.5)
-        named = "   ".join(f"{side}: {name}" for side, name in zip("AB", names) if name)
-        page.write(_MARGIN, 0.82, named, size=8, color=MUTED)
-        page.note(_MARGIN, (
-            "Each column is one dimension of the feature, among those that add most to the cosine "
-            "similarity: the product of both images' values, and its share of the whole. Heat "
-            "(Grad-CAM): the regions of an image that make its value of this dimension what it is; "
-            "bright is most. Every map has a scale of its own."))
-        add_cam_scale(page, self._right + _GAP, self._top(0), _ROW)
-
-    def add_image(self, side: int) -> None:
-        """Shows one of the images as it is."""
-        self._show(self._images[side], 0, side)
-        self.page.write(_MARGIN, self._top(side) - 0.15, f"image {'AB'[side]}", size=9,
-                        weight="bold")
-
-    def add_dimension(self, column: int, dimension: MatchingDimension) -> None:
-        """Shows where one dimension looks, in both images."""
+    images = [fit_image(side, _SIDE, _SIDE) for side in pair.images]
+    width = max(_COLUMN, *(side.shape[1] + 2 for side in images))
+    columns = [_column(("\nimage A", "image B"), images, (" ", " "), width, bold=True)]
+    for dimension in pair.dimensions:
         share = ""
-        if self._pair.similarity > 0.0:
-            share = f" ({dimension.contribution / self._pair.similarity:.1%})"
-        self.page.write(self._left(column), self._top(0) - 0.22, f"dimension {dimension.number}\n"
-                        f"{dimension.contribution:.3f}{share}", size=8.5)
-        for side, cam in enumerate(dimension.cams):
-            self._show(overlay_cam(self._images[side], cam), column, side)
-            if not np.any(cam):
-                bottom = self._top(side) + inches(self._images[side])[0]
-                self.page.write(self._left(column), bottom + _LINE / 2, NO_EVIDENCE, size=7,
-                                color=MUTED)
+        if pair.similarity > 0.0:
+            share = f" ({dimension.contribution / pair.similarity:.1%})"
+        head = f"dimension {dimension.number}\n{dimension.contribution:.3f}{share}"
+        heats = [overlay_cam(side, cam) for side, cam in zip(images, dimension.cams)]
+        captions = [" " if np.any(cam) else NO_EVIDENCE for cam in dimension.cams]
+        columns.append(_column((head, " "), heats, captions, width))
+    columns.append(column(text("\n ", 8.5), cam_scale(_SIDE)))
+    named = "   ".join(f"{side}: {name}" for side, name in zip("AB", names) if name)
+    save(
+        path,
+        text(heading, 12, bold=True),
+        text(_figures(pair), 10.5),
+        text(named or " ", 8, MUTED),
+        row(*columns, gap=18),
+        note("Each column is one of the dimensions of the feature that add most to the cosine "
+             "similarity: the product of both images' values, and its share of the total. Heat "
+             "(Grad-CAM): the regions of an image that determine its value of this dimension; "
+             "brighter is more. Every map has its own scale."),
+    )
 
-    def _show(self, image, column, side):
-        height, width = inches(image)
-        self.page.show(image, self._left(column), self._top(side), width, height)
 
-    def _left(self, column):
-        return _MARGIN + column * self._step + (_SPACE if column else 0.0)
+def _figures(pair: MatchingRegions) -> str:
+    found, figures = pair.dimensions, f"cosine similarity {pair.similarity:.3f}"
+    if not found:
+        return f"{figures}; no dimension adds to it"
+    if pair.similarity <= 0.0:
+        return figures
+    share = sum(dimension.contribution for dimension in found) / pair.similarity
+    return f"{figures}; the {len(found)} dimensions shown make up {share:.0%} of it"
 
-    def _top(self, side):
-        return _HEAD + _LABEL + side * (_ROW + _LINE + _SPACE)
+
+def _column(heads, images, captions, width, bold=False):
+    boxes = []
+    for head, shown, caption in zip(heads, images, captions):
+        boxes += [text(head, 8.5, bold=bold), image(shown), text(caption, 7, MUTED)]
+    return column(*boxes, width=width)

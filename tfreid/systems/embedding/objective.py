@@ -8,11 +8,11 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid import addons
 from tfreid.config import LossConfig
-from tfreid.losses.center import center_loss, center_step, center_terms
-from tfreid.losses.classification import label_smoothed_softmax
-from tfreid.losses.lin import lin_terms
+from tfreid.losses.center import CenterLoss, center_step, center_terms
+from tfreid.losses.classification import LabelSmoothedSoftmax
+from tfreid.losses.lin import LinLoss
 from tfreid.losses.statistics import batch_statistics, collapsed
-from tfreid.losses.triplet import triplet_terms
+from tfreid.losses.triplet import TripletLoss
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.summaries import Summaries
 
@@ -82,6 +82,12 @@ class EmbeddingObjective(Objective):
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
                 name="centers",
             )
+        self._id_loss = LabelSmoothedSoftmax(config.id.smoothing, reduction="none")
+        self._triplet_loss = make_triplet_loss(config)
+        lin = config.lin
+        self._lin_loss = LinLoss(lin.positive_boundary, lin.negative_boundary, lin.temperature,
+                                 lin.decay, lin.pairs, reduction="none")
+        self._center_loss = CenterLoss(self.centers, config.center.variant, reduction="none")
 
     def forward(
         self, model: keras.Model, batch: Batch
@@ -108,12 +114,12 @@ class EmbeddingObjective(Objective):
         features = outputs[config.metric_feature]
         losses, scalars = {}, {}
         if config.id.weight:
-            entropies = label_smoothed_softmax(outputs["logits"], labels, config.id.smoothing)
+            entropies = self._id_loss(labels, outputs["logits"])
             losses["id"] = config.id.weight * tf.reduce_mean(entropies)
         if config.triplet.weight:
             candidates = _candidates(features, labels, config.triplet.across_replicas)
             losses["triplet"] = config.triplet.weight * mean_triplet(
-                config, features, labels, **candidates)
+                self._triplet_loss, features, labels, **candidates)
         if config.lin.weight:
             loss, scalars = self._lin(features, labels)
             losses["lin"] = config.lin.weight * loss
@@ -122,9 +128,7 @@ class EmbeddingObjective(Objective):
                 config.addons.name, features, labels, config.addons.margin
             )
         if config.center.weight:
-            pulls = center_loss(
-                outputs["embedding"], labels, self.centers, config.center.variant
-            )
+            pulls = self._center_loss(labels, outputs["embedding"])
             losses["center"] = config.center.weight * tf.reduce_mean(pulls)
         total = tf.add_n(list(losses.values()))
         scalars.update({f"loss/{name}": value for name, value in losses.items()})
@@ -174,16 +178,8 @@ class EmbeddingObjective(Objective):
 
     def _lin(self, features, labels):
         config = self._config
-        terms = lin_terms(
-            features,
-            labels,
-            positive_boundary=config.lin.positive_boundary,
-            negative_boundary=config.lin.negative_boundary,
-            temperature=config.lin.temperature,
-            decay=config.lin.decay,
-            pairs=config.lin.pairs,
-            **_candidates(features, labels, config.lin.across_replicas),
-        )
+        terms = self._lin_loss.terms(
+            labels, features, **_candidates(features, labels, config.lin.across_replicas))
         reduce = tf.reduce_sum if config.lin.reduction == "sum" else tf.reduce_mean
         shares = {
             "lin/active_positives": tf.reduce_mean(terms.active_positives),
@@ -205,27 +201,32 @@ class EmbeddingObjective(Objective):
         return statistics
 
 
-def mean_triplet(config: LossConfig, features: tf.Tensor, labels: tf.Tensor, **candidates
-                 ) -> tf.Tensor:
-    """Computes the mean triplet loss of a batch by the settings `triplet_*`.
+def make_triplet_loss(config: LossConfig) -> TripletLoss:
+    """Makes the triplet loss of the settings `loss.triplet`, a value per anchor."""
+    triplet = config.triplet
+    return TripletLoss(triplet.mining, triplet.margin, triplet.normalize, reduction="none")
+
+
+def mean_triplet(
+    loss: TripletLoss, features: tf.Tensor, labels: tf.Tensor, **candidates
+) -> tf.Tensor:
+    """Computes the mean triplet loss of a batch.
 
     Args:
-        config: The `loss` section.
+        loss: The loss.
         features: [n, d].
-        labels: [n] integers.
+        labels: Integers [n].
         candidates: As `triplet_terms` takes them.
 
     Returns:
-        [] float32, zero where no anchor has a positive and a negative.
+        float32 [], zero where no anchor has a positive and a negative.
     """
-    sums, counts = triplet_terms(
-        features, labels, config.triplet.margin, mining=config.triplet.mining,
-        normalize=config.triplet.normalize, **candidates)
+    sums, counts = loss.terms(labels, features, **candidates)
     return tf.math.divide_no_nan(tf.reduce_sum(sums), tf.reduce_sum(counts))
 
 
 def _candidates(features, labels, across_replicas):
-    """Returns the images of all replicas, in the terms of `tfreid.losses.pairs`."""
+    """Returns the images of all replicas, in the terms of `tfreid.losses.distances`."""
     context = tf.distribute.get_replica_context()
     if not across_replicas or context.num_replicas_in_sync == 1:
         return {}

@@ -14,11 +14,13 @@ from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.picture_images import (
     draw_queries,
     image_label,
+    ranked_rows,
     read_image_file,
     read_images,
+    spread_queries,
+    worst_queries,
 )
 from tfreid.evaluation.protocol import counted
-from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries, worst_queries
 from tfreid.records import Records, SplitIndex, open_records
 from tfreid.systems.base import System
 from tfreid.systems.embedding.attention import AttentionRow, draw_attention
@@ -159,20 +161,20 @@ def picture_test_attention(
     records = open_records(system.config.data)
     queries, gallery = (records[split].index for split in ("query", "gallery"))
     random = np.random.default_rng(seed)
-    persons = np.intersect1d(queries.ids, gallery.ids)
-    if not persons.size:
+    identities = np.intersect1d(queries.ids, gallery.ids)
+    if not identities.size:
         raise UserError(f"{records.directory}: the gallery shows nobody of the queries; check "
                         "the identities of the records.")
-    chosen = random.choice(persons, min(count, len(persons)), replace=False)
-    positions = [_by_many_cameras(gallery, person, images, random) for person in chosen]
+    chosen = random.choice(identities, min(count, len(identities)), replace=False)
+    positions = [_by_many_cameras(gallery, identity, images, random) for identity in chosen]
     read = iter(read_images(records["gallery"], np.concatenate(positions)))
     finder = RegionFinder(system.load_embedding(weights), system.config)
     rows = [
-        AttentionRow(f"person {person}", [
+        AttentionRow(f"person {identity}", [
             finder.attend(next(read), accumulate, camera_name(gallery.cameras[position]))
-            for position in of_person
+            for position in own
         ])
-        for person, of_person in zip(chosen, positions)
+        for identity, own in zip(chosen, positions)
     ]
     draw_attention(rows, path, min(accumulate, finder.size))
 
@@ -225,10 +227,10 @@ def _nearest_pairs(
 
 
 def _by_many_cameras(
-    gallery: SplitIndex, person: int, count: int, random: np.random.Generator
+    gallery: SplitIndex, identity: int, count: int, random: np.random.Generator
 ) -> np.ndarray:
     """Draws images of a person, one of each camera before a second of any: positions by camera."""
-    images = random.permutation(np.flatnonzero(gallery.ids == person))
+    images = random.permutation(np.flatnonzero(gallery.ids == identity))
     cameras = gallery.cameras[images]
     turn = np.array([np.count_nonzero(cameras[:place] == camera)
                      for place, camera in enumerate(cameras)])

@@ -11,7 +11,7 @@ from tfrecords.errors import UserError
 from tfreid.config import Config, LossConfig
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.devices import share_gpus
-from tfreid.evaluation.threshold import THRESHOLD_NAME, load_threshold
+from tfreid.evaluation.thresholds import choose_threshold, find_thresholds, load_thresholds
 from tfreid.models.embedding import build_embedding_model
 from tfreid.records import ImageTable
 from tfreid.systems.base import System
@@ -92,11 +92,12 @@ class EmbeddingSystem(System):
 
     def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
         """Exports embeddings and, where a threshold was calibrated, verdicts on pairs."""
-        calibrated = run.path / THRESHOLD_NAME
-        if not calibrated.exists():
+        calibrated = find_thresholds(run.path)
+        if calibrated is None:
             return export_embedding(model, self.config, output), ""
-        version = export_embedding(model, self.config, output, load_threshold(calibrated))
-        return version, f"; {calibrated} is in it, for the signature verify"
+        threshold = choose_threshold(load_thresholds(calibrated), self.config.evaluation.metric)
+        version = export_embedding(model, self.config, output, threshold)
+        return version, f"; {calibrated} is in it, for the signature verify_pairs"
 
 
 def _compares_images(config: LossConfig) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -9,26 +10,25 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.config import Config
-from tfreid.evaluation.report import write_results_json
+from tfreid.evaluation.thresholds import THRESHOLDS_NAME, Threshold, save_thresholds
 from tfreid.losses.distances import pairwise_euclidean
 from tfreid.records import decode_image, open_records
 from tfreid.serving.saved_model import (
+    EXTRA_FILES,
     TOLERANCE,
+    ask_verify,
     check_alike,
     decode_files,
     parity_files,
     round_alike,
     served_weights,
+    verify_signatures,
     write_version,
 )
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
 from tfreid.systems.siamese.scores import SiameseScorer, compare_embeddings, sigmoid
-from tfreid.systems.siamese.testing import logit_threshold
-from tfreid.systems.siamese.verdicts import PairThresholds
-
-# Inside a version: where TF Serving leaves files of others alone.
-EXPORTED_THRESHOLDS = "assets.extra/thresholds.json"
+from tfreid.systems.siamese.verdicts import logit_threshold
 
 
 class ServedSiamese(tf.Module):
@@ -37,7 +37,7 @@ class ServedSiamese(tf.Module):
     Args:
         model: What `build_siamese` made.
         config: Its whole configuration.
-        thresholds: Calibrated ones; without them a probability of 0.5 decides.
+        thresholds: Metric -> calibrated threshold; without that of the probability, 0.5 decides.
 
     Attributes:
         compare: `first_descriptor` and `second_descriptor` [n, d] -> `probability` of one person,
@@ -45,11 +45,9 @@ class ServedSiamese(tf.Module):
         compare_all: `query_descriptor` [q, d] and `gallery_descriptor` [g, d] -> `probability`,
             `score`, which is the same, and the Euclidean `distance`, [q, g] each. A query holds
             g * d numbers meanwhile.
-        verify: `image_bytes` and `other_image_bytes`, JPEG or PNG files [n] of any sizes -> as
-            `compare`.
     """
 
-    def __init__(self, model: keras.Model, config: Config, thresholds: PairThresholds | None):
+    def __init__(self, model: keras.Model, config: Config, thresholds: Mapping[str, Threshold]):
         super().__init__(name="served_siamese")
         self.weights = served_weights(model)
         parts = siamese_parts(model)
@@ -65,9 +63,6 @@ class ServedSiamese(tf.Module):
             self._verdict, [width], ("first_descriptor", "second_descriptor"), tf.float32)
         self.compare_all = self._signature(
             self._compare_all, [width], ("query_descriptor", "gallery_descriptor"), tf.float32)
-        self.verify = self._signature(
-            lambda first, second: self._verdict(*map(self._embed_files, (first, second))), [],
-            ("image_bytes", "other_image_bytes"), tf.string)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def extract(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -78,6 +73,10 @@ class ServedSiamese(tf.Module):
     def extract_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Embeds RGB images [n, h, w, 3] of one size: `descriptor` [n, d]."""
         return {"descriptor": self._forward(tf.cast(images, tf.float32))}
+
+    def verify(self, first: tf.Tensor, second: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Judges JPEG or PNG files [n], of any sizes, and as many others: as `compare`."""
+        return self._verdict(self._embed_files(first), self._embed_files(second))
 
     def _embed_files(self, files):
         return self._forward(decode_files(files, *self._size))
@@ -105,7 +104,7 @@ class ServedSiamese(tf.Module):
 
 
 def export_siamese(
-    model: keras.Model, config: Config, output: str | Path, thresholds: PairThresholds | None = None
+    model: keras.Model, config: Config, output: str | Path, thresholds: Mapping[str, Threshold]
 ) -> Path:
     """Writes the next version of a SavedModel, once its verdicts are found right.
 
@@ -116,7 +115,7 @@ def export_siamese(
         model: What `build_siamese` made, with trained weights.
         config: Its settings; the images come from `data.records`.
         output: Folder of versions: `output/1`, then `output/2`, ...
-        thresholds: Of these weights, or None. They are in the version's
+        thresholds: Those of these weights. They are in the version's
             `assets.extra/thresholds.json`, too.
 
     Returns:
@@ -133,13 +132,13 @@ def export_siamese(
         "extract_images": served.extract_images,
         "compare": served.compare,
         "compare_all": served.compare_all,
-        "verify": served.verify,
+        **verify_signatures(served.verify),
     }
 
     def finish(directory):
         _check_parity(directory, model, config, crops, logit_threshold(thresholds))
-        if thresholds is not None:
-            write_results_json(directory / EXPORTED_THRESHOLDS, vars(thresholds))
+        if thresholds:
+            save_thresholds(thresholds, directory / EXTRA_FILES / THRESHOLDS_NAME)
 
     return write_version(served, signatures, output, finish)
 
@@ -161,8 +160,7 @@ def _check_parity(directory: Path, model: keras.Model, config: Config, crops: li
     check_alike("extract_images", np.concatenate(single), descriptors.numpy(), scale)
     mirrored = tf.reverse(descriptors, [0])
     answers = {
-        "verify": loaded["verify"](image_bytes=tf.constant(crops),
-                                   other_image_bytes=tf.constant(crops[::-1])),
+        **ask_verify(loaded, crops, crops[::-1]),
         "compare": loaded["compare"](first_descriptor=descriptors, second_descriptor=mirrored),
     }
     for signature, found in answers.items():

@@ -13,16 +13,11 @@ from tfreid.config import Config
 from tfreid.evaluation.distances import METRICS, describe_metric
 from tfreid.evaluation.picture_images import read_file
 from tfreid.records import decode_image
-from tfreid.serving.client import SavedModelClient
-from tfreid.systems.siamese.export import EXPORTED_THRESHOLDS
+from tfreid.serving.client import SavedModelClient, exported_thresholds
 from tfreid.systems.siamese.pair_picture import draw_verdict
 from tfreid.systems.siamese.pair_sets import PairSet
 from tfreid.systems.siamese.scores import SiameseScorer, sigmoid
-from tfreid.systems.siamese.testing import (
-    fitting_thresholds,
-    logit_threshold,
-)
-from tfreid.systems.siamese.verdicts import load_pair_thresholds, thresholds_note
+from tfreid.systems.siamese.verdicts import fitting_thresholds, logit_threshold, thresholds_note
 
 
 class Judgement(NamedTuple):
@@ -65,7 +60,7 @@ class RunJudge:
     """
 
     def __init__(self, model: keras.Model, config: Config, thresholds: Path | None):
-        found = fitting_thresholds(model, config, thresholds)
+        found = fitting_thresholds(model, config.evaluation.minkowski_p, thresholds)
         self.threshold, self.note = logit_threshold(found), thresholds_note(found)
         self._scorer = SiameseScorer(model, config)
 
@@ -95,8 +90,7 @@ class ExportJudge:
         if not self._client.judges:
             raise UserError(f"{directory} gives no verdict on pairs; name the export of a run of "
                             "system: siamese.")
-        path = self._client.directory / EXPORTED_THRESHOLDS
-        found = load_pair_thresholds(path) if path.exists() else None
+        found = exported_thresholds(self._client.directory)
         self.threshold, self.note = logit_threshold(found), thresholds_note(found)
 
     def __call__(self, first: bytes, second: bytes) -> Judgement:

@@ -10,8 +10,8 @@ from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.losses.distances import paired_euclidean
 from tfreid.losses.statistics import pair_statistics
-from tfreid.systems.embedding.objective import mean_triplet
-from tfreid.systems.siamese.losses import JUDGED, siamese_losses
+from tfreid.systems.embedding.objective import make_triplet_loss, mean_triplet
+from tfreid.systems.siamese.losses import JUDGED, SiameseLosses
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_picture import draw_small_pair
 from tfreid.systems.siamese.scores import sigmoid
@@ -51,7 +51,9 @@ class SiameseObjective(Objective):
     def __init__(self, config: Config):
         super().__init__(name="objective")
         check_siamese_losses(config)
-        self._name, self._loss = config.siamese.loss, config.loss
+        self._loss_name = config.siamese.loss
+        self._pair_losses = SiameseLosses(self._loss_name, config.loss)
+        self._triplet_loss = make_triplet_loss(config.loss)
         self._next_picture = 0
 
     def forward(
@@ -63,7 +65,7 @@ class SiameseObjective(Objective):
         embedding = parts.embed(tf.cast(images, tf.float32), training=True)["embedding"]
         sides = {"first": tf.gather(embedding, first), "second": tf.gather(embedding, second)}
         distance = paired_euclidean(sides["first"], sides["second"])
-        if self._name not in JUDGED:
+        if self._loss_name not in JUDGED:
             sides = {side: tf.stop_gradient(value) for side, value in sides.items()}
         logits = parts.compare(sides, training=True)
         outputs = {"embedding": embedding, "distance": distance, "logits": logits}
@@ -84,9 +86,9 @@ class SiameseObjective(Objective):
             The scalar loss, and the scalars worth plotting, among them `loss/total`.
         """
         distance, logits = outputs["distance"], outputs["logits"]
-        losses = siamese_losses(self._name, distance, logits, matches, self._loss)
-        if self._name == "triplet":
-            losses["triplet"] = mean_triplet(self._loss, outputs["embedding"], labels)
+        losses = self._pair_losses(distance, logits, matches)
+        if self._loss_name == "triplet":
+            losses["triplet"] = mean_triplet(self._triplet_loss, outputs["embedding"], labels)
         total = tf.add_n(list(losses.values()))
         scalars = {f"loss/{name}": value for name, value in losses.items()}
         right = (logits >= 0) == (matches > 0)

@@ -1,4 +1,4 @@
-"""Pictures of two images and how far apart a network finds them."""
+"""Pictures of two images and of their distance by a network."""
 
 from __future__ import annotations
 
@@ -8,35 +8,33 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from tfreid.visualization.images import fit_image
-from tfreid.visualization.page import MUTED, Page
+from tfreid.visualization.page import MUTED, column, fit_image, image, row, save, shortened, text
 
 # Okabe and Ito's palette, which stays apart under colour blindness.
-_ONE_PERSON, _TWO_PERSONS = (0, 158, 115), (213, 94, 0)
+_POSITIVE, _NEGATIVE = (0, 158, 115), (213, 94, 0)
 _SMALL_HEIGHT, _BORDER, _LINE = 128, 3, 16
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
-# Inches.
-_MARGIN, _HEAD, _FOOT, _GAP, _HEIGHT = 0.4, 1.15, 0.75, 0.35, 3.6
-_NARROWEST, _NAME_LETTERS = 5.6, 34
+# Greatest height and width of an image in pixels; letters of a name.
+_SIDE, _LETTERS = 432, 34
 
 
 def draw_small_pair(first: np.ndarray, second: np.ndarray, is_match: bool, distance: float,
                     probability: float) -> np.ndarray:
-    """Draws a pair for a grid of many: green or red around it says whether it is one person.
+    """Draws a pair for a grid of many, framed green for a positive pair and red for a negative one.
 
     Args:
         first: uint8 RGB [h, w, 3].
         second: uint8 RGB [h, w, 3].
-        is_match: Whether both show one person.
-        distance: Euclidean, of the embeddings.
-        probability: That they do, by the network.
+        is_match: Whether both show one identity.
+        distance: Euclidean distance of the embeddings.
+        probability: The network's probability of a positive pair.
 
     Returns:
-        uint8 RGB, of one size for images of one size.
+        uint8 RGB; its size depends only on the sizes of the images.
     """
     width = max(1, round(_SMALL_HEIGHT * first.shape[1] / first.shape[0]))
     images = np.hstack([cv2.resize(image, (width, _SMALL_HEIGHT)) for image in (first, second)])
-    color = _ONE_PERSON if is_match else _TWO_PERSONS
+    color = _POSITIVE if is_match else _NEGATIVE
     framed = cv2.copyMakeBorder(images, *[_BORDER] * 4, cv2.BORDER_CONSTANT, value=color)
     strip = np.full((_LINE, framed.shape[1], 3), _WHITE, np.uint8)
     cv2.putText(strip, f"d {distance:.2f} p {probability:.2f}", (2, _LINE - 4),
@@ -55,26 +53,20 @@ def draw_verdict(
 
     Args:
         images: uint8 RGB [h, w, 3], of any sizes.
-        names: What to call them.
+        names: Names of the images.
         heading: The verdict.
         distances: Name -> distance of the embeddings.
-        path: PNG file; its folder is made if it is missing.
+        path: PNG file; its folder is created if it is missing.
     """
-    shown = [fit_image(image, round(100 * _HEIGHT), round(100 * _HEIGHT)) for image in images]
-    widths = [image.shape[1] / 100 for image in shown]
-    page = Page(max(sum(widths) + _GAP + 2 * _MARGIN, _NARROWEST), _HEAD + _HEIGHT + _FOOT)
-    page.write(_MARGIN, 0.3, heading, size=12, weight="bold")
-    words = [f"{name} {value:.4f}" for name, value in distances.items()]
-    for line, some in enumerate((words[:3], words[3:])):
-        page.write(_MARGIN, 0.6 + 0.22 * line, ",  ".join(some), size=8.5)
-    left = (page.width - sum(widths) - _GAP) / 2
-    for image, width, name in zip(shown, widths, names):
-        height = image.shape[0] / 100
-        page.show(image, left, _HEAD + (_HEIGHT - height), width, height)
-        page.write(left, _HEAD + _HEIGHT + 0.16, _shortened(name), size=7.5, color=MUTED)
-        left += width + _GAP
-    page.save(path)
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _NAME_LETTERS else f"...{name[3 - _NAME_LETTERS:]}"
+    shown = [
+        column(image(fit_image(pixels, _SIDE, _SIDE)), text(shortened(name, _LETTERS), 7.5, MUTED))
+        for pixels, name in zip(images, names)
+    ]
+    figures = [f"{name} {value:.4f}" for name, value in distances.items()]
+    save(
+        path,
+        text(heading, 12, bold=True),
+        *(text(",  ".join(some), 8.5) for some in (figures[:3], figures[3:]) if some),
+        row(*shown, gap=40, align="bottom"),
+        margin=48,
+    )

@@ -10,14 +10,18 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfreid.config import Config
-from tfreid.evaluation.distances import METRICS, Metric, scaled_cosine_metric, weighted_metric
-from tfreid.evaluation.paired_distances import paired_distances
+from tfreid.evaluation.distances import (
+    METRICS,
+    Metric,
+    paired_distances,
+    scaled_cosine_metric,
+    weighted_metric,
+)
+from tfreid.evaluation.thresholds import PROBABILITY
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records.images import decode_batches
 from tfreid.systems.siamese.network import SIDES, siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
-
-PROBABILITY = "probability"
 
 
 @dataclasses.dataclass(frozen=True)

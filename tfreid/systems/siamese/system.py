@@ -9,9 +9,8 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.data.pair_batches import PairBatches
-from tfreid.evaluation.evaluator import Evaluator
-from tfreid.evaluation.features import GalleryEvaluator
-from tfreid.evaluation.testing import Further
+from tfreid.evaluation.evaluator import Evaluator, GalleryEvaluator
+from tfreid.evaluation.thresholds import PROBABILITY
 from tfreid.models.embedding import HEAD_LAYERS
 from tfreid.records import ImageTable, Records
 from tfreid.systems.base import System
@@ -21,12 +20,13 @@ from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.objective import SiameseObjective, check_siamese_losses
 from tfreid.systems.siamese.pair_sets import pairs_of_splits
 from tfreid.systems.siamese.testing import (
-    fitting_thresholds,
     make_siamese_ranker,
     verify,
     verify_pairs,
 )
 from tfreid.systems.siamese.validation import make_siamese_evaluator
+from tfreid.systems.siamese.verdicts import fitting_thresholds
+from tfreid.systems.testing import Further
 from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.run_folder import RunFolder
 
@@ -106,8 +106,8 @@ class SiameseSystem(System):
 
     def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
         """Exports features, and verdicts on pairs of files or features."""
-        thresholds = fitting_thresholds(model, self.config, run.thresholds)
+        thresholds = fitting_thresholds(model, self.config.evaluation.minkowski_p, run.thresholds)
         version = export_siamese(model, self.config, output, thresholds)
-        if thresholds is None:
+        if PROBABILITY not in thresholds:
             return version, "; a probability of 0.5 decides, as these weights have no thresholds"
         return version, f"; the threshold of {run.thresholds} decides"

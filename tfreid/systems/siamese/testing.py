@@ -9,23 +9,18 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.config import Config
-from tfreid.evaluation.features import GalleryEvaluator
+from tfreid.evaluation.evaluator import GalleryEvaluator
 from tfreid.evaluation.report import write_results_json
+from tfreid.evaluation.thresholds import PROBABILITY
 from tfreid.records import Records, open_records
 from tfreid.systems.base import System
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet, pairs_of_splits, read_pairs_file
-from tfreid.systems.siamese.scores import (
-    PROBABILITY,
-    SiameseScorer,
-    probability_metric,
-    sigmoid,
-)
+from tfreid.systems.siamese.scores import SiameseScorer, probability_metric, sigmoid
 from tfreid.systems.siamese.verdicts import (
-    EVEN,
-    PairThresholds,
+    fitting_thresholds,
     judge,
-    load_pair_thresholds,
+    logit_threshold,
     thresholds_note,
     verdicts_table,
 )
@@ -99,13 +94,12 @@ def verify(
         The figures.
     """
     verdicts = judge(pairs, SiameseScorer(model, config)(pairs))
-    calibrated = fitting_thresholds(model, config, thresholds)
+    calibrated = fitting_thresholds(model, config.evaluation.minkowski_p, thresholds)
     note = thresholds_note(calibrated)
-    values = calibrated.values if calibrated else {PROBABILITY: EVEN}
-    figures = {**verdicts.figures(values), "thresholds": note}
+    figures = {**verdicts.figures(calibrated), "thresholds": note}
     print(verdicts_table(figures, note))
     curve = verdicts.curves[PROBABILITY]
-    at = curve.at_threshold(-values[PROBABILITY])
+    at = curve.at_threshold(-logit_threshold(calibrated))
     name = "calibrated" if calibrated else "undecided"
     draw_roc(curve.false_positive_rates, curve.true_positive_rates, output / "roc.png",
              points={name: (at.false_positive_rate, at.true_positive_rate)}, area=curve.area)
@@ -114,17 +108,3 @@ def verify(
                         thresholds={name: figures[PROBABILITY]["threshold"]},
                         label="probability of one person", title="Probabilities of pairs")
     return figures
-
-
-def fitting_thresholds(
-    model: keras.Model, config: Config, path: Path | None
-) -> PairThresholds | None:
-    """Reads the thresholds in a file, or returns None where it is missing or of other weights."""
-    if path is None or not path.exists():
-        return None
-    return load_pair_thresholds(path).of(model, config.evaluation.minkowski_p)
-
-
-def logit_threshold(thresholds: PairThresholds | None) -> float:
-    """Returns the logit from which two images show one person."""
-    return EVEN if thresholds is None else thresholds.values[PROBABILITY]

@@ -11,32 +11,33 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.data.subsets import describe_subset, draw_subset
-from tfreid.evaluation.threshold import weights_fingerprint
+from tfreid.evaluation.evaluator import Evaluation
+from tfreid.evaluation.thresholds import PROBABILITY, Threshold, weights_fingerprint
 from tfreid.records import Records
-from tfreid.systems.siamese.losses import siamese_losses
+from tfreid.systems.siamese.losses import SiameseLosses
 from tfreid.systems.siamese.pair_sets import PairSet, draw_pairs
-from tfreid.systems.siamese.scores import PROBABILITY, SiameseScorer
-from tfreid.systems.siamese.verdicts import EVEN, PairThresholds, Verdicts, judge
+from tfreid.systems.siamese.scores import SiameseScorer
+from tfreid.systems.siamese.verdicts import EVEN, Verdicts, judge
 
 VALIDATION, TRAINING = "validation", "training"
 _TRIAL_PAIRS = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Validated:
+class Validated(Evaluation):
     """One validation.
 
     Attributes:
         verdicts: `validation` and `training` -> how well pairs were told.
         losses: the same -> the losses of these pairs, their sum as `total`. The triplet loss, which
             compares the images of a batch, is not among them.
-        calibrated: thresholds of the validation pairs.
+        calibrated: metric -> threshold of the validation pairs.
         leaking: whether people of the validation pairs were trained on.
     """
 
     verdicts: dict[str, Verdicts]
     losses: dict[str, dict[str, float]]
-    calibrated: PairThresholds
+    calibrated: dict[str, Threshold]
     leaking: bool
 
     @property
@@ -78,19 +79,16 @@ class Validated:
     def as_dict(self) -> dict[str, Any]:
         """Returns everything, ready for JSON."""
         return {"leaking": self.leaking,
-                **{name: {**verdicts.figures(self.calibrated.values),
+                **{name: {**verdicts.figures(self.calibrated),
                           "losses": self.losses[name]}
                    for name, verdicts in self.verdicts.items()}}
 
-    def projection(self) -> None:
-        """Returns nothing: pairs have no gallery to project."""
-
-    def thresholds(self) -> dict[str, Any]:
-        """Returns what `thresholds.json` holds."""
-        return dataclasses.asdict(self.calibrated)
+    def thresholds(self) -> dict[str, Threshold]:
+        """Returns the thresholds of the validation pairs."""
+        return self.calibrated
 
     def _accuracy(self, name):
-        return self.verdicts[name].accuracy(PROBABILITY, self.calibrated.values[PROBABILITY])
+        return self.verdicts[name].accuracy(PROBABILITY, self.calibrated[PROBABILITY].threshold)
 
     def _marked(self, name):
         return f"LEAKING {name}" if self.leaking and name == VALIDATION else name
@@ -145,17 +143,16 @@ class SiameseEvaluator:
         """
         judged = {name: self._judge(pairs, progress) for name, pairs in self._pairs.items()}
         verdicts = {name: found for name, (found, _) in judged.items()}
-        calibrated = PairThresholds(
-            verdicts[VALIDATION].thresholds(), self._pairs[VALIDATION].description,
-            self._config.evaluation.minkowski_p, weights_fingerprint(self._model))
+        calibrated = verdicts[VALIDATION].thresholds(
+            minkowski_p=self._config.evaluation.minkowski_p, split=VALIDATION,
+            fingerprint=weights_fingerprint(self._model))
         return Validated(verdicts, {name: losses for name, (_, losses) in judged.items()},
                          calibrated, self._leaking)
 
     def _judge(self, pairs: PairSet, progress: bool) -> tuple[Verdicts, dict[str, float]]:
         scores = self._scorer(pairs, progress)
-        losses = siamese_losses(
-            self._config.siamese.loss, scores.distances["euclidean"], scores.logits, pairs.matches,
-            self._config.loss)
+        losses = SiameseLosses(self._config.siamese.loss, self._config.loss)(
+            scores.distances["euclidean"], scores.logits, pairs.matches)
         values = {name: float(value) for name, value in losses.items()}
         if self._config.siamese.loss != "triplet":
             values["total"] = sum(values.values())

@@ -3,48 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from tfrecords.errors import UserError
 from tfreid.evaluation.report import ruled_table
-from tfreid.evaluation.threshold import weights_fingerprint
+from tfreid.evaluation.thresholds import (
+    MOST_ACCURATE,
+    PROBABILITY,
+    Threshold,
+    load_thresholds,
+    weights_fingerprint,
+)
 from tfreid.evaluation.verification import VerificationCurve, verification_curve
 from tfreid.systems.siamese.pair_sets import PairSet
-from tfreid.systems.siamese.scores import PROBABILITY, SiameseScores, sigmoid
+from tfreid.systems.siamese.scores import SiameseScores, sigmoid
 
 # The logit of an even probability, which decides where no threshold was calibrated.
 EVEN = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class PairThresholds:
-    """Thresholds of one network, from the pairs that it was validated on.
-
-    Attributes:
-        values: metric -> distance up to which two images show one person; `probability` -> the
-            logit from which they do.
-        calibrated_on: which pairs, in words.
-        minkowski_p: exponent of the Minkowski distance.
-        fingerprint: of the weights; see `weights_fingerprint`.
-    """
-
-    values: dict[str, float]
-    calibrated_on: str
-    minkowski_p: float
-    fingerprint: str
-
-    def of(self, model: keras.Model, minkowski_p: float) -> PairThresholds | None:
-        """Returns those that hold for a network and an exponent, None for other weights."""
-        if self.fingerprint != weights_fingerprint(model):
-            return None
-        kept = {name: value for name, value in self.values.items()
-                if name != "minkowski" or self.minkowski_p == minkowski_p}
-        return dataclasses.replace(self, values=kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,20 +37,32 @@ class Verdicts:
     curves: dict[str, VerificationCurve]
     description: str
 
-    def thresholds(self) -> dict[str, float]:
-        """Returns the most accurate threshold of each score, as `PairThresholds.values`."""
-        return {name: _turned(name, curve.most_accurate_threshold())
-                for name, curve in self.curves.items()}
+    def thresholds(self, **facts: Any) -> dict[str, Threshold]:
+        """Returns the most accurate threshold of each score.
+
+        Args:
+            facts: The other fields of `Threshold`.
+        """
+        found = {}
+        for name, curve in self.curves.items():
+            distance = curve.most_accurate_threshold()
+            rates = curve.at_threshold(distance)._asdict()
+            found[name] = Threshold(**{
+                **rates, "threshold": _turned(name, distance), "metric": name,
+                "feature": "embedding", "normalized": False, "chosen_by": MOST_ACCURATE,
+                "dataset": self.description, "weights": None, **facts})
+        return found
 
     def accuracy(self, name: str, threshold: float) -> float:
         """Returns the share of pairs that a threshold of a score judges rightly."""
         return self.curves[name].accuracy(_turned(name, threshold))
 
-    def figures(self, thresholds: Mapping[str, float]) -> dict[str, Any]:
+    def figures(self, thresholds: Mapping[str, Threshold]) -> dict[str, Any]:
         """Returns the figures of every score, ready for JSON; that of a probability as such.
 
         Args:
-            thresholds: as `PairThresholds.values`, to report the accuracy at.
+            thresholds: of each score, to report the accuracy at; of a probability without one
+                0.5 decides.
         """
         any_curve = self.curves[PROBABILITY]
         figures: dict[str, Any] = {
@@ -86,11 +76,10 @@ class Verdicts:
                 "average_precision": curve.average_precision,
                 "equal_error_rate": curve.equal_error_rate,
             }
-            if name in thresholds:
-                shown = float(sigmoid(thresholds[name])) if name == PROBABILITY else (
-                    thresholds[name])
-                figures[name].update(threshold=shown,
-                                     accuracy=self.accuracy(name, thresholds[name]))
+            if name in thresholds or name == PROBABILITY:
+                value = thresholds[name].threshold if name in thresholds else EVEN
+                shown = float(sigmoid(value)) if name == PROBABILITY else value
+                figures[name].update(threshold=shown, accuracy=self.accuracy(name, value))
         figures[PROBABILITY]["accuracy_at_0.5"] = self.accuracy(PROBABILITY, EVEN)
         return figures
 
@@ -126,29 +115,38 @@ def verdicts_table(figures: Mapping[str, Any], note: str) -> str:
     return f"{figures['pairs']}\n{table}\nthresholds: {note}"
 
 
-def thresholds_note(thresholds: PairThresholds | None) -> str:
-    """Says where thresholds are from."""
-    if thresholds is None:
-        return "none were calibrated for these weights, so a probability of 0.5 decides"
-    return f"the most accurate on {thresholds.calibrated_on}"
+def fitting_thresholds(
+    model: keras.Model, minkowski_p: float, path: Path | None
+) -> dict[str, Threshold]:
+    """Reads the thresholds in a file that were calibrated for a network and an exponent.
 
-
-def load_pair_thresholds(path: str | Path) -> PairThresholds:
-    """Reads thresholds.
+    Args:
+        model: The network.
+        minkowski_p: Exponent of the Minkowski distance.
+        path: The file; one that is missing has none.
 
     Raises:
         UserError: The file holds something else.
     """
-    path = Path(path)
-    try:
-        found = PairThresholds(**json.loads(path.read_text(encoding="utf-8")))
-        values = {name: float(value) for name, value in found.values.items()}
-        float(found.minkowski_p)
-        values[PROBABILITY]
-    except (OSError, AttributeError, TypeError, ValueError, KeyError):
-        raise UserError(f"{path} holds no thresholds of this version; delete it, and a probability "
-                        "of 0.5 decides, or train again.") from None
-    return dataclasses.replace(found, values=values)
+    if path is None or not path.exists():
+        return {}
+    fingerprint = weights_fingerprint(model)
+    return {metric: one for metric, one in load_thresholds(path).items()
+            if one.fingerprint == fingerprint
+            and (metric != "minkowski" or one.minkowski_p == minkowski_p)}
+
+
+def logit_threshold(thresholds: Mapping[str, Threshold]) -> float:
+    """Returns the logit from which two images show one identity."""
+    return thresholds[PROBABILITY].threshold if PROBABILITY in thresholds else EVEN
+
+
+def thresholds_note(thresholds: Mapping[str, Threshold]) -> str:
+    """Says where thresholds are from."""
+    if PROBABILITY not in thresholds:
+        return "none were calibrated for these weights, so a probability of 0.5 decides"
+    chosen = thresholds[PROBABILITY]
+    return f"{chosen.chosen_by} on {chosen.dataset}"
 
 
 def _turned(name: str, threshold: float) -> float:

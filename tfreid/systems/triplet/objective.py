@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfreid.losses.triplet_ranking import triplet_ranking
+from tfreid.losses.triplet_ranking import TripletRankingLoss
 from tfreid.systems.triplet.settings import Settings as TripletSettings
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.summaries import Summaries
@@ -27,6 +27,7 @@ class TripletObjective(Objective):
     def __init__(self, config: TripletSettings):
         super().__init__(name="objective")
         self._config = config
+        self._loss = TripletRankingLoss(config.margin, reduction="none")
 
     def forward(
         self, model: keras.Model, batch: Batch
@@ -39,7 +40,7 @@ class TripletObjective(Objective):
             model.output["embedding"].shape[-1])
         streams = tf.gather(embeddings, places)
         queries, positives, negatives = tf.unstack(streams)
-        losses = triplet_ranking(queries, positives, negatives, self._config.margin)
+        losses = self._loss(places[0], tf.stack([queries, positives, negatives], axis=1))
         loss = tf.reduce_mean(losses)
         return loss, {
             "loss/total": loss,

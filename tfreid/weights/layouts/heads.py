@@ -1,4 +1,4 @@
-"""What stands behind the backbone in the checkpoints of the toolboxes."""
+"""Heads: the layers behind the backbone in the checkpoints of the toolboxes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from tfreid.weights.layouts.pairs import LayerPair, weight_pairs
+from tfreid.weights.layouts.layout import LayerPair, weight_pairs
 
 Classifier = Literal["keep", "drop"]
 IMAGENET_CLASSES = 1000
 
-_IMAGENET = "ImageNet's classes are no identities; --classifier keep converts it nevertheless"
-# Known keys that no layer takes, each with the reason.
+_IMAGENET = "ImageNet's classes are not identities; --classifier keep converts it anyway"
+# Known keys that no layer uses, with reasons.
 _UNUSED = (
     (re.compile(r"pixel_(mean|std)"), "normalisation belongs to the recipe"),
     (
@@ -35,9 +35,9 @@ class Head(NamedTuple):
 
     Attributes:
         weights: Arrays by our keys.
-        sources: Their key of each of ours.
+        sources: The checkpoint's key of each of ours.
         settings: Settings of a recipe's `model` section that build this head.
-        dropped: The reason for each key of theirs that was left out.
+        dropped: Keys of the checkpoint that were left out, with reasons.
     """
 
     weights: dict[str, np.ndarray]
@@ -52,9 +52,9 @@ def convert_head(
     """Converts the head of torchreid, Bag of Tricks, fast-reid, torchvision or timm.
 
     Args:
-        state: Arrays by their keys, without the backbone's; other keys are ignored.
+        state: Arrays by the checkpoint's keys, without the backbone's; unknown keys are ignored.
         channels: Channels of the backbone's feature map.
-        classifier: Whether the classifier is converted; by default unless it is ImageNet's.
+        classifier: Whether to keep the classifier. Defaults to yes unless it is ImageNet's.
     """
     head = Head({}, {}, {}, {})
     head.dropped.update(
@@ -88,7 +88,7 @@ def _convert_classifier(head, state, keys, channels, wanted):
     classes, inputs = state[keys[f"{module}.weight"]].shape
     reason = None
     if wanted == "drop":
-        reason = "as asked"
+        reason = "as requested"
     elif wanted is None and (module != "classifier" or classes == IMAGENET_CLASSES):
         reason = _IMAGENET
     elif inputs != channels:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from tfreid.backbones.mobilenet_v3 import EPSILON, STAGES, STEM
-from tfreid.weights.layouts.pairs import LayerPair
+from tfreid.weights.layouts.layout import LayerPair, Layout
 
 BACKBONES = ("mobilenet_v3_large",)
 TIMM_EPSILON = 1e-5
@@ -17,34 +17,26 @@ _TIMM = re.compile(r"(conv_stem|bn1|blocks\.[0-6])\.")
 
 def layer_pairs(backbone: str) -> list[LayerPair]:
     """Lists the layers of the backbone under torchvision's names, without its classifier."""
-    del backbone
     return [pair for pair, _ in _layers()]
 
 
 def rename(key: str, backbone: str) -> str:
     """Turns a weight's name in timm's `mobilenetv3_large_100` into torchvision's."""
-    del backbone
     module, _, weight = key.rpartition(".")
     return f"{_RENAMED.get(module, module)}.{weight}"
 
 
-def other_network(keys: Iterable[str], backbone: str) -> str | None:
-    """Returns None: no other network has weights of these names and shapes."""
-    del keys, backbone
-    return None
-
-
 def adapt(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], str | None]:
-    """Fits timm's weights to the larger epsilon of our batch normalisations.
+    """Adapts timm's weights to the larger epsilon of our batch normalisations.
 
-    It comes off the moving variances, which gives the same function outside training; in training
-    these variances follow the new data.
+    The difference is subtracted from the moving variances, which gives the same function at
+    inference; in training these variances follow the new data.
 
     Args:
         weights: Arrays by the file's keys, without prefixes.
 
     Returns:
-        The arrays, and what to tell the user, or None where the weights are not timm's.
+        The arrays, and a note for the user, or None if the weights are not timm's.
     """
     if not any(_TIMM.match(key) for key in weights):
         return dict(weights), None
@@ -60,7 +52,7 @@ def adapt(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], str
 
 
 def _layers() -> Iterator[tuple[LayerPair, str]]:
-    """Pairs our layers with torchvision's modules, beside timm's names of these."""
+    """Pairs our layers with torchvision's modules; also yields timm's names of these."""
     yield from _conv_bn("stem_conv", "features.0", "conv_stem", "bn1")
     timm_stages = ((STEM,), *STAGES[:2], STAGES[2][:4], STAGES[2][4:], *STAGES[3:])
     names = ["stem_block"]
@@ -107,3 +99,4 @@ def _conv_bn(ours, theirs, timm, timm_bn, kind="conv"):
 
 
 _RENAMED = {timm: pair.theirs for pair, timm in _layers()}
+LAYOUT = Layout(BACKBONES, layer_pairs, rename, adapt=adapt)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tfreid.backbones.osnet import BLOCKS, STREAMS, STRIDES
-from tfreid.weights.layouts.pairs import LayerPair
+from tfreid.weights.layouts.layout import LayerPair, Layout
 
 BACKBONES = ("osnet_x1_0", "osnet_x0_75", "osnet_x0_5", "osnet_x0_25")
 
 
 def layer_pairs(backbone: str) -> list[LayerPair]:
     """Lists the layers of a backbone of `BACKBONES`, the same at all widths, without its head."""
-    del backbone
     pairs = [*_conv_bn("stem_conv", "conv1")]
     for stage in range(1, len(STRIDES) + 1):
         for block in range(BLOCKS):
@@ -22,15 +21,8 @@ def layer_pairs(backbone: str) -> list[LayerPair]:
     return [*pairs, *_conv_bn("last_conv", "conv5")]
 
 
-def rename(key: str, backbone: str) -> str:
-    """Returns the key: one layout is known."""
-    del backbone
-    return key
-
-
 def other_network(keys: Iterable[str], backbone: str) -> str | None:
-    """Names the network that weights belong to where its name is no backbone's of this project."""
-    del backbone
+    """Names the OSNet variants that this project does not have."""
     if any(".IN." in key for key in keys):
         return "OSNet-IBN or OSNet-AIN, which normalise single images"
     return None
@@ -57,3 +49,6 @@ def _block(ours, theirs) -> Iterator[LayerPair]:
 def _conv_bn(ours, theirs):
     yield LayerPair(ours, f"{theirs}.conv", "conv")
     yield LayerPair(f"{ours}_bn", f"{theirs}.bn", "batch_norm")
+
+
+LAYOUT = Layout(BACKBONES, layer_pairs, other_network=other_network)

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tfreid.backbones import BACKBONES as NETWORKS
-from tfreid.backbones.residual import BLOCKS
-from tfreid.weights.layouts.pairs import LayerPair
+from tfreid.backbones.resnet import BLOCKS
+from tfreid.weights.layouts.layout import LayerPair, Layout
 
-# Depth and whether the network has instance normalisation or squeeze-and-excitation.
 _DEPTHS = {
     "resnet34": 34,
     "resnet50": 50,
@@ -41,10 +40,10 @@ def layer_pairs(backbone: str) -> list[LayerPair]:
 
 
 def rename(key: str, backbone: str) -> str:
-    """Turns a weight's name in another layout of the same network into the canonical one.
+    """Turns a weight's name in another naming of the network into the canonical one.
 
-    Known is, for all but SE networks, the trunk as an `nn.Sequential` of its children, whose
-    layers have numbers. timm, torchreid and fast-reid use the canonical names.
+    Except for SE networks, the trunk may be an `nn.Sequential` of its children, whose layers have
+    numbers. timm, torchreid and fast-reid use the canonical names.
     """
     if backbone.startswith("se_"):
         return key
@@ -52,18 +51,11 @@ def rename(key: str, backbone: str) -> str:
 
 
 def other_network(keys: Iterable[str], backbone: str) -> str | None:
-    """Names the network that weights belong to where only their names tell it from `backbone`.
+    """Names the network of SE weights that differ from `backbone` only in their names.
 
     timm's own `seresnet50` and `seresnext50_32x4d`, unlike its `legacy_` ones, and the SE networks
     of fast-reid and IBN-Net have weights of the same shapes but other strides and pooling, or no
     biases.
-
-    Args:
-        keys: Names of the weights, without prefixes.
-        backbone: A name of `BACKBONES`.
-
-    Returns:
-        A noun phrase for an error message, or None where nothing speaks against the weights.
     """
     if not backbone.startswith("se_"):
         return None
@@ -76,18 +68,12 @@ def other_network(keys: Iterable[str], backbone: str) -> str | None:
 
 
 def toolbox_settings(keys: Iterable[str], backbone: str) -> dict[str, Any]:
-    """Tells from a toolbox's names what no weight shows: the stem, and the usual last stride.
+    """Infers from a toolbox's names what weights do not show: the stem and the usual last stride.
 
     Bag of Tricks, and AGW after it, call the trunk `base` and the neck `bottleneck`, and their
     plain networks lack the stem's ReLU; a trunk of numbered children is torchvision's. fast-reid
     pools its stem in its own way since November 2020; no neck is called `bnneck` since September.
-
-    Args:
-        keys: Names of the weights, with prefixes.
-        backbone: A name of `BACKBONES`.
-
-    Returns:
-        Settings of a recipe's `model` section; empty where the names are of neither toolbox.
+    Other names give no settings.
     """
     names = " ".join(keys)
     if re.search(r"\bbase\.(layer0\.)?conv1\.", names) and re.search(r"\bbottleneck\.", names):
@@ -123,3 +109,7 @@ def _block(backbone, stage, block) -> Iterator[LayerPair]:
 def _conv_bn(ours, convolution, batch_norm):
     yield LayerPair(ours, convolution, "conv")
     yield LayerPair(f"{ours}_bn", batch_norm, "batch_norm")
+
+
+LAYOUT = Layout(BACKBONES, layer_pairs, rename, other_network, toolbox_settings,
+                last_stride_varies=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tfreid.backbones.vgg import BLOCKS, convolution_names
-from tfreid.weights.layouts.pairs import LayerPair
+from tfreid.weights.layouts.layout import LayerPair, Layout
 
 BACKBONES = ("vgg16",)
 
@@ -15,7 +15,6 @@ def layer_pairs(backbone: str) -> list[LayerPair]:
 
     These number convolutions, ReLUs and poolings in one sequence.
     """
-    del backbone
     numbers, number = [], 0
     for convolutions, _ in BLOCKS:
         numbers += range(number, number + 2 * convolutions, 2)
@@ -26,15 +25,11 @@ def layer_pairs(backbone: str) -> list[LayerPair]:
     ]
 
 
-def rename(key: str, backbone: str) -> str:
-    """Returns the key: one layout is known."""
-    del backbone
-    return key
-
-
 def other_network(keys: Iterable[str], backbone: str) -> str | None:
-    """Names the network that weights belong to where its name is no backbone's of this project."""
-    del backbone
+    """Names the VGG variants that this project does not have."""
     if "features.1.running_mean" in keys:
         return "a VGG with batch normalisation"
     return None
+
+
+LAYOUT = Layout(BACKBONES, layer_pairs, other_network=other_network)

@@ -12,7 +12,7 @@ from tfreid.weights.pytorch.pickles import storage_description, unpickle
 from tfreid.weights.pytorch.tensors import Storage, Unreadable, damaged
 
 SIGNATURE = b"PK\x03\x04"
-# What zipfile raises for damaged archives of one kind or another.
+# What zipfile raises for damaged archives.
 _DAMAGED = (
     *(zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError),
     *(struct.error, ValueError),
@@ -20,10 +20,10 @@ _DAMAGED = (
 
 
 def read_archive(file: BinaryIO) -> Any:
-    """Reads the object in a zip checkpoint; its tensors are read later, while the file is open.
+    """Reads the object in a zip checkpoint; its tensors can be read while the file is open.
 
     Raises:
-        Unreadable: The file is damaged, or holds more than plain weights.
+        Unreadable: If the file is damaged, or holds more than plain weights.
     """
     try:
         archive = zipfile.ZipFile(file)
@@ -45,14 +45,14 @@ def read_archive(file: BinaryIO) -> Any:
     if f"{root}byteorder" in names and read(f"{root}byteorder") != b"little":
         raise Unreadable("holds big-endian numbers; save it again on a little-endian machine")
 
-    # Tensors that share a storage follow each other.
+    # Tensors that share a storage are adjacent.
     @functools.lru_cache(maxsize=1)
     def read_data(key):
         return read(f"{root}data/{key}")
 
     def load_storage(identifier):
-        element, key, count = storage_description(identifier)
-        return Storage(element, count, functools.partial(read_data, key))
+        dtype, key, count = storage_description(identifier)
+        return Storage(dtype, count, functools.partial(read_data, key))
 
     return unpickle(io.BytesIO(read(pickles[0])), load_storage)
 

@@ -21,9 +21,9 @@ def read_legacy(file: BinaryIO) -> Any:
     """Reads the object in an old checkpoint; its tensors are read later.
 
     Raises:
-        Unreadable: The file is damaged, or holds more than plain weights.
+        Unreadable: If the file is damaged, or holds more than plain weights.
     """
-    # A mapped file allocates what it has, not what a pickle announces.
+    # A mapped file allocates what it contains, not what a pickle claims.
     file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if unpickle(file) != _MAGIC:
         raise Unreadable(
@@ -39,9 +39,9 @@ def read_legacy(file: BinaryIO) -> Any:
     places = {}
 
     def load_storage(identifier):
-        element, key, count = storage_description(identifier)
+        dtype, key, count = storage_description(identifier)
         read = functools.partial(_read_storage, file, places, key)
-        return storages.setdefault(key, Storage(element, count, read))
+        return storages.setdefault(key, Storage(dtype, count, read))
 
     content = unpickle(file, load_storage)
     _find_storages(file, unpickle(file), storages, places)
@@ -49,7 +49,7 @@ def read_legacy(file: BinaryIO) -> Any:
 
 
 def _find_storages(file, keys, storages, places):
-    """Notes where each storage's bytes begin and how many they are."""
+    """Stores the position and the number of each storage's bytes in `places`."""
     if not isinstance(keys, list):
         raise damaged("its list of storages is missing")
     for key in keys:
@@ -57,7 +57,7 @@ def _find_storages(file, keys, storages, places):
         header = file.read(_COUNT.size)
         if storage is None or len(header) != _COUNT.size:
             raise damaged("its list of storages does not fit its tensors")
-        size = storage.count * storage.element.stored.itemsize
+        size = storage.count * storage.dtype.itemsize
         if _COUNT.unpack(header)[0] != storage.count or file.tell() + size > len(file):
             raise damaged(f"storage {key} is not of {storage.count} numbers")
         places[key] = (file.tell(), size)

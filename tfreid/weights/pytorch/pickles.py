@@ -1,7 +1,12 @@
 """Pickles of plain weights, interpreted without running anything that they name.
 
 The file's operations build dictionaries, lists, numbers and descriptions of tensors; what they may
-construct is the fixed table `_GLOBALS`. Python's own unpickler imports and calls what a file says.
+construct is the fixed table `_GLOBALS`.
+
+`pickle.Unpickler` with an allow-list in `find_class` is weaker: a dictionary key of deeply nested
+tuples overflows C's stack and kills the process, the memo index in a file of seven bytes allocates
+gigabytes, BUILD writes attributes of any object that a call returned (the shape of a checked
+tensor, say), and extension codes that were used before come from a cache without `find_class`.
 """
 
 from __future__ import annotations
@@ -13,13 +18,13 @@ from typing import Any, BinaryIO, Callable
 
 import numpy as np
 
-from tfreid.weights.pytorch import tensors
 from tfreid.weights.pytorch.tensors import (
+    BFLOAT16,
     LARGEST,
-    Element,
     StoredTensor,
     Unreadable,
     damaged,
+    decode,
     view,
 )
 
@@ -27,16 +32,16 @@ _REFUSED = (
     "{}, which is more than plain weights, and nothing in it was run; load it with PyTorch if you "
     "trust its origin and save only the weights, torch.save(model.state_dict(), FILE)"
 )
-# Operations that push the value that follows them.
+# Operations that push their argument.
 _CONSTANTS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING"),
 }
 _NUMPY_TYPE = re.compile("[fiub][1-8]")
-# Items that calls may copy: a file's few bytes could copy one long list again and again.
+# Limit of the items that calls copy: a few bytes of a file could copy a long list many times.
 _MOST_COPIES = 100_000_000
-# What a damaged pickle makes the functions below raise.
+# What the functions below raise for a damaged pickle.
 _DAMAGED = (
     *(ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError),
     *(TypeError, ValueError),
@@ -44,17 +49,17 @@ _DAMAGED = (
 
 
 def unpickle(file: BinaryIO, load_storage: Callable[[Any], Any] | None = None) -> Any:
-    """Reads one pickled object from a file's position on.
+    """Reads one pickled object at a file's position.
 
     Args:
-        file: The file; afterwards it stands behind the object.
-        load_storage: Turns a storage's identifier in the pickle into the storage.
+        file: The file; its position is then behind the object.
+        load_storage: Returns the storage of an identifier in the pickle.
 
     Returns:
         Dictionaries, lists, tuples, strings, numbers, and tensors that have not been read yet.
 
     Raises:
-        Unreadable: The pickle is damaged, or needs anything but plain weights.
+        Unreadable: If the pickle is damaged, or needs more than plain weights.
     """
     machine = _Machine(load_storage)
     try:
@@ -65,43 +70,44 @@ def unpickle(file: BinaryIO, load_storage: Callable[[Any], Any] | None = None) -
         raise damaged(f"its pickle cannot be read: {str(error) or type(error).__name__}") from None
 
 
-def storage_description(identifier: Any) -> tuple[Element, str, int]:
-    """Returns type, key and count of the storage that a pickle's identifier names.
+def storage_description(identifier: Any) -> tuple[np.dtype, str, int]:
+    """Returns type, key and count of the storage that a pickle's identifier describes.
 
     Raises:
-        Unreadable: The identifier is of something else.
+        Unreadable: If the identifier describes something else.
     """
     if isinstance(identifier, tuple) and identifier[:1] == ("module",):
         raise Unreadable(_REFUSED.format("holds the program of a network"))
     kind, storage, key, _, count = identifier[:5]
     if kind != "storage" or any(view is not None for view in identifier[5:]):
-        raise ValueError(f"a {_text(kind)} that is no plain storage")
-    if not isinstance(storage, Global) or storage.element is None:
+        raise ValueError(f"a {_text(kind)} that is not a plain storage")
+    if not isinstance(storage, Global) or storage.dtype is None:
         raise TypeError("a storage without a type")
     if not isinstance(key, str) or type(count) is not int or not 0 <= count <= LARGEST:
         raise TypeError("a storage without a key or a size")
-    return storage.element, key, count
+    return storage.dtype, key, count
 
 
 @dataclass(frozen=True)
 class Global:
-    """A name that a pickle refers to, and what this reader makes when the pickle calls it."""
+    """A name that a pickle may refer to, and the function that replaces calls of it."""
 
     name: str
     make: Callable | None = None
-    element: Element | None = None
+    dtype: np.dtype | None = None
 
 
 class NumpyType:
     """A pickled NumPy type of numbers."""
 
     def __init__(self, code, *_):
+        """Checks the type's code."""
         if not _NUMPY_TYPE.fullmatch(code):
             raise Unreadable(_REFUSED.format(f"holds NumPy values of type {code}"))
         self.dtype = np.dtype(code)
 
     def restore(self, state):
-        """Takes over the byte order."""
+        """Checks the byte order."""
         if state[1] == ">":
             raise Unreadable("holds big-endian numbers; save it again on a little-endian machine")
 
@@ -110,11 +116,12 @@ class NumpyArray:
     """A pickled NumPy array."""
 
     def __init__(self, *_):
+        """Makes an empty array, which `restore` fills."""
         self.shape = (0,)
         self.values = np.zeros(0)
 
     def restore(self, state):
-        """Takes over shape and values."""
+        """Sets shape and values."""
         _, shape, kind, fortran, content = state
         order = "F" if fortran else "C"
         self.values = np.frombuffer(_raw(content), kind.dtype).reshape(shape, order=order)
@@ -122,18 +129,18 @@ class NumpyArray:
 
     def read(self) -> np.ndarray:
         """Returns the values: float32, or the integers of the file."""
-        return Element(self.values.dtype).decode(self.values)
+        return decode(self.values)
 
 
 class _Dictionary(dict):
-    """A pickled dictionary class; attributes pickled with it, such as `_metadata`, are left out."""
+    """A pickled dictionary class; attributes pickled with it, such as `_metadata`, are ignored."""
 
     def restore(self, state):
-        """Takes over nothing."""
+        """Ignores the attributes."""
 
 
 class _Machine:
-    """The stack machine of the pickle format, without the operations that weights never need."""
+    """The stack machine of the pickle format, with only the operations that weights need."""
 
     def __init__(self, load_storage):
         self.stack = []
@@ -164,13 +171,13 @@ class _Machine:
 
     def extend(self, items):
         if not isinstance(self.stack[-1], list):
-            raise TypeError("items for what is no list")
+            raise TypeError("items for something other than a list")
         self.stack[-1].extend(items)
 
     def update(self, items):
         target = self.stack[-1]
         if not isinstance(target, dict):
-            raise TypeError("entries for what is no dictionary")
+            raise TypeError("entries for something other than a dictionary")
         for key, value in zip(items[::2], items[1::2]):
             target[_checked_key(key)] = value
 
@@ -245,19 +252,19 @@ _OPERATIONS = {
 
 
 def _text(value):
-    """Returns a string of the file; other objects may nest too deep, or too often, to print."""
+    """Returns a string of the file; other objects may be too deep or too large to print."""
     return value if isinstance(value, str) else type(value).__name__
 
 
 def _checked_key(key):
-    """Refuses other keys: hashing tuples nested a million deep overflows Python's stack."""
+    """Refuses keys of other types: hashing deeply nested tuples overflows the stack."""
     if not isinstance(key, (str, int, float, type(None))):
         raise TypeError(f"a dictionary key is a {type(key).__name__}")
     return key
 
 
 def _dictionary(items=()):
-    """Makes a dictionary from another one, or from pairs as Python 2 pickled it."""
+    """Makes a dictionary from another one, or from a list of items as Python 2 pickled it."""
     pairs = items.items() if isinstance(items, dict) else items
     return _Dictionary({_checked_key(key): value for key, value in pairs})
 
@@ -288,18 +295,18 @@ def _raw(content):
 
 
 def _globals():
-    """Maps each name that plain weights need to its stand-in."""
+    """Maps each name that plain weights need to its replacement."""
     storages = {
-        "Double": tensors.FLOAT64,
-        "Float": tensors.FLOAT32,
-        "Half": tensors.FLOAT16,
-        "BFloat16": tensors.BFLOAT16,
-        "Long": tensors.INT64,
-        "Int": tensors.INT32,
-        "Short": tensors.INT16,
-        "Char": tensors.INT8,
-        "Byte": tensors.UINT8,
-        "Bool": tensors.BOOL,
+        "Double": "<f8",
+        "Float": "<f4",
+        "Half": "<f2",
+        "BFloat16": BFLOAT16,
+        "Long": "<i8",
+        "Int": "<i4",
+        "Short": "<i2",
+        "Char": "i1",
+        "Byte": "u1",
+        "Bool": "?",
     }
     types = ["float64", "float32", "float16", "bfloat16"]
     types += ["int64", "int32", "int16", "int8", "uint8", "bool"]
@@ -317,7 +324,7 @@ def _globals():
         constructors[f"{core}.multiarray.scalar"] = _numpy_scalar
         constructors[f"{core}.multiarray._reconstruct"] = NumpyArray
     names = [Global(name, make) for name, make in constructors.items()]
-    names += [Global(f"torch.{name}Storage", element=item) for name, item in storages.items()]
+    names += [Global(f"torch.{name}Storage", dtype=np.dtype(x)) for name, x in storages.items()]
     names += [Global(f"torch.{name}") for name in types]
     names.append(Global("numpy.ndarray"))
     return {item.name: item for item in names}

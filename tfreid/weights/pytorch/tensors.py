@@ -1,4 +1,4 @@
-"""Tensors as checkpoints store them: a view of a storage of plain numbers."""
+"""Tensors as checkpoints store them: views of storages of plain numbers."""
 
 from __future__ import annotations
 
@@ -7,66 +7,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Callable
 
+import ml_dtypes
 import numpy as np
 
 DAMAGED = "is cut short or damaged ({}); copy or download it again"
 MAX_AXES = 32
 # Larger sizes, counted in bytes, overflow NumPy's integers.
 LARGEST = 2**59
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
 class Unreadable(Exception):
-    """Why a checkpoint cannot be read: the rest of a sentence that begins with the file's name."""
+    """Why a checkpoint cannot be read: the end of a sentence that begins with the file's name."""
 
 
 def damaged(reason: object) -> Unreadable:
-    """Returns the error of a file that is not as its format demands."""
+    """Returns the error for a file that violates its format."""
     return Unreadable(DAMAGED.format(reason))
 
 
-@dataclass(frozen=True)
-class Element:
-    """The type of a storage's numbers.
-
-    Attributes:
-        stored: NumPy type of the bytes in the file, little-endian.
-        bfloat16: Whether these are the upper halves of float32 numbers.
-    """
-
-    stored: np.dtype
-    bfloat16: bool = False
-
-    def decode(self, values: np.ndarray) -> np.ndarray:
-        """Copies stored values: floats of any size become float32, integers stay."""
-        if self.bfloat16:
-            return (values.astype(np.uint32) << 16).view(np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return np.array(values, np.float32 if self.stored.kind == "f" else self.stored)
-
-
-FLOAT64 = Element(np.dtype("<f8"))
-FLOAT32 = Element(np.dtype("<f4"))
-FLOAT16 = Element(np.dtype("<f2"))
-BFLOAT16 = Element(np.dtype("<u2"), bfloat16=True)
-INT64 = Element(np.dtype("<i8"))
-INT32 = Element(np.dtype("<i4"))
-INT16 = Element(np.dtype("<i2"))
-INT8 = Element(np.dtype("i1"))
-UINT8 = Element(np.dtype("u1"))
-BOOL = Element(np.dtype("?"))
+def decode(values: np.ndarray) -> np.ndarray:
+    """Copies stored values: floats of any size become float32, integers stay."""
+    is_float = values.dtype.kind == "f" or values.dtype == BFLOAT16
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array(values, np.float32 if is_float else values.dtype)
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A row of numbers in a file.
+    """A block of numbers in a file.
 
     Attributes:
-        element: Their type.
-        count: How many there are.
-        read: Function that reads their bytes from the file.
+        dtype: Little-endian type of the numbers.
+        count: Number of numbers.
+        read: Reads their bytes from the file.
     """
 
-    element: Element
+    dtype: np.dtype
     count: int
     read: Callable[[], bytes]
 
@@ -84,17 +61,17 @@ class StoredTensor:
         """Reads the values: float32, or the integers of the file.
 
         Raises:
-            Unreadable: The storage is shorter than announced.
+            Unreadable: If the storage is shorter than stated.
         """
-        element = self.storage.element
+        dtype = self.storage.dtype
         if 0 in self.shape:
-            return element.decode(np.zeros(self.shape, element.stored))
+            return decode(np.zeros(self.shape, dtype))
         content = self.storage.read()
-        if len(content) != self.storage.count * element.stored.itemsize:
+        if len(content) != self.storage.count * dtype.itemsize:
             raise damaged(f"a storage of {self.storage.count} numbers has {len(content)} bytes")
-        values = np.frombuffer(content, element.stored)[self.offset :]
-        strides = [stride * element.stored.itemsize for stride in self.strides]
-        return element.decode(np.lib.stride_tricks.as_strided(values, self.shape, strides))
+        values = np.frombuffer(content, dtype)[self.offset :]
+        strides = [stride * dtype.itemsize for stride in self.strides]
+        return decode(np.lib.stride_tricks.as_strided(values, self.shape, strides))
 
 
 def view(
@@ -103,14 +80,14 @@ def view(
     """Checks that a tensor lies within its storage.
 
     Raises:
-        Unreadable: It does not, or it has more elements than the storage.
+        Unreadable: If it does not, or if it has more elements than the storage.
     """
     shape, strides = tuple(shape), tuple(strides)
     numbers = (offset, *shape, *strides)
     if not isinstance(storage, Storage) or not len(shape) == len(strides) <= MAX_AXES:
         raise damaged("a tensor has no storage, or its axes do not fit its strides")
     if any(type(number) is not int or number < 0 for number in numbers):
-        raise damaged("a tensor has a size that is no count")
+        raise damaged("a tensor has an invalid size")
     # NumPy multiplies the other axes of an empty array, too.
     if max(numbers) > LARGEST or math.prod(max(size, 1) for size in shape) > LARGEST:
         raise damaged("a tensor has more elements than any file")

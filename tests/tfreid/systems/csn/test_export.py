@@ -23,7 +23,11 @@ from tfreid.commands import export as export_model
 from tfreid.commands import query as query_export
 from tfreid.config import Config, DataConfig, ModelConfig, save_config
 from tfreid.records import Records
-from tfreid.serving.client import ServerClient, embed_with_saved_model, exported_threshold
+from tfreid.serving.client import (
+    ServerClient,
+    embed_with_saved_model,
+    exported_thresholds,
+)
 from tfreid.systems.csn import export as pair_export
 from tfreid.systems.csn.export import export_csn
 from tfreid.systems.csn.network import build_csn, csn_parts
@@ -31,7 +35,7 @@ from tfreid.systems.csn.settings import ScoreSettings
 from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.weights.files import save_weights
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SIGNATURES = {"serving_default", "extract", "extract_images", "compare", "compare_all"}
 SIZE_OF_LOGITS = 5e4  # before training
 SMALL = CsnSettings(levels=[3], divide=False, attention="center", ranking_net=False)
@@ -292,7 +296,7 @@ def test_what_a_pair_model_cannot_do_is_one_sentence(
 def test_a_pair_model_has_neither_embeddings_nor_a_threshold(small, files, run, capsys):
     with pytest.raises(UserError, match="is a pair model"):
         embed_with_saved_model(small[2], [Path(files[0]).read_bytes()])
-    assert exported_threshold(small[2]) is None
+    assert exported_thresholds(small[2]) == {}
     assert calibrate.main(["--run", str(run[0])]) == 2
     message = capsys.readouterr().err
     assert "a distance threshold is for embeddings" in message and message.count("\n") == 1

@@ -29,7 +29,7 @@ from tfreid.training.optimizers import GradientApplier
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SETTINGS = [
     "model.height=64", "model.width=24", "data.pairs.batch_size=6", "training.max_steps=2",
     "training.log_every=1", "training.checkpoint_every_steps=1", "training.keep_checkpoints=9",

@@ -16,10 +16,14 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid.commands import query as query_export
 from tfreid.config import Config, DataConfig, ExportConfig, ModelConfig
-from tfreid.evaluation.threshold import Threshold, weights_fingerprint
+from tfreid.evaluation.thresholds import Threshold, weights_fingerprint
 from tfreid.models.embedding import build_embedding_model, input_size
 from tfreid.records import Records
-from tfreid.serving.client import embed_with_saved_model, embed_with_server, exported_threshold
+from tfreid.serving.client import (
+    embed_with_saved_model,
+    embed_with_server,
+    exported_thresholds,
+)
 from tfreid.systems.embedding import export
 from tfreid.systems.embedding.export import export_embedding
 
@@ -120,12 +124,17 @@ def test_a_threshold_is_exported_with_a_verdict_on_pairs(exported, tmp_path, cap
     limit = float((np.sort(distances)[0] + np.sort(distances)[1]) / 2)
     threshold = make_threshold(model, config, threshold=limit)
     version = export_embedding(model, config, tmp_path / "export", threshold)
-    assert exported_threshold(tmp_path / "export") == threshold
-    assert exported_threshold(plain) is None
-    found = tf.saved_model.load(str(version)).signatures["verify"](
-        image_bytes=tf.constant(crops[:3]), other_image_bytes=tf.constant(crops[3:]))
-    np.testing.assert_allclose(found["distance"], distances, atol=1e-5)
-    assert found["same_person"].numpy().tolist() == (distances <= limit).tolist()
+    assert exported_thresholds(tmp_path / "export") == {"euclidean": threshold}
+    assert exported_thresholds(plain) == {}
+    signatures = tf.saved_model.load(str(version)).signatures
+    first, second = tf.constant(crops[:3]), tf.constant(crops[3:])
+    for found in (
+        signatures["verify_pairs"](first_image_bytes=first, second_image_bytes=second),
+        # The input names of exports of before.
+        signatures["verify"](image_bytes=first, other_image_bytes=second),
+    ):
+        np.testing.assert_allclose(found["distance"], distances, atol=1e-5)
+        assert found["same_person"].numpy().tolist() == (distances <= limit).tolist()
 
     paths = []
     for number, crop in enumerate([*crops[:3], *crops[3:]]):

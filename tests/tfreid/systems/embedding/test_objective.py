@@ -16,7 +16,11 @@ from tfreid.config import (
     LossConfig,
     TripletLossConfig,
 )
-from tfreid.losses import batch_hard_triplet, label_smoothed_softmax, lin_loss
+from tfreid.losses import (
+    LabelSmoothedSoftmax,
+    LinLoss,
+    TripletLoss,
+)
 from tfreid.losses.statistics import batch_statistics
 from tfreid.systems.embedding import objective as objective_module
 from tfreid.systems.embedding.objective import EmbeddingObjective
@@ -74,9 +78,9 @@ def test_lin_and_triplet_see_the_chosen_feature(feature, devices):
     for replica, (total, scalars, _) in enumerate(run(config, devices)):
         features, labels = outputs[feature][replica], LABELS[replica]
         expected = {
-            "id": np.mean(label_smoothed_softmax(outputs["logits"][replica], labels)),
-            "triplet": 2.0 * np.mean(batch_hard_triplet(features, labels)),
-            "lin": 0.4 * np.mean(lin_loss(features, labels)),
+            "id": np.mean(LabelSmoothedSoftmax()(labels, outputs["logits"][replica])),
+            "triplet": 2.0 * np.mean(TripletLoss()(labels, features)),
+            "lin": 0.4 * np.mean(LinLoss(reduction="none")(labels, features)),
         }
         for name, loss in expected.items():
             assert loss > 0.1
@@ -91,11 +95,11 @@ def test_every_setting_reaches_the_lin_loss():
     config = LossConfig(**NO_LOSS, lin=LinLossConfig(weight=0.5, **settings))
     features = some_outputs()["embedding"][0]
     ((_, scalars, _),) = run(config)
-    expected = np.sum(lin_loss(features, LABELS[0], **settings))
+    expected = LinLoss(**settings)(LABELS[0], features).numpy()
     assert scalars["loss/lin"] == pytest.approx(0.5 * expected, rel=1e-5)
     for name, value in settings.items():
         others = {other: v for other, v in settings.items() if other != name}
-        assert np.sum(lin_loss(features, LABELS[0], **others)) != pytest.approx(expected), value
+        assert LinLoss(**others)(LABELS[0], features).numpy() != pytest.approx(expected), value
 
 
 def test_shares_of_active_pairs_are_reported():
@@ -116,7 +120,7 @@ def test_lin_across_replicas_equals_one_large_batch():
     config = LossConfig(**NO_LOSS, lin=lin)
     features = tf.Variable(some_outputs()["embedding"].reshape(8, SIZE))
     with tf.GradientTape() as tape:
-        large = tf.reduce_mean(lin_loss(features, LABELS.reshape(-1)))
+        large = LinLoss(reduction="sum_over_batch_size")(LABELS.reshape(-1), features)
     gradients = tape.gradient(large, features).numpy().reshape(2, 4, SIZE)
     replicas = run(config, devices=2)
     assert np.mean([total for total, *_ in replicas]) == pytest.approx(float(large), rel=1e-5)

@@ -7,8 +7,8 @@ import pytest
 
 from tfreid import addons
 from tfreid.config import ContrastiveLossConfig, LossConfig, MatchLossConfig
-from tfreid.losses import contrastive_from_distance
-from tfreid.systems.siamese.losses import siamese_losses
+from tfreid.losses.contrastive import contrastive_from_distance
+from tfreid.systems.siamese.losses import SiameseLosses
 
 RANDOM = np.random.default_rng(5)
 DISTANCES = np.concatenate([[0.0, 1.0], RANDOM.uniform(0, 2, 62)]).astype(np.float32)
@@ -28,7 +28,7 @@ def verification():
 
 
 def found(name, config=PAPER):
-    losses = siamese_losses(name, DISTANCES, LOGITS, MATCHES, config)
+    losses = SiameseLosses(name, config)(DISTANCES, LOGITS, MATCHES)
     return {key: float(value) for key, value in losses.items()}
 
 

@@ -24,7 +24,7 @@ from tfreid.commands import query as query_export
 from tfreid.records import Records
 from tfreid.training.run_folder import open_run
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 TREE = {
     "name": "tiny twins", "system": "siamese",
     "model": {"backbone": "siamese_twin", "height": 32, "width": 16, "pooling": "flatten",
@@ -109,8 +109,10 @@ def test_a_run_keeps_figures_of_both_kinds_of_pairs_and_thresholds(whole):
     progress = json.loads((whole / "checkpoints/progress.json").read_text())
     assert progress["best_figure"] == results["validation"]["probability"]["accuracy"]
     thresholds = json.loads((whole / "thresholds.json").read_text())
-    assert set(thresholds["values"]) == {"probability", "cosine", "correlation", "euclidean",
+    assert set(thresholds) == {"probability", "cosine", "correlation", "euclidean",
                                          "cityblock", "minkowski", "dot"}
+    accepted = thresholds["euclidean"]["true_positive_rate"]
+    assert 0 <= accepted <= 1 and thresholds["euclidean"]["split"] == "validation"
 
 
 def test_tensorboard_gets_losses_figures_and_pairs(whole):
@@ -141,8 +143,9 @@ def test_pairs_and_ranking_are_tested(whole, capsys, tmp_path):
     results = json.loads((tmp_path / "results.json").read_text())
     figures = results["verification"]
     assert results["metric"] == "probability" and results["num_valid_queries"] == 12
-    calibrated = json.loads((whole / "thresholds.json").read_text())["values"]
-    for name, threshold in calibrated.items():
+    calibrated = json.loads((whole / "thresholds.json").read_text())
+    for name, one in calibrated.items():
+        threshold = one["threshold"]
         shown = 1 / (1 + np.exp(-threshold)) if name == "probability" else threshold
         assert figures[name]["threshold"] == pytest.approx(shown)
         assert f"{figures[name]['accuracy']:.2%}" in printed
@@ -228,7 +231,7 @@ def test_leaks_streams_two_devices_and_half_precision(recipe, tmp_path, capfd):
     for value in weights_of(tmp_path / "run/checkpoints/last.weights.h5").values():
         assert np.isfinite(value).all()
     thresholds = json.loads((tmp_path / "run/thresholds.json").read_text())
-    assert "LEAKING" in thresholds["calibrated_on"]
+    assert "LEAKING" in thresholds["probability"]["dataset"]
 
 
 def test_twins_start_from_an_embedding_model_and_keep_it_frozen(recipe, tmp_path, capfd,

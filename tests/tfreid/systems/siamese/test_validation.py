@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 
-from tfrecords.errors import UserError
 from tfreid.systems.siamese.pair_sets import PairSet
 from tfreid.systems.siamese.scores import SiameseScores, sigmoid
-from tfreid.systems.siamese.verdicts import (
-    PairThresholds,
-    judge,
-    load_pair_thresholds,
-    verdicts_table,
-)
+from tfreid.systems.siamese.verdicts import judge, verdicts_table
 
 # Probabilities of one person: 0.9, 0.6 and 0.3 of pairs of one, 0.7, 0.2 and 0.1 of pairs of two.
 MATCHES = np.array([True, False, True, False, True, False])
 PROBABILITIES = np.array([0.9, 0.7, 0.6, 0.2, 0.3, 0.1])
 DISTANCES = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
 PLACES = np.arange(6)
+FACTS = {"minkowski_p": 3.0, "split": "validation", "fingerprint": "abc"}
 
 
 @pytest.fixture
@@ -33,7 +27,9 @@ def verdicts():
 
 
 def test_figures_by_hand(verdicts):
-    figures = verdicts.figures({"probability": np.log(1.5)})  # the logit of 0.6
+    threshold = dataclasses.replace(verdicts.thresholds(**FACTS)["probability"],
+                                    threshold=np.log(1.5))
+    figures = verdicts.figures({"probability": threshold})  # the logit of 0.6
     assert figures["pairs"] == "six pairs"
     assert (figures["matching_pairs"], figures["non_matching_pairs"]) == (3, 3)
     by_probability = figures["probability"]
@@ -51,12 +47,15 @@ def test_figures_by_hand(verdicts):
 
 
 def test_thresholds_by_hand(verdicts):
-    found = verdicts.thresholds()
+    found = verdicts.thresholds(**FACTS)
+    assert found["euclidean"].true_positive_rate == pytest.approx(1 / 3)
+    assert found["euclidean"].false_positive_rate == 0 and found["euclidean"].dataset == "six pairs"
+    values = {name: one.threshold for name, one in found.items()}
     # Between 0.2 and 0.3: all of one person and two of two are right.
-    assert sigmoid(found["probability"]) == pytest.approx(0.2466, abs=1e-4)
-    assert verdicts.accuracy("probability", found["probability"]) == pytest.approx(5 / 6)
+    assert sigmoid(values["probability"]) == pytest.approx(0.2466, abs=1e-4)
+    assert verdicts.accuracy("probability", values["probability"]) == pytest.approx(5 / 6)
     # Up to 0.15: 1 + 3 right; up to 0.35: 2 + 2; up to 0.55: 3 + 1; the lowest of them.
-    assert found["euclidean"] == pytest.approx(0.15, abs=1e-6)
+    assert values["euclidean"] == pytest.approx(0.15, abs=1e-6)
     figures = verdicts.figures(found)
     assert figures["euclidean"]["accuracy"] == pytest.approx(4 / 6)
     table = verdicts_table(figures, "of a test")
@@ -68,20 +67,6 @@ def test_nearly_sure_matches_stay_apart():
     pairs = PairSet([b""] * 4, [""] * 4, PLACES[:4], PLACES[:4],
                     np.array([True, False, True, False]), "four pairs")
     verdicts = judge(pairs, SiameseScores(logits, {}))
-    assert verdicts.thresholds() == {"probability": 41.5}
+    assert verdicts.thresholds(**FACTS)["probability"].threshold == 41.5
     assert verdicts.accuracy("probability", 41.5) == 1.0
     np.testing.assert_allclose(sigmoid(np.array([0.0, 800.0, -800.0])), [0.5, 1.0, 0.0])
-
-
-def test_thresholds_are_read_back(tmp_path):
-    thresholds = PairThresholds({"probability": 0.4, "dot": -3.0}, "pairs", 3.0, "abc")
-    path = tmp_path / "thresholds.json"
-    path.write_text(json.dumps(dataclasses.asdict(thresholds)))
-    assert load_pair_thresholds(path) == thresholds
-    known = dataclasses.asdict(thresholds)
-    for content in ("{", "{}", json.dumps({**known, "values": {}}), "[]",
-                    json.dumps({**known, "values": {"probability": 0.4, "dot": "near"}}),
-                    json.dumps({**known, "values": 3})):
-        path.write_text(content)
-        with pytest.raises(UserError, match="holds no thresholds of this version"):
-            load_pair_thresholds(path)

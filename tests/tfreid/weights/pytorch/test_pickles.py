@@ -224,7 +224,7 @@ UNPRINTABLE = {
 def test_objects_in_place_of_names_are_not_printed(name, write, sentence, tmp_path):
     text = b"U\x01x"
     storage = b"(" + UNPRINTABLE[name] + text * 3 + b"K\x01tQ."
-    assert " that is no plain storage" in sentence(write(tmp_path / "storage.pth", storage))
+    assert " that is not a plain storage" in sentence(write(tmp_path / "storage.pth", storage))
     module = b"\x80\x04" + UNPRINTABLE[name] + text + b"\x93."
     assert ".x, which is more than plain" in sentence(write(tmp_path / "module.pth", module))
     name = b"\x80\x04" + text + UNPRINTABLE[name] + b"\x93."

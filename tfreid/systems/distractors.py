@@ -1,0 +1,186 @@
+"""How figures fall as distractors are added to the gallery: table, JSON and plot."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfreid.config import Config
+from tfreid.evaluation.distances import describe_metric, find_metric
+from tfreid.evaluation.features import FeatureStore
+from tfreid.evaluation.ranking import RankingResult
+from tfreid.evaluation.report import ruled_table, write_results_json
+from tfreid.evaluation.streaming import check_counts, evaluate_with_distractors
+from tfreid.records import Records, open_records
+from tfreid.visualization.distractor_plot import DistractorCurve, draw_distractor_curves
+
+RESULTS_NAME, PLOT_NAME = "distractor_curve.json", "distractor_curve.png"
+_NUM_COUNTS = 6
+_ADDED = "added_distractors"
+
+
+def evaluate_distractors(
+    config: Config,
+    weights: str | Path,
+    output: str | Path,
+    load: Callable[[], keras.Model],
+    counts: Sequence[int] | None = None,
+    seed: int = 0,
+    base: int | None = None,
+    features: str | Path | None = None,
+) -> dict[int, RankingResult]:
+    """Ranks galleries with growing numbers of distractors, prints a table and writes JSON.
+
+    The experiment of Almazan et al., "Re-ID done right" (2018), Section 4.5. The distractors are
+    the last images of split `gallery`. Random subsets of them are added, each of which contains the
+    smaller ones.
+
+    Args:
+        config: The settings; `data.records` names the records, `evaluation` feature and metric.
+        weights: Name of the weights, for the file.
+        output: Folder for `distractor_curve.json`.
+        load: Builds the embedding model with these weights.
+        counts: Numbers of distractors to add; None takes six numbers from none to all.
+        seed: Seed of the random subsets, 0 or above.
+        base: Number of gallery images before the first distractor; None takes the builder's note.
+        features: Folder that keeps the features for later runs; None keeps none.
+
+    Returns:
+        The number of distractors -> the figures, in ascending order.
+
+    Raises:
+        UserError: If the settings, the weights or the records are wrong, or the records hold fewer
+            distractors than asked for.
+    """
+    records = open_records(config.data)
+    base = _check_records(config, records, base)
+    query, gallery = (records[split].index for split in ("query", "gallery"))
+    total = len(gallery) - base
+    if counts is None:
+        counts = np.linspace(0, total, _NUM_COUNTS).astype(int).tolist()
+    counts = check_counts(counts, total)
+    evaluation, output = config.evaluation, Path(output)
+    find_metric(evaluation.metric, evaluation.minkowski_p)
+    model = load()
+    output.mkdir(parents=True, exist_ok=True)
+    with _folder(features, output) as folder:
+        store = FeatureStore(folder, model, config, records)
+        query_features, gallery_features = store.features("query"), store.features("gallery")
+        results = evaluate_with_distractors(
+            query_features, query.ids, query.cameras, gallery_features[:base],
+            gallery.ids[:base], gallery.cameras[:base], gallery_features[base:], counts, seed,
+            evaluation.metric, evaluation.max_rank, progress=True, p=evaluation.minkowski_p)
+    protocol = f"{records.description}, single query"
+    print(_table(results, protocol, seed))
+    write_results_json(output / RESULTS_NAME, {
+        "name": config.name, "protocol": protocol, "weights": str(weights),
+        "feature": evaluation.feature, "seed": seed, "base_gallery": base, _ADDED: total,
+        "curve": [{"distractors": count, **result.as_dict()}
+                  for count, result in results.items()],
+    })
+    return results
+
+
+def draw_saved_curves(sources: Sequence[str | Path], path: str | Path) -> None:
+    """Draws the curves of several `distractor_curve.json`, or of folders with one, into one PNG.
+
+    Raises:
+        UserError: If a file is missing, holds no such curve or is named twice.
+    """
+    paths = [Path(source) / RESULTS_NAME if Path(source).is_dir() else Path(source)
+             for source in sources]
+    read = [_read_curve(saved) for saved in paths]
+    shared = Counter(name for name, _ in read)
+    curves = {}
+    for (name, curve), saved in zip(read, paths):
+        name = f"{name} ({saved})" if shared[name] > 1 else name
+        if name in curves:
+            raise UserError(f"{saved} is named twice; name each curve once.")
+        curves[name] = curve
+    draw_distractor_curves(curves, path)
+
+
+def _check_records(config: Config, records: Records, base: int | None) -> int:
+    """Returns the number of gallery images that come before the added distractors."""
+    query, gallery = (records[split].index for split in ("query", "gallery"))
+    folder = records.directory
+    if records.query_galleries is not None:
+        raise UserError(f"{folder}: every query ranks a gallery of its own there, to which no "
+                        "distractors can be added; give records with one gallery.")
+    tracked = any((index.tracklets >= 0).any() for index in (query, gallery))
+    if tracked and config.evaluation.tracklet_pooling != "none":
+        raise UserError(f"{folder} has tracklets, but distractors are single images; set "
+                        "evaluation.tracklet_pooling=none to rank all images on their own.")
+    if base is None:
+        added = records.manifest.options.get(_ADDED, 0)
+        if not added:
+            raise UserError(
+                f"{folder} holds no added distractors; build records with `python -m "
+                "tfrecords.build market1501_500k`, or say with --base where they begin."
+            )
+        base = len(gallery) - added
+    if not 0 < base < len(gallery):
+        raise UserError(f"{folder}: the gallery has {len(gallery)} images, so distractors can "
+                        f"begin behind 1 to {len(gallery) - 1} of them, not behind {base}.")
+    wrong = (gallery.ids[base:] < 0) | np.isin(gallery.ids[base:], query.ids)
+    if wrong.any():
+        raise UserError(
+            f"{folder}: gallery image {base + np.argmax(wrong)} is junk or shows a person of the "
+            f"queries, so not all images behind the first {base} are distractors."
+        )
+    return base
+
+
+@contextlib.contextmanager
+def _folder(features: str | Path | None, output: Path) -> Iterator[Path]:
+    if features is not None:
+        yield Path(features)
+        return
+    with tempfile.TemporaryDirectory(prefix="features-", dir=output) as folder:
+        yield Path(folder)
+
+
+def _table(results: dict[int, RankingResult], protocol: str, seed: int) -> str:
+    first = next(iter(results.values()))
+    ranks = [k for k in (1, 5, 10) if k <= len(first.cmc)]
+    heads = ("added distractors", *(f"rank-{k}" for k in ranks), "mAP", "mINP", "gallery")
+    rows = [
+        (f"{count:,}",
+         *(f"{100 * score:.2f} %"
+           for score in (*map(result.rank, ranks), result.mean_ap, result.mean_inp)),
+         f"{result.num_gallery:,}")
+        for count, result in results.items()
+    ]
+    facts = [
+        ("protocol", protocol),
+        ("valid queries", f"{first.num_valid_queries:,}"),
+        ("skipped queries (no valid match)", f"{first.num_skipped_queries:,}"),
+        ("distance", describe_metric(first.metric, first.minkowski_p)),
+        ("seed of the choice", str(seed)),
+    ]
+    return ruled_table([[heads], rows, facts])
+
+
+def _read_curve(path: Path) -> tuple[str, DistractorCurve]:
+    if not path.is_file():
+        raise UserError(f"{path}: no distractor curve there; tools/distractor_curve.py writes one.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = [(int(point["distractors"]), float(point["mean_ap"]), float(point["rank_1"]))
+                for point in content["curve"]]
+        counts, mean_ap, rank_1 = map(np.array, zip(*rows))
+        scores = np.concatenate([mean_ap, rank_1])
+        if np.any(np.diff(counts) <= 0) or not np.all((scores >= 0) & (scores <= 1)):
+            raise ValueError("no curve")
+        return str(content["name"]), DistractorCurve(counts, mean_ap, rank_1)
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: holds no distractor curve; give a {RESULTS_NAME} of "
+                        "tools/distractor_curve.py.") from None

@@ -1,0 +1,279 @@
+"""From a model to tables, JSON, CMC plots and ranked-list pictures, for one test set or several."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfreid.config import Config, EvaluationConfig
+from tfreid.evaluation.distances import describe_metric
+from tfreid.evaluation.evaluator import Evaluator, GalleryEvaluator, Ranked
+from tfreid.evaluation.expansion import expand_features
+from tfreid.evaluation.features import FeatureExtractor
+from tfreid.evaluation.picture_images import ranked_rows, spread_queries
+from tfreid.evaluation.pooling import MULTI_QUERY, TRACKLETS, pool_blocks, query_groups
+from tfreid.evaluation.ranking import VARIANTS, RankingResult, evaluate_distances, evaluate_ranking
+from tfreid.evaluation.report import (
+    comparison_table,
+    format_single_shot,
+    results_table,
+    write_results_json,
+)
+from tfreid.evaluation.reranking import k_reciprocal_rerank
+from tfreid.evaluation.scoring import Scored
+from tfreid.records import Records, open_records
+from tfreid.visualization.cmc_plot import draw_cmc
+from tfreid.visualization.ranked_list import draw_ranked_lists
+
+# Figures beside those of the ranking.
+Further = Callable[[], dict[str, Any]]
+
+
+class TestSet(NamedTuple):
+    """One set of test images: its name, its records, and the folder of its files."""
+
+    name: str
+    records: Records
+    output: Path
+
+
+class TestSets:
+    """One set of test images, or several that share a table, a `summary.json` and a CMC plot.
+
+    Args:
+        config: The settings.
+        weights: Name of the weights, for the files.
+        output: Folder for `results.json`, `cmc.png` and `ranked_lists.png`; of several sets, for
+            `summary.json`, a `cmc.png` of all, and a folder for each of them.
+        records: Folders of records, several of them named by their own names; one or none is the
+            test set of `data.records`.
+
+    Raises:
+        UserError: There are no records, or a set is named twice.
+    """
+
+    def __init__(self, config: Config, weights: str | Path, output: str | Path,
+                 records: Sequence[str | Path] = ()):
+        self._config, self._weights, self._output = config, str(weights), Path(output)
+        self._several = len(records) > 1
+        if not self._several:
+            named = {config.name: records[0] if records else config.data.records}
+        else:
+            named = _named(records)
+        # Fails for a wrong folder, before the model is built.
+        self._sets = [
+            TestSet(name, open_records(dataclasses.replace(config.data, records=folder)),
+                    self._output / name if self._several else self._output)
+            for name, folder in named.items()]
+
+    def rank(
+        self, prepare: Callable[[TestSet], tuple[GalleryEvaluator, Further]], ranked_queries: int
+    ) -> dict[str, Ranked]:
+        """Ranks the gallery of each set by features, prints a table and writes the files.
+
+        Args:
+            prepare: Makes a set's evaluator, and what computes its further figures; called for
+                every set before the first is evaluated, so that mistakes show at once.
+            ranked_queries: Queries in each ranked-list picture, evenly spread; 0 for no pictures.
+
+        Returns:
+            Name of the set -> its evaluation.
+        """
+        prepared = [(test_set, *prepare(test_set)) for test_set in self._sets]
+        evaluations, figures, curves, config = {}, {}, {}, self._config
+        for (name, _, output), evaluator, further in prepared:
+            ranked = add_variants(evaluator.evaluate(), evaluator.extract, config)
+            figures[name] = {**_figures(ranked, config.evaluation), **further()}
+            write_results_json(output / "results.json", {
+                "name": config.name, "protocol": _ranking_protocol(ranked, config),
+                "weights": self._weights, "feature": config.evaluation.feature, **figures[name],
+            })
+            _draw_curves(_named_results(config.name, ranked), output / "cmc.png")
+            if ranked_queries:
+                rows = ranked_rows(ranked, config, spread_queries(ranked.result, ranked_queries))
+                draw_ranked_lists(rows, output / "ranked_lists.png")
+            evaluations[name] = ranked
+            curves.update(_named_results(name, ranked))
+        if not self._several:
+            print(results_table(ranked.result, _ranking_protocol(ranked, config),
+                                ranked.variants))
+            return evaluations
+        evaluation = config.evaluation
+        print(comparison_table(curves))
+        print(f"distance: {describe_metric(evaluation.metric, evaluation.minkowski_p)}")
+        self._write_summary(figures, feature=evaluation.feature)
+        _draw_curves(curves, self._output / "cmc.png")
+        return evaluations
+
+    def score(self, make_evaluator: Callable[[Records], Evaluator]) -> dict[str, Scored]:
+        """Evaluates each set by scores of pairs, prints a table for each and writes the files.
+
+        Args:
+            make_evaluator: Makes the evaluator of a set's records; called for every set before the
+                first is evaluated, so that mistakes show at once.
+
+        Returns:
+            Name of the set -> its evaluation.
+        """
+        evaluations, spreads, config = {}, {}, self._config
+        prepared = [(test_set, make_evaluator(test_set.records)) for test_set in self._sets]
+        for (name, records, output), evaluator in prepared:
+            scored = evaluations[name] = evaluator.evaluate()
+            result, dataset = scored.result, records.description
+            if isinstance(result, RankingResult):
+                protocol = f"{dataset}, single query, shortlist"
+                print(results_table(result, protocol))
+                beside = {"mean_aps": {config.name: result.mean_ap}}
+            else:
+                protocol = f"{dataset}, single shot"
+                print(format_single_shot(result, protocol))
+                spreads[name] = result.std
+                beside = {"stds": {config.name: result.std}}
+            write_results_json(output / "results.json", {
+                "name": config.name, "protocol": protocol, "dataset": records.dataset,
+                "split": records.fold, "weights": self._weights, **scored.as_dict(),
+            })
+            draw_cmc({config.name: result.cmc}, output / "cmc.png", **beside)
+        if self._several:
+            self._write_summary({name: scored.as_dict() for name, scored in evaluations.items()})
+            draw_cmc({name: scored.result.cmc for name, scored in evaluations.items()},
+                     self._output / "cmc.png", stds=spreads)
+        return evaluations
+
+    def _write_summary(self, figures: dict[str, dict], **facts) -> None:
+        write_results_json(self._output / "summary.json", {
+            "name": self._config.name, "weights": self._weights, **facts, "test_sets": figures})
+
+
+def add_variants(
+    ranked: Ranked, extract: FeatureExtractor, config: Config, progress: bool = True
+) -> Ranked:
+    """Ranks an evaluation's gallery again in the other ways that the settings ask for.
+
+    Args:
+        ranked: An evaluation of all queries.
+        extract: Of the same model and records.
+        config: Its whole configuration.
+        progress: Show progress bars.
+
+    Returns:
+        The evaluation with `variants`.
+
+    Raises:
+        UserError: The metric cannot be re-ranked, an image cannot be decoded, or a query has no
+            image in split `multi_query`.
+    """
+    evaluation, variants = config.evaluation, {}
+    if evaluation.multi_query:
+        variants["multi_query"] = _multi_query_result(ranked, extract, config, progress)
+    if evaluation.expansion:
+        variants["expanded"] = _expanded_result(ranked, evaluation, progress)
+    if evaluation.reranking:
+        variants["reranked"] = _reranked_result(ranked, evaluation, progress)
+    return dataclasses.replace(ranked, variants=variants)
+
+
+def _multi_query_result(
+    ranked: Ranked, extract: FeatureExtractor, config: Config, progress: bool
+) -> RankingResult:
+    """Ranks by queries that are the mean of their person's images by their camera."""
+    evaluation, records = config.evaluation, ranked.records
+    positions, groups, group_of_query = query_groups(
+        ranked.query, records[MULTI_QUERY].index, records.directory)
+    pooled = pool_blocks(
+        extract.blocks(MULTI_QUERY, positions, progress), groups, evaluation.metric)
+    return evaluate_ranking(
+        pooled[group_of_query], *ranked.arrays()[1:], evaluation.metric, evaluation.max_rank,
+        progress=progress, p=evaluation.minkowski_p, galleries=ranked.galleries,
+        unit=ranked.result.unit,
+    )
+
+
+def _expanded_result(
+    ranked: Ranked, evaluation: EvaluationConfig, progress: bool
+) -> RankingResult:
+    features, ids, cameras = _without_junk(ranked)
+    query, gallery = expand_features(
+        ranked.query_features, features, evaluation.expansion_query, evaluation.expansion_gallery,
+        evaluation.metric, evaluation.minkowski_p, progress,
+    )
+    return evaluate_ranking(
+        query, ranked.query.ids, ranked.query.cameras, gallery, ids, cameras,
+        evaluation.metric, evaluation.max_rank, progress=progress, p=evaluation.minkowski_p,
+        unit=ranked.result.unit,
+    )
+
+
+def _reranked_result(
+    ranked: Ranked, evaluation: EvaluationConfig, progress: bool
+) -> RankingResult:
+    """Scores an evaluation's features again after k-reciprocal re-ranking."""
+    features, ids, cameras = _without_junk(ranked)
+    distances = k_reciprocal_rerank(
+        ranked.query_features, features, evaluation.reranking_k1, evaluation.reranking_k2,
+        evaluation.reranking_lambda, evaluation.metric, progress,
+    )
+    return evaluate_distances(
+        distances, ranked.query.ids, ranked.query.cameras, ids, cameras,
+        f"{evaluation.metric}, re-ranked", evaluation.max_rank, unit=ranked.result.unit,
+    )
+
+
+def _without_junk(ranked: Ranked) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns features, identities and cameras of the gallery; junk would be neighbours too."""
+    kept = np.flatnonzero(ranked.gallery.ids >= 0)
+    return ranked.gallery_features[kept], ranked.gallery.ids[kept], ranked.gallery.cameras[kept]
+
+
+def _ranking_protocol(ranked: Ranked, config: Config) -> str:
+    described = f"{ranked.records.description}, single query"
+    if ranked.result.unit == TRACKLETS:
+        described += f", tracklets ({config.evaluation.tracklet_pooling} of their images)"
+    return described
+
+
+def _named_results(name: str, ranked: Ranked) -> dict[str, RankingResult]:
+    """Returns the plain result under its name, and each variant under that and its title."""
+    return {name: ranked.result, **{f"{name}, {VARIANTS[key]}": result
+                                    for key, result in ranked.variants.items()}}
+
+
+def _figures(ranked: Ranked, evaluation: EvaluationConfig) -> dict:
+    variants = {key: {**_variant_settings(key, evaluation), **result.as_dict()}
+                for key, result in ranked.variants.items()}
+    return {**ranked.result.as_dict(), **variants}
+
+
+def _variant_settings(key: str, evaluation: EvaluationConfig) -> dict:
+    """Returns what decided the figures of a variant."""
+    return {
+        "multi_query": {},
+        "expanded": {"query_neighbours": evaluation.expansion_query,
+                     "gallery_neighbours": evaluation.expansion_gallery},
+        "reranked": {"k1": evaluation.reranking_k1, "k2": evaluation.reranking_k2,
+                     "lambda": evaluation.reranking_lambda},
+    }[key]
+
+
+def _draw_curves(results: dict[str, RankingResult], path: Path) -> None:
+    draw_cmc({name: result.cmc for name, result in results.items()}, path,
+             mean_aps={name: result.mean_ap for name, result in results.items()})
+
+
+def _named(records: Sequence[str | Path]) -> dict[str, Path]:
+    """Names each folder of records by its own name, numbered where two have the same."""
+    named: dict[str, Path] = {}
+    for folder in map(Path, records):
+        if folder.resolve() in (known.resolve() for known in named.values()):
+            raise UserError(f"{folder} is named twice; name each test set once.")
+        name, number = folder.resolve().name, 1
+        while name in named:
+            number += 1
+            name = f"{folder.resolve().name}-{number}"
+        named[name] = folder
+    return named
