@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.config import load_config
 from tfreid.evaluation.distances import pairwise_distances
-from tfreid.evaluation.pictures import read_file
+from tfreid.evaluation.picture_images import read_file
 from tfreid.evaluation.thresholds import Threshold, choose_threshold
-from tfreid.serving.client import SavedModelClient, SignatureClient, holds_saved_model
+from tfreid.serving.client import (
+    SavedModelClient,
+    SignatureClient,
+    exported_thresholds,
+    holds_saved_model,
+)
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import open_run
 
@@ -75,8 +80,7 @@ def load(
         if weights is not None or overrides:
             raise UserError(f"{source} is an export, which has its own weights and settings; leave "
                             "out weights and overrides.")
-        client = SavedModelClient(source)
-        return TrainedModel(client, client.thresholds)
+        return TrainedModel(SavedModelClient(source), exported_thresholds(source))
     run = None
     if Path(source).is_dir():
         run, config = open_run(source, overrides)
@@ -87,9 +91,11 @@ def load(
             raise UserError(f"{source} is a recipe; give weights=FILE, the trained weights.")
     system = make_system(config)
     model = system.load(weights)
-    thresholds = system.thresholds(model, run) if run else {}
-    served = system.serve(model, thresholds)
-    return TrainedModel(SignatureClient(served), thresholds, system.config.evaluation.metric)
+    served = system.serve(model, run)
+    functions = {name: function.get_concrete_function()
+                 for name, function in served.module.signatures.items()}
+    return TrainedModel(
+        SignatureClient(functions), served.thresholds, config.evaluation.metric, served.module)
 
 
 class TrainedModel:
@@ -104,6 +110,7 @@ class TrainedModel:
         thresholds: Metric -> calibrated threshold.
         metric: Distance that ranks, as `pairwise_distances` knows it. Defaults to that of the
             threshold, or cosine.
+        served: What the client's functions belong to.
 
     Example:
 
@@ -114,8 +121,9 @@ class TrainedModel:
     """
 
     def __init__(self, client: SignatureClient, thresholds: Mapping[str, Threshold],
-                 metric: str | None = None):
+                 metric: str | None = None, served: Any = None):
         self._client = client
+        self._served = served  # keeps the weights alive
         self._thresholds = dict(thresholds)
         self.metric = metric or next(iter(self._thresholds), "cosine")
 
@@ -163,7 +171,9 @@ class TrainedModel:
         embeddings = [_embedding(side) for side in sides]
         if embeddings[0] is None:
             return -self._client.compare_all(*sides)["score"]
-        return pairwise_distances(*embeddings, self.metric, **self._exponent())
+        threshold = self._thresholds.get(self.metric)
+        exponent = {} if threshold is None else {"p": threshold.minkowski_p}
+        return pairwise_distances(*embeddings, self.metric, **exponent)
 
     def rank(self, query: Images, gallery: Images, k: int = 10) -> Ranking:
         """Finds the k nearest gallery images of every query; equal distances in gallery order.
@@ -216,7 +226,8 @@ class TrainedModel:
     def _features(self, images, batch_size: int = 64) -> dict[str, np.ndarray]:
         """Returns the features of images, or of embeddings themselves, by their name."""
         if isinstance(images, np.ndarray) and images.ndim == 2:
-            return {self._client.embedding or _EMBEDDINGS[0]: np.asarray(images, np.float32)}
+            name = "descriptor" if self._client.compares else "embedding"
+            return {name: np.asarray(images, np.float32)}
         images = [images] if isinstance(images, (str, Path, bytes)) else list(images)
         if not images:
             raise ValueError("images must be at least one, received none")
