@@ -10,7 +10,7 @@ import pytest
 
 from tfrecords.build import main
 from tfrecords.rendered import scan_synthetic
-from tfreid.evaluation.tracklets import group_tracklets
+from tfreid.evaluation.pooling import group_tracklets
 from tfreid.records import Records
 
 # 3 + 4 people x 2 of 4 cameras x 3 images, 5 distractors and 2 boxes of junk.

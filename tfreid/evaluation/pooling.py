@@ -1,12 +1,16 @@
-"""One feature for several images: of a tracklet, or of a person by one camera."""
+"""One feature for several images: of a tracklet, or of an identity by one camera."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from tfrecords.errors import UserError
 from tfreid.evaluation.distances import Metric, centred_unit_rows, unit_rows
+from tfreid.records import SplitIndex
 
 # Metrics that compare directions, and how features become the vectors whose directions they are.
 DIRECTIONS = {"cosine": unit_rows, "correlation": centred_unit_rows}
@@ -69,3 +73,138 @@ def pool_blocks(
     if method == "mean":
         pooled /= counts[:, np.newaxis]
     return pooled.astype(np.float32)
+
+
+IMAGES, TRACKLETS = "images", "tracklets"
+
+
+@dataclasses.dataclass(frozen=True)
+class RankedSplit:
+    """The rows of a split that are ranked.
+
+    name: of the split. index: what is known of each row [rows], by its first image. first: position
+    in the split of that image, [rows], increasing. rows: row of each image of the split, [images].
+    unit: what a row is, `images` or `tracklets`.
+    """
+
+    name: str
+    index: SplitIndex
+    first: np.ndarray
+    rows: np.ndarray
+    unit: str = IMAGES
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def frames(self, wanted: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray]:
+        """Finds the images of some rows, of increasing numbers, or of all where that is None.
+
+        Returns:
+            Positions [n] of the images, None for all of the split, and the place among the wanted
+            rows [n] that each belongs to.
+        """
+        if wanted is None:
+            return None, self.rows
+        positions = np.flatnonzero(np.isin(self.rows, wanted))
+        return positions, np.searchsorted(wanted, self.rows[positions])
+
+
+def single_images(name: str, index: SplitIndex) -> RankedSplit:
+    """Makes every image of a split a row."""
+    places = np.arange(len(index))
+    return RankedSplit(name, index, places, places)
+
+
+def group_tracklets(name: str, index: SplitIndex, directory: str | Path) -> RankedSplit:
+    """Makes every tracklet of a split a row, in the order of their first images.
+
+    An image without a tracklet (id below 0) is a row of its own; a split without any tracklet is
+    ranked image by image.
+
+    Args:
+        name: Of the split.
+        index: What is known of its images.
+        directory: The records, for messages.
+
+    Raises:
+        UserError: A tracklet shows two persons, or was taken by two cameras.
+    """
+    tracked = index.tracklets >= 0
+    if not tracked.any():
+        return single_images(name, index)
+    # Below zero there is a number for each image that is alone.
+    keys = np.where(tracked, index.tracklets, -1 - np.arange(len(index)))
+    _, first, rows = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    split = RankedSplit(name, index.take(first[order]), first[order],
+                        place[rows], TRACKLETS)
+    for word, values, of_row in (("person", index.ids, split.index.ids),
+                                 ("camera", index.cameras, split.index.cameras)):
+        wrong = np.flatnonzero(values != of_row[split.rows])
+        if wrong.size:
+            image, row = wrong[0], split.rows[wrong[0]]
+            raise UserError(
+                f"{directory}: tracklet {index.tracklets[image]} of split {name} is of {word} "
+                f"{of_row[row]} in {split.index.paths[row]} and of {word} {values[image]} in "
+                f"{index.paths[image]}; give every tracklet one {word} and an id of its own, and "
+                "build the records again, or set evaluation.tracklet_pooling=none."
+            )
+    return split
+
+
+MULTI_QUERY = "multi_query"
+
+
+def check_multi_query(splits: Sequence[str], directory: str | Path) -> None:
+    """Raises a `UserError` where records have no images to make such queries of.
+
+    Args:
+        splits: Names of the splits of the records.
+        directory: The records.
+    """
+    if MULTI_QUERY not in splits:
+        raise UserError(
+            f"{directory} holds no split {MULTI_QUERY}, which evaluation.multi_query averages; "
+            "build Market-1501's records with --multi-query, or set evaluation.multi_query=false."
+        )
+
+
+def query_groups(
+    query: SplitIndex, images: SplitIndex, directory: str | Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Finds the images that make up each query: those of its person by its camera.
+
+    Zheng et al., "Scalable Person Re-identification", ICCV 2015, Section 5.1.
+
+    Args:
+        query: Of the single queries, [q].
+        images: Of split `multi_query`, [n].
+        directory: The records, for messages.
+
+    Returns:
+        Positions [m] of the images that belong to a query, the group [m] of each, and the group
+        [q] of each query. Queries of one person by one camera share a group.
+
+    Raises:
+        UserError: A query has no such image, or its camera is unknown.
+    """
+    numbers: dict[tuple[int, int], int] = {}
+    groups = np.array([numbers.setdefault(key, len(numbers)) for key in _keys(query)])
+    found = np.array([numbers.get(key, -1) if key[1] >= 0 else -1 for key in _keys(images)])
+    positions = np.flatnonzero(found >= 0)
+    lacking = np.flatnonzero(~np.isin(groups, found[positions]))
+    if lacking.size:
+        place = lacking[0]
+        raise UserError(
+            f"{directory}: split {MULTI_QUERY} shows no image of person {query.ids[place]} by "
+            f"camera {query.cameras[place]}, which {query.paths[place]} is a query for "
+            f"({lacking.size} such queries); build the records again, or set "
+            "evaluation.multi_query=false."
+        )
+    return positions, found[positions], groups
+
+
+def _keys(index: SplitIndex) -> list[tuple[int, int]]:
+    return list(zip(index.ids.tolist(), index.cameras.tolist()))

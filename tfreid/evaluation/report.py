@@ -13,8 +13,8 @@ import numpy as np
 from tfrecords.manifest import write_json
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.ranking import VARIANTS, RankingResult
+from tfreid.evaluation.saved_results import SplitAverage
 from tfreid.evaluation.single_shot import AveragedCmc, SingleShotResult
-from tfreid.evaluation.split_average import SplitAverage
 
 
 def results_table(

@@ -1,7 +1,8 @@
-"""Reads the CMC curves back that evaluations have written."""
+"""Reads the figures back that evaluations have written, and averages them over folds."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.config import Config, all_settings, flat, load_config
 from tfreid.evaluation.ranking import VARIANTS
-from tfreid.evaluation.single_shot import SINGLE_SHOT
+from tfreid.evaluation.single_shot import SINGLE_SHOT, AveragedCmc
 
 _RESULTS = "results.json"
 _SUMMARY = "summary.json"
@@ -130,3 +132,145 @@ def saved_curve(name: str, figures: dict[str, Any], path: Path) -> SavedCurve:
         return SavedCurve(name, cmc, std=std)
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path}: holds no CMC curve; evaluate again with test_net.py.") from None
+
+
+_FIGURES = ("dataset", "feature", "metric", "trials", "identities")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SplitAverage(AveragedCmc):
+    """Scores over identity splits; `curves` [splits, max_rank] has each split's mean over trials.
+
+    Attributes:
+        name: of the recipe.
+        splits: label of each split.
+        sources: results file of each.
+        identities: identities in a trial of each.
+        trials: trials in each split.
+        metric: what ranked.
+    """
+
+    name: str
+    splits: tuple[str, ...]
+    sources: tuple[Path, ...]
+    identities: tuple[int, ...]
+    trials: int
+    metric: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns all as plain Python values, ready for JSON; deviations are those over splits."""
+        return {
+            "name": self.name,
+            "protocol": SINGLE_SHOT,
+            "metric": self.metric,
+            **self.rank_figures(),
+            "splits": [
+                {"split": split, "results": str(source), "identities": identities,
+                 **{f"rank_{k}": float(curve[k - 1]) for k in self.reported_ranks}}
+                for split, source, identities, curve in zip(self.splits, self.sources,
+                                                            self.identities, self.curves)
+            ],
+            "trials": self.trials,
+            "cmc": self.cmc.tolist(),
+            "cmc_std": self.std.tolist(),
+        }
+
+
+def average_splits(sources: Sequence[str | Path]) -> SplitAverage:
+    """Averages saved single-shot results, one for each identity split.
+
+    Every split weighs the same. A `config.yaml` beside a results file, as in a run's folder, tells
+    which split it is and that the recipe is the others' too.
+
+    Args:
+        sources: Folders with a `results.json`, such as runs, or such files.
+
+    Returns:
+        The average.
+
+    Raises:
+        UserError: Fewer than two results, results that are missing, broken or not single-shot, of
+            different protocols or recipes, or twice of one split.
+    """
+    results = [_Saved(find_results(source)) for source in sources]
+    if len(results) < 2:
+        raise UserError("an average over splits wants two results or more; give one run for each "
+                        "split.")
+    _check_distinct(results)
+    for other in results[1:]:
+        _check_same(results[0], other)
+    return SplitAverage(
+        curves=np.stack([result.curve for result in results]),
+        name=results[0].name,
+        splits=tuple(result.split for result in results),
+        sources=tuple(result.path for result in results),
+        identities=tuple(result.content["identities"] for result in results),
+        trials=results[0].content["trials"],
+        metric=results[0].content["metric"],
+    )
+
+
+class _Saved:
+    """One single-shot result as it was saved, and the settings beside it where there are any."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.content = read_results(path)
+        if "test_sets" in self.content:
+            raise UserError(f"{path}: holds several test sets; give the results.json of one.")
+        if self.content.get("protocol") != SINGLE_SHOT:
+            raise UserError(f"{path}: not a single-shot result; evaluate the run with "
+                            "evaluation.protocol=single_shot first.")
+        if "step" in self.content:
+            raise UserError(f"{path}: an evaluation made while training, with few trials; run "
+                            f"test_net.py --run {path.parent} first.")
+        if "splits" in self.content:
+            raise UserError(f"{path}: an average over splits already; give the runs themselves.")
+        self.curve = saved_curve("", self.content, path).cmc
+        whole = all(isinstance(self.content.get(key), int) for key in ("trials", "identities"))
+        if not whole or "metric" not in self.content:
+            raise UserError(f"{path}: does not tell its trials, identities and metric; evaluate "
+                            "again with test_net.py.")
+        recipe = path.parent / "config.yaml"
+        self.config: Config | None = load_config(recipe) if recipe.is_file() else None
+        folder = path.parent.resolve().name
+        self.name = str(self.content.get("name") or (self.config.name if self.config else folder))
+        self.split = str(self.config.data.fold if self.config
+                         else self.content.get("split", folder))
+
+    def known_split(self) -> str | None:
+        """The split, unless only the folder's name stands for it."""
+        return self.split if self.config or "split" in self.content else None
+
+    def settings(self) -> dict[str, Any]:
+        """What must be the same in all runs; records by the name of their folder."""
+        values = {key: value for key, value in flat(self.config).items()
+                  if all_settings()[key].metadata["average"] == "same"}
+        return {**values, "data.records": Path(self.config.data.records or "").name}
+
+
+def _check_distinct(results: Sequence[_Saved]) -> None:
+    seen: dict[Any, _Saved] = {}
+    for result in results:
+        if result.path.resolve() in seen:
+            raise UserError(f"{result.path} is given twice; name each run once.")
+        seen[result.path.resolve()] = result
+        split = result.known_split()
+        if split is not None and split in seen:
+            raise UserError(f"{seen[split].path} and {result.path} are both of split {split}; give "
+                            "one run for each split.")
+        seen[split] = result
+
+
+def _check_same(first: _Saved, other: _Saved) -> None:
+    pairs = [(key, first.content.get(key), other.content.get(key)) for key in _FIGURES]
+    pairs.append(("max_rank", len(first.curve), len(other.curve)))
+    if first.config and other.config:
+        # Under one recipe a split may lack a match for an identity and so have fewer of them.
+        pairs = [pair for pair in pairs if pair[0] != "identities"]
+        theirs = other.settings()
+        pairs += [(key, value, theirs[key]) for key, value in first.settings().items()]
+    for key, one, another in pairs:
+        if one != another:
+            raise UserError(f"{other.path} has {key} {another} and {first.path} has {one}; average "
+                            "results of one protocol and one recipe.")

@@ -13,8 +13,7 @@ from tfrecords.errors import UserError
 from tfreid.config import Config, SubsetConfig
 from tfreid.data.subsets import draw_subset
 from tfreid.devices import share_gpus
-from tfreid.evaluation.evaluator import Evaluation, Evaluator
-from tfreid.evaluation.features import GalleryEvaluator
+from tfreid.evaluation.evaluator import Evaluation, Evaluator, GalleryEvaluator
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.scoring import EmbeddingScorer, SingleShotEvaluator, scored_splits
 from tfreid.evaluation.thresholds import Threshold

@@ -15,7 +15,7 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.distances import describe_metric, find_metric
-from tfreid.evaluation.feature_store import FeatureStore
+from tfreid.evaluation.features import FeatureStore
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.report import ruled_table, write_results_json
 from tfreid.evaluation.streaming import check_counts, evaluate_with_distractors

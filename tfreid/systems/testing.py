@@ -7,22 +7,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tfrecords.errors import UserError
 from tfreid.config import Config, EvaluationConfig
 from tfreid.evaluation.distances import describe_metric
-from tfreid.evaluation.evaluator import Evaluator
-from tfreid.evaluation.features import GalleryEvaluator, Ranked
-from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries
-from tfreid.evaluation.ranking import VARIANTS, RankingResult
+from tfreid.evaluation.evaluator import Evaluator, GalleryEvaluator, Ranked
+from tfreid.evaluation.expansion import expand_features
+from tfreid.evaluation.features import FeatureExtractor
+from tfreid.evaluation.picture_images import ranked_rows, spread_queries
+from tfreid.evaluation.pooling import MULTI_QUERY, TRACKLETS, pool_blocks, query_groups
+from tfreid.evaluation.ranking import VARIANTS, RankingResult, evaluate_distances, evaluate_ranking
 from tfreid.evaluation.report import (
     comparison_table,
     format_single_shot,
     results_table,
     write_results_json,
 )
+from tfreid.evaluation.reranking import k_reciprocal_rerank
 from tfreid.evaluation.scoring import Scored
-from tfreid.evaluation.tracklets import TRACKLETS
-from tfreid.evaluation.variants import add_variants
 from tfreid.records import Records, open_records
 from tfreid.visualization.cmc_plot import draw_cmc
 from tfreid.visualization.ranked_list import draw_ranked_lists
@@ -145,6 +148,86 @@ class TestSets:
     def _write_summary(self, figures: dict[str, dict], **facts) -> None:
         write_results_json(self._output / "summary.json", {
             "name": self._config.name, "weights": self._weights, **facts, "test_sets": figures})
+
+
+def add_variants(
+    ranked: Ranked, extract: FeatureExtractor, config: Config, progress: bool = True
+) -> Ranked:
+    """Ranks an evaluation's gallery again in the other ways that the settings ask for.
+
+    Args:
+        ranked: An evaluation of all queries.
+        extract: Of the same model and records.
+        config: Its whole configuration.
+        progress: Show progress bars.
+
+    Returns:
+        The evaluation with `variants`.
+
+    Raises:
+        UserError: The metric cannot be re-ranked, an image cannot be decoded, or a query has no
+            image in split `multi_query`.
+    """
+    evaluation, variants = config.evaluation, {}
+    if evaluation.multi_query:
+        variants["multi_query"] = _multi_query_result(ranked, extract, config, progress)
+    if evaluation.expansion:
+        variants["expanded"] = _expanded_result(ranked, evaluation, progress)
+    if evaluation.reranking:
+        variants["reranked"] = _reranked_result(ranked, evaluation, progress)
+    return dataclasses.replace(ranked, variants=variants)
+
+
+def _multi_query_result(
+    ranked: Ranked, extract: FeatureExtractor, config: Config, progress: bool
+) -> RankingResult:
+    """Ranks by queries that are the mean of their person's images by their camera."""
+    evaluation, records = config.evaluation, ranked.records
+    positions, groups, group_of_query = query_groups(
+        ranked.query, records[MULTI_QUERY].index, records.directory)
+    pooled = pool_blocks(
+        extract.blocks(MULTI_QUERY, positions, progress), groups, evaluation.metric)
+    return evaluate_ranking(
+        pooled[group_of_query], *ranked.arrays()[1:], evaluation.metric, evaluation.max_rank,
+        progress=progress, p=evaluation.minkowski_p, galleries=ranked.galleries,
+        unit=ranked.result.unit,
+    )
+
+
+def _expanded_result(
+    ranked: Ranked, evaluation: EvaluationConfig, progress: bool
+) -> RankingResult:
+    features, ids, cameras = _without_junk(ranked)
+    query, gallery = expand_features(
+        ranked.query_features, features, evaluation.expansion_query, evaluation.expansion_gallery,
+        evaluation.metric, evaluation.minkowski_p, progress,
+    )
+    return evaluate_ranking(
+        query, ranked.query.ids, ranked.query.cameras, gallery, ids, cameras,
+        evaluation.metric, evaluation.max_rank, progress=progress, p=evaluation.minkowski_p,
+        unit=ranked.result.unit,
+    )
+
+
+def _reranked_result(
+    ranked: Ranked, evaluation: EvaluationConfig, progress: bool
+) -> RankingResult:
+    """Scores an evaluation's features again after k-reciprocal re-ranking."""
+    features, ids, cameras = _without_junk(ranked)
+    distances = k_reciprocal_rerank(
+        ranked.query_features, features, evaluation.reranking_k1, evaluation.reranking_k2,
+        evaluation.reranking_lambda, evaluation.metric, progress,
+    )
+    return evaluate_distances(
+        distances, ranked.query.ids, ranked.query.cameras, ids, cameras,
+        f"{evaluation.metric}, re-ranked", evaluation.max_rank, unit=ranked.result.unit,
+    )
+
+
+def _without_junk(ranked: Ranked) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns features, identities and cameras of the gallery; junk would be neighbours too."""
+    kept = np.flatnonzero(ranked.gallery.ids >= 0)
+    return ranked.gallery_features[kept], ranked.gallery.ids[kept], ranked.gallery.cameras[kept]
 
 
 def _ranking_protocol(ranked: Ranked, config: Config) -> str:

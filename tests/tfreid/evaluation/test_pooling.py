@@ -1,11 +1,20 @@
-"""Features of several images made into one."""
+"""One feature for several images, and which images those are."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tfreid.evaluation.pooling import comparable_rows, pool_blocks
+from tfrecords.errors import UserError
+from tfreid.evaluation.pooling import (
+    IMAGES,
+    TRACKLETS,
+    check_multi_query,
+    comparable_rows,
+    group_tracklets,
+    pool_blocks,
+    query_groups,
+)
 
 
 def blocks_of(features, size, order=None):
@@ -55,3 +64,60 @@ def test_bad_arguments():
         pool_blocks(blocks_of(features, 2), rows, method="median")
     with pytest.raises(ValueError, match="hold 2 images, and there are 3"):
         pool_blocks(blocks_of(features[:2], 2), rows)
+
+
+def test_tracklets_worked_on_paper(make_index):
+    # Images 0 and 3 are tracklet 8, images 1 and 4 tracklet 2; image 2 stands alone.
+    index = make_index([5, 6, 7, 5, 6], [1, 2, 3, 1, 2], [8, 2, -1, 8, 2])
+    split = group_tracklets("gallery", index, "records")
+    assert split.unit == TRACKLETS and len(split) == 3
+    assert split.first.tolist() == [0, 1, 2] and split.rows.tolist() == [0, 1, 2, 0, 1]
+    assert split.index.ids.tolist() == [5, 6, 7] and split.index.cameras.tolist() == [1, 2, 3]
+    assert split.index.tracklets.tolist() == [8, 2, -1]
+    positions, places = split.frames(np.array([0, 2]))
+    assert positions.tolist() == [0, 2, 3] and places.tolist() == [0, 1, 0]
+    positions, places = split.frames(None)
+    assert positions is None and places.tolist() == split.rows.tolist()
+
+
+def test_images_without_tracklets_are_ranked_one_by_one(make_index):
+    split = group_tracklets("query", make_index([5, 5], [1, 1]), "records")
+    assert split.unit == IMAGES and split.first.tolist() == split.rows.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("ids, cameras, words", [
+    ([5, 5, 6], [1, 1, 1], "tracklet 8 of split query is of person 5 in 0.jpg and of person 6 in "
+                           "2.jpg"),
+    ([5, 5, 5], [1, 1, 2], "of camera 1 in 0.jpg and of camera 2 in 2.jpg"),
+])
+def test_a_tracklet_of_two_persons_or_cameras_is_named(make_index, ids, cameras, words):
+    index = make_index(ids, cameras, [8, 3, 8])
+    with pytest.raises(UserError, match=words) as caught:
+        group_tracklets("query", index, "records")
+    assert "\n" not in str(caught.value)
+
+
+def test_query_groups_worked_on_paper(make_index):
+    # Queries: person 3 twice by camera 1, person 4 by camera 1, person 3 by camera 2.
+    query = make_index([3, 4, 3, 3], [1, 1, 2, 1])
+    #   image   0             1             2             3             4 nobody's  5 nobody's
+    images = make_index([4, 3, 3, 3, 4, 9], [1, 2, 1, 1, 2, 1])
+    positions, rows, groups = query_groups(query, images, "records")
+    assert positions.tolist() == [0, 1, 2, 3]
+    assert groups[0] == groups[3] and len(set(groups.tolist())) == 3
+    images_of = [positions[rows == group].tolist() for group in groups]
+    assert images_of == [[2, 3], [0], [1], [2, 3]]
+
+
+def test_records_without_the_split_are_refused():
+    check_multi_query(["train", "multi_query"], "records")
+    with pytest.raises(UserError, match="records holds no split multi_query.*--multi-query"):
+        check_multi_query(["train", "query"], "records")
+
+
+@pytest.mark.parametrize("cameras", [[1, 2], [1, -1]])
+def test_a_query_without_images_is_named(make_index, cameras):
+    query = make_index([3, 4], cameras)
+    images = make_index([3, 4], [1, 1 if cameras[1] > 0 else -1])
+    with pytest.raises(UserError, match=f"person 4 by camera {cameras[1]}, which 1.jpg is a query"):
+        query_groups(query, images, "records")

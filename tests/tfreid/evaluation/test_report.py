@@ -18,7 +18,7 @@ from tfreid.evaluation import (
     write_results_json,
 )
 from tfreid.evaluation.report import format_split_average
-from tfreid.evaluation.split_average import SplitAverage
+from tfreid.evaluation.saved_results import SplitAverage
 
 
 def make_result(max_rank=20, **changes):

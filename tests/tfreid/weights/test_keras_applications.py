@@ -151,7 +151,7 @@ def test_vgg16_needs_their_normalisation_alone(unloaded):
 def test_recipe_of_a_backbone_without_such_weights():
     config = Config(name="osnet", model=ModelConfig(backbone="osnet_x1_0", weights="imagenet"))
     with pytest.raises(UserError, match="for resnet50, resnet101, resnet152, vgg16 only, not for "):
-        EmbeddingSystem().load_weights(keras.Sequential(), config)
+        EmbeddingSystem(config).load_initial_weights(keras.Sequential())
 
 
 def test_missing_and_wrong_files(unloaded, tmp_path):

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.distances import pairwise_distances
-from tfreid.evaluation.features import trial_matches
+from tfreid.evaluation.evaluator import trial_matches
 from tfreid.evaluation.protocol import counted
 from tfreid.evaluation.ranking import evaluate_distances
 from tfreid.evaluation.scoring import Scored, SingleShotEvaluator, scored_splits

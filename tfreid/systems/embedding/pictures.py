@@ -14,11 +14,13 @@ from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.picture_images import (
     draw_queries,
     image_label,
+    ranked_rows,
     read_image_file,
     read_images,
+    spread_queries,
+    worst_queries,
 )
 from tfreid.evaluation.protocol import counted
-from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries, worst_queries
 from tfreid.records import Records, SplitIndex, open_records
 from tfreid.systems.base import System
 from tfreid.systems.embedding.attention import AttentionRow, draw_attention

@@ -9,8 +9,7 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.data.pair_batches import PairBatches
-from tfreid.evaluation.evaluator import Evaluator
-from tfreid.evaluation.features import GalleryEvaluator
+from tfreid.evaluation.evaluator import Evaluator, GalleryEvaluator
 from tfreid.evaluation.thresholds import PROBABILITY
 from tfreid.models.embedding import HEAD_LAYERS
 from tfreid.records import ImageTable, Records

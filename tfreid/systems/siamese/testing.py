@@ -9,7 +9,7 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.config import Config
-from tfreid.evaluation.features import GalleryEvaluator
+from tfreid.evaluation.evaluator import GalleryEvaluator
 from tfreid.evaluation.report import write_results_json
 from tfreid.evaluation.thresholds import PROBABILITY
 from tfreid.records import Records, open_records

@@ -14,7 +14,8 @@ from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
 from tfreid.config import Config, DataConfig, ModelConfig
-from tfreid.evaluation.features import FeatureExtractor, GalleryEvaluator
+from tfreid.evaluation.evaluator import GalleryEvaluator
+from tfreid.evaluation.features import FeatureExtractor
 from tfreid.models.embedding import build_embedding_model
 from tfreid.records import open_records
 from tfreid.systems.embedding.export import export_embedding
@@ -57,7 +58,7 @@ def test_the_evaluator_ranks_the_chosen_split(prepared):
     ranked = GalleryEvaluator(model, config, open_records(config.data)).evaluate(progress=False)
     assert ranked.query.paths.tolist() == ["1_0.png", "1_1.png"]
     assert ranked.gallery.paths.tolist() == ["2_0.png", "2_1.png"]
-    other = dataclasses.replace(config, data=dataclasses.replace(config.data, split=0))
+    other = dataclasses.replace(config, data=dataclasses.replace(config.data, fold=0))
     others = GalleryEvaluator(model, other, open_records(other.data)).evaluate(progress=False)
     assert others.query.ids.tolist() == [3, 4, 5]
     train = FeatureExtractor(model, config, open_records(config.data))("train", progress=False)
@@ -80,7 +81,7 @@ def test_files_name_the_split(prepared, tmp_path, capsys):
 
 def test_a_split_that_is_not_there_is_told_first(prepared, tmp_path):
     model, config = prepared
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, split=2))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, fold=2))
     system = make_system(config)
     for call in (lambda: open_records(config.data),
                  lambda: system.test(tmp_path / "none.h5", tmp_path / "out"),

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tfreid.config import Config, DataConfig, EvaluationConfig
-from tfreid.evaluation import evaluate_ranking, variants
-from tfreid.evaluation.features import Ranked
+from tfreid.evaluation import evaluate_ranking
+from tfreid.evaluation.evaluator import Ranked
+from tfreid.systems import testing
 
 
 def ranked_case(make_index, galleries=None):
@@ -38,7 +39,7 @@ def config(**evaluation):
 def test_nothing_is_added_that_was_not_asked_for(make_index):
     ranked = ranked_case(make_index)
     assert ranked.result.mean_ap == pytest.approx(23 / 36)
-    assert variants.add_variants(ranked, None, config()).variants == {}
+    assert testing.add_variants(ranked, None, config()).variants == {}
 
 
 def test_expansion_leaves_junk_out(make_index):
@@ -46,7 +47,7 @@ def test_expansion_leaves_junk_out(make_index):
     -1.3, -1.3, 1.3, 1.45, 1.45, at distances 1.83, 1.83, 0.77, 0.92, 0.92: AP = 1. (With the junk,
     the query would become -0.5, and -1 would still come first.)
     """
-    found = variants.add_variants(
+    found = testing.add_variants(
         ranked_case(make_index), None,
         config(expansion=True, expansion_query=3, expansion_gallery=2), progress=False)
     assert list(found.variants) == ["expanded"]
@@ -77,7 +78,7 @@ def test_the_query_of_several_images_is_their_mean(make_index):
         ranked = dataclasses.replace(ranked_case(make_index, galleries), records=Opened(
             multi_query=types.SimpleNamespace(index=images)))
         assert ranked.result.first_match_rank.tolist() == [2]
-        found = variants.add_variants(ranked, Extract(), config(multi_query=True), progress=False)
+        found = testing.add_variants(ranked, Extract(), config(multi_query=True), progress=False)
         assert found.variants["multi_query"].mean_ap == 1.0
         assert found.variants["multi_query"].num_gallery == size
 
@@ -86,7 +87,7 @@ def test_variants_keep_what_was_ranked(make_index):
     ranked = ranked_case(make_index)
     ranked = dataclasses.replace(
         ranked, result=dataclasses.replace(ranked.result, unit="tracklets"))
-    found = variants.add_variants(
+    found = testing.add_variants(
         ranked, None, config(expansion=True, reranking=True, reranking_k1=2), progress=False)
     assert list(found.variants) == ["expanded", "reranked"]
     assert {result.unit for result in found.variants.values()} == {"tracklets"}

@@ -7,8 +7,8 @@ import numpy as np
 
 from tfreid.config import Config, DataConfig
 from tfreid.evaluation import evaluate_ranking
-from tfreid.evaluation.features import Ranked
-from tfreid.evaluation.ranked_rows import ranked_rows, spread_queries, worst_queries
+from tfreid.evaluation.evaluator import Ranked
+from tfreid.evaluation.picture_images import ranked_rows, spread_queries, worst_queries
 from tfreid.records import Records
 
 
