@@ -13,7 +13,7 @@ echo "== 1/5 rendering people and building records"
 "$PYTHON" -m tfrecords.build synthetic --root $data/images --output $data/records \
     --train-identities 300
 echo "== 2/5 training (watch it: .venv/bin/tensorboard --logdir $run/tensorboard)"
-"$PYTHON" train_net.py --config configs/quickstart.yaml --output $run --resume
+"$PYTHON" train_net.py --config quickstart --output $run --resume
 if [ ! -f $run/checkpoints/last.weights.h5 ]; then
     echo "training was stopped before its end; run this again to go on." >&2
     exit 1

@@ -1,16 +1,26 @@
-"""Recipes, overrides and the errors that name the mend."""
+"""Settings and their rules, recipes, variants, overrides, old names, errors that name the fix."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tfrecords.errors import UserError
-from tfreid.config import Config, load_config, save_config
+from tfreid.config import Config, all_settings, load_config, save_config, stage_config
+from tfreid.config.__main__ import main as describe_settings
+from tfreid.config.recipes import renamed_recipe
+from tfreid.setting import AVERAGE, RESUME, setting
+from tfreid.training.run_folder import start_run
 
-RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+
 
 
 @pytest.fixture
@@ -42,19 +52,6 @@ def test_saved_settings_read_back_equal(recipe, tmp_path):
     save_config(config, tmp_path / "saved.yaml")
     assert load_config(tmp_path / "saved.yaml") == config
     assert config != Config()
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_every_shipped_recipe_loads(path, tmp_path):
-    config = load_config(path)
-    assert config.name == path.stem
-    assert path.name in path.read_text(), "the head comment states the command"
-    save_config(config, tmp_path / "saved.yaml")
-    assert load_config(tmp_path / "saved.yaml") == config
-
-
-def test_there_are_recipes():
-    assert len(RECIPES) >= 4
 
 
 def test_a_recipe_refines_its_base_key_by_key(recipe, tmp_path):
@@ -196,3 +193,129 @@ def test_sections_are_independent_objects():
     first.model.height = 1
     assert second == Config()
     assert dataclasses.asdict(second)["model"]["height"] == 256
+
+
+def test_every_setting_explains_itself_and_has_its_rules():
+    for key, field in all_settings().items():
+        assert field.metadata, f"{key} is not declared by `setting`"
+        assert re.search(r"[.]$", field.metadata["meaning"]), f"{key} has no explanation"
+        assert field.metadata["resume"] in RESUME and field.metadata["average"] in AVERAGE, key
+    with pytest.raises(ValueError, match="not an explanation"):
+        setting(1, "")
+    with pytest.raises(ValueError, match="not an explanation"):
+        setting(1, "Something.", resume="perhaps")
+
+
+def test_the_listing_has_every_setting_and_its_bounds(capsys):
+    describe_settings([])
+    listing = capsys.readouterr().out
+    for key in all_settings():
+        assert re.search(rf"^  {re.escape(key)} = .+  \(.+\)$", listing, re.M), key
+    assert max(map(len, listing.splitlines())) <= 120
+    describe_settings(["loss.lin"])
+    section = capsys.readouterr().out
+    assert section.startswith("loss.lin: The Lin loss") and "loss.triplet" not in section
+    assert "loss.lin.negative_boundary = 2.0  (number, above 0, at most 2)" in section
+
+
+def test_an_unknown_section_names_the_nearest(capsys):
+    assert describe_settings(["los.lin"]) == 2
+    assert capsys.readouterr().err == (
+        "error: there is no section or setting los.lin; the nearest is loss.lin.\n")
+
+
+def test_settings_are_read_without_tensorflow():
+    code = ("import sys, tfreid.config; tfreid.config.load_config('quickstart');"
+            "sys.exit(any(name in sys.modules for name in ('keras', 'tensorflow')))")
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_variants_are_laid_on_top_in_order_and_name_the_run(recipe):
+    path = recipe("name: mine\nvariants:\n  a: {about: A, model: {height: 32, width: 32}}\n"
+                  "  b: {paper: [], model: {width: 64}}\n")
+    config = load_config(path, ["training.epochs=3"], ["a", "b"])
+    assert (config.name, config.model.height, config.model.width) == ("mine-a-b", 32, 64)
+    assert config.training.epochs == 3
+    assert load_config(path).model.height == 256
+    child = recipe(
+        "base: recipe.yaml\nname: child\nvariants: {a: {model: {width: 16}}}\n", "c.yaml")
+    config = load_config(child, variants=["a"])
+    assert (config.name, config.model.height, config.model.width) == ("child-a", 32, 16)
+    for variants, words in ((["c"], "there is no variant `c`; the nearest is `"),):
+        with pytest.raises(UserError, match=words):
+            load_config(path, variants=variants)
+    with pytest.raises(UserError, match="there is no variant `a`; it has none"):
+        load_config(recipe("", "bare.yaml"), variants=["a"])
+
+
+@pytest.mark.parametrize("old, new", [
+    ("configs/lin_resnet50_ibn_a_market1501_t0_5.yaml", "lin_resnet50_ibn_a --variant t0_5."),
+    ("configs/quickstart.yaml", "quickstart."),
+    ("csn_l234_market1501_cpu", "csn_l234 --variant market1501 --variant cpu."),
+])
+def test_an_old_recipe_answers_with_the_command_of_today(old, new):
+    assert f"this recipe is now --config {new}" in problem(old)
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    assert "the nearest of those that ship is `bot_resnet50`" in problem("bot_resnet5")
+
+
+def test_a_stage_before_is_laid_over_the_other_settings(recipe):
+    stage = "{base: classification, model: {height: 32}, training: {epochs: 2}}"
+    path = recipe(f"system: triplet\nmodel: {{backbone: osnet_x0_25}}\npretraining: {stage}\n")
+    config = load_config(path, ["pretraining.schedule.learning_rate=0.02", "training.seed=3"])
+    first = stage_config(config)
+    assert (first.system, first.model.backbone) == ("embedding", "osnet_x0_25")
+    assert (first.model.height, first.model.width) == (32, 224)
+    assert (first.training.epochs, first.training.seed) == (2, 3)
+    assert first.schedule.learning_rate == 0.02 and first.pretraining is None
+    assert stage_config(load_config(path, ["pretraining=null"])) is None
+    assert stage_config(load_config(path, ["pretraining.training.epochs=0"])) is None
+    by_name = load_config(recipe("pretraining: classification\n", "named.yaml"))
+    assert stage_config(by_name).optimizer.name == "sgd"
+    assert "`pretraining.model.height` is 3" in problem(path, ["pretraining.model.height=3"])
+    assert "the nearest is `pretraining.model.height`" in problem(
+        path, ["pretraining.model.heigth=32"])
+
+
+def test_old_names_are_read_with_one_notice(recipe, capsys):
+    path = recipe("system: ranking\nranking: {margin: 0.2}\nloss: {triplet_weight: 0.5}\n"
+                  "pretraining: {epochs: 2, augmentation: {pad: 3}}\n")
+    config = load_config(path, ["data.split=3", "evaluation.pair_score.epsilon=0.5"])
+    assert (config.system, config.triplet.margin, config.loss.triplet.weight) == (
+        "triplet", 0.2, 0.5)
+    assert (config.data.fold, config.csn.score.epsilon) == (3, 0.5)
+    first = stage_config(config)
+    assert (first.training.epochs, first.data.augmentation.pad, first.system) == (
+        2, 3, "embedding")
+    load_config(path, ["data.split=3", "evaluation.pair_score.epsilon=0.5"])
+    notices = capsys.readouterr().err.splitlines()
+    assert len(notices) == 1 and notices[0].startswith(str(path))
+    assert "ranking.margin is now triplet.margin" in notices[0] and "more." in notices[0]
+    assert stage_config(load_config(path, ["pretraining.epochs=0"])) is None
+    without = load_config(recipe("system: ranking\n", "default.yaml"))
+    assert stage_config(without).training.epochs == 60, "the default of before"
+    assert "the nearest is `triplet.mining_images`" in problem(path, ["ranking.mining_image=5"])
+
+
+@pytest.mark.parametrize("system", ["embedding", "ranking", "csn", "siamese"])
+def test_runs_of_before_load_and_resume(system, tmp_path, capsys):
+    old = tmp_path / "run"
+    old.mkdir()
+    (old / "config.yaml").write_text((GOLDEN / f"old_run_{system}.yaml").read_text())
+    config = load_config(old / "config.yaml")
+    assert config.system == {"ranking": "triplet"}.get(system, system)
+    assert (stage_config(config) is not None) == (system == "ranking")
+    start_run(old, config, "again", resume=True)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert load_config(old / "config.yaml") == config
+    assert not capsys.readouterr().err
+    name, *variants = renamed_recipe(yaml.safe_load(
+        (GOLDEN / f"old_run_{system}.yaml").read_text())["name"])
+    more = {"embedding": ["loss.addons.name=npairs"], "csn": ["data.fold=2"]}.get(system, [])
+    start_run(old, load_config(name, more, variants), "once more", resume=True)
+    if system == "ranking":
+        with pytest.raises(UserError, match="pretraining.training.epochs=24, which cannot"):
+            start_run(old, load_config(name, ["pretraining.training.epochs=9"], variants), "",
+                      resume=True)

@@ -6,7 +6,7 @@ import json
 
 from tfrecords.arguments import positive
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import command_parser
+from tfreid.commands.parser import add_recipe_arguments, command_parser
 
 # Those of Market-1501.
 _RANKED = {"queries": 3368, "gallery": 15913}
@@ -37,8 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
         "processes together, in which what they share counts once.",
     )
     parser.add_argument("what", choices=sorted(_BENCHMARKS), help="what to measure")
-    parser.add_argument("--config", metavar="FILE", help="recipe (YAML); building, evaluation, "
-                        "mining, reranking, similarity and streaming need none")
+    add_recipe_arguments(parser, "; building, evaluation, mining, reranking, similarity and "
+                         "streaming need none")
     parser.add_argument("--records", metavar="DIR", help="folder of records, for the pipeline "
                         "(short for data.records=DIR); most others use random images")
     parser.add_argument("--root", metavar="DIR",
@@ -166,9 +166,9 @@ def _config(parsed):
     if parsed.config is None:
         if parsed.what in _WITHOUT_CONFIG and not parsed.overrides:
             return None
-        raise UserError("--config is missing; name a recipe, such as one of configs/.")
+        raise UserError("--config is missing; name a recipe, for example bot_resnet50.")
     records = [f"data.records={json.dumps(parsed.records)}"] if parsed.records else []
-    return load_config(parsed.config, [*records, *parsed.overrides])
+    return load_config(parsed.config, [*records, *parsed.overrides], parsed.variant)
 
 
 def _sizes(parsed, defaults: dict[str, int]) -> dict[str, int]:

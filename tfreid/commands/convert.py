@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import command_parser
+from tfreid.commands.parser import add_recipe_arguments, command_parser
 
 
 @command_line
@@ -49,9 +49,8 @@ def _parser():
     parser.add_argument("--classifier", choices=("keep", "drop"),
                         help="whether the classifier is converted (default: unless it is "
                         "ImageNet's)")
-    parser.add_argument("--config", metavar="RECIPE",
-                        help="convert the head that this recipe's model has; without it, the one "
-                        "that the checkpoint has")
+    add_recipe_arguments(parser, ", whose model's head is converted; without it, the one that the "
+                         "checkpoint has")
     parser.add_argument("--list", action="store_true", help="print every pair of weights")
     parser.add_argument("--dry-run", action="store_true",
                         help="print every pair of weights and write nothing")
@@ -68,7 +67,7 @@ def _recipe_model(parsed):
         return None
     from tfreid.config import load_config
 
-    config = load_config(parsed.config, parsed.overrides).model
+    config = load_config(parsed.config, parsed.overrides, parsed.variant).model
     if config.backbone != parsed.arch:
         raise UserError(
             f"{parsed.config} has model.backbone {config.backbone} and --arch is {parsed.arch}; "

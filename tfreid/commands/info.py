@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tfrecords.errors import command_line
-from tfreid.commands.parser import command_parser
+from tfreid.commands.parser import add_recipe_arguments, command_parser
 
 
 @command_line
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
         "siamese everything is the twin's, to which the merge network adds embedding_size + 1 "
         "parameters.",
     )
-    parser.add_argument("--config", required=True, metavar="FILE", help="recipe (YAML)")
+    add_recipe_arguments(parser, required=True)
     parser.add_argument("--identities", type=int, default=751, metavar="N",
                         help="width of the classifier where the recipe leaves it open (default: "
                         "751, Market-1501's); a csn has none")
@@ -31,5 +31,5 @@ def main(arguments: list[str] | None = None) -> None:
     from tfreid.config import load_config
     from tfreid.systems.registry import make_system
 
-    config = load_config(parsed.config, parsed.overrides)
+    config = load_config(parsed.config, parsed.overrides, parsed.variant)
     print(json.dumps(make_system(config).describe_model(parsed.identities), indent=2))

@@ -20,6 +20,24 @@ def command_parser(description: str, epilog: str) -> argparse.ArgumentParser:
         prog=program(), description=description, epilog=epilog, formatter_class=layout)
 
 
+def add_recipe_arguments(
+    parser: argparse.ArgumentParser, words: str = "", required: bool = False
+) -> None:
+    """Adds --config and --variant, which `load_config` takes.
+
+    Args:
+        parser: The command's parser.
+        words: What the recipe is for, behind what it is.
+        required: Whether --config must be given.
+    """
+    parser.add_argument("--config", metavar="RECIPE", required=required,
+                        help="recipe: a YAML file, or the name of a shipped one, such as "
+                        f"quickstart{words}")
+    parser.add_argument("--variant", metavar="NAME", action="append", default=[],
+                        help="variant of the recipe, such as t0_5 of lin_resnet50_ibn_a; may be "
+                        "given several times, later ones on top")
+
+
 def program() -> str:
     """Returns how the running command was called: `tfreid NAME`, or `python SCRIPT`."""
     called = Path(sys.argv[0])

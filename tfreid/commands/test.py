@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tfrecords.arguments import split_overrides
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import command_parser
+from tfreid.commands.parser import add_recipe_arguments, command_parser
 
 _EPILOG = """\
 examples:
@@ -100,7 +100,7 @@ def _weights(parsed, overrides):
     if not parsed.run:
         if parsed.weights is None:
             raise UserError("--config needs --weights FILE, the trained weights to evaluate.")
-        config = load_config(parsed.config, overrides)
+        config = load_config(parsed.config, overrides, parsed.variant)
         return config, parsed.weights, None, Path("runs") / f"{config.name}-evaluation"
     run, config = open_run(parsed.run, overrides)
     output = run.path
@@ -117,7 +117,7 @@ def _check(parsed, records) -> None:
         raise UserError("--ranked-queries is negative; give 0 for no picture.")
     sources = [bool(parsed.run), bool(parsed.config), bool(parsed.model)]
     if sum(sources) != 1:
-        raise UserError("give either --run RUN, or --config FILE with --weights FILE, or, with "
+        raise UserError("give either --run RUN, or --config RECIPE with --weights FILE, or, with "
                         "--pair, --model DIR.")
     if parsed.model and not parsed.pair:
         raise UserError("--model judges two files; name them with --pair.")
@@ -134,8 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser(__doc__, _EPILOG)
     parser.add_argument("--run", metavar="RUN",
                         help="folder of a trained run: its settings, its best weights")
-    parser.add_argument("--config", metavar="FILE",
-                        help="recipe, for weights that no run here has made; needs --weights")
+    add_recipe_arguments(parser, ", for weights that no run here has made; needs --weights")
     parser.add_argument("--weights", metavar="best|last|FILE",
                         help="which weights (default for --run: those of its best evaluation)")
     parser.add_argument("--model", metavar="DIR",

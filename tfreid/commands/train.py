@@ -6,7 +6,7 @@ import shlex
 import sys
 
 from tfrecords.errors import command_line
-from tfreid.commands.parser import command_parser, program
+from tfreid.commands.parser import add_recipe_arguments, command_parser, program
 
 
 @command_line
@@ -14,12 +14,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Parses the command line and trains."""
     parser = command_parser(
         __doc__,
-        "example: tfreid train --config configs/quickstart.yaml --output runs/first "
+        "example: tfreid train --config quickstart --output runs/first "
         "data.records=records/synthetic training.epochs=20",
     )
-    parser.add_argument("--config", metavar="FILE",
-                        help="recipe (YAML); every key it leaves out has a default, see "
-                        "tfreid/config.py. With --resume it may be left out")
+    add_recipe_arguments(parser, "; every setting that it leaves out has a default, which python "
+                         "-m tfreid.config prints. With --resume it may be left out")
     parser.add_argument("--output", metavar="RUN", required=True,
                         help="folder for settings, checkpoints, TensorBoard files and results; it "
                         "must be empty, so that no earlier run is lost, unless --resume is given")
@@ -34,5 +33,5 @@ def main(arguments: list[str] | None = None) -> int:
 
     words = sys.argv[1:] if arguments is None else arguments
     train(parsed.config, parsed.output, parsed.overrides, parsed.resume,
-          f"{program()} {shlex.join(words)}")
+          f"{program()} {shlex.join(words)}", parsed.variant)
     return 0

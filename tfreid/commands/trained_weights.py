@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfrecords.errors import UserError
+from tfreid.commands.parser import add_recipe_arguments
 from tfreid.config import Config, load_config
 from tfreid.training.run_folder import open_run
 
@@ -14,8 +15,7 @@ from tfreid.training.run_folder import open_run
 def add_weight_arguments(parser: argparse.ArgumentParser, run_help: str) -> None:
     """Adds --run, --config and --weights, which `open_weights` reads."""
     parser.add_argument("--run", metavar="RUN", help=run_help)
-    parser.add_argument("--config", metavar="FILE",
-                        help="recipe, for weights that no run here has made; needs --weights")
+    add_recipe_arguments(parser, ", for weights that no run here has made; needs --weights")
     parser.add_argument("--weights", metavar="best|last|FILE",
                         help="which weights (default for --run: those of its best evaluation)")
 
@@ -30,10 +30,10 @@ def open_weights(
             there is no such run or recipe.
     """
     if bool(parsed.run) == bool(parsed.config):
-        raise UserError("give either --run RUN, or --config FILE with --weights FILE.")
+        raise UserError("give either --run RUN, or --config RECIPE with --weights FILE.")
     if parsed.run:
         run, config = open_run(parsed.run, overrides)
         return config, run.weights(parsed.weights or "best")
     if parsed.weights is None:
         raise UserError("--config needs --weights FILE, the trained weights to look into.")
-    return load_config(parsed.config, overrides), parsed.weights
+    return load_config(parsed.config, overrides, parsed.variant), parsed.weights

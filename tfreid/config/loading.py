@@ -17,30 +17,37 @@ from pydantic import TypeAdapter, ValidationError
 from tfrecords.errors import UserError
 from tfreid.config.config import Config, section_type
 from tfreid.config.old_names import new_path, notice, translate
+from tfreid.config.recipes import DESCRIPTIONS, find_recipe
 from tfreid.config.trees import Tree, merge, set_value
 
 # Floats as people write them: YAML 1.1 reads 1e-4 as text because it has no dot.
 _SCIENTIFIC = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Reads a recipe and applies `key.sub=value` overrides.
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), variants: Sequence[str] = ()
+) -> Config:
+    """Reads a recipe, lays variants of it on top, then `key.sub=value` overrides.
 
     Args:
-        path: YAML recipe. Its key `base` names another recipe, relative to it, that it refines;
-            `pretraining` may also be the name of a recipe, or have a `base`.
+        path: YAML recipe, a file or the name of a shipped one. Its key `base` names another recipe
+            that it refines; `pretraining` may also be the name of a recipe, or have a `base`;
+            `variants` has trees of settings by name.
         overrides: For example `["data.records=records/market1501",
             "schedule.learning_rate=1e-4"]`.
+        variants: Names of variants of the recipe or of its bases, later ones on top. They become
+            part of the run's name.
 
     Returns:
         The validated configuration.
 
     Raises:
-        UserError: If the file is missing or broken, a key is unknown (the message names the
-            nearest valid one), or a value has the wrong type or is out of range.
+        UserError: If the file is missing or broken, a variant or key is unknown (the message names
+            the nearest valid one), or a value has the wrong type or is out of range.
     """
     renamed: dict[str, str] = {}
     tree = _read_recipe(find_recipe(str(path)), (), renamed)
+    tree = _with_variants(tree, variants, path)
     for override in overrides:
         _apply_override(tree, override, renamed)
     if tree.get("system") == "ranking":  # of an override
@@ -53,6 +60,20 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     config = _validate(tree, str(path))
     stage_config(config, str(path))
     return config
+
+
+def _with_variants(tree: Tree, names: Sequence[str], path: str | Path) -> Tree:
+    known = tree.pop("variants", None) or {}
+    for name in names:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise UserError(f"{path}: there is no variant `{name}`; "
+                            + (f"the nearest is `{nearest[0]}`." if nearest else "it has none."))
+        variant = {key: value for key, value in known[name].items() if key not in DESCRIPTIONS}
+        tree = merge(tree, variant)
+    if names:
+        tree["name"] = "-".join([str(tree.get("name", "run")), *names])
+    return tree
 
 
 def stage_config(config: Config, source: str = "pretraining") -> Config | None:
@@ -83,7 +104,6 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML that reads 1e-4 as a number."""
 
 
-_RECIPES = Path(__file__).parents[2] / "configs"
 _CONFIG = TypeAdapter(Config)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _SCIENTIFIC, list("-+0123456789"))
 
@@ -94,30 +114,25 @@ def _read_recipe(path: Path, seen: tuple[Path, ...], renamed: dict[str, str]) ->
         raise UserError(f"{path}: its `base` leads back to itself; remove the loop.")
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (safe)
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"{path}: no such recipe; configs/ holds those that ship.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not valid YAML ({reason}).") from None
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise UserError(f"{path}: a recipe is a mapping of settings, not {type(tree).__name__}.")
-    tree = translate(tree, renamed)
+    variants = tree.get("variants")
+    settings = {key: value for key, value in tree.items() if key not in DESCRIPTIONS}
+    tree = translate(settings, renamed)
+    if variants:
+        tree["variants"] = variants
     seen = (*seen, path.resolve())
     stage = tree.get("pretraining")
     if isinstance(stage, str):
         stage = {"base": stage}
     if isinstance(stage, dict):
-        tree["pretraining"] = _over_base(stage, path, seen, renamed)
-        tree["pretraining"].pop("name", None)
+        stage = _over_base(stage, path, seen, renamed)
+        tree["pretraining"] = {key: stage[key] for key in stage if key not in ("name", "variants")}
     return _over_base(tree, path, seen, renamed)
-
-
-def find_recipe(name: str, folder: Path = Path()) -> Path:
-    """Returns the file of a recipe: a path relative to a folder, or the name of a shipped one."""
-    path = folder / name
-    shipped = _RECIPES / f"{name}.yaml"
-    return shipped if not path.exists() and shipped.exists() else path
 
 
 def _over_base(tree: Tree, path: Path, seen: tuple[Path, ...],

@@ -329,4 +329,4 @@ class System:
         """Times comparisons of queries with a gallery; by default refuses."""
         raise UserError(
             f"{self.config.name} has system: {self.config.system}; gallery compares pairs, so name "
-            "a recipe with system: csn, such as configs/csn_l23_market1501.yaml.")
+            "a recipe with system: csn, for example csn_l23.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -22,6 +23,7 @@ def train(
     overrides: list[str],
     resume: bool = False,
     command: str = "",
+    variants: Sequence[str] = (),
 ) -> bool:
     """Trains a recipe in a run folder, or goes on with a run.
 
@@ -31,6 +33,7 @@ def train(
         overrides: `key.sub=value` settings on top.
         resume: Whether to continue the run in `output`; an empty folder starts from the beginning.
         command: Command line, kept in the run's folder.
+        variants: Variants of the recipe.
 
     Returns:
         Whether training reached its end.
@@ -42,7 +45,7 @@ def train(
         config_path = RunFolder(Path(output)).config
         if not resume or not config_path.exists():
             raise UserError("--config is missing; it can be left out only with --resume of a run.")
-    config = load_config(config_path, overrides)
+    config = load_config(config_path, overrides, variants)
     records = open_records(config.data)
     prepare_runtime(config.training)
     strategy = make_strategy(config.training.devices)

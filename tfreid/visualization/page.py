@@ -86,11 +86,10 @@ def row(*boxes: OffsetBox, gap: float = 10, align: str = "top") -> OffsetBox:
     return HPacker(children=boxes, pad=0, sep=gap * _POINTS, align=align)
 
 
-def column(*boxes: OffsetBox, gap: float = 4, align: str = "left", width: float | None = None,
-           height: float | None = None) -> OffsetBox:
-    """Packs boxes from the top down, in a given width and height or as large as they need."""
-    return VPacker(children=boxes, pad=0, sep=gap * _POINTS, align=align, width=width,
-                   height=height)
+def column(*boxes: OffsetBox, gap: float = 4, align: str = "left",
+           width: float | None = None) -> OffsetBox:
+    """Packs boxes from the top down, in a given width or in that of the widest."""
+    return VPacker(children=boxes, pad=0, sep=gap * _POINTS, align=align, width=width)
 
 
 def scale(norm: Normalize, colors: str, length: int, upright: bool = True) -> OffsetBox:

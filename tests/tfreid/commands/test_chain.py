@@ -155,7 +155,7 @@ def test_weights_of_another_architecture_are_refused(world, capsys):
 @pytest.mark.parametrize("main, arguments, words", [
     (test_net.main, ["--run", "nowhere"], "no run there"),
     (test_net.main, [], "give either --run RUN"),
-    (test_net.main, ["--config", "configs/quickstart.yaml"], "needs --weights"),
+    (test_net.main, ["--config", "quickstart"], "needs --weights"),
     (test_net.main, ["--run", "RUN", "data.records=nowhere"], "nowhere"),
     (test_net.main, ["--run", "RUN", "evaluation.metric=cosin"], "'cosine'"),
     (test_net.main, ["--run", "RUN", "--weights", "no.weights.h5"], "does not exist"),

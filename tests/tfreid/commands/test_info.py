@@ -18,7 +18,7 @@ def model_info():
 
 
 def test_the_stock_osnet(model_info, capsys):
-    recipe = str(ROOT / "configs" / "osnet_x1_0_market1501.yaml")
+    recipe = "osnet"
     assert model_info.main(["--config", recipe, "model.backbone=osnet_x0_25"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["trainable_params"] == 587_127
@@ -41,7 +41,7 @@ def test_identities_and_overrides_before_and_after_options(
 
 
 def test_a_csn(model_info, capsys):
-    recipe = str(ROOT / "configs" / "csn_l23_market1501.yaml")
+    recipe = "csn_l23"
     assert model_info.main(["--config", recipe, "csn.levels=[2,3,4]"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["trainable_params"] == 650_052

@@ -28,9 +28,9 @@ from tfreid.visualization.page import (
 )
 
 _MATCH, _MISMATCH, _QUERY = (0, 146, 80), (208, 48, 40), (90, 90, 90)
-# Pixels: greatest height and width of an image; widths of the figures and of a level.
+# Pixels: greatest height and width of an image; width of the figures, least width of a level.
 _HEIGHT, _WIDTH = 204, 120
-_FIGURES, _LEVEL = 200, 234
+_FIGURES, _LEVEL = 190, 214
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +70,18 @@ def draw_ranked_pairs(
               for level in first.levels}
     levels = [text(f"{level_name(level)}\nquery in result | result in query", 7.5)
               for level in limits]
-    scales = [column(scale(heat_scale(span), HEAT_COLORS, _LEVEL - 20, upright=False),
+    side = _fitted(first.images[0]).shape[1]
+    widths = (side + 34, side + 34, _FIGURES, *[max(2 * side + 18, _LEVEL)] * len(limits))
+    scales = [column(scale(heat_scale(span), HEAT_COLORS, 2 * side + 16, upright=False),
                      text(f"sum of {first.channels} channels, all parts\n(root scale)", 7.5))
               for span in limits.values()]
     outlined = image(_fitted(first.outlined(0)), _QUERY, FRAME)
-    rows = [_line(text("query", 9, bold=True), text("gallery", 9, bold=True), text(" "), levels,
-                  align="bottom")]
+    rows = [_line(widths, text("query", 9, bold=True), text("gallery", 9, bold=True), text(" "),
+                  levels, align="bottom")]
     for place, result in enumerate(results, 1):
         maps = [_maps(result.details, level, span) for level, span in limits.items()]
         color = _MATCH if result.is_match else _MISMATCH
-        rows.append(_line(text(" ") if place > 1 else outlined,
+        rows.append(_line(widths, text(" ") if place > 1 else outlined,
                           image(_fitted(result.details.outlined(1)), color, FRAME),
                           _figures(place, result, color), maps))
     colors = ("red upper, green middle, blue bottom; paler at deeper levels"
@@ -89,7 +91,7 @@ def draw_ranked_pairs(
         text(heading, 12, bold=True),
         text(f"query: {query}", 9, MUTED),
         *rows,
-        _line(text(" "), text(" "), text(" "), scales),
+        _line(widths, text(" "), text(" "), text(" "), scales),
         note("Heat: the attended parts of one image slid over the feature map of the other, their "
              "similarity maps summed over parts and channels; bright where that image strongly "
              f"shows the features of the parts. Outlines: the attended parts ({colors})."),
@@ -100,8 +102,7 @@ def _fitted(pixels):
     return fit_image(pixels, _HEIGHT, _WIDTH)
 
 
-def _line(query, result, figures, levels, align="top"):
-    widths = (_WIDTH + 20, _WIDTH + 20, _FIGURES, *[_LEVEL] * len(levels))
+def _line(widths, query, result, figures, levels, align="top"):
     cells = (query, result, figures, *levels)
     return row(*(column(cell, width=width) for cell, width in zip(cells, widths)), align=align)
 

@@ -204,7 +204,8 @@ def _map(details, level, half, part, limits):
     return column(
         text(f"{level_name(level)}: {details.part_names[part]}\nof {source} searched in {target}",
              7.5),
-        row(_fitted(cut, 0.5), _fitted(heat), gap=6), width=_CELL)
+        row(_fitted(cut, 0.5), _fitted(heat), gap=6),
+        width=max(_CELL, 1.5 * fit_image(heat, _HEIGHT, _WIDTH).shape[1] + 12))
 
 
 def _fitted(pixels, share=1.0):
