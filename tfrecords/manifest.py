@@ -28,7 +28,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitEntry:
     """The counts of one split; `images` includes `distractors`, images of no identity."""
 
     images: int
@@ -59,7 +59,7 @@ class Manifest:
     schema_version: int
     dataset: str
     options: dict[str, Any]
-    splits: dict[str, Split]
+    splits: dict[str, SplitEntry]
     dropped: dict[str, int]
     identity_splits: list[dict[str, list[int]]] = field(default_factory=list)
     query_galleries: QueryGalleries | None = None
@@ -203,7 +203,7 @@ def _from_json(content: dict[str, Any]) -> Manifest:
     for name, split in content["splits"].items():
         counts = {key: int(split[key])
                   for key in ("images", "identities", "cameras", "distractors")}
-        splits[name] = Split(shards=tuple(map(shard_from_json, split["shards"])), **counts)
+        splits[name] = SplitEntry(shards=tuple(map(shard_from_json, split["shards"])), **counts)
     return Manifest(
         schema_version=SCHEMA_VERSION,
         dataset=str(content["dataset"]),
@@ -215,7 +215,7 @@ def _from_json(content: dict[str, Any]) -> Manifest:
     )
 
 
-def _query_galleries(content: Any, splits: dict[str, Split]) -> QueryGalleries | None:
+def _query_galleries(content: Any, splits: dict[str, SplitEntry]) -> QueryGalleries | None:
     """Converts the entry of the queries' galleries; raises as `shard_from_json`."""
     if content is None:
         return None
@@ -228,7 +228,7 @@ def _query_galleries(content: Any, splits: dict[str, Split]) -> QueryGalleries |
     return found
 
 
-def _identity_splits(content: Any, splits: dict[str, Split]) -> list[dict[str, list[int]]]:
+def _identity_splits(content: Any, splits: dict[str, SplitEntry]) -> list[dict[str, list[int]]]:
     """Converts the identity splits; raises as `shard_from_json`."""
     found = [{name: sorted(map(int, people)) for name, people in split.items()}
              for split in content]

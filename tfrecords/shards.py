@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import Shard, Split
+from tfrecords.manifest import Shard, SplitEntry
 from tfrecords.scan import ImageEntry, Scan, name_some
 from tfrecords.schema import NO_LABEL, SCHEMA_VERSION
 from tfrecords.writer import ShardJob
@@ -32,7 +32,7 @@ def plan_shards(scan: Scan, shards: int) -> list[ShardJob]:
 
 def count_split(
     scan: Scan, split: str, shards: Sequence[Shard], corrupt: Collection[str]
-) -> Split:
+) -> SplitEntry:
     """Counts the images of a split without the corrupt ones.
 
     Raises:
@@ -52,7 +52,7 @@ def count_split(
     people = {entry.person_id for entry in entries} - {scan.distractor_id}
     cameras = {entry.camera_id for entry in entries if entry.camera_id >= 0}
     distractors = sum(entry.person_id == scan.distractor_id for entry in entries)
-    return Split(len(entries), len(people), len(cameras), distractors, tuple(shards))
+    return SplitEntry(len(entries), len(people), len(cameras), distractors, tuple(shards))
 
 
 def _training_labels(entries: list[ImageEntry]) -> dict[int, int]:

@@ -9,7 +9,7 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfrecords.identity_splits import describe_identity_splits, draw_identity_splits
-from tfrecords.manifest import Manifest, Shard, Split, read_manifest, write_manifest
+from tfrecords.manifest import Manifest, Shard, SplitEntry, read_manifest, write_manifest
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
 
@@ -97,7 +97,7 @@ def test_the_line_of_the_summary():
 @pytest.fixture
 def manifest(tmp_path):
     (tmp_path / "images-0").write_bytes(b"")
-    manifest = Manifest(1, "viper", {}, {"images": Split(0, 0, 0, 0, (
+    manifest = Manifest(1, "viper", {}, {"images": SplitEntry(0, 0, 0, 0, (
         Shard("images-0", 0, 0, "00000000"),))}, {},
         [{"train": [1, 4], "val": [5], "test": [2, 3]}, {"train": [1], "test": [2]}])
     write_manifest(tmp_path, manifest)

@@ -10,7 +10,7 @@ from tfrecords.errors import UserError
 from tfrecords.manifest import (
     Manifest,
     Shard,
-    Split,
+    SplitEntry,
     file_checksum,
     read_manifest,
     shard_paths,
@@ -24,7 +24,8 @@ def records(tmp_path):
     (tmp_path / "query-0").write_bytes(b"123456789")
     (tmp_path / "query-1").write_bytes(b"")
     shards = (Shard("query-0", 2, 9, "cbf43926"), Shard("query-1", 0, 0, "00000000"))
-    manifest = Manifest(1, "csv", {"seed": 3}, {"query": Split(2, 1, 2, 0, shards)}, {"junk": 4})
+    manifest = Manifest(1, "csv", {"seed": 3}, {"query": SplitEntry(2, 1, 2, 0, shards)},
+                        {"junk": 4})
     write_manifest(tmp_path, manifest)
     return tmp_path, manifest
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
-import importlib.util
 from collections.abc import Iterator
 from typing import Any, Literal, Optional
 
@@ -15,7 +13,7 @@ from tfreid.config.losses import LossConfig
 from tfreid.config.model import ModelConfig
 from tfreid.config.training import OptimizerConfig, ScheduleConfig, TrainingConfig
 from tfreid.setting import Section, section, setting
-from tfreid.systems.registry import SYSTEMS
+from tfreid.systems.registry import SYSTEMS, find_settings
 
 
 @dataclasses.dataclass
@@ -43,10 +41,10 @@ class _Common(Section):
 
 
 def _systems_sections():
-    """Yields a field for each system with a dataclass `Settings` in its module `settings`."""
+    """Yields a field for each system that has settings of its own."""
     for name in SYSTEMS:
-        if importlib.util.find_spec(f"tfreid.systems.{name}.settings"):
-            kind = importlib.import_module(f"tfreid.systems.{name}.settings").Settings
+        kind = find_settings(name)
+        if kind is not None:
             yield name, kind, section(kind)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING
 
 from tfrecords.errors import UserError
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from tfreid.config import Config
     from tfreid.systems.base import System
 
-# Name -> module and class, imported when they are asked for.
+# Name, also of the section of its own settings -> module and class, imported when they are asked
+# for. Beside that module `settings.py`, if there is one, holds the section's dataclass `Settings`.
 SYSTEMS = {
     "embedding": "tfreid.systems.embedding.system:EmbeddingSystem",
     "triplet": "tfreid.systems.triplet.system:TripletSystem",
@@ -32,6 +34,14 @@ def find_system(name: str) -> type[System]:
         raise UserError(f"system is {name}, which does not exist; the nearest is {nearest}.")
     module, _, kind = SYSTEMS[name].partition(":")
     return getattr(importlib.import_module(module), kind)
+
+
+def find_settings(name: str) -> type | None:
+    """Returns the dataclass of a system's own settings, or None if it has none."""
+    module = SYSTEMS[name].partition(":")[0].rpartition(".")[0] + ".settings"
+    if importlib.util.find_spec(module) is None:
+        return None
+    return importlib.import_module(module).Settings
 
 
 def make_system(config: Config) -> System:

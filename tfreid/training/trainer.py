@@ -33,7 +33,7 @@ from tfreid.weights.files import save_weights
 
 
 @dataclasses.dataclass
-class Progress:
+class EvaluationProgress:
     """Which evaluations a run has behind it. Figures are shares; steps count from 0.
 
     `best_figure` is the evaluation's main figure at `best`.
@@ -96,7 +96,7 @@ class Trainer:
         replicas = strategy.num_replicas_in_sync
         self._steps_per_epoch = config.training.steps_per_epoch
         self._items_per_step = batches.batch_size * replicas
-        self._progress = Progress()
+        self._progress = EvaluationProgress()
         self._train_step: TrainStep | None = None
         self._frozen = False
         self._profiling = False
@@ -142,7 +142,7 @@ class Trainer:
         step = self._checkpoints.restore()
         if self._run.progress.exists():
             try:
-                self._progress = Progress(**json.loads(self._run.progress.read_text()))
+                self._progress = EvaluationProgress(**json.loads(self._run.progress.read_text()))
             except (ValueError, TypeError):
                 raise UserError(
                     f"{self._run.progress} is damaged; delete it, and the run evaluates again and "

@@ -13,7 +13,14 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import MANIFEST_NAME, Manifest, Shard, Split, read_manifest, write_manifest
+from tfrecords.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    Shard,
+    SplitEntry,
+    read_manifest,
+    write_manifest,
+)
 from tfrecords.schema import SCHEMA_VERSION, encode_record, parse_records
 from tfreid.config import DataConfig
 from tfreid.layers.preprocessing import InputSize
@@ -46,7 +53,7 @@ def write_records(tmp_path):
                                            10 + number, number, number % 3))
         content, count = file.read_bytes(), len(images) if claimed is None else claimed
         shard = Shard(file.name, count, len(content), f"{zlib.crc32(content):08x}")
-        split = Split(count, count, 3, 0, (shard,))
+        split = SplitEntry(count, count, 3, 0, (shard,))
         write_manifest(directory, Manifest(SCHEMA_VERSION, "test", {}, {"train": split}, {}))
         return directory
 

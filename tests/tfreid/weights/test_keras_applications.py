@@ -144,7 +144,7 @@ def test_vgg16_needs_their_normalisation_alone(unloaded):
     model = our_model("caffe", "vgg16", (64, 32), last_stride=1)
     with pytest.raises(UserError, match="path of vgg16_weights_tf_dim_ordering_tf_kernels_notop"):
         load_imagenet(model, "vgg16", "absent.h5")
-    with pytest.raises(UserError, match="is no vgg16"):
+    with pytest.raises(UserError, match="is not a vgg16"):
         load_imagenet(unloaded, "vgg16", "absent.h5")
 
 

@@ -7,17 +7,20 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.config import Config
+from tfreid.config import Config, LossConfig
+from tfreid.losses.contrastive import ContrastiveLoss
 from tfreid.losses.distances import paired_euclidean
 from tfreid.losses.statistics import pair_statistics
+from tfreid.losses.verification import VerificationLoss
 from tfreid.systems.embedding.objective import make_triplet_loss, mean_triplet
-from tfreid.systems.siamese.losses import JUDGED, SiameseLosses
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_picture import draw_small_pair
 from tfreid.systems.siamese.scores import sigmoid
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.summaries import Summaries
 
+# Losses by which the twins learn from the merge network's logits.
+_JUDGED = ("verification", "combined")
 _PICTURES = 16
 _PICTURE_COLUMNS = 4
 # Steps between pictures: at every logging they would fill the disk.
@@ -39,6 +42,48 @@ def check_siamese_losses(config: Config) -> None:
         raise UserError("siamese.loss=combined is the sum of two losses, and one has weight 0; "
                         "set loss.contrastive.weight and loss.match.weight above 0, or "
                         "siamese.loss to the other one.")
+
+
+class SiameseLosses:
+    """Mean losses of a batch of pairs, by name; training minimises their sum.
+
+    Bojja, "Metric Learning for Person ReIdentification task", Sections 1.5 and 1.9.3.
+
+    Args:
+        name: `contrastive` (Eq. 1.1) and `verification` (Eq. 1.2) have weight 1; `combined` is both
+            by their weights in the settings; `triplet` compares images and not pairs. With
+            `contrastive` and `triplet`, `verification` trains the merge network alone: the caller
+            stops the gradient from `logits` to the embeddings.
+        config: Weights, margin and scale.
+    """
+
+    def __init__(self, name: str, config: LossConfig):
+        weights = ((config.contrastive.weight, config.match.weight) if name == "combined"
+                   else (1.0, 1.0))
+        self._contrastive_weight, self._verification_weight = weights
+        self._compares = name in ("contrastive", "combined")
+        self._contrastive_loss = ContrastiveLoss(
+            config.contrastive.margin, config.contrastive.scale, reduction="none")
+        self._verification_loss = VerificationLoss(reduction="none")
+
+    def __call__(self, distance, logits, matches) -> dict[str, tf.Tensor]:
+        """Computes the losses.
+
+        Args:
+            distance: Float array [n], Euclidean.
+            logits: Float array [n].
+            matches: [n] of any numeric type, 1 for positive pairs.
+
+        Returns:
+            Name of the loss -> scalar.
+        """
+        losses = {}
+        if self._compares:
+            losses["contrastive"] = self._contrastive_weight * tf.reduce_mean(
+                self._contrastive_loss(matches, distance))
+        losses["verification"] = self._verification_weight * tf.reduce_mean(
+            self._verification_loss(matches, logits))
+        return losses
 
 
 class SiameseObjective(Objective):
@@ -65,7 +110,7 @@ class SiameseObjective(Objective):
         embedding = parts.embed(tf.cast(images, tf.float32), training=True)["embedding"]
         sides = {"first": tf.gather(embedding, first), "second": tf.gather(embedding, second)}
         distance = paired_euclidean(sides["first"], sides["second"])
-        if self._loss_name not in JUDGED:
+        if self._loss_name not in _JUDGED:
             sides = {side: tf.stop_gradient(value) for side, value in sides.items()}
         logits = parts.compare(sides, training=True)
         outputs = {"embedding": embedding, "distance": distance, "logits": logits}

@@ -14,7 +14,7 @@ from tfreid.data.subsets import describe_subset, draw_subset
 from tfreid.evaluation.evaluator import Evaluation
 from tfreid.evaluation.thresholds import PROBABILITY, Threshold, weights_fingerprint
 from tfreid.records import Records
-from tfreid.systems.siamese.losses import SiameseLosses
+from tfreid.systems.siamese.objective import SiameseLosses
 from tfreid.systems.siamese.pair_sets import PairSet, draw_pairs
 from tfreid.systems.siamese.scores import SiameseScorer
 from tfreid.systems.siamese.verdicts import EVEN, Verdicts, judge

@@ -8,7 +8,7 @@ import pytest
 from tfreid import addons
 from tfreid.config import ContrastiveLossConfig, LossConfig, MatchLossConfig
 from tfreid.losses.contrastive import contrastive_from_distance
-from tfreid.systems.siamese.losses import SiameseLosses
+from tfreid.systems.siamese.objective import SiameseLosses
 
 RANDOM = np.random.default_rng(5)
 DISTANCES = np.concatenate([[0.0, 1.0], RANDOM.uniform(0, 2, 62)]).astype(np.float32)
