@@ -37,7 +37,6 @@ from tfreid.layers.spatial_transformer import BilinearSampler, FixedRegion, Stri
 from tfreid.systems.csn.settings import Settings as CsnSettings
 
 PART_SIDES = {2: 10, 3: 5, 4: 5}
-_CHANNELS = 96
 _DESCRIPTOR_SIZE = 256
 _REDUCED = 32
 _STRIPES = 3
@@ -50,11 +49,11 @@ class CsnParts:
 
     Attributes:
         extract: images [n, h, w, 3] -> features, computed once per image: for every level j `map_j`
-            [n, h, w, 96], `parts_j` [n, 3, f, f, 96], `regions_j` [n, 3, 6]; and `descriptor`
-            [n, 256], unit vectors, where there is a ranking net.
-        compare: `pair_inputs` of n pairs -> `similarity_j` [n, h, w, 576], `logits` [n, 2] (no
+            [n, h, w, c], `parts_j` [n, 3, f, f, c], `regions_j` [n, 3, 6], with c = `csn.width`;
+            and `descriptor` [n, 256], unit vectors, where there is a ranking net.
+        compare: `pair_inputs` of n pairs -> `similarity_j` [n, h, w, 6 c], `logits` [n, 2] (no
             match, match) and, where there is a ranking net, `distance` [n].
-        decide: pooled similarity maps [n, 10, 4, 576 * levels] -> `logits`; the end of `compare`.
+        decide: pooled similarity maps [n, 10, 4, 6 c * levels] -> `logits`; the end of `compare`.
         judge: what conv4 makes of them [n, 10, 4, 32] -> `logits`; the end of `decide`.
     """
 
@@ -151,24 +150,24 @@ def _extractor(config: Config) -> keras.Model:
     x = ImagePreprocessing(shape.height, shape.width, shape.normalization, name="preprocess")(
         images)
     outputs, parts = {}, {}
-    for level, maps in _levels(x, max(csn.levels)).items():
+    for level, maps in _levels(x, csn.width, max(csn.levels)).items():
         if level in csn.levels:
             parts[level], regions = _attend(maps, level, csn)
             outputs.update({f"map_{level}": maps, f"parts_{level}": parts[level],
                             f"{_REGIONS}_{level}": regions})
     if csn.ranking_net:
-        outputs["descriptor"] = _ranking_net(parts)
+        outputs["descriptor"] = _ranking_net(parts, csn.width)
     return keras.Model(images, outputs, name="extract")
 
 
-def _levels(x, highest: int) -> dict:
+def _levels(x, width: int, highest: int) -> dict:
     """The maps x(2) to x(highest)."""
-    x = _pool(conv_bn(x, 32, 5, "conv1"), "pool1")
-    maps = {2: _pool(conv_bn(x, _CHANNELS, 3, "conv2"), "pool2")}
+    x = _pool(conv_bn(x, width // 3, 5, "conv1"), "pool1")
+    maps = {2: _pool(conv_bn(x, width, 3, "conv2"), "pool2")}
     if highest > 2:
-        maps[3] = _pool(conv_bn(maps[2], _CHANNELS, 3, "conv3"), "pool3")
+        maps[3] = _pool(conv_bn(maps[2], width, 3, "conv3"), "pool3")
     if highest > 3:
-        maps[4] = conv_bn(maps[3], _CHANNELS, 3, "conv3_extension")
+        maps[4] = conv_bn(maps[3], width, 3, "conv3_extension")
     return maps
 
 
@@ -185,10 +184,10 @@ def _attend(maps, level: int, csn: CsnSettings):
             Regroup((count, 6), name=f"regions{level}")(regions))
 
 
-def _ranking_net(parts: dict):
+def _ranking_net(parts: dict, width: int):
     """Describes the attended parts of an image by a unit vector [n, 256] (Section 3.1)."""
     convolutions = [
-        keras.layers.Conv2D(_CHANNELS, 3, padding="same", use_bias=False,
+        keras.layers.Conv2D(width, 3, padding="same", use_bias=False,
                             kernel_initializer=he_normal("fan_out"), name=f"rank_conv{number}")
         for number in (1, 2)
     ]
