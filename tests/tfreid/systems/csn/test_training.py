@@ -28,7 +28,8 @@ from tfreid.training.strategy import make_strategy
 
 SETTINGS = [
     "csn.width=24", "csn.levels=[3]", "model.height=64", "model.width=24",
-    "data.pairs.batch_size=6", "training.max_steps=2", "training.log_every=1", "training.checkpoint_every_steps=1",
+    "data.pairs.batch_size=6", "training.max_steps=2", "training.log_every=1",
+    "training.checkpoint_every_steps=1",
     "training.keep_checkpoints=9",
     "evaluation.single_shot.identities=4", "evaluation.single_shot.training_trials=2",
     "training.devices=[CPU:0]",
