@@ -48,7 +48,7 @@ class CsnObjective(Objective):
         self._levels = tuple(levels)
         self._match_loss = PairSoftmax(reduction="none")
         self._contrastive_loss = ContrastiveLoss(
-            config.margin, config.contrastive_scale, reduction="none")
+            config.contrastive.margin, config.contrastive.scale, reduction="none")
 
     def forward(
         self, model: keras.Model, batch: Batch
