@@ -1,3 +1,41 @@
-"""Person re-identification for TensorFlow and Keras."""
+"""Person re-identification for TensorFlow and Keras.
+
+Names are imported when they are first used, so that `import tfreid` takes no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+# Public name -> its module.
+_MODULES = {
+    **dict.fromkeys(("Ranking", "TrainedModel", "Verification", "load"), "tfreid.trained_model"),
+    **dict.fromkeys(("Records", "Split", "SplitIndex"), "tfreid.records"),
+    **dict.fromkeys(("identity_dataset", "pair_dataset"), "tfreid.data.datasets"),
+    **dict.fromkeys(("AugmentationConfig", "Config", "PairDataConfig", "load_config"),
+                    "tfreid.config"),
+    "embedding_model": "tfreid.models.embedding",
+    "InputSize": "tfreid.layers.preprocessing",
+    **dict.fromkeys(("evaluate_ranking", "expand_features", "k_reciprocal_rerank",
+                     "pairwise_distances", "verification_curve"), "tfreid.evaluation"),
+    **dict.fromkeys(("CenterLoss", "ContrastiveLoss", "LabelSmoothedSoftmax", "LinLoss",
+                     "PairSoftmax", "TripletLoss", "TripletRankingLoss", "VerificationLoss"),
+                    "tfreid.losses"),
+    "UserError": "tfrecords.errors",
+}
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'tfreid' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

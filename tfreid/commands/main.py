@@ -26,6 +26,7 @@ COMMANDS = {
     "query": Command("tfreid.commands.query", "compare image files with an exported model"),
     "calibrate": Command("tfreid.commands.calibrate", "choose the distance that means same person"),
     "convert": Command("tfreid.commands.convert", "convert a PyTorch checkpoint"),
+    "settings": Command("tfreid.config.__main__", "list every setting with its explanation"),
     "info": Command("tfreid.commands.info", "print a model's size and cost"),
     "benchmark": Command("tfreid.commands.benchmark", "measure speed and memory"),
     "plot-cmc": Command("tfreid.commands.plot_cmc", "draw the CMC curves of several runs"),

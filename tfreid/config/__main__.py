@@ -26,7 +26,7 @@ _TYPES = {int: "integer", float: "number", str: "text", bool: "true or false",
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and prints."""
-    parser = argparse.ArgumentParser(prog="python -m tfreid.config", description=__doc__)
+    parser = argparse.ArgumentParser(prog="tfreid settings", description=__doc__)
     parser.add_argument("section", nargs="?", default="",
                         help="section, such as loss or loss.lin (default: all of them)")
     parser.add_argument("--recipes", metavar="FILE",

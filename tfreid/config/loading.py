@@ -44,6 +44,12 @@ def load_config(
     Raises:
         UserError: If the file is missing or broken, a variant or key is unknown (the message names
             the nearest valid one), or a value has the wrong type or is out of range.
+
+    Example:
+
+    >>> config = tfreid.load_config("bot_osnet_x025", ["schedule.learning_rate=1e-4"])
+    >>> config.model.backbone, config.schedule.learning_rate
+    ('osnet_x0_25', 0.0001)
     """
     renamed: dict[str, str] = {}
     tree = _read_recipe(find_recipe(str(path)), (), renamed)

@@ -61,6 +61,11 @@ def pairwise_distances(
     Raises:
         UserError: the metric is unknown or `p` is out of range.
         ValueError: the features are not two matrices of the same width.
+
+    Example:
+
+    >>> tfreid.pairwise_distances(np.eye(2), np.array([[0.0, 2.0]]), "cosine").tolist()
+    [[1.0], [0.0]]
     """
     query, gallery = np.asarray(query), np.asarray(gallery)
     if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:

@@ -55,6 +55,14 @@ def expand_features(
     Raises:
         UserError: features that are empty, misshapen or not finite, or an unknown metric.
         ValueError: a number of neighbours below 1.
+
+    Example:
+
+    >>> random = np.random.default_rng(0)
+    >>> query, gallery = random.random((2, 4)), random.random((12, 4))
+    >>> expanded = tfreid.expand_features(query, gallery)
+    >>> [side.shape for side in expanded]
+    [(2, 4), (12, 4)]
     """
     if min(query_neighbours, gallery_neighbours) < 1:
         raise ValueError("query_neighbours and gallery_neighbours must be at least 1, received "

@@ -142,6 +142,14 @@ def evaluate_ranking(
         UserError: inputs that are empty, misshapen or not finite, a negative query identity, an
             unknown metric, or no query with a positive.
         ValueError: `max_rank` or `block_size` below 1.
+
+    Example:
+
+    >>> query, gallery = np.eye(2), np.array([[1, 0.1], [0.2, 1], [1, 0.9]])
+    >>> result = tfreid.evaluate_ranking(
+    ...     query, [7, 8], [1, 1], gallery, [7, 8, 8], [2, 2, 2], metric="cosine", progress=False)
+    >>> result.rank(1), round(result.mean_ap, 3)
+    (1.0, 1.0)
     """
     protocol = feature_protocol(
         query_features, query_ids, query_cameras, gallery_features, gallery_ids, gallery_cameras,

@@ -67,6 +67,13 @@ def k_reciprocal_rerank(
         UserError: features that are empty, misshapen or not finite, or a metric that no squared
             Euclidean distance agrees with.
         ValueError: `k1` or `k2` below 1, or `lambda_value` outside 0..1.
+
+    Example:
+
+    >>> random = np.random.default_rng(0)
+    >>> query, gallery = random.random((2, 4)), random.random((12, 4))
+    >>> tfreid.k_reciprocal_rerank(query, gallery, k1=5, k2=2).shape
+    (2, 12)
     """
     if k1 < 1 or k2 < 1:
         raise ValueError(f"k1 and k2 must be at least 1, received {k1} and {k2}")

@@ -125,6 +125,27 @@ def load_thresholds(path: str | Path) -> dict[str, Threshold]:
     return thresholds
 
 
+def fitting_thresholds(
+    model: keras.Model, minkowski_p: float, path: Path | None
+) -> dict[str, Threshold]:
+    """Reads the thresholds in a file that were calibrated for a network and an exponent.
+
+    Args:
+        model: The network.
+        minkowski_p: Exponent of the Minkowski distance.
+        path: The file; one that is missing has none.
+
+    Raises:
+        UserError: The file holds something else.
+    """
+    if path is None or not path.exists():
+        return {}
+    fingerprint = weights_fingerprint(model)
+    return {metric: one for metric, one in load_thresholds(path).items()
+            if one.fingerprint == fingerprint
+            and (metric != "minkowski" or one.minkowski_p == minkowski_p)}
+
+
 def choose_threshold(thresholds: Mapping[str, Threshold], metric: str) -> Threshold:
     """Returns the threshold of a metric, or the first one where that has none."""
     return thresholds.get(metric, next(iter(thresholds.values())))

@@ -172,6 +172,12 @@ def verification_curve(
 
     Raises:
         UserError: there are no pairs of one kind, or a distance is not finite.
+
+    Example:
+
+    >>> curve = tfreid.verification_curve(np.array([0.1, 0.2, 0.7]), np.array([0.6, 0.9]))
+    >>> round(curve.area, 4)
+    0.8333
     """
     positive, negative = np.ravel(positive_distances), np.ravel(negative_distances)
     _check_pairs(len(positive), len(negative))

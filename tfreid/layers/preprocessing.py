@@ -27,6 +27,11 @@ class InputSize:
         longest_side: Length in pixels of an image's longer side, which replaces height and width
             and keeps the aspect ratio, rounded to a pixel (Almazan et al., "Re-ID done right",
             2018, Section 3.2). None for a fixed size.
+
+    Example:
+
+    >>> tfreid.InputSize(256, 128).of(80, 50)
+    (256, 128)
     """
 
     height: int

@@ -111,6 +111,13 @@ class CenterLoss(FunctionLoss):
 
     Raises:
         ValueError: If `variant` is unknown, or the loss is called without centers.
+
+    Example:
+
+    >>> centers = np.zeros((2, 3), np.float32)
+    >>> loss = tfreid.CenterLoss(centers)
+    >>> round(float(loss(np.array([0, 1]), np.ones((2, 3), np.float32))), 3)
+    3.0
     """
 
     def __init__(self, centers=None, variant: str = "bag_of_tricks",

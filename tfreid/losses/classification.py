@@ -47,6 +47,12 @@ class LabelSmoothedSoftmax(FunctionLoss):
 
     Raises:
         ValueError: If `smoothing` is out of range.
+
+    Example:
+
+    >>> loss = tfreid.LabelSmoothedSoftmax(smoothing=0.1)
+    >>> round(float(loss(np.array([0]), np.zeros((1, 4), np.float32))), 4)
+    1.3863
     """
 
     def __init__(self, smoothing: float = 0.1, reduction: str = "sum_over_batch_size",

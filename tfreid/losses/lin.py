@@ -109,6 +109,12 @@ class LinLoss(FunctionLoss):
 
     Raises:
         ValueError: If a setting is out of range.
+
+    Example:
+
+    >>> loss = tfreid.LinLoss(reduction="none")
+    >>> loss(np.array([0, 0, 1, 1]), np.eye(4, dtype=np.float32)).shape
+    TensorShape([4])
     """
 
     def __init__(self, positive_boundary: float = 0.7, negative_boundary: float = 2.0,

@@ -44,6 +44,13 @@ class TripletRankingLoss(FunctionLoss):
 
     Raises:
         ValueError: If `margin` is not a finite number above 0.
+
+    Example:
+
+    >>> loss = tfreid.TripletRankingLoss(margin=0.1)
+    >>> triplets = np.eye(3, dtype=np.float32)[None]
+    >>> round(float(loss(np.zeros(1), triplets)), 3)
+    0.1
     """
 
     def __init__(self, margin: float = 0.1, reduction: str = "sum_over_batch_size",

@@ -56,6 +56,12 @@ class VerificationLoss(FunctionLoss):
     Args:
         reduction: As in `keras.losses.Loss`.
         name: Name of the loss.
+
+    Example:
+
+    >>> loss = tfreid.VerificationLoss()
+    >>> round(float(loss(np.array([1, 0]), np.zeros(2, np.float32))), 4)
+    0.6931
     """
 
     def __init__(self, reduction: str = "sum_over_batch_size", name: str = "verification"):
@@ -74,6 +80,12 @@ class PairSoftmax(FunctionLoss):
     Args:
         reduction: As in `keras.losses.Loss`.
         name: Name of the loss.
+
+    Example:
+
+    >>> loss = tfreid.PairSoftmax()
+    >>> round(float(loss(np.array([1, 0]), np.zeros((2, 2), np.float32))), 4)
+    0.6931
     """
 
     def __init__(self, reduction: str = "sum_over_batch_size", name: str = "pair_softmax"):

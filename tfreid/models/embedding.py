@@ -25,6 +25,37 @@ def input_size(config: ModelConfig) -> InputSize:
     return InputSize(config.height, config.width, config.longest_side)
 
 
+def embedding_model(
+    backbone: str = "resnet50", num_identities: int | None = None, **settings
+) -> keras.Model:
+    """Builds an embedding model for a training loop of one's own, with random weights.
+
+    Args:
+        backbone: Name of the backbone, for example `osnet_x0_25`.
+        num_identities: Width of the identity classifier. Defaults to a model without one.
+        **settings: Settings of the section `model`, for example `height=256, width=128,
+            embedding_size=512`; `tfreid settings model` explains them.
+
+    Returns:
+        A functional model from raw RGB images [n, h, w, 3] in 0-255, of any size, to a dictionary
+        of float32: `embedding` [n, d] for the metric losses, `neck` [n, d] for ranking and, with
+        identities, `logits` [n, identities] (Luo et al. 2019, Fig. 3).
+
+    Raises:
+        UserError: If the backbone does not exist, or cannot have these settings.
+        TypeError: If a setting does not exist.
+
+    Example:
+
+    >>> model = tfreid.embedding_model("osnet_x0_25", num_identities=10, height=64, width=32)
+    >>> images = np.zeros((2, 80, 40, 3), np.uint8)
+    >>> {name: tuple(value.shape) for name, value in model(images).items()}
+    {'embedding': (2, 128), 'neck': (2, 128), 'logits': (2, 10)}
+    """
+    config = ModelConfig(backbone=backbone, classifier=num_identities is not None, **settings)
+    return build_embedding_model(config, num_identities)
+
+
 def build_embedding_model(config: ModelConfig, num_identities: int | None = None) -> keras.Model:
     """Builds the network of one recipe.
 

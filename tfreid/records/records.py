@@ -47,8 +47,9 @@ class Records:
 
     Example:
 
-    >>> records = Records("records/market1501")
-    >>> len(records["query"]), records["query"].index.cameras
+    >>> records = tfreid.Records("records/people")
+    >>> records.splits, len(records["query"]) == len(records["query"].index.cameras)
+    (['train', 'query', 'gallery'], True)
     """
 
     def __init__(self, directory: str | Path, fold: int = 0, verify: str = "size"):

@@ -7,9 +7,9 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -48,22 +48,20 @@ class Client(Protocol):
         """
 
 
-class SavedModelClient:
-    """Asks a SavedModel; see `Client`.
+class SignatureClient:
+    """Calls the signatures of a model in this process; see `Client`.
 
     Args:
-        directory: A version's folder, or the folder of versions, whose highest is taken.
-
-    Attributes:
-        directory: The version's folder.
-
-    Raises:
-        UserError: There is no SavedModel.
+        signatures: Name -> concrete function with named inputs.
     """
 
-    def __init__(self, directory: str | Path):
-        self.directory = _version(directory)
-        self._signatures = tf.saved_model.load(str(self.directory)).signatures
+    def __init__(self, signatures: Mapping[str, Callable[..., Any]]):
+        self._signatures = signatures
+
+    @property
+    def compares(self) -> bool:
+        """Whether it compares features of pairs of images."""
+        return "compare" in self._signatures
 
     @property
     def judges(self) -> bool:
@@ -74,6 +72,15 @@ class SavedModelClient:
     def extract(self, images: Sequence[bytes]) -> Outputs:
         """Sends image files to the signature that is served by default."""
         return self._ask_about_files("serving_default", image_bytes=list(images))
+
+    def extract_images(self, images: np.ndarray) -> Outputs:
+        """Sends uint8 RGB images [n, h, w, 3] of one size to the signature that takes arrays."""
+        name = "images" if "images" in self._signatures else "extract_images"
+        return self._ask(name, {"images": images})
+
+    def compare(self, first: Outputs, second: Outputs) -> Outputs:
+        """Compares features of n first and n second images, pair by pair."""
+        return self._ask("compare", _sided(first=first, second=second))
 
     def verify(self, first: Sequence[bytes], second: Sequence[bytes]) -> Outputs:
         """Asks whether image files show one identity, pair by pair; exports of before too.
@@ -87,7 +94,7 @@ class SavedModelClient:
 
     def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
         """Compares features of queries and gallery images."""
-        return self._ask("compare_all", _sided(queries, gallery))
+        return self._ask("compare_all", _sided(query=queries, gallery=gallery))
 
     def _ask_about_files(self, signature, **files):
         try:
@@ -98,6 +105,24 @@ class SavedModelClient:
     def _ask(self, signature, inputs):
         constants = {name: tf.constant(values) for name, values in inputs.items()}
         return {name: x.numpy() for name, x in self._signatures[signature](**constants).items()}
+
+
+class SavedModelClient(SignatureClient):
+    """Calls the signatures of a SavedModel on disk.
+
+    Args:
+        directory: A version's folder, or the folder of versions, whose highest is taken.
+
+    Attributes:
+        directory: The version's folder.
+
+    Raises:
+        UserError: If there is no SavedModel.
+    """
+
+    def __init__(self, directory: str | Path):
+        self.directory = _version(directory)
+        super().__init__(tf.saved_model.load(str(self.directory)).signatures)
 
 
 class ServerClient:
@@ -119,7 +144,8 @@ class ServerClient:
 
     def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
         """Compares features of queries and gallery images."""
-        inputs = {name: values.tolist() for name, values in _sided(queries, gallery).items()}
+        sides = _sided(query=queries, gallery=gallery)
+        inputs = {name: values.tolist() for name, values in sides.items()}
         return self._ask({"signature_name": "compare_all", "inputs": inputs}, "outputs", _as_arrays)
 
     def _ask(self, body, key, convert):
@@ -192,9 +218,8 @@ def _embedding(outputs: Outputs, source) -> np.ndarray:
     return outputs["embedding"]
 
 
-def _sided(queries: Outputs, gallery: Outputs) -> Outputs:
-    """Joins both sides' features under the names that `compare_all` has for them."""
-    sides = {"query": queries, "gallery": gallery}
+def _sided(**sides: Outputs) -> Outputs:
+    """Joins both sides' features under the names that signatures have for them."""
     return {f"{side}_{name}": values for side, features in sides.items()
             for name, values in features.items()}
 
@@ -208,6 +233,12 @@ def _from_rows(rows: list) -> Outputs:
 
 def _as_arrays(outputs: dict) -> Outputs:
     return {name: np.array(values, np.float32) for name, values in outputs.items()}
+
+
+def holds_saved_model(directory: str | Path) -> bool:
+    """Whether a folder is a SavedModel, or holds versions of one."""
+    return any((folder / "saved_model.pb").exists()
+               for folder in (Path(directory), *Path(directory).glob("[0-9]*")))
 
 
 def _version(directory: str | Path) -> Path:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.evaluation.thresholds import Threshold
 from tfreid.layers.preprocessing import resize_images
 from tfreid.records import Records, Split, decode_image
 
@@ -24,6 +25,18 @@ VERIFY_INPUTS = {VERIFY_PAIRS: ("first_image_bytes", "second_image_bytes"),
 # Largest difference, relative to the largest value, between training side and export.
 TOLERANCE = 1e-4
 _PARITY_IMAGES = 8
+
+
+class ServedModel(NamedTuple):
+    """What serves a trained model.
+
+    Attributes:
+        module: Has its `signatures`, name -> `tf.function`.
+        thresholds: Metric -> threshold that decides whether two images show one identity.
+    """
+
+    module: tf.Module
+    thresholds: Mapping[str, Threshold]
 
 
 def write_version(

@@ -20,6 +20,7 @@ from tfreid.evaluation.thresholds import Threshold
 from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
 from tfreid.models.flops import describe_model
 from tfreid.records import ImageTable, Records
+from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.calibration import calibrate
 from tfreid.systems.distractors import evaluate_distractors
 from tfreid.systems.testing import Further, TestSets
@@ -304,6 +305,15 @@ class System:
         Raises:
             UserError: There are no records to check with, the results differ, or the thresholds
                 were calibrated for something else.
+        """
+        raise NotImplementedError
+
+    def serve(self, model: keras.Model, run: RunFolder | None) -> ServedModel:
+        """Makes what an export would serve, in this process.
+
+        Args:
+            model: With trained weights.
+            run: The run, whose thresholds are used where they were calibrated for these weights.
         """
         raise NotImplementedError
 

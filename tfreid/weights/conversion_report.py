@@ -40,8 +40,8 @@ def describe(
     trained = conversion.settings.get("stem")
     if recipe and trained and recipe.stem != trained:
         yield (
-            f"note: the recipe has model.stem {recipe.stem}, but the file's names suggest that "
-            f"the weights were trained with {trained}, which computes something else"
+            f"note: the recipe has model.stem {recipe.stem}, which is another function of the "
+            f"weights than {trained}, with which the file's names suggest they were trained"
         )
     layers = {key.partition("/")[0] for key in conversion.weights}
     parameters = sum(array.size for array in conversion.weights.values())

@@ -157,7 +157,7 @@ def test_other_records_say_where_distractors_begin(
     without_network(monkeypatch, sides)
     common = ["--run", str(folder / "run"), "--output", str(tmp_path / "out"), "--records"]
     assert curve([*common, str(records)]) == 2
-    assert "hold no added distractors" in capsys.readouterr().err
+    assert "holds no added distractors" in capsys.readouterr().err
     gallery = Records(records)["gallery"].index
     for base, words in ((1, "not all images behind the first 1 are distractors"),
                         (len(gallery), f"not behind {len(gallery)}")):
@@ -185,7 +185,7 @@ def test_galleries_without_room_for_distractors(
                                 for place, entry in enumerate(query)]
         build_records(scan, "other", tmp_path / name, shards=1)
     common = ["--run", str(folder / "run"), "--output", str(tmp_path / "out"), "--records"]
-    for name, words in (("own", "a gallery of its own"), ("tracked", "have tracklets")):
+    for name, words in (("own", "a gallery of its own"), ("tracked", "has tracklets")):
         assert curve([*common, str(tmp_path / name)]) == 2
         message = capsys.readouterr().err
         assert words in message and message.count("\n") == 1

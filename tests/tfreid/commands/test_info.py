@@ -24,7 +24,7 @@ def test_the_stock_osnet(model_info, capsys):
     assert found["trainable_params"] == 587_127
     assert found["input_shape"] == [256, 128, 3]
     assert found["embedding_size"] == 512
-    assert found["name"] == "osnet_x1_0_market1501"
+    assert found["name"] == "osnet"
 
 
 def test_identities_and_overrides_before_and_after_options(

@@ -387,7 +387,7 @@ def test_a_trunk_alone_starts_training(trunk, tmp_path, capsys):
     neck = weight_keys(model)["neck/gamma"].numpy()
     from tfreid.config import Config
 
-    EmbeddingSystem().load_weights(model, Config(model=settings))
+    EmbeddingSystem(Config(model=settings)).load_initial_weights(model)
     printed = capsys.readouterr().out
     assert "has no fc/bias, fc/kernel, neck/gamma" in printed
     variables = weight_keys(model)
@@ -398,7 +398,7 @@ def test_a_trunk_alone_starts_training(trunk, tmp_path, capsys):
     broken = {k: v for k, v in convert_state(trunk, NAME).weights.items() if "last_conv/" not in k}
     save_arrays(broken, path, NAME)
     with pytest.raises(UserError, match=r"1 missing \(last_conv/kernel\)"):
-        EmbeddingSystem().load_weights(model, Config(model=settings))
+        EmbeddingSystem(Config(model=settings)).load_initial_weights(model)
 
 
 def test_arrays_are_saved_as_models_are(tmp_path):

@@ -144,14 +144,14 @@ def test_vgg16_needs_their_normalisation_alone(unloaded):
     model = our_model("caffe", "vgg16", (64, 32), last_stride=1)
     with pytest.raises(UserError, match="path of vgg16_weights_tf_dim_ordering_tf_kernels_notop"):
         load_imagenet(model, "vgg16", "absent.h5")
-    with pytest.raises(UserError, match="is no vgg16"):
+    with pytest.raises(UserError, match="is not a vgg16"):
         load_imagenet(unloaded, "vgg16", "absent.h5")
 
 
 def test_recipe_of_a_backbone_without_such_weights():
     config = Config(name="osnet", model=ModelConfig(backbone="osnet_x1_0", weights="imagenet"))
     with pytest.raises(UserError, match="for resnet50, resnet101, resnet152, vgg16 only, not for "):
-        EmbeddingSystem().load_weights(keras.Sequential(), config)
+        EmbeddingSystem(config).load_initial_weights(keras.Sequential())
 
 
 def test_missing_and_wrong_files(unloaded, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -65,6 +66,17 @@ class ServedCsn(tf.Module):
         """Extracts the features of RGB images [n, h, w, 3] of one size."""
         return self._extract(tf.cast(images, tf.float32))
 
+    @property
+    def signatures(self) -> dict[str, Any]:
+        """All signatures, by name."""
+        return {
+            "serving_default": self.extract,
+            "extract": self.extract,
+            "extract_images": self.extract_images,
+            "compare": self.compare,
+            "compare_all": self.compare_all,
+        }
+
     def _extract(self, images):
         return compared_features(self._parts.extract(images, training=False))
 
@@ -107,18 +119,11 @@ def export_csn(model: keras.Model, config: Config, output: str | Path) -> Path:
     """
     records = open_records(config.data)
     served = ServedCsn(model, config)
-    signatures = {
-        "serving_default": served.extract,
-        "extract": served.extract,
-        "extract_images": served.extract_images,
-        "compare": served.compare,
-        "compare_all": served.compare_all,
-    }
 
     def finish(directory):
         _check_parity(directory, model, config, records)
 
-    return write_version(served, signatures, output, finish)
+    return write_version(served, served.signatures, output, finish)
 
 
 def _check_parity(

@@ -13,10 +13,11 @@ from tfrecords.errors import UserError
 from tfreid.data.pair_batches import PairBatches
 from tfreid.evaluation.evaluator import Evaluator
 from tfreid.records import ImageTable, Records
+from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.base import MARKET_IDENTITIES, System
 from tfreid.systems.csn.benchmark import measure_gallery
 from tfreid.systems.csn.cost import describe_csn
-from tfreid.systems.csn.export import export_csn
+from tfreid.systems.csn.export import ServedCsn, export_csn
 from tfreid.systems.csn.network import build_csn, csn_parts
 from tfreid.systems.csn.objective import CsnObjective, check_csn_losses
 from tfreid.systems.csn.testing import make_csn_evaluator
@@ -73,6 +74,10 @@ class CsnSystem(System):
         raise UserError("a distance threshold is for embeddings; with system: csn the export's "
                         "signature compare gives the probability of a match, so choose from 0.5 "
                         "upwards.")
+
+    def serve(self, model: keras.Model, run: RunFolder | None) -> ServedModel:
+        """Serves features and comparisons of them."""
+        return ServedModel(ServedCsn(model, self.config), {})
 
     def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
         """Exports features and comparisons of them."""

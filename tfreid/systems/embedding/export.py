@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -56,6 +57,11 @@ class ServedEmbedding(tf.Module):
     def images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Embeds RGB images [n, h, w, 3] of one size: `embedding` [n, d]."""
         return {"embedding": self._embed(tf.cast(images, tf.float32))}
+
+    @property
+    def signatures(self) -> dict[str, Any]:
+        """The signatures for images, by name."""
+        return {"serving_default": self.encoded, "images": self.images}
 
     def verify_by(self, threshold: Threshold) -> Callable[..., dict[str, tf.Tensor]]:
         """Returns what compares JPEG or PNG files [n] with as many others, by a threshold.
@@ -111,7 +117,7 @@ def export_embedding(
     if threshold is not None:
         threshold.check_fits(model, config)
     served = ServedEmbedding(model, config)
-    signatures = {"serving_default": served.encoded, "images": served.images}
+    signatures = served.signatures
     if threshold is not None:
         signatures.update(verify_signatures(served.verify_by(threshold)))
 

@@ -11,11 +11,17 @@ from tfrecords.errors import UserError
 from tfreid.config import Config, LossConfig
 from tfreid.data.pipeline import IdentityBatches
 from tfreid.devices import share_gpus
-from tfreid.evaluation.thresholds import choose_threshold, find_thresholds, load_thresholds
+from tfreid.evaluation.thresholds import (
+    choose_threshold,
+    find_thresholds,
+    fitting_thresholds,
+    load_thresholds,
+)
 from tfreid.models.embedding import build_embedding_model
 from tfreid.records import ImageTable
+from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.base import System
-from tfreid.systems.embedding.export import export_embedding
+from tfreid.systems.embedding.export import ServedEmbedding, export_embedding
 from tfreid.systems.embedding.objective import EmbeddingObjective, check_losses
 from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.run_folder import RunFolder
@@ -89,6 +95,12 @@ class EmbeddingSystem(System):
         embedding_size = model.output["embedding"].shape[-1]
         return EmbeddingObjective(
             self.config.loss, self.config.model.num_identities, embedding_size)
+
+    def serve(self, model: keras.Model, run: RunFolder | None) -> ServedModel:
+        """Serves embeddings."""
+        thresholds = fitting_thresholds(
+            model, self.config.evaluation.minkowski_p, find_thresholds(run.path)) if run else {}
+        return ServedModel(ServedEmbedding(model, self.config), thresholds)
 
     def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
         """Exports embeddings and, where a threshold was calibrated, verdicts on pairs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -97,6 +98,17 @@ class ServedSiamese(tf.Module):
         return {"probability": probability, "score": tf.identity(probability),
                 "distance": pairwise_euclidean(queries, gallery)}
 
+    @property
+    def signatures(self) -> dict[str, Any]:
+        """The signatures for images and features, by name."""
+        return {
+            "serving_default": self.extract,
+            "extract": self.extract,
+            "extract_images": self.extract_images,
+            "compare": self.compare,
+            "compare_all": self.compare_all,
+        }
+
     @staticmethod
     def _signature(function, shape, names, kind):
         return tf.function(function, input_signature=[
@@ -126,14 +138,7 @@ def export_siamese(
     """
     crops = parity_files(open_records(config.data))
     served = ServedSiamese(model, config, thresholds)
-    signatures = {
-        "serving_default": served.extract,
-        "extract": served.extract,
-        "extract_images": served.extract_images,
-        "compare": served.compare,
-        "compare_all": served.compare_all,
-        **verify_signatures(served.verify),
-    }
+    signatures = {**served.signatures, **verify_signatures(served.verify)}
 
     def finish(directory):
         _check_parity(directory, model, config, crops, logit_threshold(thresholds))

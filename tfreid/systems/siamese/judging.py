@@ -12,12 +12,13 @@ from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.distances import METRICS, describe_metric
 from tfreid.evaluation.picture_images import read_file
+from tfreid.evaluation.thresholds import fitting_thresholds
 from tfreid.records import decode_image
 from tfreid.serving.client import SavedModelClient, exported_thresholds
 from tfreid.systems.siamese.pair_picture import draw_verdict
 from tfreid.systems.siamese.pair_sets import PairSet
 from tfreid.systems.siamese.scores import SiameseScorer, sigmoid
-from tfreid.systems.siamese.verdicts import fitting_thresholds, logit_threshold, thresholds_note
+from tfreid.systems.siamese.verdicts import logit_threshold, thresholds_note
 
 
 class Judgement(NamedTuple):

@@ -10,11 +10,12 @@ import keras
 from tfrecords.errors import UserError
 from tfreid.data.pair_batches import PairBatches
 from tfreid.evaluation.evaluator import Evaluator, GalleryEvaluator
-from tfreid.evaluation.thresholds import PROBABILITY
+from tfreid.evaluation.thresholds import PROBABILITY, fitting_thresholds
 from tfreid.models.embedding import HEAD_LAYERS
 from tfreid.records import ImageTable, Records
+from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.base import System
-from tfreid.systems.siamese.export import export_siamese
+from tfreid.systems.siamese.export import ServedSiamese, export_siamese
 from tfreid.systems.siamese.judging import RunJudge
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.objective import SiameseObjective, check_siamese_losses
@@ -25,7 +26,6 @@ from tfreid.systems.siamese.testing import (
     verify_pairs,
 )
 from tfreid.systems.siamese.validation import make_siamese_evaluator
-from tfreid.systems.siamese.verdicts import fitting_thresholds
 from tfreid.systems.testing import Further
 from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.run_folder import RunFolder
@@ -103,6 +103,12 @@ class SiameseSystem(System):
     def make_judge(self, weights: str | Path, thresholds: Path | None) -> RunJudge:
         """Makes what judges two image files."""
         return RunJudge(self.load(weights), self.config, thresholds)
+
+    def serve(self, model: keras.Model, run: RunFolder | None) -> ServedModel:
+        """Serves embeddings, and verifications of pairs of them."""
+        thresholds = fitting_thresholds(
+            model, self.config.evaluation.minkowski_p, run.thresholds) if run else {}
+        return ServedModel(ServedSiamese(model, self.config, thresholds), thresholds)
 
     def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
         """Exports features, and verdicts on pairs of files or features."""

@@ -11,14 +11,13 @@ from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.evaluator import GalleryEvaluator
 from tfreid.evaluation.report import write_results_json
-from tfreid.evaluation.thresholds import PROBABILITY
+from tfreid.evaluation.thresholds import PROBABILITY, fitting_thresholds
 from tfreid.records import Records, open_records
 from tfreid.systems.base import System
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet, pairs_of_splits, read_pairs_file
 from tfreid.systems.siamese.scores import SiameseScorer, probability_metric, sigmoid
 from tfreid.systems.siamese.verdicts import (
-    fitting_thresholds,
     judge,
     logit_threshold,
     thresholds_note,

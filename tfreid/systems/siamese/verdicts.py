@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import keras
 
 from tfreid.evaluation.report import ruled_table
 from tfreid.evaluation.thresholds import (
     MOST_ACCURATE,
     PROBABILITY,
     Threshold,
-    load_thresholds,
-    weights_fingerprint,
 )
 from tfreid.evaluation.verification import VerificationCurve, verification_curve
 from tfreid.systems.siamese.pair_sets import PairSet
@@ -113,27 +108,6 @@ def verdicts_table(figures: Mapping[str, Any], note: str) -> str:
     ]
     table = ruled_table([[heads], rows, facts])
     return f"{figures['pairs']}\n{table}\nthresholds: {note}"
-
-
-def fitting_thresholds(
-    model: keras.Model, minkowski_p: float, path: Path | None
-) -> dict[str, Threshold]:
-    """Reads the thresholds in a file that were calibrated for a network and an exponent.
-
-    Args:
-        model: The network.
-        minkowski_p: Exponent of the Minkowski distance.
-        path: The file; one that is missing has none.
-
-    Raises:
-        UserError: The file holds something else.
-    """
-    if path is None or not path.exists():
-        return {}
-    fingerprint = weights_fingerprint(model)
-    return {metric: one for metric, one in load_thresholds(path).items()
-            if one.fingerprint == fingerprint
-            and (metric != "minkowski" or one.minkowski_p == minkowski_p)}
 
 
 def logit_threshold(thresholds: Mapping[str, Threshold]) -> float:

@@ -1,0 +1,282 @@
+"""A trained model in Python: images in, embeddings, distances, rankings and verifications out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfreid.config import load_config
+from tfreid.evaluation.distances import pairwise_distances
+from tfreid.evaluation.picture_images import read_file
+from tfreid.evaluation.thresholds import Threshold, choose_threshold
+from tfreid.serving.client import (
+    SavedModelClient,
+    SignatureClient,
+    exported_thresholds,
+    holds_saved_model,
+)
+from tfreid.systems.registry import make_system
+from tfreid.training.run_folder import open_run
+
+Image = Union[np.ndarray, str, Path, bytes]
+Images = Union[np.ndarray, Sequence[Image]]
+_EMBEDDINGS = ("embedding", "descriptor")
+
+
+class Ranking(NamedTuple):
+    """The nearest gallery rows of each query, nearest first.
+
+    Attributes:
+        indices: int64 array [q, k]. Rows of the gallery.
+        distances: float32 array [q, k].
+    """
+
+    indices: np.ndarray
+    distances: np.ndarray
+
+
+class Verification(NamedTuple):
+    """Whether the two images of each pair show one identity.
+
+    Attributes:
+        same: bool array [n].
+        distance: float32 array [n]. The distance that was compared with the threshold or, for
+            models of pairs, 1 minus the probability of one identity.
+    """
+
+    same: np.ndarray
+    distance: np.ndarray
+
+
+def load(
+    source: str | Path, weights: str | Path | None = None, overrides: Sequence[str] = ()
+) -> TrainedModel:
+    """Loads a trained model.
+
+    Args:
+        source: Folder of a run, folder of an export (a version or the folder of versions), or a
+            recipe: its name or its YAML file.
+        weights: Of a run, `best`, `last` or a `.weights.h5` file. Defaults to `best`. Of a recipe,
+            a `.weights.h5` file. An export has its own.
+        overrides: `key.sub=value` settings on top, for example `["evaluation.metric=euclidean"]`.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: If the source is none of these, or the weights are missing or do not fit.
+
+    Example:
+
+    >>> model = tfreid.load("runs/first")
+    >>> model.embed(["images/a.jpg", "images/b.jpg"]).shape[0]
+    2
+    """
+    if holds_saved_model(source):
+        if weights is not None or overrides:
+            raise UserError(f"{source} is an export, which has its own weights and settings; leave "
+                            "out weights and overrides.")
+        return TrainedModel(SavedModelClient(source), exported_thresholds(source))
+    run = None
+    if Path(source).is_dir():
+        run, config = open_run(source, overrides)
+        weights = run.weights(str(weights or "best"))
+    else:
+        config = load_config(str(source), overrides)
+        if weights is None:
+            raise UserError(f"{source} is a recipe; give weights=FILE, the trained weights.")
+    system = make_system(config)
+    model = system.load(weights)
+    served = system.serve(model, run)
+    functions = {name: function.get_concrete_function()
+                 for name, function in served.module.signatures.items()}
+    return TrainedModel(
+        SignatureClient(functions), served.thresholds, config.evaluation.metric, served.module)
+
+
+class TrainedModel:
+    """A trained model of any system; `load` makes it.
+
+    Images are RGB. Each is a path, the bytes of a JPEG or PNG file, or a uint8 array [h, w, 3] of
+    any size; an array [n, h, w, 3] is n images. Where features are wanted, methods also take what
+    `embed` returned, float arrays [n, d].
+
+    Args:
+        client: Asks the signatures of the model.
+        thresholds: Metric -> calibrated threshold.
+        metric: Distance that ranks, as `pairwise_distances` knows it. Defaults to that of the
+            threshold, or cosine.
+        served: What the client's functions belong to.
+
+    Example:
+
+    >>> model = tfreid.load("runs/first")
+    >>> gallery = model.embed(["images/a.jpg", "images/b.jpg"])
+    >>> model.rank(["images/a.jpg"], gallery).indices[0, 0]
+    0
+    """
+
+    def __init__(self, client: SignatureClient, thresholds: Mapping[str, Threshold],
+                 metric: str | None = None, served: Any = None):
+        self._client = client
+        self._served = served  # keeps the weights alive
+        self._thresholds = dict(thresholds)
+        self.metric = metric or next(iter(self._thresholds), "cosine")
+
+    def embed(self, images: Images, boxes: np.ndarray | None = None,
+              batch_size: int = 64) -> np.ndarray:
+        """Embeds images.
+
+        Args:
+            images: The images; with `boxes`, one frame [h, w, 3].
+            boxes: Array [n, 4] of left, top, right and bottom in pixels of the frame, clipped to
+                it. Defaults to whole images.
+            batch_size: Images that go through the network together.
+
+        Returns:
+            float32 array [n, d].
+
+        Raises:
+            UserError: If an image cannot be read, or the model compares images and has no
+                embedding (`system: csn`).
+            ValueError: If an array is not uint8 RGB, or a box lies outside the frame.
+        """
+        images = _cut(images, boxes) if boxes is not None else images
+        features = self._features(images, batch_size)
+        embedding = _embedding(features)
+        if embedding is None:
+            raise UserError("this model compares images and has no embedding of one; call rank, "
+                            "distance or verify with images.")
+        return embedding
+
+    def distance(self, first: Images, second: Images) -> np.ndarray:
+        """Computes the distance of every first image to every second one.
+
+        Args:
+            first: n images or embeddings.
+            second: m images or embeddings.
+
+        Returns:
+            float32 array [n, m]; smaller is more alike. Of a CSN, the negated SimiScore (Guo and
+            Cheung 2018, Eq. 7).
+
+        Raises:
+            UserError: If an image cannot be read.
+        """
+        sides = [self._features(side) for side in (first, second)]
+        embeddings = [_embedding(side) for side in sides]
+        if embeddings[0] is None:
+            return -self._client.compare_all(*sides)["score"]
+        threshold = self._thresholds.get(self.metric)
+        exponent = {} if threshold is None else {"p": threshold.minkowski_p}
+        return pairwise_distances(*embeddings, self.metric, **exponent)
+
+    def rank(self, query: Images, gallery: Images, k: int = 10) -> Ranking:
+        """Finds the k nearest gallery images of every query; equal distances in gallery order.
+
+        Args:
+            query: Images or embeddings.
+            gallery: Images or embeddings.
+            k: Results per query, at most the size of the gallery.
+
+        Raises:
+            UserError: If an image cannot be read.
+            ValueError: If `k` is below 1.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, received {k}")
+        distances = self.distance(query, gallery)
+        indices = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        return Ranking(indices, np.take_along_axis(distances, indices, axis=1))
+
+    def verify(self, first: Images, second: Images) -> Verification:
+        """Decides for n pairs of images whether both show one identity.
+
+        Embedding models use the threshold of `tfreid calibrate`; a Siamese network the one that its
+        training calibrated, else a probability of 0.5; a CSN a probability of 0.5.
+
+        Args:
+            first: n images, or embeddings.
+            second: n images, or embeddings.
+
+        Raises:
+            UserError: If an image cannot be read, or an embedding model has no threshold.
+            ValueError: If there are not as many first images as second ones.
+        """
+        sides = [self._features(side) for side in (first, second)]
+        counts = [len(next(iter(side.values()))) for side in sides]
+        if counts[0] != counts[1]:
+            raise ValueError(f"verify compares pairs, received {counts[0]} and {counts[1]} images")
+        if self._client.compares:
+            found = self._client.compare(*sides)
+            same = found.get("same_person", found["probability"] >= 0.5)
+            return Verification(np.asarray(same, bool), 1 - found["probability"])
+        if not self._thresholds:
+            raise UserError("the model has no threshold; choose one with `tfreid calibrate --run "
+                            "RUN` and load the run, or its export, again.")
+        threshold = choose_threshold(self._thresholds, self.metric)
+        pairs = zip(*(_embedding(side)[:, None] for side in sides))
+        distance = np.array([threshold.distances(*pair)[0, 0] for pair in pairs], np.float32)
+        return Verification(distance <= threshold.threshold, distance)
+
+    def _features(self, images, batch_size: int = 64) -> dict[str, np.ndarray]:
+        """Returns the features of images, or of embeddings themselves, by their name."""
+        if isinstance(images, np.ndarray) and images.ndim == 2:
+            name = "descriptor" if self._client.compares else "embedding"
+            return {name: np.asarray(images, np.float32)}
+        images = [images] if isinstance(images, (str, Path, bytes)) else list(images)
+        if not images:
+            raise ValueError("images must be at least one, received none")
+        features: dict[str, np.ndarray] = {}
+        for places, found in self._extracted(images, batch_size):
+            for name, values in found.items():
+                shape = (len(images), *values.shape[1:])
+                features.setdefault(name, np.empty(shape, values.dtype))[places] = values
+        return features
+
+    def _extracted(self, images, batch_size) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+        groups: dict[object, list[int]] = {}
+        for place, image in enumerate(images):
+            groups.setdefault(_kind(image), []).append(place)
+        for kind, group in groups.items():
+            for start in range(0, len(group), batch_size):
+                places = group[start : start + batch_size]
+                batch = [images[place] for place in places]
+                if kind == "file":
+                    files = [x if isinstance(x, bytes) else read_file(x) for x in batch]
+                    yield places, self._client.extract(files)
+                else:
+                    yield places, self._client.extract_images(np.stack(batch))
+
+
+def _embedding(features) -> np.ndarray | None:
+    return next((features[name] for name in _EMBEDDINGS if len(features) == 1 and name in features),
+                None)
+
+
+def _kind(image):
+    """Returns what images must share to go through the network in one batch."""
+    if isinstance(image, (str, Path, bytes)):
+        return "file"
+    if getattr(image, "dtype", None) != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError("an image must be a path, bytes, or a uint8 RGB array [h, w, 3], received "
+                         f"{type(image).__name__} {getattr(image, 'dtype', '')} "
+                         f"{getattr(image, 'shape', '')}")
+    return image.shape
+
+
+def _cut(frame, boxes) -> list[np.ndarray]:
+    """Cuts boxes [n, 4] out of a frame [h, w, 3]."""
+    crops = []
+    limits = np.array([frame.shape[1], frame.shape[0]] * 2)
+    for box in np.asarray(boxes, float).reshape(-1, 4):
+        left, top, right, bottom = np.clip(np.rint(box), 0, limits).astype(int)
+        if right <= left or bottom <= top:
+            raise ValueError(f"box {box.tolist()} has no area inside the frame of "
+                             f"{frame.shape[1]}x{frame.shape[0]} pixels")
+        crops.append(frame[top:bottom, left:right])
+    return crops
