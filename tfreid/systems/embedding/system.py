@@ -9,7 +9,7 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, LossConfig
-from tfreid.data.pipeline import IdentityBatches
+from tfreid.data.batches import IdentityBatches
 from tfreid.devices import share_gpus
 from tfreid.evaluation.thresholds import (
     choose_threshold,
