@@ -8,8 +8,7 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.config import Config
-from tfreid.data.augmentation import DRAWN, draw_augmentations
-from tfreid.data.cutout import cutout_limit
+from tfreid.data.augmentation import DRAWN, cutout_limit, draw_augmentations
 from tfreid.data.image_batches import ImageLoader
 from tfreid.models.embedding import input_size
 from tfreid.records import open_records

@@ -30,8 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
                         "beside those of runs (default: runs/NAME-splits)")
     parsed = parser.parse_args(arguments)
 
-    from tfreid.evaluation.report import format_split_average, write_results_json
-    from tfreid.evaluation.saved_results import average_splits
+    from tfreid.evaluation.results import average_splits, format_split_average, write_results_json
     from tfreid.visualization.cmc_plot import draw_cmc
 
     average = average_splits(parsed.results)

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
                         help="last rank drawn (default: %(default)s)")
     parsed = parser.parse_args(arguments)
 
-    from tfreid.evaluation.saved_results import read_curves
+    from tfreid.evaluation.results import read_curves
     from tfreid.visualization.cmc_plot import draw_cmc
 
     curves = read_curves(parsed.results, parsed.labels)

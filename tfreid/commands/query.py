@@ -52,8 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _print_distances(embeddings, parsed) -> None:
     """Prints the distances of all images to each other, and verdicts where there is a threshold."""
-    from tfreid.evaluation import pairwise_distances
-    from tfreid.evaluation.distances import describe_metric
+    from tfreid.evaluation.distances import describe_metric, pairwise_distances
     from tfreid.evaluation.thresholds import choose_threshold, load_thresholds
     from tfreid.serving.client import exported_thresholds
 

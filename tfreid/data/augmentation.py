@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 
 from tfreid.config import AugmentationConfig
-from tfreid.data.crops import WHOLE, cut, draw_crops
-from tfreid.data.cutout import draw_cutouts, fill_with_noise
 
 # The arrays that `draw_augmentations` returns, in the order in which batches carry them.
 DRAWN = {
@@ -215,3 +213,122 @@ def _overlap(shift, size):
     kept = max(size - abs(shift), 0)
     to, start = max(-shift, 0), max(shift, 0)
     return slice(to, to + kept), slice(start, start + kept)
+
+
+# The crop that keeps everything: top, left, bottom, right as shares of the sides.
+WHOLE = [0.0, 0.0, 1.0, 1.0]
+_ATTEMPTS = 10
+
+
+def draw_crops(
+    config: AugmentationConfig, heights: np.ndarray, widths: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """Draws what is kept of each image (Szegedy et al., "Going deeper with convolutions", 2015).
+
+    The area is a uniform share of the image's, the aspect ratio log-uniform or the image's own. A
+    crop that does not fit is drawn anew; after ten attempts it is the largest one in the middle
+    whose aspect ratio is allowed.
+
+    Args:
+        config: `crop_*`.
+        heights: Of the images in pixels, [n].
+        widths: Likewise, [n].
+        random: Source of the numbers.
+
+    Returns:
+        float64 [n, 4], top, left, bottom, right as shares of the sides.
+    """
+    crops = np.tile(WHOLE, (len(heights), 1))
+    if not config.crop_probability:
+        return crops
+    aspects = np.asarray(widths) / np.asarray(heights)
+    pending = np.flatnonzero(random.random(len(crops)) < config.crop_probability)
+    for _ in range(_ATTEMPTS):
+        if not pending.size:
+            return crops
+        share = random.uniform(config.crop_area_min, config.crop_area_max, pending.size)
+        # How many times wider, in terms of its height, the crop is than the image.
+        wider = 1.0
+        if config.crop_aspect_min is not None:
+            reach = -np.log(config.crop_aspect_min)
+            wider = np.exp(random.uniform(-reach, reach, pending.size)) / aspects[pending]
+        sides = np.stack([np.sqrt(share / wider), np.sqrt(share * wider)], axis=1)
+        corners = random.random((pending.size, 2)) * (1.0 - sides)
+        fits = np.all(sides <= 1.0, axis=1)
+        crops[pending[fits]] = np.hstack([corners, corners + sides])[fits]
+        pending = pending[~fits]
+    crops[pending] = _largest(aspects[pending], config.crop_aspect_min)
+    return crops
+
+
+def cut(image: np.ndarray, top: float, left: float, bottom: float, right: float) -> np.ndarray:
+    """Returns the part of an image [h, w, 3] that a crop keeps, at least one pixel, as a view."""
+    (first_row, last_row), (first_column, last_column) = (
+        _pixels(first, last, size)
+        for first, last, size in zip((top, left), (bottom, right), image.shape)
+    )
+    return image[first_row:last_row, first_column:last_column]
+
+
+def _pixels(first, last, size):
+    start = min(int(np.rint(first * size)), size - 1)
+    return start, max(int(np.rint(last * size)), start + 1)
+
+
+def _largest(aspects, aspect_min):
+    allowed = np.clip(aspects, aspect_min, 1.0 / aspect_min)
+    sides = np.stack([np.minimum(aspects / allowed, 1.0), np.minimum(allowed / aspects, 1.0)], 1)
+    return np.hstack([(1.0 - sides) / 2, (1.0 + sides) / 2])
+
+
+def cutout_limit(config: AugmentationConfig, epoch: int) -> float:
+    """Returns the largest share of an image's area that may become noise in an epoch, from 0."""
+    if not config.cutout_probability:
+        return 0.0
+    grown = min(1.0, epoch / config.cutout_epochs)
+    return config.cutout_area_start + grown * (config.cutout_area_end - config.cutout_area_start)
+
+
+def draw_cutouts(
+    config: AugmentationConfig,
+    heights: np.ndarray,
+    widths: np.ndarray,
+    epoch: int,
+    random: np.random.Generator,
+) -> np.ndarray:
+    """Draws the rectangle of each image.
+
+    The area is uniform up to `cutout_limit`, the aspect ratio log-uniform; what would reach beyond
+    an image's side ends there.
+
+    Args:
+        config: `cutout_*`.
+        heights: Of the network's input in pixels, [n].
+        widths: Likewise, [n].
+        epoch: Epoch, from 0.
+        random: Source of the numbers.
+
+    Returns:
+        int64 [n, 4], top, left, bottom, right; all 0 for none.
+    """
+    count = len(heights)
+    if not config.cutout_probability:
+        return np.zeros((count, 4), np.int64)
+    reach = -np.log(config.cutout_aspect_min)
+    aspect = np.exp(random.uniform(-reach, reach, count))
+    area = random.uniform(0.0, cutout_limit(config, epoch), count) * heights * widths
+    # Rounded down, so that the limit is one.
+    tall = np.minimum(np.sqrt(area / aspect), heights).astype(np.int64)
+    wide = np.minimum(np.sqrt(area * aspect), widths).astype(np.int64)
+    top = np.floor(random.random(count) * (heights - tall + 1)).astype(np.int64)
+    left = np.floor(random.random(count) * (widths - wide + 1)).astype(np.int64)
+    boxes = np.stack([top, left, top + tall, left + wide], axis=1)
+    none = (random.random(count) >= config.cutout_probability) | (tall * wide == 0)
+    return np.where(none[:, np.newaxis], 0, boxes)
+
+
+def fill_with_noise(image: np.ndarray, box: tuple[int, int, int, int], seed: int) -> None:
+    """Overwrites top, left, bottom, right of a uint8 image [h, w, 3] with uniform noise."""
+    top, left, bottom, right = box
+    shape = (bottom - top, right - left, image.shape[2])
+    image[top:bottom, left:right] = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)

@@ -7,9 +7,8 @@ import itertools
 import tensorflow as tf
 
 from tfreid.config import AugmentationConfig, DataConfig, PairDataConfig
+from tfreid.data.batches import IdentityBatches, PairBatches
 from tfreid.data.image_batches import ImageBatches
-from tfreid.data.pair_batches import PairBatches
-from tfreid.data.pipeline import IdentityBatches
 from tfreid.records import Split
 
 

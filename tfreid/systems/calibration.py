@@ -12,7 +12,7 @@ from tfreid.config import Config
 from tfreid.evaluation.distances import describe_metric, find_metric, unit_rows
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.protocol import FeatureDistances, Labels, Protocol, check_features
-from tfreid.evaluation.report import ruled_table
+from tfreid.evaluation.results import ruled_table
 from tfreid.evaluation.thresholds import (
     THRESHOLDS_NAME,
     Threshold,

@@ -17,7 +17,7 @@ from tfreid.config import Config
 from tfreid.evaluation.distances import describe_metric, find_metric
 from tfreid.evaluation.features import FeatureStore
 from tfreid.evaluation.ranking import RankingResult
-from tfreid.evaluation.report import ruled_table, write_results_json
+from tfreid.evaluation.results import ruled_table, write_results_json
 from tfreid.evaluation.streaming import check_counts, evaluate_with_distractors
 from tfreid.records import Records, open_records
 from tfreid.visualization.distractor_plot import DistractorCurve, draw_distractor_curves

@@ -13,18 +13,23 @@ from tfrecords.errors import UserError
 from tfreid.config import Config, EvaluationConfig
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.evaluator import Evaluator, GalleryEvaluator, Ranked
-from tfreid.evaluation.expansion import expand_features
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.picture_images import ranked_rows, spread_queries
-from tfreid.evaluation.pooling import MULTI_QUERY, TRACKLETS, pool_blocks, query_groups
+from tfreid.evaluation.pooling import (
+    MULTI_QUERY,
+    TRACKLETS,
+    expand_features,
+    pool_blocks,
+    query_groups,
+)
 from tfreid.evaluation.ranking import VARIANTS, RankingResult, evaluate_distances, evaluate_ranking
-from tfreid.evaluation.report import (
+from tfreid.evaluation.reranking import k_reciprocal_rerank
+from tfreid.evaluation.results import (
     comparison_table,
     format_single_shot,
     results_table,
     write_results_json,
 )
-from tfreid.evaluation.reranking import k_reciprocal_rerank
 from tfreid.evaluation.scoring import Scored
 from tfreid.records import Records, open_records
 from tfreid.visualization.cmc_plot import draw_cmc

@@ -1,11 +1,46 @@
-"""Adam and SGD as re-identification recipes use them: coupled decay, clipping, loss scaling."""
+"""From gradients to weights: learning rate, Adam and SGD, accumulation, moving average."""
 
 from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
-from tfreid.config import OptimizerConfig
+from tfreid.config import OptimizerConfig, ScheduleConfig
+
+
+def learning_rate_at(config: ScheduleConfig, epoch: int, epochs: int) -> float:
+    """Computes the learning rate of one epoch.
+
+    Linear warm-up that starts at `warmup_start` in epoch 0 and reaches `learning_rate` in the last
+    warm-up epoch, then division at `decay_epochs`, a cosine or an exponential decay: with the
+    defaults, Eq. 2 of Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person
+    Re-identification" (2019).
+
+    Args:
+        config: The `schedule` section.
+        epoch: Epoch, from 0.
+        epochs: Length of the training.
+    """
+    peak = config.learning_rate
+    if epoch < config.warmup_epochs:
+        share = epoch / max(1, config.warmup_epochs - 1)
+        return config.warmup_start + share * (peak - config.warmup_start)
+    since = epoch - config.warmup_epochs
+    if config.decay == "exponential" and config.half_life:
+        return peak * 0.5 ** (since / config.half_life)
+    if config.decay == "exponential":
+        # The last epoch has the final rate.
+        done = since / max(1, epochs - config.warmup_epochs - 1)
+        return peak * (config.final_rate / peak) ** done
+    if config.decay == "cosine":
+        done = since / max(1, epochs - config.warmup_epochs)
+        return config.final_rate + (peak - config.final_rate) * (1 + math.cos(math.pi * done)) / 2
+    passed = sum(epoch >= decay_epoch for decay_epoch in config.decay_epochs)
+    return peak * config.decay_factor**passed
 
 
 class GradientApplier:
@@ -106,3 +141,84 @@ class _LossScaler:
 def _biases_and_norms(variables):
     names = ("bias", "beta", "gamma")
     return [v for v in variables if v.name.split("/")[-1].split(":")[0].endswith(names)]
+
+
+class GradientAccumulator(tf.Module):
+    """Adds up gradients over steps; a checkpoint keeps the sum, so that a run can stop in between.
+
+    Made under the strategy's scope, called in replica context; every replica has its own sum.
+
+    Args:
+        variables: All weights that may ever be trained.
+        steps: Steps whose gradients are averaged.
+
+    Attributes:
+        steps: As given.
+    """
+
+    def __init__(self, variables: list, steps: int):
+        super().__init__(name="accumulated_gradients")
+        self.steps = steps
+        self.sums = [
+            tf.Variable(tf.zeros(variable.shape), trainable=False,
+                        synchronization=tf.VariableSynchronization.ON_READ,
+                        aggregation=tf.VariableAggregation.SUM, name=f"sum_{number}")
+            for number, variable in enumerate(variables)
+        ]
+        self._places = {id(variable): number for number, variable in enumerate(variables)}
+
+    def add(self, gradients: list[tf.Tensor], variables: list) -> None:
+        """Adds the gradients of some of the weights."""
+        for total, gradient in zip(self._sums_of(variables), gradients):
+            total.assign_add(tf.convert_to_tensor(gradient))
+
+    def take(self, variables: list) -> list[tf.Tensor]:
+        """Returns the mean gradients of some of the weights and starts anew."""
+        sums = self._sums_of(variables)
+        means = [total.read_value() / self.steps for total in sums]
+        with tf.control_dependencies(means):
+            for total in self.sums:
+                total.assign(tf.zeros(total.shape))
+        return means
+
+    def _sums_of(self, variables):
+        return [self.sums[self._places[id(variable)]] for variable in variables]
+
+
+class WeightAverage(tf.Module):
+    """Keeps average = momentum * average + (1 - momentum) * weight for every weight of a model.
+
+    Args:
+        model: The model, batch-norm statistics included.
+        momentum: In (0, 1). At step n it is at most n / (n + 9), so that the early average is not
+            held back by the initial weights.
+    """
+
+    def __init__(self, model: keras.Model, momentum: float):
+        super().__init__(name="weight_average")
+        self._weights = list(model.weights)
+        self._momentum = momentum
+        self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.averages = [tf.Variable(w, trainable=False) for w in model.get_weights()]
+
+    def update(self) -> None:
+        """Takes the model's present weights into the average; called in cross-replica context."""
+        steps = tf.cast(self.steps.assign_add(1), tf.float32)
+        momentum = tf.minimum(self._momentum, steps / (steps + 9.0))
+        for average, weight in zip(self.averages, self._weights):
+            step = tf.cast(1.0 - momentum, average.dtype)
+            average.assign_add(step * (tf.convert_to_tensor(weight) - average))
+
+    @contextlib.contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """Gives the model its average weights inside a `with` block."""
+        own = [weight.numpy() for weight in self._weights]
+        self._assign([average.numpy() for average in self.averages])
+        try:
+            yield
+        finally:
+            self._assign(own)
+
+    def _assign(self, values):
+        for weight, value in zip(self._weights, values):
+            weight.assign(value)

@@ -7,10 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfreid.training.accumulation import GradientAccumulator
-from tfreid.training.averaging import WeightAverage
 from tfreid.training.interfaces import Batch, Objective
-from tfreid.training.optimizers import GradientApplier
+from tfreid.training.optimizers import GradientAccumulator, GradientApplier, WeightAverage
 
 
 class TrainStep:

@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
+import signal
 import time
 import warnings
 
@@ -17,16 +19,17 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.evaluator import Evaluation, Evaluator
-from tfreid.evaluation.report import write_results_json
+from tfreid.evaluation.results import write_results_json
 from tfreid.evaluation.thresholds import save_thresholds
-from tfreid.training.accumulation import GradientAccumulator
-from tfreid.training.averaging import WeightAverage
 from tfreid.training.checkpoints import Checkpoints
 from tfreid.training.interfaces import Batches, Trainee
-from tfreid.training.optimizers import GradientApplier
+from tfreid.training.optimizers import (
+    GradientAccumulator,
+    GradientApplier,
+    WeightAverage,
+    learning_rate_at,
+)
 from tfreid.training.run_folder import RunFolder
-from tfreid.training.schedules import learning_rate_at
-from tfreid.training.signals import StopSignals
 from tfreid.training.step import TrainStep
 from tfreid.training.summaries import Summaries
 from tfreid.weights.files import save_weights
@@ -306,3 +309,33 @@ class Trainer:
     def _evaluated_weights(self):
         """The moving average, where there is one, as the model's weights."""
         return self._average.swapped_in() if self._average else contextlib.nullcontext()
+
+
+class StopSignals:
+    """Notes SIGINT and SIGTERM inside a `with` block instead of dying of them.
+
+    A second signal of the same kind acts as it would have without the block.
+
+    Attributes:
+        received: Name of the first signal, or None.
+    """
+
+    def __init__(self):
+        self.received: str | None = None
+        self._previous = {}
+
+    def __enter__(self) -> StopSignals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, _frame):
+        self.received = signal.Signals(number).name
+        signal.signal(number, self._previous[number])
+        text = f"\n{self.received}: finishing the step and saving; once more to stop at once.\n"
+        with contextlib.suppress(OSError):  # a closed terminal
+            os.write(2, text.encode())  # `print` may not interrupt itself

@@ -11,8 +11,8 @@ import pytest
 
 from tfreid.commands import average_folds as average_folds_command
 from tfreid.config import Config, DataConfig, ScheduleConfig, TrainingConfig, save_config
-from tfreid.evaluation import single_shot_result, write_results_json
-from tfreid.evaluation.saved_results import read_curves
+from tfreid.evaluation.results import read_curves, write_results_json
+from tfreid.evaluation.single_shot import single_shot_result
 
 RANKS = {
     0: [[1, 1, 2, 6], [1, 1, 1, 3]],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfreid.commands import calibrate as calibrate_command
-from tfreid.evaluation import pairwise_distances
+from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.thresholds import load_thresholds, weights_fingerprint
 from tfreid.records import Records, open_records

@@ -10,7 +10,7 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.commands import plot_cmc as plot_cmc_command
-from tfreid.evaluation.saved_results import read_curves
+from tfreid.evaluation.results import read_curves
 
 
 @pytest.fixture(scope="module")

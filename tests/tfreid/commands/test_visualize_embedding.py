@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfreid.commands import visualize_embedding as visualize_embedding_command
-from tfreid.evaluation import pairwise_distances
+from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.records import Records, open_records
 from tfreid.systems.embedding import pictures as embedding_pictures

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tfreid.data.buffers import BatchBuffers
+from tfreid.data.image_batches import BatchBuffers
 
 
 def test_memory_is_lent_once_and_again_when_it_is_let_go():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfreid.config import AugmentationConfig
-from tfreid.data.crops import WHOLE, cut, draw_crops
+from tfreid.data.augmentation import WHOLE, cut, draw_crops
 
 HEIGHTS, WIDTHS = np.tile([128, 96, 60], 1000), np.tile([64, 96, 90], 1000)
 

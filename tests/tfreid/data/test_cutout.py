@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfreid.config import AugmentationConfig
-from tfreid.data.cutout import cutout_limit, draw_cutouts, fill_with_noise
+from tfreid.data.augmentation import cutout_limit, draw_cutouts, fill_with_noise
 
 HEIGHTS, WIDTHS = np.tile([416, 300], 2000), np.tile([208, 416], 2000)
 

@@ -10,9 +10,8 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.config import AugmentationConfig, DataConfig, PairDataConfig
-from tfreid.data.pair_batches import PairBatches
+from tfreid.data.batches import IdentityBatches, PairBatches
 from tfreid.data.pair_sampling import PairSampler
-from tfreid.data.pipeline import IdentityBatches
 from tfreid.records import Records
 
 PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)

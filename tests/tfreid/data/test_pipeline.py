@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.config import AugmentationConfig, DataConfig
-from tfreid.data.pipeline import IdentityBatches
+from tfreid.data.batches import IdentityBatches
 from tfreid.records import Records, decode_image
 
 PLAIN = AugmentationConfig(flip_probability=0.0, pad=0, erasing_probability=0.0)

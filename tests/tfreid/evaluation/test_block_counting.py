@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfreid.evaluation import block_counting
-from tfreid.evaluation.block_counting import BlockLayout, ThresholdCounts
+from tfreid.evaluation import streaming
+from tfreid.evaluation.streaming import BlockLayout, ThresholdCounts
 
 
 def test_groups_fill_whole_words():
@@ -33,7 +33,7 @@ def test_flags_are_counted_by_group():
 
 @pytest.mark.parametrize("most_compared", [256, 0])
 def test_counts_over_blocks(monkeypatch, most_compared):
-    monkeypatch.setattr(block_counting, "_MOST_COMPARED", most_compared)
+    monkeypatch.setattr(streaming, "_MOST_COMPARED", most_compared)
     random = np.random.default_rng(1)
     # Whole numbers make ties; the last row's threshold is below everything.
     thresholds = [random.integers(0, 20, size).astype(np.float32) for size in (4, 1, 7)]

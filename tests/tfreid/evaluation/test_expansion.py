@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from tfrecords.errors import UserError
-from tfreid.evaluation import expand_features, expansion
+from tfreid.evaluation import pooling
+from tfreid.evaluation.pooling import expand_features
 
 LINE = np.array([[0.0], [1.0], [3.0], [7.0]])
 
@@ -80,7 +81,7 @@ def test_agrees_with_brute_force_in_blocks_of_any_size(metric, monkeypatch):
     expected = (brute_force(used[0], used[1], 5, metric, False),
                 brute_force(used[1], used[1], 10, metric, True))
     for elements in (1, 150 * 7, 2**22):
-        monkeypatch.setattr(expansion, "_BLOCK_ELEMENTS", elements)
+        monkeypatch.setattr(pooling, "_BLOCK_ELEMENTS", elements)
         for found, wanted in zip(expand_features(query, gallery, metric=metric), expected):
             assert found.dtype == np.float32
             np.testing.assert_allclose(found, wanted, atol=1e-6)

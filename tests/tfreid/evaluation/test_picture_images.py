@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from tfreid.config import Config, DataConfig
-from tfreid.evaluation import evaluate_ranking
 from tfreid.evaluation.evaluator import Ranked
 from tfreid.evaluation.picture_images import ranked_rows, spread_queries, worst_queries
+from tfreid.evaluation.ranking import evaluate_ranking
 from tfreid.records import Records
 
 

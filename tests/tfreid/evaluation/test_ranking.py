@@ -9,14 +9,14 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from tfrecords.errors import UserError
-from tfreid.evaluation import (
+from tfreid.evaluation.distances import pairwise_distances
+from tfreid.evaluation.ranking import (
+    _MOST_COUNTED_POSITIVES,
     RankingResult,
     evaluate_distances,
     evaluate_ranking,
-    pairwise_distances,
     top_matches,
 )
-from tfreid.evaluation.ranking import _MOST_COUNTED_POSITIVES
 
 
 def line_case(**changes):

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfreid.evaluation import (
-    RankingResult,
-    SingleShotResult,
+from tfreid.evaluation.ranking import RankingResult
+from tfreid.evaluation.results import (
+    SplitAverage,
     comparison_table,
     format_single_shot,
+    format_split_average,
     results_table,
     write_results_json,
 )
-from tfreid.evaluation.report import format_split_average
-from tfreid.evaluation.saved_results import SplitAverage
+from tfreid.evaluation.single_shot import SingleShotResult
 
 
 def make_result(max_rank=20, **changes):

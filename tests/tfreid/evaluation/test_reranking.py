@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from tfrecords.errors import UserError
-from tfreid.evaluation import k_reciprocal_rerank, reranking
+from tfreid.evaluation import reranking
+from tfreid.evaluation.reranking import k_reciprocal_rerank
 
 
 def reranked_by_loops(query, gallery, k1, k2, lambda_value):

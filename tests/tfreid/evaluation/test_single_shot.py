@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
-from tfreid.evaluation import draw_trials, single_shot_cmc, single_shot_result
+from tfreid.evaluation.single_shot import draw_trials, single_shot_cmc, single_shot_result
 
 
 def random_case(seed=0):

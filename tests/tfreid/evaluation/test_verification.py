@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
-from tfreid.evaluation import streamed_verification_curve, verification_curve
 from tfreid.evaluation.protocol import feature_protocol
-from tfreid.evaluation.verification import _distances_of, _keys, protocol_pairs
+from tfreid.evaluation.verification import (
+    _distances_of,
+    _keys,
+    protocol_pairs,
+    streamed_verification_curve,
+    verification_curve,
+)
 
 # Positives at 1, 2, 2, 5 and negatives at 2, 3, 4, 6, 7:
 #   threshold   below   1     2     3     4     5     6     7

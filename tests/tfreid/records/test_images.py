@@ -13,7 +13,7 @@ import pytest
 from tfrecords.errors import UserError
 from tfrecords.manifest import read_manifest
 from tfreid.config import DataConfig
-from tfreid.data.pipeline import IdentityBatches
+from tfreid.data.batches import IdentityBatches
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import Records, images
 from tfreid.records import records as records_room

@@ -18,10 +18,10 @@ from tfrecords.errors import UserError
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
 from tfreid.config import load_config
-from tfreid.evaluation import evaluate_ranking
 from tfreid.evaluation.evaluator import GalleryEvaluator
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.picture_images import ranked_rows
+from tfreid.evaluation.ranking import evaluate_ranking
 from tfreid.models.embedding import build_embedding_model
 from tfreid.records import Records
 from tfreid.weights.files import save_weights

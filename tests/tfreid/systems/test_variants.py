@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tfreid.config import Config, DataConfig, EvaluationConfig
-from tfreid.evaluation import evaluate_ranking
 from tfreid.evaluation.evaluator import Ranked
+from tfreid.evaluation.ranking import evaluate_ranking
 from tfreid.systems import testing
 
 

@@ -10,9 +10,7 @@ import tensorflow as tf
 from tfreid.config import OptimizerConfig
 from tfreid.systems.triplet.objective import TripletObjective
 from tfreid.systems.triplet.settings import Settings as TripletSettings
-from tfreid.training.accumulation import GradientAccumulator
-from tfreid.training.averaging import WeightAverage
-from tfreid.training.optimizers import GradientApplier
+from tfreid.training.optimizers import GradientAccumulator, GradientApplier, WeightAverage
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy
 

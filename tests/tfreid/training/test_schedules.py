@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfreid.config import ScheduleConfig
-from tfreid.training.schedules import learning_rate_at
+from tfreid.training.optimizers import learning_rate_at
 
 
 def test_defaults_are_bag_of_tricks():

@@ -17,8 +17,7 @@ from tfreid.config import (
 from tfreid.layers.normalization import batch_norm_neck
 from tfreid.losses.center import center_step, center_terms
 from tfreid.systems.embedding.objective import EmbeddingObjective
-from tfreid.training.averaging import WeightAverage
-from tfreid.training.optimizers import GradientApplier
+from tfreid.training.optimizers import GradientApplier, WeightAverage
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy
 

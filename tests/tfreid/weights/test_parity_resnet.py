@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tfreid.backbones import BACKBONES
+from tfreid.weights.layouts import LAYOUTS, resnet
 from tfreid.weights.layouts.layout import weight_pairs
-from tfreid.weights.layouts.resnet import BACKBONES as FAMILY
 from tfreid.weights.layouts.resnet import layer_pairs, other_network, rename, toolbox_settings
 
 # Trainable weights of the ImageNet classifiers, as published.
@@ -22,6 +22,8 @@ PUBLISHED = {
 }
 
 QUICK = ("resnet34", "resnet50_ibn_a", "se_resnet50")
+
+FAMILY = [name for name, layout in LAYOUTS.items() if layout is resnet.LAYOUT]
 
 
 @pytest.mark.parametrize("name", [

@@ -53,7 +53,7 @@ class CsnObjective(Objective):
     def forward(
         self, model: keras.Model, batch: Batch
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """Computes the loss of a batch of `tfreid.data.pair_batches.PairBatches`."""
+        """Computes the loss of a batch of `tfreid.data.batches.PairBatches`."""
         images, first, second, matches = batch
         outputs = model(
             {"images": tf.cast(images, tf.float32), "first": first, "second": second},

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.data.pair_batches import PairBatches
+from tfreid.data.batches import PairBatches
 from tfreid.evaluation.evaluator import Evaluator
 from tfreid.records import ImageTable, Records
 from tfreid.serving.saved_model import ServedModel

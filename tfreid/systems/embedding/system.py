@@ -9,7 +9,7 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, LossConfig
-from tfreid.data.pipeline import IdentityBatches
+from tfreid.data.batches import IdentityBatches
 from tfreid.devices import share_gpus
 from tfreid.evaluation.thresholds import (
     choose_threshold,
@@ -114,4 +114,4 @@ class EmbeddingSystem(System):
 
 def _compares_images(config: LossConfig) -> bool:
     addons_weight = config.addons.weight if config.addons.name else 0.0
-    return any((config.triplet.weight, config.lin.weight, addons_weight))
+    return any((config.triplet.weight, config.lin.weight, addons_weight, config.others))

@@ -104,7 +104,7 @@ class SiameseObjective(Objective):
     def forward(
         self, model: keras.Model, batch: Batch
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """Computes the loss of a batch of `tfreid.data.pair_batches.PairBatches` with labels."""
+        """Computes the loss of a batch of `tfreid.data.batches.PairBatches` with labels."""
         images, first, second, matches, labels = batch
         parts = siamese_parts(model)
         embedding = parts.embed(tf.cast(images, tf.float32), training=True)["embedding"]

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tfrecords.errors import UserError
-from tfreid.data.pair_batches import PairBatches
+from tfreid.data.batches import PairBatches
 from tfreid.evaluation.evaluator import Evaluator, GalleryEvaluator
 from tfreid.evaluation.thresholds import PROBABILITY, fitting_thresholds
 from tfreid.models.embedding import HEAD_LAYERS

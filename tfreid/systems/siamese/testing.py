@@ -10,7 +10,7 @@ import keras
 from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.evaluator import GalleryEvaluator
-from tfreid.evaluation.report import write_results_json
+from tfreid.evaluation.results import write_results_json
 from tfreid.evaluation.thresholds import PROBABILITY, fitting_thresholds
 from tfreid.records import Records, open_records
 from tfreid.systems.base import System

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tfreid.evaluation.report import ruled_table
+from tfreid.evaluation.results import ruled_table
 from tfreid.evaluation.thresholds import (
     MOST_ACCURATE,
     PROBABILITY,

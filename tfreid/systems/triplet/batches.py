@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfreid.config import DataConfig
-from tfreid.data.augmentation import DRAWN, draw_augmentations
-from tfreid.data.cutout import cutout_limit
+from tfreid.data.augmentation import DRAWN, cutout_limit, draw_augmentations
 from tfreid.data.image_batches import ImageLoader
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import ImageTable

@@ -19,7 +19,7 @@ from tfrecords.errors import UserError
 from tfreid.commands import export as export_model
 from tfreid.commands import query as query_export
 from tfreid.config import load_config
-from tfreid.data.pipeline import IdentityBatches
+from tfreid.data.batches import IdentityBatches
 from tfreid.records import Records
 from tfreid.systems.stages import train
 from tfreid.weights.files import read_shapes
