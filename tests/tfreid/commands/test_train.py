@@ -125,6 +125,7 @@ def test_tensorboard_gets_losses_rates_images_and_figures(uninterrupted):
     assert [event.step for event in events.Tensors("evaluation/mAP")] == [0, 4, 8, 12]
 
 
+@pytest.mark.slow
 def test_stopped_and_killed_and_resumed_ends_with_the_same_weights(
     recipe, uninterrupted, tmp_path
 ):

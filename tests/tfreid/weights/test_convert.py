@@ -324,6 +324,7 @@ def test_the_shift_of_a_neck_goes_where_the_recipe_has_one(frozen, trunk):
     assert set(unmatched) == ({"bottleneck.bias"} if frozen else set())
 
 
+@pytest.mark.slow
 def test_another_width_is_named(stock, monkeypatch):
     for slow in ("osnet_x1_0", "osnet_x0_75"):
         monkeypatch.delitem(LAYOUTS, slow)
@@ -351,6 +352,7 @@ def test_missing_and_misshaped_weights_of_the_backbone(stock):
     ]
 
 
+@pytest.mark.slow
 def test_weights_of_a_deeper_network(stock):
     """All that is wanted is there, and more: leaving it out would be another function."""
     with pytest.raises(MisfitError, match="479 of 479 match, 1 that it does not have .conv4.2.x.w"):

@@ -14,6 +14,8 @@ from tfreid.systems.embedding.system import EmbeddingSystem
 from tfreid.weights.files import weight_keys
 from tfreid.weights.keras_applications import load_imagenet
 
+pytestmark = pytest.mark.slow
+
 
 def our_model(mode="caffe", backbone="resnet50", size=(256, 128), **settings):
     inputs = keras.Input((*size, 3))

@@ -35,6 +35,8 @@ from tfreid.systems.csn.settings import ScoreSettings
 from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.weights.files import save_weights
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[4]
 SIGNATURES = {"serving_default", "extract", "extract_images", "compare", "compare_all"}
 SIZE_OF_LOGITS = 5e4  # before training

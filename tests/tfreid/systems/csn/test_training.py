@@ -26,6 +26,8 @@ from tfreid.training.optimizers import GradientApplier
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = [
     "csn.width=24", "csn.levels=[3]", "model.height=64", "model.width=24",
     "data.pairs.batch_size=6", "training.max_steps=2", "training.log_every=1",

@@ -21,6 +21,8 @@ from tfreid.commands import query as query_export
 from tfreid.records import Records
 from tfreid.training.run_folder import open_run
 
+pytestmark = pytest.mark.slow
+
 TREE = {
     "name": "tiny twins", "system": "siamese",
     "model": {"backbone": "siamese_twin", "height": 32, "width": 16, "pooling": "flatten",
