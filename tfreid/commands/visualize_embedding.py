@@ -6,8 +6,13 @@ import argparse
 
 from tfrecords.arguments import positive, split_overrides
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import command_parser
-from tfreid.commands.trained_weights import add_weight_arguments, open_weights
+from tfreid.commands.parser import (
+    add_model_arguments,
+    add_overrides,
+    add_seed,
+    command_parser,
+    open_weights,
+)
 
 
 @command_line
@@ -22,29 +27,24 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError("--attention names no file; give at least one, before any overrides.")
     if parsed.worst and parsed.ranked is None:
         raise UserError("--worst chooses the queries of --ranked N; give both.")
-    if parsed.seed < 0:
-        raise UserError("--seed is negative; give 0 or above.")
-    config, weights = open_weights(parsed, overrides)
+    config, weights, _ = open_weights(parsed, overrides)
 
-    from tfreid.systems.embedding import pictures
+    from tfreid.systems.embedding.pictures import EmbeddingPictures
     from tfreid.systems.registry import make_system
 
-    system = make_system(config)
-    written = [parsed.output]
+    pictures, output = EmbeddingPictures(make_system(config), weights), parsed.output
     if parsed.pair:
-        pictures.picture_pair(system, weights, *parsed.pair, parsed.output, parsed.dimensions)
+        written = pictures.pair(*parsed.pair, output, parsed.dimensions)
     elif files:
-        pictures.picture_attention(system, weights, files, parsed.output, parsed.accumulate)
+        written = pictures.attention(files, output, parsed.accumulate)
     elif parsed.pairs_from_records:
-        written = pictures.picture_test_pairs(system, weights, parsed.output,
-                                              parsed.pairs_from_records, parsed.dimensions,
-                                              parsed.seed)
+        written = pictures.test_pairs(
+            output, parsed.pairs_from_records, parsed.dimensions, parsed.seed)
     elif parsed.attention_from_records:
-        pictures.picture_test_attention(system, weights, parsed.output,
-                                        parsed.attention_from_records, parsed.accumulate,
-                                        parsed.images, parsed.seed)
+        written = pictures.test_attention(
+            output, parsed.attention_from_records, parsed.accumulate, parsed.images, parsed.seed)
     else:
-        pictures.picture_ranked_lists(system, weights, parsed.output, parsed.ranked, parsed.worst)
+        written = pictures.ranked_lists(output, parsed.ranked, parsed.worst)
     for path in written:
         print(f"wrote {path}")
 
@@ -56,20 +56,20 @@ def _parser() -> argparse.ArgumentParser:
         "--output pair.png; tfreid visualize-embedding --run runs/first --ranked 8 "
         "--worst --output worst.png data.records=records/market1501",
     )
-    add_weight_arguments(parser, "folder of a trained run, of any system but csn")
+    add_model_arguments(parser, "folder of a trained run, of any system but csn")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--pair", nargs=2, metavar=("A", "B"),
                       help="two JPEG or PNG files: the regions that the dimensions which add most "
                       "to their cosine similarity look at")
     what.add_argument("--attention", nargs="+", metavar="FILE",
                       help="JPEG or PNG files: the regions that the strongest dimensions of each "
-                      "one's embedding look at, taken together")
+                      "embedding look at, taken together")
     what.add_argument("--pairs-from-records", type=positive, metavar="N",
                       help="as --pair, for N random queries of data.records: each with its nearest "
                       "match by another camera, and with the nearest wrong person")
     what.add_argument("--attention-from-records", type=positive, metavar="N",
-                      help="as --attention, for several gallery images of each of N random persons "
-                      "of data.records, a row for each person")
+                      help="as --attention, for several gallery images of N random people of "
+                      "data.records, one row per person")
     what.add_argument("--ranked", type=positive, metavar="N",
                       help="N queries of data.records, evenly spread, with their first ten "
                       "results, their average precision and the number of relevant images")
@@ -84,11 +84,9 @@ def _parser() -> argparse.ArgumentParser:
                         help="strongest dimensions of each image whose gradients are accumulated "
                         "(default: %(default)s)")
     parser.add_argument("--images", type=positive, default=4, metavar="M",
-                        help="images of each person of --attention-from-records, by as many "
-                        "cameras as there are (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="of what is drawn at random (default: %(default)s)")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings on top, such as data.records=records/market1501, or "
-                        "evaluation.feature=embedding for the feature before the neck")
+                        help="images per person of --attention-from-records, by as many cameras as "
+                        "possible (default: %(default)s)")
+    add_seed(parser, "the random choices")
+    add_overrides(parser, "settings on top, such as data.records=records/market1501, or "
+                  "evaluation.feature=embedding for the feature before the neck")
     return parser

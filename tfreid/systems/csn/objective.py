@@ -14,8 +14,8 @@ from tfreid.layers.spatial_transformer import inside_penalty, rotation_penalty, 
 from tfreid.losses.contrastive import ContrastiveLoss
 from tfreid.losses.statistics import pair_statistics
 from tfreid.losses.verification import PairSoftmax
+from tfreid.systems.csn.inspection import draw_regions
 from tfreid.systems.csn.network import map_shape
-from tfreid.systems.csn.regions import draw_regions
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.summaries import Summaries
 

@@ -15,8 +15,7 @@ from tfreid.evaluation.evaluator import Evaluator
 from tfreid.records import ImageTable, Records
 from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.base import MARKET_IDENTITIES, System
-from tfreid.systems.csn.benchmark import measure_gallery
-from tfreid.systems.csn.cost import describe_csn
+from tfreid.systems.csn.cost import describe_csn, measure_gallery
 from tfreid.systems.csn.export import ServedCsn, export_csn
 from tfreid.systems.csn.network import build_csn, csn_parts
 from tfreid.systems.csn.objective import CsnObjective, check_csn_losses

@@ -28,8 +28,12 @@ from tfreid.serving.saved_model import (
 )
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
-from tfreid.systems.siamese.scores import SiameseScorer, compare_embeddings, sigmoid
-from tfreid.systems.siamese.verdicts import logit_threshold
+from tfreid.systems.siamese.scores import (
+    SiameseScorer,
+    compare_embeddings,
+    logit_threshold,
+    sigmoid,
+)
 
 
 class ServedSiamese(tf.Module):

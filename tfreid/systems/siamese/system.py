@@ -16,11 +16,11 @@ from tfreid.records import ImageTable, Records
 from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.base import System
 from tfreid.systems.siamese.export import ServedSiamese, export_siamese
-from tfreid.systems.siamese.judging import RunJudge
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.objective import SiameseObjective, check_siamese_losses
 from tfreid.systems.siamese.pair_sets import pairs_of_splits
 from tfreid.systems.siamese.testing import (
+    RunJudge,
     make_siamese_ranker,
     verify,
     verify_pairs,

@@ -16,8 +16,7 @@ from tfreid.evaluation.thresholds import PROBABILITY, Threshold, weights_fingerp
 from tfreid.records import Records
 from tfreid.systems.siamese.objective import SiameseLosses
 from tfreid.systems.siamese.pair_sets import PairSet, draw_pairs
-from tfreid.systems.siamese.scores import SiameseScorer
-from tfreid.systems.siamese.verdicts import EVEN, Verdicts, judge
+from tfreid.systems.siamese.scores import EVEN, SiameseScorer, Verdicts, judge
 
 VALIDATION, TRAINING = "validation", "training"
 _TRIAL_PAIRS = 4

@@ -1,4 +1,4 @@
-"""Draws what a CSN compares in a pair of images: attended regions and similarity maps."""
+"""Draws what a CSN sees: in one pair of images, and in the best results of a query."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ import cv2
 import numpy as np
 from matplotlib.colors import PowerNorm
 
-from tfreid.systems.csn.regions import cell_sides, draw_regions, region_color
+from tfreid.systems.csn.inspection import (
+    ENLARGED,
+    PairDetails,
+    cell_sides,
+    draw_regions,
+    region_color,
+)
 from tfreid.visualization.heat import HEAT_COLORS, lay_over
 from tfreid.visualization.page import (
+    FRAME,
     MUTED,
     column,
     fit_image,
@@ -25,79 +32,24 @@ from tfreid.visualization.page import (
     text,
 )
 
-_ENLARGED = 4
 _LEVEL_NAMES = {2: "low", 3: "mid", 4: "high"}
-_STRIPE_NAMES = ("upper part", "middle part", "bottom part")
 # Pixels: greatest height and width of an image; least width of a map with its text.
 _HEIGHT, _WIDTH, _CELL = 300, 180, 200
 # Outline of a part on the small copy, in pixels of the image.
 _SMALL_LINE = 1.75
+_MATCH, _MISMATCH, _QUERY = (0, 146, 80), (208, 48, 40), (90, 90, 90)
+# The same sides for ranked results; width of the figures, least width of a level.
+_RANKED_HEIGHT, _RANKED_WIDTH = 204, 120
+_FIGURES, _LEVEL = 190, 214
 
 
 @dataclass(frozen=True, eq=False)
-class LevelDetails:
-    """What one level sees in a pair of images A and B, with p parts in each.
+class RankedPair:
+    """A gallery image compared with a query, which is image A of the details, and its label."""
 
-    Attributes:
-        map_shape: Height h and width w of the level's maps.
-        regions: Regions of A and of B, [p, 6] each; see
-            `tfreid.layers.spatial_transformer.affine_grid`.
-        maps: A's parts searched in B, then B's in A: [p, h, w], summed over channels.
-        channels: Number of channels that were summed.
-    """
-
-    map_shape: tuple[int, int]
-    regions: tuple[np.ndarray, np.ndarray]
-    maps: tuple[np.ndarray, np.ndarray]
-    channels: int
-
-
-@dataclass(frozen=True, eq=False)
-class PairDetails:
-    """What a CSN sees in a pair of images A and B.
-
-    Attributes:
-        images: Both images, uint8 RGB [height, width, 3], at the size that the network sees.
-        levels: Level -> its details.
-        probability: Probability of a positive pair.
-        distance: Distance of the descriptors; None for a network without ranking net.
-        score: SimiScore.
-    """
-
-    images: tuple[np.ndarray, np.ndarray]
-    levels: Mapping[int, LevelDetails]
-    probability: float
-    distance: float | None
-    score: float
-
-    @property
-    def channels(self) -> int:
-        """Number of channels that were summed, the same at every level."""
-        return next(iter(self.levels.values())).channels
-
-    @property
-    def part_names(self) -> Sequence[str]:
-        """Returns the names of the parts from the top down."""
-        count = len(next(iter(self.levels.values())).maps[0])
-        return _STRIPE_NAMES if count == len(_STRIPE_NAMES) else ("part",)
-
-    def figures(self) -> list[str]:
-        """Returns probability, distance and score as texts."""
-        distance = [] if self.distance is None else [f"distance {self.distance:.3f}"]
-        return [f"match probability {self.probability:.3f}", *distance,
-                f"SimiScore {self.score:.3f}"]
-
-    def outlined(self, side: int) -> np.ndarray:
-        """Draws all regions on image A (`side` 0) or B (1), enlarged."""
-        levels = self.levels.items()
-        return draw_regions(self.images[side],
-                            {level: found.regions[side] for level, found in levels},
-                            {level: found.map_shape for level, found in levels}, _ENLARGED)
-
-
-def level_name(level: int) -> str:
-    """Returns a level's number and its name in the paper."""
-    return f"level {level} ({_LEVEL_NAMES[level]})"
+    details: PairDetails
+    is_match: bool
+    label: str
 
 
 def map_limits(maps: Iterable[np.ndarray]) -> tuple[float, float]:
@@ -122,7 +74,7 @@ def heat_scale(limits: tuple[float, float]) -> PowerNorm:
 
 
 def overlay_map(
-    image: np.ndarray, values: np.ndarray, limits: tuple[float, float], enlarged: int = _ENLARGED
+    image: np.ndarray, values: np.ndarray, limits: tuple[float, float], enlarged: int = ENLARGED
 ) -> np.ndarray:
     """Lays a map over an image in grey as a heat map, each cell at its place in the image.
 
@@ -184,6 +136,62 @@ def draw_pair(
     )
 
 
+def draw_ranked_pairs(
+    results: Sequence[RankedPair],
+    path: str | os.PathLike,
+    query: str = "",
+    heading: str = "Ranked gallery",
+) -> None:
+    """Draws a query's best gallery images with their scores and similarity maps into one PNG.
+
+    A row shows one result, framed green (the query's identity) or red, and for each level two maps,
+    summed over parts and channels: the query's parts searched in the result, and the reverse.
+
+    Args:
+        results: Results, best first.
+        path: PNG file; its folder is created if it is missing.
+        query: Label of the query.
+        heading: Title of the picture.
+
+    Raises:
+        ValueError: If there are no results.
+    """
+    if not results:
+        raise ValueError("results must not be empty")
+    first = results[0].details
+    limits = {level: map_limits(half.sum(0) for result in results
+                                for half in result.details.levels[level].maps)
+              for level in first.levels}
+    levels = [text(f"{level_name(level)}\nquery in result | result in query", 7.5)
+              for level in limits]
+    side = _ranked(first.images[0]).shape[1]
+    widths = (side + 34, side + 34, _FIGURES, *[max(2 * side + 18, _LEVEL)] * len(limits))
+    scales = [column(scale(heat_scale(span), HEAT_COLORS, 2 * side + 16, upright=False),
+                     text(f"sum of {first.channels} channels, all parts\n(root scale)", 7.5))
+              for span in limits.values()]
+    outlined = image(_ranked(first.outlined(0)), _QUERY, FRAME)
+    rows = [_line(widths, text("query", 9, bold=True), text("gallery", 9, bold=True), text(" "),
+                  levels, align="bottom")]
+    for place, result in enumerate(results, 1):
+        maps = [_both_maps(result.details, level, span) for level, span in limits.items()]
+        color = _MATCH if result.is_match else _MISMATCH
+        rows.append(_line(widths, text(" ") if place > 1 else outlined,
+                          image(_ranked(result.details.outlined(1)), color, FRAME),
+                          _figures(place, result, color), maps))
+    colors = ("red upper, green middle, blue bottom; paler at deeper levels"
+              if len(first.part_names) > 1 else "paler at deeper levels")
+    save(
+        path,
+        text(heading, 12, bold=True),
+        text(f"query: {query}", 9, MUTED),
+        *rows,
+        _line(widths, text(" "), text(" "), text(" "), scales),
+        note("Heat: the attended parts of one image slid over the feature map of the other, their "
+             "similarity maps summed over parts and channels; bright where that image strongly "
+             f"shows the features of the parts. Outlines: the attended parts ({colors})."),
+    )
+
+
 def _level(details, level, limits):
     """Returns the heat maps of a level in both directions, and their scale."""
     halves = [row(*(_map(details, level, half, part, limits)
@@ -210,3 +218,31 @@ def _map(details, level, half, part, limits):
 
 def _fitted(pixels, share=1.0):
     return image(fit_image(pixels, round(share * _HEIGHT), round(share * _WIDTH)))
+
+
+def _ranked(pixels):
+    return fit_image(pixels, _RANKED_HEIGHT, _RANKED_WIDTH)
+
+
+def _line(widths, query, result, figures, levels, align="top"):
+    cells = (query, result, figures, *levels)
+    return row(*(column(cell, width=width) for cell, width in zip(cells, widths)), align=align)
+
+
+def _both_maps(details, level, limits):
+    """Shows the query's parts searched in the result, then the reverse."""
+    return row(*(
+        image(_ranked(overlay_map(details.images[1 - half], maps.sum(0), limits)))
+        for half, maps in enumerate(details.levels[level].maps)), gap=14)
+
+
+def _figures(place, result, color):
+    sign = ("\N{CHECK MARK} same person" if result.is_match
+            else "\N{MULTIPLICATION X} other person")
+    return column(text(f"{place}.  {sign}", 9, color, bold=True),
+                  text("\n".join([*result.details.figures(), result.label])), gap=12)
+
+
+def level_name(level: int) -> str:
+    """Returns a level's number and its name in the paper."""
+    return f"level {level} ({_LEVEL_NAMES[level]})"

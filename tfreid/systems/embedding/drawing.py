@@ -1,42 +1,68 @@
-"""Draws which regions of two images the strongest dimensions of their similarity look at."""
+"""Draws the regions that an embedding depends on: of images, and of matching pairs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from tfreid.systems.embedding.grad_cam import AttendedImage, AttentionRow, MatchingRegions
 from tfreid.visualization.heat import NO_EVIDENCE, cam_scale, overlay_cam
-from tfreid.visualization.page import MUTED, column, fit_image, image, note, row, save, text
+from tfreid.visualization.page import (
+    MUTED,
+    column,
+    fit_image,
+    image,
+    note,
+    row,
+    save,
+    shortened,
+    text,
+)
 
-# Pixels: greatest height and width of an image, least width of a column.
-_SIDE, _COLUMN = 288, 150
+# Pixels: greatest height and width of an image, least width of an image with its map. Width of a
+# letter of a label.
+_SIDE, _CELL = 240, 180
+_LETTER = 8.5
+# Pixels of a matching pair: greatest height and width of an image, least width of a column.
+_PAIR_SIDE, _COLUMN = 288, 150
 
 
-@dataclass(frozen=True, eq=False)
-class MatchingDimension:
-    """What one dimension of two unit vectors adds to their dot product, and where it looks.
+def draw_attention(
+    rows: Sequence[AttentionRow], path: str | os.PathLike, dimensions: int
+) -> None:
+    """Draws rows of images, each with its heat map beside it.
 
-    Attributes:
-        number: Index of the dimension, from 0.
-        contribution: Product of the two vectors' values.
-        cams: Class activation maps of both images, [h, w] each, 0 or above.
+    After Figure 6 of Almazan et al., "Re-ID done right: towards good practices for person
+    re-identification" (2018).
+
+    Args:
+        rows: The rows of images.
+        path: PNG file; its folder is created if it is missing.
+        dimensions: Number of dimensions that the maps accumulate.
+
+    Raises:
+        ValueError: If there is no row, or a row has no images.
     """
-
-    number: int
-    contribution: float
-    cams: tuple[np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True, eq=False)
-class MatchingRegions:
-    """A pair of images A and B, uint8 RGB [h, w, 3], its cosine similarity and dimensions."""
-
-    images: tuple[np.ndarray, np.ndarray]
-    similarity: float
-    dimensions: Sequence[MatchingDimension]
+    if not rows or not all(found.images for found in rows):
+        raise ValueError("rows must not be empty")
+    widest = max(fit_image(shown.image, _SIDE, _SIDE).shape[1]
+                 for found in rows for shown in found.images)
+    cell = max(2 * widest + 10, _CELL)
+    pictures = [
+        column(text(found.label, 9, bold=True),
+               row(*(_beside_its_map(shown, cell) for shown in found.images), gap=30))
+        for found in rows
+    ]
+    save(
+        path,
+        text(f"Implicit attention of the {dimensions} strongest dimensions", 12, bold=True),
+        row(column(*pictures, gap=14), column(text(" ", 9), cam_scale(_SIDE)), gap=30),
+        note(f"Heat (Grad-CAM): the regions that determine the {dimensions} strongest values of an "
+             "image's feature, which weigh most in its similarity to any other image; brighter is "
+             "more. Every map has its own scale."),
+    )
 
 
 def draw_matching_regions(
@@ -56,7 +82,7 @@ def draw_matching_regions(
         names: Names of the images A and B.
         heading: Title of the picture.
     """
-    images = [fit_image(side, _SIDE, _SIDE) for side in pair.images]
+    images = [fit_image(side, _PAIR_SIDE, _PAIR_SIDE) for side in pair.images]
     width = max(_COLUMN, *(side.shape[1] + 2 for side in images))
     columns = [_column(("\nimage A", "image B"), images, (" ", " "), width, bold=True)]
     for dimension in pair.dimensions:
@@ -67,7 +93,7 @@ def draw_matching_regions(
         heats = [overlay_cam(side, cam) for side, cam in zip(images, dimension.cams)]
         captions = [" " if np.any(cam) else NO_EVIDENCE for cam in dimension.cams]
         columns.append(_column((head, " "), heats, captions, width))
-    columns.append(column(text("\n ", 8.5), cam_scale(_SIDE)))
+    columns.append(column(text("\n ", 8.5), cam_scale(_PAIR_SIDE)))
     named = "   ".join(f"{side}: {name}" for side, name in zip("AB", names) if name)
     save(
         path,
@@ -80,6 +106,15 @@ def draw_matching_regions(
              "(Grad-CAM): the regions of an image that determine its value of this dimension; "
              "brighter is more. Every map has its own scale."),
     )
+
+
+def _beside_its_map(shown: AttendedImage, width: int):
+    fitted = fit_image(shown.image, _SIDE, _SIDE)
+    label = shortened(shown.label, int(width / _LETTER))
+    if not np.any(shown.cam):
+        label = f"{label}\n{NO_EVIDENCE}"
+    maps = row(image(fitted), image(overlay_cam(fitted, shown.cam)), gap=6)
+    return column(maps, text(label, 7.5, MUTED), width=width)
 
 
 def _figures(pair: MatchingRegions) -> str:
