@@ -19,6 +19,7 @@ from tfreid.serving.client import (
     exported_thresholds,
     holds_saved_model,
 )
+from tfreid.systems.exporting import make_client
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import open_run
 
@@ -64,17 +65,13 @@ def load(
             a `.weights.h5` file. An export has its own.
         overrides: `key.sub=value` settings on top, for example `["evaluation.metric=euclidean"]`.
 
-    Returns:
-        The model.
-
     Raises:
         UserError: If the source is none of these, or the weights are missing or do not fit.
 
     Example:
-
-    >>> model = tfreid.load("runs/first")
-    >>> model.embed(["images/a.jpg", "images/b.jpg"]).shape[0]
-    2
+        >>> model = tfreid.load("runs/first")
+        >>> model.embed(["images/a.jpg", "images/b.jpg"]).shape[0]
+        2
     """
     if holds_saved_model(source):
         if weights is not None or overrides:
@@ -90,34 +87,30 @@ def load(
         if weights is None:
             raise UserError(f"{source} is a recipe; give weights=FILE, the trained weights.")
     system = make_system(config)
-    model = system.load(weights)
-    served = system.serve(model, run)
-    functions = {name: function.get_concrete_function()
-                 for name, function in served.module.signatures.items()}
+    served = system.serve(system.load(weights), run)
     return TrainedModel(
-        SignatureClient(functions), served.thresholds, config.evaluation.metric, served.module)
+        make_client(served), served.thresholds, config.evaluation.metric, served.module)
 
 
 class TrainedModel:
     """A trained model of any system; `load` makes it.
 
     Images are RGB. Each is a path, the bytes of a JPEG or PNG file, or a uint8 array [h, w, 3] of
-    any size; an array [n, h, w, 3] is n images. Where features are wanted, methods also take what
-    `embed` returned, float arrays [n, d].
+    any size; an array [n, h, w, 3] is n images. Where features are needed, methods also take
+    embeddings, float arrays [n, d].
 
     Args:
         client: Asks the signatures of the model.
         thresholds: Metric -> calibrated threshold.
-        metric: Distance that ranks, as `pairwise_distances` knows it. Defaults to that of the
-            threshold, or cosine.
-        served: What the client's functions belong to.
+        metric: Distance that ranks, see `pairwise_distances`. Defaults to that of the threshold, or
+            cosine.
+        served: Owner of the client's functions.
 
     Example:
-
-    >>> model = tfreid.load("runs/first")
-    >>> gallery = model.embed(["images/a.jpg", "images/b.jpg"])
-    >>> model.rank(["images/a.jpg"], gallery).indices[0, 0]
-    0
+        >>> model = tfreid.load("runs/first")
+        >>> gallery = model.embed(["images/a.jpg", "images/b.jpg"])
+        >>> model.rank(["images/a.jpg"], gallery).indices[0, 0]
+        0
     """
 
     def __init__(self, client: SignatureClient, thresholds: Mapping[str, Threshold],

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import command_parser
+from tfreid.commands.parser import CommandParser
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and averages."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "VIPeR, CUHK01 and CUHK03's original protocol have no fixed training and test "
         "people: papers divide the identities at random several times, train once on each fold, "

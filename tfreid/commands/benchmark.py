@@ -7,12 +7,7 @@ import json
 
 from tfrecords.arguments import positive
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import (
-    add_overrides,
-    add_recipe_arguments,
-    command_parser,
-    records_override,
-)
+from tfreid.commands.parser import CommandParser, records_override
 
 # Those of Market-1501.
 _RANKED = {"queries": 3368, "gallery": 15913}
@@ -23,7 +18,7 @@ _WITHOUT_CONFIG = ("building", "evaluation", "mining", "reranking", "similarity"
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line, measures and prints."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "pipeline: images/s of the training pipeline beside bare OpenCV decoding and "
         "resizing with a thread per core, in turns; ratio is the median over the turns, "
@@ -43,21 +38,17 @@ def main(arguments: list[str] | None = None) -> None:
         "with shared memory counted once.",
     )
     parser.add_argument("what", choices=sorted([*_BENCHMARKS, "gallery"]), help="what to measure")
-    add_recipe_arguments(parser, "; building, evaluation, mining, reranking, similarity and "
-                         "streaming need none")
+    parser.add_recipe("; building, evaluation, mining, reranking, similarity and "
+                      "streaming need none")
     parser.add_argument("--records", metavar="DIR", help="folder of records, for the pipeline "
                         "(short for data.records=DIR); most others use random images")
     parser.add_argument("--root", metavar="DIR",
                         help="folder in Market-1501's layout for building (default: about 2,000 "
                         "crops are rendered first)")
-    parser.add_argument("--workers", type=positive, default=2, metavar="N",
-                        help="processes of building (default: %(default)s)")
-    parser.add_argument("--steps", type=positive, default=20, metavar="N",
-                        help="batches a measurement takes, or a turn of it, where it takes batches "
-                        "(default: %(default)s)")
-    parser.add_argument("--warm-up", type=positive, default=3, metavar="N",
-                        help="batches before it, which compile and fill buffers (default: "
-                        "%(default)s)")
+    parser.add_number("--workers", 2, "processes of building")
+    parser.add_number("--steps", 20, "batches a measurement takes, or a turn of it, where it "
+                      "takes batches")
+    parser.add_number("--warm-up", 3, "batches before it, which compile and fill buffers")
     parser.add_argument("--queries", type=positive, metavar="N",
                         help="queries of evaluation, reranking and streaming (default: "
                         f"{_RANKED['queries']}, Market-1501's) and of gallery (default: "
@@ -65,21 +56,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--gallery", type=positive, metavar="N",
                         help=f"their gallery (default: {_RANKED['gallery']}, Market-1501's, and "
                         f"{_COMPARED['gallery']})")
-    parser.add_argument("--distractors", type=positive, default=500_000, metavar="N",
-                        help="distractors of streaming, on disk (default: %(default)s)")
-    parser.add_argument("--dimensions", type=positive, default=512, metavar="N",
-                        help="length of the features of evaluation, mining, reranking and "
-                        "streaming (default: %(default)s)")
-    parser.add_argument("--images", type=positive, default=5000, metavar="N",
-                        help="images among which mining finds triplets (default: %(default)s)")
-    parser.add_argument("--batch", type=positive, default=64, metavar="N",
-                        help="pairs of similarity (default: %(default)s)")
+    parser.add_number("--distractors", 500_000, "distractors of streaming, on disk")
+    parser.add_number("--dimensions", 512, "length of the features of evaluation, mining, "
+                      "reranking and streaming")
+    parser.add_number("--images", 5000, "images among which mining finds triplets")
+    parser.add_number("--batch", 64, "pairs of similarity")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--pairs", type=positive, default=1024, metavar="N",
                         help="pairs that gallery runs the whole network on, to extrapolate to all "
                         "(default: %(default)s)")
     chosen.add_argument("--all-pairs", action="store_true", help="run it on all pairs instead")
-    add_overrides(parser)
+    parser.add_overrides()
     parsed = parser.parse_intermixed_args(arguments)
     config = _config(parsed)
 

@@ -6,20 +6,13 @@ import argparse
 from pathlib import Path
 
 from tfrecords.errors import command_line
-from tfreid.commands.parser import (
-    ON_RUN,
-    RUN,
-    add_overrides,
-    add_weights_argument,
-    command_parser,
-    records_override,
-)
+from tfreid.commands.parser import ON_RUN, RUN, CommandParser, records_override
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and calibrates."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "Ranking needs no threshold, but verification does. This measures all pairs of the "
         "records, draws their distances and the ROC curve, and writes RUN/thresholds.json, which "
@@ -34,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
                         help="pair one split's images with each other, such as train (default: "
                         "query with gallery). Training images of a person are closer together than "
                         "those of new people, so their threshold is too strict")
-    add_weights_argument(parser, ", the same as those of the export")
+    parser.add_weights(", the same as those of the export")
     parser.add_argument("--false-positive-rates", type=_rates, metavar="RATE,RATE...",
                         default="0.001,0.01,0.1",
                         help="false-positive rates at which the true-positive rate is reported "
@@ -46,8 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", metavar="DIR",
                         help="folder for thresholds.json, pair_distances.png and roc.png (default: "
                         "RUN, where `tfreid export` looks)")
-    add_overrides(parser, f"{ON_RUN}evaluation.metric=euclidean; with export.normalize=true "
-                  "features are unit vectors, as served")
+    parser.add_overrides(f"{ON_RUN}evaluation.metric=euclidean; with export.normalize=true "
+                         "features are unit vectors, as served")
     parsed = parser.parse_intermixed_args(arguments)
 
     from tfreid.systems.registry import make_system

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import add_overrides, add_recipe_arguments, command_parser
+from tfreid.commands.parser import CommandParser
 
 
 @command_line
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parser():
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "Reads .pth, .pt and .pth.tar files of torch.save and .safetensors, of torchreid, "
         "Bag of Tricks, fast-reid, torchvision and timm; files that contain code are refused.",
@@ -49,12 +49,12 @@ def _parser():
     parser.add_argument("--classifier", choices=("keep", "drop"),
                         help="whether the classifier is converted (default: keep, unless it is "
                         "ImageNet's)")
-    add_recipe_arguments(parser, ", whose head is converted; without it, the head of the "
-                         "checkpoint")
+    parser.add_recipe(", whose head is converted; without it, the head of the "
+                      "checkpoint")
     parser.add_argument("--list", action="store_true", help="print every pair of weights")
     parser.add_argument("--dry-run", action="store_true",
                         help="print every pair of weights and write nothing")
-    add_overrides(parser)
+    parser.add_overrides()
     return parser
 
 

@@ -7,14 +7,7 @@ from pathlib import Path
 
 from tfrecords.arguments import positive, split_overrides
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import (
-    add_model_arguments,
-    add_overrides,
-    add_seed,
-    command_parser,
-    open_weights,
-    records_override,
-)
+from tfreid.commands.parser import CommandParser, open_weights, records_override
 
 
 @command_line
@@ -48,7 +41,7 @@ def _whole_numbers(words: list[str]) -> list[int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "The experiment of Almazan et al., 'Re-ID done right' (2018), Figure 7. The figures "
         "are those of `tfreid test` on a gallery with random distractors; all numbers of "
@@ -57,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "features/first --output runs/first; tfreid distractor-curve --compare runs/first "
         "runs/second --output curves",
     )
-    add_model_arguments(parser, "folder of a trained run of system embedding")
+    parser.add_model("folder of a trained run of system embedding")
     parser.add_argument("--records", metavar="DIR",
                         help="records of `tfreid build market1501_500k` (default: "
                         "data.records)")
@@ -67,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--counts", nargs="+", default=[], metavar="N",
                         help="numbers of distractors to add; larger sets contain the smaller ones "
                         "(default: six numbers, evenly from 0 to all)")
-    add_seed(parser, "the random distractors")
+    parser.add_seed("the random distractors")
     parser.add_argument("--features", metavar="DIR",
                         help="folder that keeps the features, 4 bytes a number, for later runs "
                         "(default: they are deleted at the end)")
@@ -76,5 +69,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compare", nargs="+", default=[], metavar="RUN|FILE",
                         help="distractor_curve.json of other runs, or folders with one, to draw "
                         "in the same plot; without --run or --config nothing is measured")
-    add_overrides(parser, "settings on top, such as evaluation.metric=euclidean")
+    parser.add_overrides("settings on top, such as evaluation.metric=euclidean")
     return parser

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from tfrecords.errors import command_line
-from tfreid.commands.parser import (
-    ON_RUN,
-    RUN,
-    add_overrides,
-    add_weights_argument,
-    command_parser,
-)
+from tfreid.commands.parser import ON_RUN, RUN, CommandParser
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and exports."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "If `tfreid calibrate` has written RUN/thresholds.json, the export includes it and a "
         "signature, verify, that decides whether two images show the same person. The export of "
@@ -27,9 +21,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", metavar="DIR",
                         help="folder of versions, which TF Serving watches; each export adds the "
                         "next number (default: RUN/export)")
-    add_weights_argument(parser)
-    add_overrides(parser, f"{ON_RUN}export.normalize=false, csn.score.both_orders=true, or "
-                  "data.records=DIR if the records have moved")
+    parser.add_weights()
+    parser.add_overrides(f"{ON_RUN}export.normalize=false, csn.score.both_orders=true, or "
+                         "data.records=DIR if the records have moved")
     parsed = parser.parse_intermixed_args(arguments)
 
     from tfreid.systems.registry import make_system

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 from tfrecords.errors import command_line
-from tfreid.commands.parser import add_overrides, add_recipe_arguments, command_parser
+from tfreid.commands.parser import CommandParser
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and prints."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "flops are 2 x multiply-adds of one image's feature; parameters include the "
         "identity classifier, whose width is model.num_identities. With system: csn flops are "
@@ -19,11 +19,11 @@ def main(arguments: list[str] | None = None) -> None:
         "flops_compare (one pair); paper_table_5 has the paper's counts. With system: siamese all "
         "figures are the twin's; the merge network adds embedding_size + 1 parameters.",
     )
-    add_recipe_arguments(parser, required=True)
+    parser.add_recipe(required=True)
     parser.add_argument("--identities", type=int, default=751, metavar="N",
                         help="width of the classifier if the recipe leaves it open (default: 751, "
                         "Market-1501's); a csn has none")
-    add_overrides(parser)
+    parser.add_overrides()
     parsed = parser.parse_intermixed_args(arguments)
 
     from tfreid.config import load_config

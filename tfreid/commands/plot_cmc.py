@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from tfrecords.arguments import positive
 from tfrecords.errors import command_line
-from tfreid.commands.parser import command_parser
+from tfreid.commands.parser import CommandParser
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and draws."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "Runs are easiest to compare in one plot; nothing is evaluated again. "
         "example: tfreid plot-cmc runs/first runs/second --labels 'triplet' "
@@ -26,8 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
                         "the files, or the folders')")
     parser.add_argument("--output", default="cmc.png", metavar="FILE",
                         help="PNG file (default: %(default)s)")
-    parser.add_argument("--max-rank", type=positive, default=20, metavar="K",
-                        help="last rank drawn (default: %(default)s)")
+    parser.add_number("--max-rank", 20, "last rank drawn")
     parsed = parser.parse_args(arguments)
 
     from tfreid.evaluation.results import read_curves

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import command_parser
+from tfreid.commands.parser import CommandParser
 
 _EPILOG = """\
 With an embedding model it prints the distances between all images. With a pair model (system: csn
@@ -26,7 +26,7 @@ compared with all of them:
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and prints."""
-    parser = command_parser(__doc__, _EPILOG)
+    parser = CommandParser(__doc__, _EPILOG)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", metavar="DIR",
                         help="exported SavedModel, or the folder of its versions")
@@ -94,13 +94,13 @@ def _print_scores(client, features, parsed) -> None:
 def _print_decisions(distances, threshold) -> None:
     """Prints for each pair of images whether they show the same person."""
     print(f"threshold {threshold.threshold:.4f}, chosen by {threshold.chosen_by} on "
-          f"{threshold.dataset}: {threshold.true_positive_rate:.1%} of the pairs of one person "
-          f"pass, and {threshold.false_positive_rate:.2%} of the pairs of two")
+          f"{threshold.dataset}: {threshold.true_positive_rate:.1%} of the positive pairs pass, "
+          f"and {threshold.false_positive_rate:.2%} of the negative pairs")
     for first in range(len(distances)):
         for second in range(first + 1, len(distances)):
             same = distances[first, second] <= threshold.threshold
-            verdict = "the same person" if same else "two persons"
-            print(f"{first + 1} and {second + 1}: {verdict} ({distances[first, second]:.3f})")
+            decision = "the same person" if same else "different people"
+            print(f"{first + 1} and {second + 1}: {decision} ({distances[first, second]:.3f})")
 
 
 def _read(path: Path) -> bytes:

@@ -7,14 +7,7 @@ from pathlib import Path
 
 from tfrecords.arguments import split_overrides
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import (
-    RUN,
-    add_model_arguments,
-    add_overrides,
-    command_parser,
-    open_weights,
-    records_override,
-)
+from tfreid.commands.parser import RUN, CommandParser, open_weights, records_override
 
 _EPILOG = """\
 examples:
@@ -35,9 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     records, more = split_overrides(parsed.records)
     _check(parsed, records)
     if parsed.model:
-        from tfreid.systems.siamese.testing import ExportJudge
-
-        _verify_files(ExportJudge(parsed.model), parsed, Path("."))
+        _verify_by_export(parsed)
         return
     single = records_override(records[0]) if len(records) == 1 else []
     overrides = [*parsed.overrides, *more, *single]
@@ -52,7 +43,9 @@ def main(arguments: list[str] | None = None) -> None:
     thresholds = run.thresholds if run else None
     system = make_system(config)
     if parsed.pair:
-        _verify_files(system.make_judge(weights, thresholds), parsed, folder)
+        picture = _pair_picture(parsed, folder)
+        print(system.verify_files(weights, run, *parsed.pair, picture))
+        print(f"wrote {picture}")
     elif parsed.pairs or parsed.split:
         name = f"pairs-{Path(parsed.pairs).stem}" if parsed.pairs else f"split-{parsed.split}"
         output = Path(parsed.output or folder / name)
@@ -69,14 +62,22 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"wrote {output}/results.json and pictures beside it")
 
 
-def _verify_files(judge, parsed, folder) -> None:
-    """Verifies two image files."""
-    from tfreid.systems.siamese.testing import judge_files
+def _verify_by_export(parsed) -> None:
+    """Verifies two image files with an export."""
+    from tfreid.serving.client import SavedModelClient, exported_thresholds
+    from tfreid.systems.siamese.testing import verify_files
 
-    first, second = parsed.pair
-    picture = Path(parsed.output or folder) / f"pair-{Path(first).stem}-{Path(second).stem}.png"
-    print(judge_files(judge, first, second, picture))
+    client, picture = SavedModelClient(parsed.model), _pair_picture(parsed, Path("."))
+    if not client.judges:
+        raise UserError(f"{parsed.model} cannot verify pairs; name the export of a run of "
+                        "system: siamese.")
+    print(verify_files(client, exported_thresholds(parsed.model), *parsed.pair, picture))
     print(f"wrote {picture}")
+
+
+def _pair_picture(parsed, folder) -> Path:
+    first, second = (Path(file).stem for file in parsed.pair)
+    return Path(parsed.output or folder) / f"pair-{first}-{second}.png"
 
 
 def _check(parsed, records) -> None:
@@ -100,8 +101,8 @@ def _check(parsed, records) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser(__doc__, _EPILOG)
-    add_model_arguments(parser, RUN)
+    parser = CommandParser(__doc__, _EPILOG)
+    parser.add_model(RUN)
     parser.add_argument("--model", metavar="DIR",
                         help="exported SavedModel, or the folder of its versions, instead of a "
                         "run; for --pair")
@@ -128,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ranked-queries", type=int, default=8, metavar="N",
                         help="queries in the ranked-list picture; 0 draws none (default: 8); "
                         "`tfreid visualize-csn` draws those of a csn")
-    add_overrides(parser, "settings on top, such as evaluation.metric=euclidean; "
-                  "evaluation.multi_query=true, evaluation.expansion=true and "
-                  "evaluation.reranking=true each add figures beside the plain ones")
+    parser.add_overrides("settings on top, such as evaluation.metric=euclidean; "
+                         "evaluation.multi_query=true, evaluation.expansion=true and "
+                         "evaluation.reranking=true each add figures beside the plain ones")
     return parser

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfrecords.arguments import positive
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import add_overrides, add_recipe_arguments, add_seed, command_parser
+from tfreid.commands.parser import CommandParser
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and draws."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "example: tfreid visualize-augmentation --config done_right_resnet101 --output "
         "curriculum.png data.records=records/market1501. Look at it before a long training: "
         "people must stay recognisable.",
     )
-    add_recipe_arguments(parser, required=True)
+    parser.add_recipe(required=True)
     parser.add_argument("--output", required=True, metavar="FILE", help="PNG file")
-    parser.add_argument("--images", type=positive, default=4, metavar="N",
-                        help="training images, drawn at random (default: %(default)s)")
-    parser.add_argument("--columns", type=positive, default=7, metavar="N",
-                        help="epochs, spread evenly over the training (default: %(default)s)")
+    parser.add_number("--images", 4, "training images, drawn at random")
+    parser.add_number("--columns", 7, "epochs, spread evenly over the training")
     parser.add_argument("--pretraining", action="store_true",
                         help="draw the stage before, which the setting `pretraining` describes")
-    add_seed(parser, "the choice of images and of their augmentation")
-    add_overrides(parser)
+    parser.add_seed("the choice of images and of their augmentation")
+    parser.add_overrides()
     parsed = parser.parse_intermixed_args(arguments)
 
     from tfreid.config import load_config

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from tfrecords.arguments import positive
 from tfrecords.errors import command_line
-from tfreid.commands.parser import (
-    add_model_arguments,
-    add_overrides,
-    add_seed,
-    command_parser,
-    open_weights,
-)
+from tfreid.commands.parser import CommandParser, open_weights
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and draws."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "examples: tfreid visualize-csn --run runs/csn --pair a.jpg b.jpg --output "
         "pair.png; tfreid visualize-csn --run runs/csn --query 12 --top 5 --output "
         "ranking.png data.records=records/market1501",
     )
-    add_model_arguments(parser, "folder of a trained run of system csn")
+    parser.add_model("folder of a trained run of system csn")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--pair", nargs=2, metavar=("A", "B"),
                       help="two JPEG or PNG files: the attended regions of both, and each level's "
@@ -37,13 +30,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, metavar="PATH",
                         help="PNG file; for --pairs-from-records a folder, for match.png and "
                         "non_match.png")
-    parser.add_argument("--top", type=positive, default=5, metavar="N",
-                        help="results drawn for --query (default: %(default)s)")
-    parser.add_argument("--gallery", type=positive, default=100, metavar="M",
-                        help="random gallery images to score, among them at least one match "
-                        "(default: %(default)s)")
-    add_seed(parser, "the random choices")
-    add_overrides(parser, "settings on top, such as data.records=records/market1501")
+    parser.add_number("--top", 5, "results drawn for --query")
+    parser.add_number("--gallery", 100, "random gallery images to score, among them at least one "
+                      "match")
+    parser.add_seed("the random choices")
+    parser.add_overrides("settings on top, such as data.records=records/market1501")
     parsed = parser.parse_intermixed_args(arguments)
 
     from tfreid.systems.csn.pictures import CsnPictures

@@ -6,13 +6,7 @@ import argparse
 
 from tfrecords.arguments import positive, split_overrides
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import (
-    add_model_arguments,
-    add_overrides,
-    add_seed,
-    command_parser,
-    open_weights,
-)
+from tfreid.commands.parser import CommandParser, open_weights
 
 
 @command_line
@@ -50,13 +44,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "examples: tfreid visualize-embedding --run runs/first --pair a.jpg b.jpg "
         "--output pair.png; tfreid visualize-embedding --run runs/first --ranked 8 "
         "--worst --output worst.png data.records=records/market1501",
     )
-    add_model_arguments(parser, "folder of a trained run, of any system but csn")
+    parser.add_model("folder of a trained run, of any system but csn")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--pair", nargs=2, metavar=("A", "B"),
                       help="two JPEG or PNG files: the regions that the dimensions which add most "
@@ -78,15 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, metavar="PATH",
                         help="PNG file; for --pairs-from-records a folder, for "
                         "query_POSITION_match.png and query_POSITION_non_match.png")
-    parser.add_argument("--dimensions", type=positive, default=5, metavar="K",
-                        help="dimensions of each pair (default: %(default)s)")
-    parser.add_argument("--accumulate", type=positive, default=50, metavar="K",
-                        help="strongest dimensions of each image whose gradients are accumulated "
-                        "(default: %(default)s)")
-    parser.add_argument("--images", type=positive, default=4, metavar="M",
-                        help="images per person of --attention-from-records, by as many cameras as "
-                        "possible (default: %(default)s)")
-    add_seed(parser, "the random choices")
-    add_overrides(parser, "settings on top, such as data.records=records/market1501, or "
-                  "evaluation.feature=embedding for the feature before the neck")
+    parser.add_number("--dimensions", 5, "dimensions of each pair")
+    parser.add_number("--accumulate", 50, "strongest dimensions of each image whose gradients are "
+                      "accumulated")
+    parser.add_number("--images", 4, "images per person of --attention-from-records, by as many "
+                      "cameras as possible")
+    parser.add_seed("the random choices")
+    parser.add_overrides("settings on top, such as data.records=records/market1501, or "
+                         "evaluation.feature=embedding for the feature before the neck")
     return parser

@@ -169,39 +169,6 @@ class ServerClient:
             ) from None
 
 
-def embed_with_saved_model(directory: str | Path, images: Sequence[bytes]) -> np.ndarray:
-    """Embeds image files with a SavedModel.
-
-    Args:
-        directory: A version's folder, or the folder of versions, whose highest is taken.
-        images: JPEG or PNG files, of any sizes.
-
-    Returns:
-        float32 embeddings [n, d].
-
-    Raises:
-        UserError: There is no SavedModel of an embedding model, or an image cannot be decoded.
-    """
-    return _embedding(SavedModelClient(directory).extract(images), directory)
-
-
-def embed_with_server(url: str, images: Sequence[bytes], timeout: float = 30.0) -> np.ndarray:
-    """Embeds image files with a running TF Serving.
-
-    Args:
-        url: Of the model, such as `http://localhost:8501/v1/models/reid`.
-        images: JPEG or PNG files, of any sizes.
-        timeout: Seconds to wait for the answer.
-
-    Returns:
-        float32 embeddings [n, d].
-
-    Raises:
-        UserError: No server answers there, it answers with an error, or it serves a pair model.
-    """
-    return _embedding(ServerClient(url, timeout).extract(images), url)
-
-
 def exported_thresholds(directory: str | Path) -> dict[str, Threshold]:
     """Returns metric -> threshold of a SavedModel's folder; empty where it was exported without.
 
@@ -210,12 +177,6 @@ def exported_thresholds(directory: str | Path) -> dict[str, Threshold]:
     """
     path = find_thresholds(_version(directory) / EXTRA_FILES)
     return load_thresholds(path) if path else {}
-
-
-def _embedding(outputs: Outputs, source) -> np.ndarray:
-    if "embedding" not in outputs:
-        raise UserError(f"{source} is a pair model, which has no embeddings; compare its features.")
-    return outputs["embedding"]
 
 
 def _sided(**sides: Outputs) -> Outputs:
@@ -248,5 +209,5 @@ def _version(directory: str | Path) -> Path:
     if versions:
         directory = max(versions, key=lambda path: int(path.name))
     if not (directory / "saved_model.pb").exists():
-        raise UserError(f"{directory}: no SavedModel there; make one with tools/export_model.py.")
+        raise UserError(f"{directory}: no SavedModel there; make one with `tfreid export`.")
     return directory

@@ -160,7 +160,7 @@ def test_other_records_say_where_distractors_begin(
     assert "holds no added distractors" in capsys.readouterr().err
     gallery = Records(records)["gallery"].index
     for base, words in ((1, "not all images behind the first 1 are distractors"),
-                        (len(gallery), f"not behind {len(gallery)}")):
+                        (len(gallery), f"not {len(gallery)}")):
         assert curve([*common, str(records), "--base", str(base)]) == 2
         message = capsys.readouterr().err
         assert words in message and message.count("\n") == 1

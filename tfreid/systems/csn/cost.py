@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
 from tfreid.config import Config
 from tfreid.models.flops import count_flops, count_parameters
-from tfreid.systems.csn.network import build_csn, csn_parts
+from tfreid.systems.csn.network import build_csn, compared_features, csn_parts
 from tfreid.systems.csn.scores import CsnScorer, simi_score
 from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.training.strategy import prepare_runtime
@@ -30,9 +30,9 @@ _PAIRS_AT_ONCE = 64
 def describe_csn(config: Config, model: keras.Model) -> dict[str, Any]:
     """Describes a CSN.
 
-    Not counted are products of stacks of matrices (BatchMatMul): here they are the bilinear
-    sampler's. That it multiplies by dense interpolation matrices, of which four weights a sample
-    are not zero, is a matter of speed and no property of the network.
+    Not counted are products of stacks of matrices (BatchMatMul), here those of the bilinear
+    sampler: it multiplies by dense interpolation matrices, which have only four nonzero weights per
+        sample.
 
     Args:
         config: Its settings.
@@ -40,9 +40,9 @@ def describe_csn(config: Config, model: keras.Model) -> dict[str, Any]:
 
     Returns:
         `name`; `levels`; `trainable_params`, and `params` with the batch norms' statistics; `flops`
-        of one pair, 2 x multiply-adds of both images extracted and compared; `flops_extract` of
-        one image and `flops_compare` of one pair, which are its parts; `input_shape` [height,
-        width, 3]; and for the paper's networks `paper_table_5`, what the paper counts.
+        of one pair, 2 x multiply-adds of extracting and comparing both images; its parts
+        `flops_extract` of one image and `flops_compare` of one pair; `input_shape` [height, width,
+        3]; and for the paper's networks `paper_table_5`, the paper's counts.
     """
     shape = [config.model.height, config.model.width, 3]
     parts = csn_parts(model)
@@ -76,18 +76,18 @@ def describe_csn(config: Config, model: keras.Model) -> dict[str, Any]:
 def measure_gallery(
     config: Config, queries: int, gallery: int, pairs: int | None
 ) -> dict[str, Any]:
-    """Compares all queries with a gallery, beside the whole network run on pairs, in turns.
+    """Compares all queries with a gallery, and runs the whole network on pairs, in turns.
 
-    Ours extracts every image once and compares the features; the other extracts both images of
-    every pair anew, in batches of 64 pairs.
+    The first extracts every image once and compares the features; the second extracts both images
+    of each pair again, in batches of 64 pairs.
 
     Args:
-        config: Of a CSN.
+        config: Settings of a CSN.
         queries: Number of queries.
         gallery: Number of gallery images.
-        pairs: How many pairs, spread over all, the whole network is run on; None for all.
+        pairs: Number of pairs, spread over all, that the whole network runs on; None for all.
     """
-    # The whole network looks at a pair in one order.
+    # The whole network compares a pair in one order.
     score = dataclasses.replace(config.csn.score, both_orders=False)
     config = dataclasses.replace(
         config, csn=dataclasses.replace(config.csn, score=score))
@@ -97,16 +97,36 @@ def measure_gallery(
     every = np.arange(queries * gallery)
     count = len(every) if pairs is None else min(pairs, len(every))
     rows, columns = np.divmod(every[np.linspace(0, len(every) - 1, count).astype(int)], gallery)
-    ours = _Ours(model, config, images, queries)
-    whole = _WholeNetwork(model, config, images, rows, queries + columns)
-    ours(), whole()  # compile
+    batch, spec = config.data.eval_batch_size, tf.TensorSpec([None, *images.shape[1:]], tf.float32)
+    parts, scorer, found = csn_parts(model), CsnScorer(model, config, None), {}
+    extract_batch = tf.function(
+        lambda x: compared_features(parts.extract(x, training=False)), input_signature=[spec])
+    run_pairs = tf.function(lambda first, second: _scores(model, config, first, second),
+                            input_signature=[spec, spec])
+
+    def extract_side(side):
+        blocks = [extract_batch(side[start : start + batch])
+                  for start in range(0, len(side), batch)]
+        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+    def extract():
+        found["sides"] = [extract_side(side) for side in (images[:queries], images[queries:])]
+
+    def compare():
+        found["scores"] = scorer.cross(*found["sides"], progress=False)
+
+    def whole():
+        blocks = [slice(start, start + _PAIRS_AT_ONCE) for start in range(0, count, _PAIRS_AT_ONCE)]
+        found["whole"] = np.concatenate([
+            run_pairs(images[rows[block]], images[queries + columns[block]]) for block in blocks])
+
+    extract(), compare(), whole()  # compile
     turns = []
     for _ in range(_TURNS):
-        extraction, _ = timed(ours.extract)
-        comparison, _ = timed(ours.compare)
+        extraction, comparison = timed(extract)[0], timed(compare)[0]
         turns.append((extraction + comparison, timed(whole)[0] * len(every) / count, extraction))
     seconds, extrapolated, extraction = np.median(turns, axis=0)
-    ratios = [theirs / own for own, theirs, _ in turns]
+    ratios = [theirs / ours for ours, theirs, _ in turns]
     return {
         **describe_network(config, {"levels": list(config.csn.levels)}),
         "queries": queries,
@@ -120,61 +140,16 @@ def measure_gallery(
             extrapolated),
         "ratio": rounded(np.median(ratios)),
         "ratios": [rounded(ratio) for ratio in ratios],
-        "largest_score": rounded(np.abs(whole.scores).max()),
+        "largest_score": rounded(np.abs(found["whole"]).max()),
         "largest_score_difference": rounded(
-            np.abs(ours.scores[rows, columns] - whole.scores).max()),
+            np.abs(found["scores"][rows, columns] - found["whole"]).max()),
     }
 
 
-class _Ours:
-    """Extracts every image once, then compares all queries with all gallery images."""
-
-    def __init__(self, model, config, images, queries):
-        parts = csn_parts(model)
-        self._extract = tf.function(
-            lambda x: parts.extract(x, training=False),
-            input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.float32)])
-        self._scorer = CsnScorer(model, config, None)
-        self._sides = (images[:queries], images[queries:])
-        self._batch = config.data.eval_batch_size
-
-    def __call__(self):
-        self.extract()
-        self.compare()
-
-    def extract(self):
-        self._features = [self._extract_side(images) for images in self._sides]
-
-    def compare(self):
-        self.scores = self._scorer.cross(*self._features, progress=False)
-
-    def _extract_side(self, images):
-        blocks = [self._extract(images[start : start + self._batch])
-                  for start in range(0, len(images), self._batch)]
-        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]
-                if not name.startswith("regions")}
-
-
-class _WholeNetwork:
-    """Runs the network from the images to the score for every pair."""
-
-    def __init__(self, model, config, images, first, second):
-        self._run = tf.function(
-            lambda first, second: self._scores(model, config, first, second),
-            input_signature=2 * [tf.TensorSpec([None, *images.shape[1:]], tf.float32)])
-        self._images, self._first, self._second = images, first, second
-
-    def __call__(self):
-        blocks = [slice(start, start + _PAIRS_AT_ONCE)
-                  for start in range(0, len(self._first), _PAIRS_AT_ONCE)]
-        self.scores = np.concatenate([
-            self._run(self._images[self._first[block]], self._images[self._second[block]])
-            for block in blocks])
-
-    @staticmethod
-    def _scores(model, config, first, second):
-        count = tf.shape(first)[0]
-        outputs = model({"images": tf.concat([first, second], 0), "first": tf.range(count),
-                         "second": tf.range(count, 2 * count)}, training=False)
-        probabilities = tf.nn.softmax(outputs["logits"])[:, 1]
-        return simi_score(probabilities, outputs.get("distance"), config.csn.score)
+def _scores(model, config, first, second):
+    """Runs the network from the images to the scores of n pairs."""
+    count = tf.shape(first)[0]
+    outputs = model({"images": tf.concat([first, second], 0), "first": tf.range(count),
+                     "second": tf.range(count, 2 * count)}, training=False)
+    probabilities = tf.nn.softmax(outputs["logits"])[:, 1]
+    return simi_score(probabilities, outputs.get("distance"), config.csn.score)

@@ -45,7 +45,7 @@ _FIGURES, _LEVEL = 190, 214
 
 @dataclass(frozen=True, eq=False)
 class RankedPair:
-    """A gallery image compared with a query, which is image A of the details, and its label."""
+    """A query (image A) compared with a gallery image (B), whose label is given."""
 
     details: PairDetails
     is_match: bool
@@ -66,20 +66,17 @@ def pair_limits(pairs: Sequence[PairDetails]) -> dict[int, tuple[float, float]]:
 
 
 def heat_scale(limits: tuple[float, float]) -> PowerNorm:
-    """Returns the scale from values to colours.
-
-    Sums of products are skewed: a root leaves more colours for the many small ones.
-    """
+    """Returns the scale from values to colours, a root since most sums of products are small."""
     return PowerNorm(0.5, *limits, clip=True)
 
 
 def overlay_map(
     image: np.ndarray, values: np.ndarray, limits: tuple[float, float], enlarged: int = ENLARGED
 ) -> np.ndarray:
-    """Lays a map over an image in grey as a heat map, each cell at its place in the image.
+    """Lays a map as heat over a grey image, each cell at its place in the image.
 
     Args:
-        image: uint8 RGB [height, width, 3], of the size of the network's input.
+        image: uint8 RGB [height, width, 3], at the network's input size.
         values: [h, w].
         limits: Values of the darkest and the brightest colour.
         enlarged: Factor by which both sides are enlarged.
@@ -94,25 +91,21 @@ def overlay_map(
     return lay_over(cv2.resize(image, (width, height)), heat_scale(limits)(heat))
 
 
-def draw_pair(
-    details: PairDetails,
-    path: str | os.PathLike,
-    names: tuple[str, str] = ("", ""),
-    heading: str = "Similarity at several levels",
-    limits: Mapping[int, tuple[float, float]] | None = None,
-) -> None:
+def draw_pair(details: PairDetails, path: str | os.PathLike, names: tuple[str, str] = ("", ""),
+              heading: str = "Similarity at several levels",
+              limits: Mapping[int, tuple[float, float]] | None = None) -> None:
     """Draws attended regions and all similarity maps of one pair into one PNG.
 
-    Every level has a row. Beside a heat map is a small copy of the image that its part was cut
-    from. After Figure 4 of Guo and Cheung 2018.
+    Every level has a row. Each heat map has a small copy of the image from which its part was cut.
+    After Figure 4 of Guo and Cheung 2018.
 
     Args:
         details: What the network sees in the pair.
         path: PNG file; its folder is created if it is missing.
         names: Names of the images A and B.
         heading: Title of the picture.
-        limits: Level -> values of the darkest and the brightest colour, for pictures that are to be
-            compared. Defaults to the range of the pair's own values.
+        limits: Level -> values of the darkest and the brightest colour, to compare pictures.
+            Defaults to the range of the pair's own values.
     """
     shared = ", also with the other pair's picture." if limits is not None else "."
     limits = limits or pair_limits([details])
@@ -136,12 +129,8 @@ def draw_pair(
     )
 
 
-def draw_ranked_pairs(
-    results: Sequence[RankedPair],
-    path: str | os.PathLike,
-    query: str = "",
-    heading: str = "Ranked gallery",
-) -> None:
+def draw_ranked_pairs(results: Sequence[RankedPair], path: str | os.PathLike, query: str = "",
+                      heading: str = "Ranked gallery") -> None:
     """Draws a query's best gallery images with their scores and similarity maps into one PNG.
 
     A row shows one result, framed green (the query's identity) or red, and for each level two maps,
@@ -193,7 +182,7 @@ def draw_ranked_pairs(
 
 
 def _level(details, level, limits):
-    """Returns the heat maps of a level in both directions, and their scale."""
+    """Draws the heat maps of a level in both directions, and their scale."""
     halves = [row(*(_map(details, level, half, part, limits)
                     for part in range(len(details.part_names)))) for half in (0, 1)]
     fitted = fit_image(details.images[0], _HEIGHT, _WIDTH)
@@ -203,7 +192,7 @@ def _level(details, level, limits):
 
 
 def _map(details, level, half, part, limits):
-    """Returns where a part was cut, and how similar the other image is to it."""
+    """Draws where a part was cut, and where the other image is similar to it."""
     found = details.levels[level]
     source, target = ("AB", "BA")[half]
     cut = draw_regions(details.images[half], {level: found.regions[half]},
@@ -230,7 +219,7 @@ def _line(widths, query, result, figures, levels, align="top"):
 
 
 def _both_maps(details, level, limits):
-    """Shows the query's parts searched in the result, then the reverse."""
+    """Draws the query's parts searched in the result, then the reverse."""
     return row(*(
         image(_ranked(overlay_map(details.images[1 - half], maps.sum(0), limits)))
         for half, maps in enumerate(details.levels[level].maps)), gap=14)

@@ -30,8 +30,7 @@ class LevelDetails:
 
     Attributes:
         map_shape: Height h and width w of the level's maps.
-        regions: Regions of A and of B, [p, 6] each; see
-            `tfreid.layers.spatial_transformer.affine_grid`.
+        regions: Regions of A and of B, [p, 6] each; see `affine_grid`.
         maps: A's parts searched in B, then B's in A: [p, h, w], summed over channels.
         channels: Number of channels that were summed.
     """
@@ -47,10 +46,10 @@ class PairDetails:
     """What a CSN sees in a pair of images A and B.
 
     Attributes:
-        images: Both images, uint8 RGB [height, width, 3], at the size that the network sees.
+        images: Both images, uint8 RGB [height, width, 3], at the network's input size.
         levels: Level -> its details.
         probability: Probability of a positive pair.
-        distance: Distance of the descriptors; None for a network without ranking net.
+        distance: Distance of the descriptors; None without ranking net.
         score: SimiScore.
     """
 
@@ -88,7 +87,7 @@ class PairDetails:
 def describe_pair(
     model: keras.Model, config: Config, first: np.ndarray, second: np.ndarray
 ) -> PairDetails:
-    """Compares two images and keeps what lies between them and the score.
+    """Compares two images and keeps the intermediate results.
 
     A map of `LevelDetails.maps` is the sum over the channels of one group of similarity maps (Guo
     and Cheung 2018, Eq. 2), before pooling and batch normalisation.
@@ -100,7 +99,7 @@ def describe_pair(
         second: Another, of any size.
 
     Returns:
-        The details; the score is that of `CsnScorer`.
+        The details, with the score of `CsnScorer`.
     """
     shape = (config.model.height, config.model.width)
     images = tf.stack([resize_images(image, *shape) for image in (first, second)])
@@ -122,7 +121,7 @@ def describe_pair(
 
 
 def cell_sides(map_shape: tuple[int, int], image_shape: tuple[int, int]) -> tuple[int, int]:
-    """Computes the height and width in pixels of the network's input that a map's cell covers.
+    """Returns the height and width in pixels of the network's input that a map's cell covers.
 
     Every pooling halves a map and rounds up, so cells are powers of two, and those at the right and
     the bottom may reach beyond the border: 8 cells of 8 pixels cover 60 pixels.
@@ -141,8 +140,7 @@ def region_corners(
     """Computes where regions lie in the image.
 
     Args:
-        regions: [p, 6], one in each of p stripes; see
-            `tfreid.layers.spatial_transformer.affine_grid`.
+        regions: [p, 6], one in each of p stripes; see `affine_grid`.
         map_shape: Height and width of the whole map, in cells.
         image_shape: Height and width of the network's input, in pixels.
 
@@ -168,18 +166,13 @@ def region_color(level: int, part: int) -> tuple[int, int, int]:
     return tuple(int(round(x + white * (255 - x))) for x in _COLORS[part])
 
 
-def draw_regions(
-    image: np.ndarray,
-    regions: Mapping[int, np.ndarray],
-    map_shapes: Mapping[int, tuple[int, int]],
-    scale: int = ENLARGED,
-    part: int | None = None,
-    line: float = 0.75,
-) -> np.ndarray:
+def draw_regions(image: np.ndarray, regions: Mapping[int, np.ndarray],
+                 map_shapes: Mapping[int, tuple[int, int]], scale: int = ENLARGED,
+                 part: int | None = None, line: float = 0.75) -> np.ndarray:
     """Draws regions on an image, in the colours of `region_color`.
 
     Args:
-        image: uint8 RGB [h, w, 3], of the size of the network's input.
+        image: uint8 RGB [h, w, 3], at the network's input size.
         regions: Level -> regions [p, 6].
         map_shapes: Level -> height and width of its map.
         scale: Factor by which both sides are enlarged.

@@ -1,4 +1,4 @@
-"""The training objective of the CSN: classification and contrastive loss, and priors of regions."""
+"""The training objective of the CSN: classification, contrastive loss and priors of regions."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ _PICTURES = 16
 
 
 def check_csn_losses(config: Config) -> None:
-    """Refuses losses that leave nothing to learn.
+    """Refuses settings without any loss.
 
     Raises:
-        UserError: No loss has a weight.
+        UserError: If no loss has a weight.
     """
     losses = config.loss
     if not losses.match.weight and not (losses.contrastive.weight and config.csn.ranking_net):
-        raise UserError("no loss has a weight, so nothing can be learnt; set "
-                        "loss.match.weight above 0.")
+        raise UserError("no loss has a weight; set loss.match.weight above 0.")
 
 
 class CsnObjective(Objective):
@@ -53,7 +52,7 @@ class CsnObjective(Objective):
     def forward(
         self, model: keras.Model, batch: Batch
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """Computes the loss of a batch of `tfreid.data.batches.PairBatches`."""
+        """Computes the loss of a batch of `PairBatches`."""
         images, first, second, matches = batch
         outputs = model(
             {"images": tf.cast(images, tf.float32), "first": first, "second": second},
@@ -68,8 +67,8 @@ class CsnObjective(Objective):
         """Computes the loss of pairs.
 
         Args:
-            outputs: Of the CSN.
-            matches: [n], 1 where both images show one identity, else 0.
+            outputs: Outputs of the CSN.
+            matches: [n], 1 for positive pairs, else 0.
 
         Returns:
             The scalar loss, and the scalars worth plotting, among them `loss/total`.

@@ -89,7 +89,7 @@ class CsnPictures:
             seed: Seed of the random choice.
 
         Raises:
-            UserError: If there is no such query.
+            UserError: If the query does not exist.
         """
         scored = _ScoredGallery(self._system, self._weights, query, gallery, seed)
         order = np.argsort(-scored.scores, kind="stable")
@@ -102,16 +102,16 @@ class CsnPictures:
 
 
 class _Drawn(NamedTuple):
-    """Increasing positions [m] in the gallery, and which of them is sure to be a match."""
+    """Increasing positions [m] in the gallery, and the place of a match among them."""
 
     positions: np.ndarray
     match: int
 
 
 class _ScoredGallery:
-    """A query and gallery images drawn for it, with their scores [m].
+    """A query and random gallery images, with their scores [m].
 
-    `is_match` [m] says which show the query's person, `match` is the place of one of them.
+    `is_match` [m] tells which show the query's identity, `match` is the place of one of them.
     """
 
     def __init__(self, system: System, weights, query: str | None, count: int, seed: int):
@@ -133,7 +133,7 @@ class _ScoredGallery:
                                    scorer.features("gallery", self._positions))[0]
 
     def label(self, place: int) -> str:
-        """Returns what the records say of the gallery image at a place."""
+        """Returns identity and camera of the gallery image at a place."""
         return image_label(self._gallery, self._positions[place])
 
     def describe(self, place: int) -> PairDetails:
@@ -149,7 +149,7 @@ class _ScoredGallery:
 def _draw_gallery(
     gallery: SplitIndex, identity: int, camera: int, count: int, random: np.random.Generator
 ) -> _Drawn:
-    """Draws gallery images, the first of them among the query's matches."""
+    """Draws gallery images at random, first one of the query's matches."""
     usable = counted(identity, camera, gallery.ids, gallery.cameras)
     matches = np.flatnonzero(usable & (gallery.ids == identity))
     if not matches.size:

@@ -65,16 +65,12 @@ def draw_attention(
     )
 
 
-def draw_matching_regions(
-    pair: MatchingRegions,
-    path: str | os.PathLike,
-    names: tuple[str, str] = ("", ""),
-    heading: str = "Matching regions",
-) -> None:
+def draw_matching_regions(pair: MatchingRegions, path: str | os.PathLike,
+                          names: tuple[str, str] = ("", ""),
+                          heading: str = "Matching regions") -> None:
     """Draws two images, one below the other, and a column of heat maps for each dimension.
 
-    After Figure 5 of Almazan et al., "Re-ID done right: towards good practices for person
-    re-identification" (2018).
+    After Figure 5 of Almazan et al. 2018.
 
     Args:
         pair: The pair and its dimensions.

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfreid.config import Config
 
-# Of the terms that a map sums up: what is below is their rounding, not evidence.
+# Share of the terms that a map sums up; smaller values are rounding errors, not evidence.
 _ROUNDING = 1e-5
 
 
@@ -27,7 +27,7 @@ class AttendedImage:
 
 @dataclass(frozen=True, eq=False)
 class AttentionRow:
-    """Images side by side, such as those of one identity, under a label."""
+    """Images side by side under a label, for example those of one identity."""
 
     label: str
     images: Sequence[AttendedImage]
@@ -35,7 +35,7 @@ class AttentionRow:
 
 @dataclass(frozen=True, eq=False)
 class MatchingDimension:
-    """What one dimension of two unit vectors adds to their dot product, and where it looks.
+    """One dimension of two unit vectors: its part in their dot product, and where it looks.
 
     Attributes:
         number: Index of the dimension, from 0.
@@ -82,13 +82,13 @@ class RegionFinder:
     def attend(self, image: np.ndarray, count: int, label: str = "") -> AttendedImage:
         """Finds what the strongest dimensions of an image's feature look at, taken together.
 
-        Their gradients are accumulated before the map is made. Strong is what is far from zero: a
-        dimension's sign says nothing in a similarity.
+        Their gradients are accumulated before the map is made. Strong dimensions are far from zero:
+        their sign does not matter for similarities.
 
         Args:
             image: uint8 RGB [h, w, 3], of any size.
-            count: How many dimensions, at most.
-            label: Of the image.
+            count: Number of dimensions, at most.
+            label: Label of the image.
         """
         seen = self._see(image)
         strongest = strongest_dimensions(seen.feature, count)
@@ -97,12 +97,12 @@ class RegionFinder:
         return AttendedImage(image, cam, label)
 
     def compare(self, first: np.ndarray, second: np.ndarray, count: int) -> MatchingRegions:
-        """Finds what the dimensions that add most to two images' similarity look at, one by one.
+        """Finds what each of the dimensions that add most to two images' similarity looks at.
 
         Args:
             first: uint8 RGB [h, w, 3], of any size.
             second: Another, of any size.
-            count: How many dimensions, at most; those that add nothing are left out.
+            count: Number of dimensions, at most; those that add nothing are omitted.
         """
         sides = [self._see(image) for image in (first, second)]
         features = [seen.feature for seen in sides]
@@ -122,8 +122,9 @@ class RegionFinder:
 class MapAndHead(NamedTuple):
     """A model cut at its last feature map.
 
-    to_map: images [n, height, width, 3] -> the map [n, h, w, c]. head: that map -> a feature
-    [n, d], not normalised.
+    Attributes:
+        to_map: Images [n, height, width, 3] -> the map [n, h, w, c].
+        head: The map -> a feature [n, d], not normalised.
     """
 
     to_map: keras.Model
@@ -131,26 +132,26 @@ class MapAndHead(NamedTuple):
 
 
 def cut_at_map(model: keras.Model, feature: str) -> MapAndHead:
-    """Cuts an embedding model where its last feature map is pooled.
+    """Cuts an embedding model at its last feature map, which is pooled.
 
     Args:
         model: What `build_embedding_model` made.
-        feature: Which of its outputs the head ends in.
+        feature: Name of the output in which the head ends.
 
     Raises:
-        ValueError: No layer of the model turns maps into vectors.
+        ValueError: If no layer of the model turns maps into vectors.
     """
     pooling = [layer for layer in model.layers if _pools(layer)]
     if not pooling:
         raise ValueError(f"{model.name} has no layer that pools a map [n, h, w, c] to [n, c]")
-    # Layers stand in the order of the graph, so the pools of squeeze-and-excitation come before.
+    # Layers are in the order of the graph: pools of squeeze-and-excitation come before.
     feature_map = pooling[-1].input
     return MapAndHead(keras.Model(model.input, feature_map, name="to_map"),
                       keras.Model(feature_map, model.output[feature], name="head"))
 
 
 def unit_features(head: keras.Model, feature_map: tf.Tensor) -> tf.Tensor:
-    """Computes L2-normalised features [n, d] from maps [n, h, w, c]; a zero vector stays zero."""
+    """Computes L2-normalised features [n, d] from maps [n, h, w, c]; zero vectors stay zero."""
     return tf.math.l2_normalize(tf.cast(head(feature_map, training=False), tf.float32), axis=-1)
 
 
@@ -158,23 +159,23 @@ def grad_cam(head: keras.Model, feature_map: tf.Tensor, weights: np.ndarray) -> 
     """Computes class activation maps of weighted sums of an embedding's dimensions.
 
     Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
-    Localization" (ICCV 2017), Eq. 1 and 2, where the score is y_i = sum over k of weights[i, k] *
-    f_k and f the L2-normalised feature: alpha[i, c] is the mean over the area of dy_i / dA[:, :, c]
-    and the map relu(sum over c of alpha[i, c] * A[:, :, c]). One backward pass through the head,
-    over copies of the map, serves all sums.
+    Localization" (ICCV 2017), Eq. 1 and 2, with the score y_i = sum over k of weights[i, k] * f_k
+    of the L2-normalised feature f: alpha[i, c] is the mean over the area of dy_i / dA[:, :, c] and
+    the map relu(sum over c of alpha[i, c] * A[:, :, c]). One backward pass through the head, over
+    copies of the map, computes all sums.
 
     Args:
-        head: From maps [n, h, w, c] to features [n, d], not normalised.
+        head: Maps [n, h, w, c] -> features [n, d], not normalised.
         feature_map: A, of one image, [1, h, w, c].
         weights: [m, d].
 
     Returns:
-        float32 [m, h, w]; zero everywhere where no position speaks for the score.
+        float32 [m, h, w]; zero where no position is evidence for the score.
     """
     copies = tf.repeat(feature_map, len(weights), axis=0)
     with tf.GradientTape() as tape:
         tape.watch(copies)
-        # A copy's features hang on that copy alone.
+        # A copy's features depend on that copy alone.
         score = tf.reduce_sum(unit_features(head, copies) * tf.constant(weights, tf.float32))
     gradients = tf.cast(tape.gradient(score, copies), tf.float32)
     alphas = tf.reduce_mean(gradients, [1, 2])
@@ -187,13 +188,13 @@ def grad_cam(head: keras.Model, feature_map: tf.Tensor, weights: np.ndarray) -> 
 def dimension_weights(feature: np.ndarray, dimensions: np.ndarray) -> np.ndarray:
     """Returns the weights [m, d] with which `grad_cam` explains m dimensions, one by one.
 
-    A negative value adds to a similarity by being negative in both images, and its sign says
-    nothing: it weighs -1, so that the map shows what makes the value strong. Where features are
-    not negative, as after a ReLU, every weight is 1, as in the paper.
+    A negative value has weight -1, since it adds to a similarity if it is negative in both images;
+    the map then shows what makes the value strong. For features that are not negative, as after a
+    ReLU, every weight is 1, as in the paper.
 
     Args:
         feature: [d].
-        dimensions: Numbers [m] of the dimensions.
+        dimensions: Indices [m] of the dimensions.
     """
     weights = np.zeros((len(dimensions), len(feature)), np.float32)
     weights[np.arange(len(dimensions)), dimensions] = np.sign(feature[dimensions])
@@ -201,15 +202,10 @@ def dimension_weights(feature: np.ndarray, dimensions: np.ndarray) -> np.ndarray
 
 
 def top_contributions(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
-    """Finds the dimensions that add most to the dot product of two features.
-
-    Args:
-        first: [d].
-        second: [d].
-        count: How many at most; only those that add something are returned.
+    """Finds the dimensions that add most to the dot product of two features [d].
 
     Returns:
-        Numbers of the dimensions, greatest product first; equal ones in order.
+        Indices of at most `count` dimensions that add something, greatest product first.
     """
     products = first * second
     order = np.argsort(-products, kind="stable")[:count]
@@ -217,13 +213,13 @@ def top_contributions(first: np.ndarray, second: np.ndarray, count: int) -> np.n
 
 
 def strongest_dimensions(feature: np.ndarray, count: int) -> np.ndarray:
-    """Finds the dimensions of a feature [d] of greatest magnitude that are not zero, in order."""
+    """Returns the indices of the `count` dimensions of greatest magnitude, without zeros."""
     order = np.argsort(-np.abs(feature), kind="stable")[:count]
     return order[feature[order] != 0.0]
 
 
 def _pools(layer: keras.layers.Layer) -> bool:
-    """Tells whether a layer turns one map [n, h, w, c] into vectors [n, c]."""
+    """Whether a layer turns one map [n, h, w, c] into vectors [n, c]."""
     if isinstance(layer, keras.layers.InputLayer):
         return False
     shapes = [getattr(tensor, "shape", ()) for tensor in (layer.input, layer.output)]

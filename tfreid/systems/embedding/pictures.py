@@ -48,14 +48,7 @@ class EmbeddingPictures:
 
     def pair(self, first: str | Path, second: str | Path, path: str | Path,
              dimensions: int = 5) -> list[Path]:
-        """Draws the regions that the strongest dimensions of a similarity look at in two files.
-
-        Args:
-            first: JPEG or PNG file, image A.
-            second: Another, image B.
-            path: PNG file of the picture.
-            dimensions: Number of dimensions, at most.
-        """
+        """Draws the regions that the strongest dimensions of a similarity look at in two files."""
         images = [read_image_file(file) for file in (first, second)]
         finder = RegionFinder(self._load(), self._config)
         draw_matching_regions(finder.compare(*images, dimensions), path,
@@ -64,13 +57,7 @@ class EmbeddingPictures:
 
     def attention(self, files: Sequence[str | Path], path: str | Path,
                   accumulate: int = 50) -> list[Path]:
-        """Draws image files side by side with the regions that their embeddings depend on.
-
-        Args:
-            files: JPEG or PNG files.
-            path: PNG file of the picture.
-            accumulate: Number of an embedding's dimensions, at most.
-        """
+        """Draws the regions of image files that their `accumulate` strongest dimensions look at."""
         images = [read_image_file(file) for file in files]
         finder = RegionFinder(self._load(), self._config)
         row = AttentionRow("", [finder.attend(image, accumulate, Path(file).name)
@@ -148,14 +135,7 @@ class EmbeddingPictures:
         return [Path(path)]
 
     def ranked_lists(self, path: str | Path, count: int, worst: bool = False) -> list[Path]:
-        """Draws the first ten results of some queries, with their average precision.
-
-        Args:
-            path: PNG file of the picture.
-            count: Number of queries, at most.
-            worst: Whether to draw the queries with the lowest average precision, rather than some
-                that are evenly spread.
-        """
+        """Draws the first ten results of `count` queries, spread evenly or with the worst AP."""
         records = open_records(self._config.data)
         # Fails for records without test images, before the model is built.
         for split in ("query", "gallery"):
@@ -192,7 +172,7 @@ def _nearest_pairs(
 def _by_many_cameras(
     gallery: SplitIndex, identity: int, count: int, random: np.random.Generator
 ) -> np.ndarray:
-    """Draws images of a person, one of each camera before a second of any: positions by camera."""
+    """Draws images of an identity, one by each camera before a second by any, sorted by camera."""
     images = random.permutation(np.flatnonzero(gallery.ids == identity))
     cameras = gallery.cameras[images]
     turn = np.array([np.count_nonzero(cameras[:place] == camera)

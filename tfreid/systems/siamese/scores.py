@@ -1,4 +1,4 @@
-"""What a Siamese network finds of pairs: the probability of one person, and every distance."""
+"""Scores of a Siamese network for pairs, and how well they separate positive and negative pairs."""
 
 from __future__ import annotations
 
@@ -33,22 +33,18 @@ EVEN = 0.0
 
 @dataclasses.dataclass(frozen=True)
 class SiameseScores:
-    """Of n pairs: logits [n] of a match, and name of a metric -> distances [n]; float32."""
+    """Scores of n pairs: logits [n] of a match, and metric -> distances [n]; float32."""
 
     logits: np.ndarray
     distances: dict[str, np.ndarray]
 
     def apart(self) -> dict[str, np.ndarray]:
-        """Returns by name how far apart pairs are.
-
-        For `probability` that is the negated logit, which orders pairs as the probability does but
-        does not round to 0 or 1.
-        """
+        """Returns distances by name; the logits are negated and never round to 0 or 1."""
         return {PROBABILITY: -self.logits, **self.distances}
 
 
 class SiameseScorer:
-    """Judges pairs with a Siamese network; every image is embedded once.
+    """Scores pairs with a Siamese network; every image is embedded once.
 
     Args:
         model: What `build_siamese` made.
@@ -67,10 +63,10 @@ class SiameseScorer:
             reduce_retracing=True)
 
     def __call__(self, pairs: PairSet, progress: bool = True) -> SiameseScores:
-        """Judges pairs.
+        """Scores pairs.
 
         Raises:
-            UserError: An image cannot be decoded.
+            UserError: If an image cannot be decoded.
         """
         shape, data = self._config.model, self._config.data
         blocks = []
@@ -98,8 +94,8 @@ def compare_embeddings(
 
     Args:
         compare: The merge network of `SiameseParts`.
-        first: Embeddings of one side.
-        second: Those of the other.
+        first: First embeddings.
+        second: Second embeddings.
         minkowski_p: Exponent of the Minkowski distance.
     """
     logits = compare(dict(zip(SIDES, (first, second))), training=False)
@@ -108,9 +104,9 @@ def compare_embeddings(
 
 
 def probability_metric(model: keras.Model) -> Metric:
-    """Returns the distance that ranks by the merge network's probability, the likeliest first.
+    """Returns the distance that ranks by the merge network's probability, the most probable first.
 
-    The sigmoid rises with the logit w . m(a, b) + c, so -w . m(a, b) ranks alike.
+    The sigmoid increases with the logit w . m(a, b) + c, so -w . m(a, b) gives the same ranking.
 
     Args:
         model: What `build_siamese` made.
@@ -130,11 +126,11 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Verdicts:
-    """How well each score tells pairs of one person from pairs of two.
+    """How well each score separates positive from negative pairs.
 
     Attributes:
-        curves: metric -> distances of both kinds; of `probability` negated logits.
-        description: what the pairs are.
+        curves: Metric -> distances of both kinds; of `probability` negated logits.
+        description: Text that describes the pairs.
     """
 
     curves: dict[str, VerificationCurve]
@@ -157,15 +153,15 @@ class Verdicts:
         return found
 
     def accuracy(self, name: str, threshold: float) -> float:
-        """Returns the share of pairs that a threshold of a score judges rightly."""
+        """Returns the share of pairs that a threshold of a score decides correctly."""
         return self.curves[name].accuracy(_turned(name, threshold))
 
     def figures(self, thresholds: Mapping[str, Threshold]) -> dict[str, Any]:
-        """Returns the figures of every score, ready for JSON; that of a probability as such.
+        """Returns the figures of every score, ready for JSON; logits become probabilities.
 
         Args:
-            thresholds: of each score, to report the accuracy at; of a probability without one
-                0.5 decides.
+            thresholds: Metric -> threshold at which the accuracy is reported; without that of the
+                probability, 0.5 decides.
         """
         any_curve = self.curves[PROBABILITY]
         figures: dict[str, Any] = {
@@ -195,13 +191,13 @@ def judge(pairs: PairSet, scores: SiameseScores) -> Verdicts:
 
 
 def verdicts_table(figures: Mapping[str, Any], note: str) -> str:
-    """Returns a table with a row for each score.
+    """Returns a table with one row per score.
 
     Args:
-        figures: Of `Verdicts.figures`.
-        note: Where the thresholds are from.
+        figures: Those of `Verdicts.figures`.
+        note: Where the thresholds come from.
     """
-    heads = ("one person or two, by", "accuracy", "at threshold", "ROC AUC", "avg precision", "EER")
+    heads = ("same person, by", "accuracy", "at threshold", "ROC AUC", "avg precision", "EER")
     rows = []
     for name, found in figures.items():
         if not isinstance(found, Mapping):
@@ -211,7 +207,7 @@ def verdicts_table(figures: Mapping[str, Any], note: str) -> str:
         rows.append((name, *at, f"{found['roc_auc']:.4f}", f"{found['average_precision']:.4f}",
                      f"{found['equal_error_rate']:.2%}"))
     facts = [
-        ("pairs of one person, of two",
+        ("positive, negative pairs",
          f"{figures['matching_pairs']:,}, {figures['non_matching_pairs']:,}"),
     ]
     table = ruled_table([[heads], rows, facts])
@@ -219,12 +215,12 @@ def verdicts_table(figures: Mapping[str, Any], note: str) -> str:
 
 
 def logit_threshold(thresholds: Mapping[str, Threshold]) -> float:
-    """Returns the logit from which two images show one identity."""
+    """Returns the smallest logit of a positive decision."""
     return thresholds[PROBABILITY].threshold if PROBABILITY in thresholds else EVEN
 
 
 def thresholds_note(thresholds: Mapping[str, Threshold]) -> str:
-    """Says where thresholds are from."""
+    """Describes where thresholds come from."""
     if PROBABILITY not in thresholds:
         return "none were calibrated for these weights, so a probability of 0.5 decides"
     chosen = thresholds[PROBABILITY]
@@ -232,5 +228,5 @@ def thresholds_note(thresholds: Mapping[str, Threshold]) -> str:
 
 
 def _turned(name: str, threshold: float) -> float:
-    """Turns a logit into the negated one, which is a distance, and back; distances stay."""
+    """Turns a logit into a distance by negating it, and back; distances stay."""
     return -threshold if name == PROBABILITY else threshold

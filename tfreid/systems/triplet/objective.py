@@ -50,7 +50,7 @@ class TripletObjective(Objective):
         }, streams
 
     def show_batch(self, summaries: Summaries, batch: Batch) -> None:
-        """Draws triplets, a row each, on a grey ground where their images differ in size."""
+        """Draws triplets, a row each, on a grey background if their images differ in size."""
         pixels, groups, places = (part.numpy() for part in batch)
         images = _images(pixels, groups)
         shown = [images[place] for place in places.T[:_PICTURES].reshape(-1)]
@@ -67,7 +67,7 @@ def embed_groups(
     Args:
         embed: float32 images [n, h, w, 3] -> embeddings [n, size].
         pixels: uint8 RGB images one after the other, [bytes].
-        groups: int32 [m, 3], of each run of images of one size their number, height and width.
+        groups: int32 [m, 3], number, height and width of each run of images of one size.
         size: Length of an embedding.
 
     Returns:
@@ -88,7 +88,7 @@ def embed_groups(
     count = tf.shape(groups)[0]
     found = tf.TensorArray(
         tf.float32, count, infer_shape=False, element_shape=tf.TensorShape([None, size]))
-    # Several at a time, for small groups leave cores idle.
+    # Several in parallel, since small groups leave cores idle.
     _, found = tf.while_loop(lambda number, _: number < count, step, (0, found))
     return tf.ensure_shape(found.concat(), [None, size])
 
