@@ -101,15 +101,9 @@ def _threshold(curve: VerificationCurve, rates: Sequence[float], chosen_rate: fl
         point = curve.at_false_positive_rate(chosen_rate)
         rule = f"false-positive rate of at most {chosen_rate:g}"
     return Threshold(
-        **point._asdict(),
-        metric=evaluation.metric,
-        minkowski_p=evaluation.minkowski_p,
-        feature=evaluation.feature,
-        normalized=config.export.normalize,
-        chosen_by=rule,
-        dataset=records.description,
-        split=split or _TEST_PAIRS,
-        weights=str(weights),
+        **point._asdict(), metric=evaluation.metric, minkowski_p=evaluation.minkowski_p,
+        feature=evaluation.feature, normalized=config.export.normalize, chosen_by=rule,
+        dataset=records.description, split=split or _TEST_PAIRS, weights=str(weights),
         fingerprint=weights_fingerprint(model),
         measured={
             "positive_pairs": curve.num_positives,
@@ -118,10 +112,8 @@ def _threshold(curve: VerificationCurve, rates: Sequence[float], chosen_rate: fl
             "equal_error_rate": curve.equal_error_rate,
             "equal_error_threshold": curve.equal_error_point().threshold,
             "at_false_positive_rates": {
-                f"{rate:g}": curve.at_false_positive_rate(rate)._asdict() for rate in rates
-            },
-        },
-    )
+                f"{rate:g}": curve.at_false_positive_rate(rate)._asdict() for rate in rates},
+        })
 
 
 def _table(curve: VerificationCurve, rates: Sequence[float], threshold: Threshold) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -101,13 +100,6 @@ class CsnPictures:
         draw_ranked_pairs(results, path, scored.query_label, heading)
 
 
-class _Drawn(NamedTuple):
-    """Increasing positions [m] in the gallery, and the place of a match among them."""
-
-    positions: np.ndarray
-    match: int
-
-
 class _ScoredGallery:
     """A query and random gallery images, with their scores [m].
 
@@ -148,8 +140,8 @@ class _ScoredGallery:
 
 def _draw_gallery(
     gallery: SplitIndex, identity: int, camera: int, count: int, random: np.random.Generator
-) -> _Drawn:
-    """Draws gallery images at random, first one of the query's matches."""
+) -> tuple[np.ndarray, int]:
+    """Draws increasing gallery positions [m], and the place of a sure match among them."""
     usable = counted(identity, camera, gallery.ids, gallery.cameras)
     matches = np.flatnonzero(usable & (gallery.ids == identity))
     if not matches.size:
@@ -159,4 +151,4 @@ def _draw_gallery(
     others = np.setdiff1d(np.flatnonzero(usable), [match])
     drawn = random.choice(others, min(count - 1, len(others)), replace=False)
     positions = np.sort(np.append(drawn, match))
-    return _Drawn(positions, int(np.searchsorted(positions, match)))
+    return positions, int(np.searchsorted(positions, match))
