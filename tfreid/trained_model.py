@@ -53,9 +53,8 @@ class Verification(NamedTuple):
     distance: np.ndarray
 
 
-def load(
-    source: str | Path, weights: str | Path | None = None, overrides: Sequence[str] = ()
-) -> TrainedModel:
+def load(source: str | Path, weights: str | Path | None = None,
+         overrides: Sequence[str] = ()) -> TrainedModel:
     """Loads a trained model.
 
     Args:

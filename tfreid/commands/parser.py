@@ -69,9 +69,8 @@ class CommandParser(argparse.ArgumentParser):
                           help=f"seed of {words} (default: %(default)s)")
 
 
-def open_weights(
-    parsed: argparse.Namespace, overrides: Sequence[str]
-) -> tuple[Config, str | Path, RunFolder | None]:
+def open_weights(parsed: argparse.Namespace,
+                 overrides: Sequence[str]) -> tuple[Config, str | Path, RunFolder | None]:
     """Returns the settings with overrides on top, the weight file, and the run if there is one.
 
     Raises:

@@ -150,9 +150,8 @@ class System:
         """Makes the evaluator that ranks the gallery by features."""
         return GalleryEvaluator(self.embedding(model), self.config, records)
 
-    def make_score_evaluator(
-        self, model: keras.Model, records: Records, training: bool = False
-    ) -> Evaluator | None:
+    def make_score_evaluator(self, model: keras.Model, records: Records,
+                             training: bool = False) -> Evaluator | None:
         """Makes the evaluator that scores pairs of images, or returns None; see `scored_splits`."""
         splits = scored_splits(self.config, records, training)
         if splits is None:
@@ -160,9 +159,8 @@ class System:
         scorer = EmbeddingScorer(self.embedding(model), self.config, records)
         return SingleShotEvaluator(scorer, self.config, records, splits, training)
 
-    def prepare_further_figures(
-        self, model: keras.Model, records: Records, output: Path, thresholds: Path | None
-    ) -> Further:
+    def prepare_further_figures(self, model: keras.Model, records: Records, output: Path,
+                                thresholds: Path | None) -> Further:
         """Returns a function that computes figures besides the ranking's; by default none."""
         return dict
 
@@ -190,9 +188,8 @@ class System:
             self.prepare_further_figures(model, test_set.records, test_set.output, thresholds),
         ), ranked_queries)
 
-    def rank_distractors(
-        self, weights: str | Path, output: str | Path, **options: Any
-    ) -> dict[int, RankingResult]:
+    def rank_distractors(self, weights: str | Path, output: str | Path,
+                         **options: Any) -> dict[int, RankingResult]:
         """Ranks with more and more distractors in the gallery; see `evaluate_distractors`."""
         if self.scores_pairs:
             raise UserError(
@@ -201,9 +198,7 @@ class System:
         return evaluate_distractors(
             self.config, weights, output, load=lambda: self.load_embedding(weights), **options)
 
-    def calibrate(
-        self, weights: str | Path, output: str | Path, **options: Any
-    ) -> Threshold:
+    def calibrate(self, weights: str | Path, output: str | Path, **options: Any) -> Threshold:
         """Finds the largest distance between images of one identity; see `calibrate`."""
         return calibrate(
             self.config, weights, output, load=lambda: self.load_embedding(weights), **options)
@@ -226,9 +221,7 @@ class System:
 
     # Export, size, speed.
 
-    def export(
-        self, model: keras.Model, output: str | Path, run: RunFolder
-    ) -> tuple[Path, str]:
+    def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
         """Writes the next version of a SavedModel, after checking its signatures against the model.
 
         Args:

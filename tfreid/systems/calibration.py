@@ -142,9 +142,8 @@ def _table(curve: VerificationCurve, rates: Sequence[float], threshold: Threshol
     return "\n".join(lines)
 
 
-def _write(
-    curve: VerificationCurve, rates: Sequence[float], threshold: Threshold, output: Path
-) -> None:
+def _write(curve: VerificationCurve, rates: Sequence[float], threshold: Threshold,
+           output: Path) -> None:
     save_thresholds({threshold.metric: threshold}, output / THRESHOLDS_NAME)
     points = {f"FPR {rate:g}": curve.at_false_positive_rate(rate) for rate in rates}
     points["EER"] = curve.equal_error_point()

@@ -75,9 +75,8 @@ class TestSets:
                     self._output / name if self._several else self._output)
             for name, folder in named.items()]
 
-    def rank(
-        self, prepare: Callable[[TestSet], tuple[GalleryEvaluator, Further]], ranked_queries: int
-    ) -> dict[str, Ranked]:
+    def rank(self, prepare: Callable[[TestSet], tuple[GalleryEvaluator, Further]],
+             ranked_queries: int) -> dict[str, Ranked]:
         """Ranks the gallery of each set by features, prints a table and writes the files.
 
         Args:
@@ -154,9 +153,8 @@ class TestSets:
             "name": self._config.name, "weights": self._weights, **facts, "test_sets": figures})
 
 
-def add_variants(
-    ranked: Ranked, extract: FeatureExtractor, config: Config, progress: bool = True
-) -> Ranked:
+def add_variants(ranked: Ranked, extract: FeatureExtractor, config: Config,
+                 progress: bool = True) -> Ranked:
     """Adds the variants of the ranking that the settings ask for.
 
     Args:
@@ -182,9 +180,8 @@ def add_variants(
     return dataclasses.replace(ranked, variants=variants)
 
 
-def _multi_query_result(
-    ranked: Ranked, extract: FeatureExtractor, config: Config, progress: bool
-) -> RankingResult:
+def _multi_query_result(ranked: Ranked, extract: FeatureExtractor, config: Config,
+                        progress: bool) -> RankingResult:
     """Ranks by queries that are the mean over their identity's images by the same camera."""
     evaluation, records = config.evaluation, ranked.records
     positions, groups, group_of_query = query_groups(
@@ -198,9 +195,7 @@ def _multi_query_result(
     )
 
 
-def _expanded_result(
-    ranked: Ranked, evaluation: EvaluationConfig, progress: bool
-) -> RankingResult:
+def _expanded_result(ranked: Ranked, evaluation: EvaluationConfig, progress: bool) -> RankingResult:
     features, ids, cameras = _without_junk(ranked)
     query, gallery = expand_features(
         ranked.query_features, features, evaluation.expansion_query, evaluation.expansion_gallery,
@@ -213,9 +208,7 @@ def _expanded_result(
     )
 
 
-def _reranked_result(
-    ranked: Ranked, evaluation: EvaluationConfig, progress: bool
-) -> RankingResult:
+def _reranked_result(ranked: Ranked, evaluation: EvaluationConfig, progress: bool) -> RankingResult:
     """Ranks an evaluation's features by k-reciprocal re-ranking."""
     features, ids, cameras = _without_junk(ranked)
     distances = k_reciprocal_rerank(

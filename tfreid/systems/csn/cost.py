@@ -73,9 +73,8 @@ def describe_csn(config: Config, model: keras.Model) -> dict[str, Any]:
     return described
 
 
-def measure_gallery(
-    config: Config, queries: int, gallery: int, pairs: int | None
-) -> dict[str, Any]:
+def measure_gallery(config: Config, queries: int, gallery: int,
+                    pairs: int | None) -> dict[str, Any]:
     """Compares all queries with a gallery, and runs the whole network on pairs, in turns.
 
     The first extracts every image once and compares the features; the second extracts both images

@@ -70,9 +70,8 @@ def heat_scale(limits: tuple[float, float]) -> PowerNorm:
     return PowerNorm(0.5, *limits, clip=True)
 
 
-def overlay_map(
-    image: np.ndarray, values: np.ndarray, limits: tuple[float, float], enlarged: int = ENLARGED
-) -> np.ndarray:
+def overlay_map(image: np.ndarray, values: np.ndarray, limits: tuple[float, float],
+                enlarged: int = ENLARGED) -> np.ndarray:
     """Lays a map as heat over a grey image, each cell at its place in the image.
 
     Args:

@@ -84,9 +84,8 @@ class PairDetails:
                             {level: found.map_shape for level, found in levels}, ENLARGED)
 
 
-def describe_pair(
-    model: keras.Model, config: Config, first: np.ndarray, second: np.ndarray
-) -> PairDetails:
+def describe_pair(model: keras.Model, config: Config, first: np.ndarray,
+                  second: np.ndarray) -> PairDetails:
     """Compares two images and keeps the intermediate results.
 
     A map of `LevelDetails.maps` is the sum over the channels of one group of similarity maps (Guo
@@ -134,9 +133,8 @@ def cell_sides(map_shape: tuple[int, int], image_shape: tuple[int, int]) -> tupl
                  for pixels, cells in zip(image_shape, map_shape))
 
 
-def region_corners(
-    regions: np.ndarray, map_shape: tuple[int, int], image_shape: tuple[int, int]
-) -> np.ndarray:
+def region_corners(regions: np.ndarray, map_shape: tuple[int, int],
+                   image_shape: tuple[int, int]) -> np.ndarray:
     """Computes where regions lie in the image.
 
     Args:

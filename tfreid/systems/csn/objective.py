@@ -49,9 +49,8 @@ class CsnObjective(Objective):
         self._contrastive_loss = ContrastiveLoss(
             config.contrastive.margin, config.contrastive.scale, reduction="none")
 
-    def forward(
-        self, model: keras.Model, batch: Batch
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def forward(self, model: keras.Model,
+                batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """Computes the loss of a batch of `PairBatches`."""
         images, first, second, matches = batch
         outputs = model(
@@ -61,9 +60,8 @@ class CsnObjective(Objective):
         loss, scalars = self(outputs, matches)
         return loss, scalars, outputs
 
-    def __call__(
-        self, outputs: dict[str, tf.Tensor], matches: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def __call__(self, outputs: dict[str, tf.Tensor],
+                 matches: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Computes the loss of pairs.
 
         Args:

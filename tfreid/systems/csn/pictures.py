@@ -138,9 +138,8 @@ class _ScoredGallery:
         return image
 
 
-def _draw_gallery(
-    gallery: SplitIndex, identity: int, camera: int, count: int, random: np.random.Generator
-) -> tuple[np.ndarray, int]:
+def _draw_gallery(gallery: SplitIndex, identity: int, camera: int, count: int,
+                  random: np.random.Generator) -> tuple[np.ndarray, int]:
     """Draws increasing gallery positions [m], and the place of a sure match among them."""
     usable = counted(identity, camera, gallery.ids, gallery.cameras)
     matches = np.flatnonzero(usable & (gallery.ids == identity))

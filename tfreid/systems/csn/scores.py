@@ -99,9 +99,8 @@ class CsnScorer:
         return simi_score(compared["probability"], compared.get("distance"), self._score)
 
 
-def simi_score(
-    probabilities: tf.Tensor, distances: tf.Tensor | None, config: ScoreSettings
-) -> tf.Tensor:
+def simi_score(probabilities: tf.Tensor, distances: tf.Tensor | None,
+               config: ScoreSettings) -> tf.Tensor:
     """Computes SimiScore = p + lambda / (d + epsilon) (Guo and Cheung 2018, Eq. 7).
 
     Args:

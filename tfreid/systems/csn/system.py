@@ -62,9 +62,8 @@ class CsnSystem(System):
         """Refuses: a CSN compares two images."""
         self.check_embeds()
 
-    def make_score_evaluator(
-        self, model: keras.Model, records: Records, training: bool = False
-    ) -> Evaluator | None:
+    def make_score_evaluator(self, model: keras.Model, records: Records,
+                             training: bool = False) -> Evaluator | None:
         """Makes the evaluator of single-shot trials or of a shortlist."""
         return make_csn_evaluator(model, self.config, records, training)
 

@@ -20,9 +20,8 @@ from tfreid.systems.csn.scores import CsnScorer
 _GALLERY_BLOCK = 256
 
 
-def make_csn_evaluator(
-    model: keras.Model, config: Config, records: Records, training: bool = False
-) -> SingleShotEvaluator | ShortlistEvaluator | None:
+def make_csn_evaluator(model: keras.Model, config: Config, records: Records,
+                       training: bool = False) -> SingleShotEvaluator | ShortlistEvaluator | None:
     """Makes the evaluator of `evaluation.protocol`, or returns None; see `scored_splits`."""
     splits = scored_splits(config, records, training)
     if splits is None:

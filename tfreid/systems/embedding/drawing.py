@@ -29,9 +29,7 @@ _LETTER = 8.5
 _PAIR_SIDE, _COLUMN = 288, 150
 
 
-def draw_attention(
-    rows: Sequence[AttentionRow], path: str | os.PathLike, dimensions: int
-) -> None:
+def draw_attention(rows: Sequence[AttentionRow], path: str | os.PathLike, dimensions: int) -> None:
     """Draws rows of images, each with its heat map beside it.
 
     After Figure 6 of Almazan et al., "Re-ID done right: towards good practices for person

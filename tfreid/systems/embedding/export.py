@@ -69,9 +69,8 @@ class ServedEmbedding(ServedFeatures):
         return tf.math.l2_normalize(embedding, axis=1) if self._normalize else embedding
 
 
-def export_embedding(
-    model: keras.Model, config: Config, output: str | Path, threshold: Threshold | None = None
-) -> Path:
+def export_embedding(model: keras.Model, config: Config, output: str | Path,
+                     threshold: Threshold | None = None) -> Path:
     """Writes the next version of a SavedModel, after checking its embeddings of some images.
 
     A threshold adds the signatures `verify_pairs` and, with the input names of earlier versions,

@@ -109,18 +109,16 @@ class EmbeddingObjective(Objective):
         self._other_losses = make_other_losses(config)
         self._center_loss = CenterLoss(self.centers, config.center.variant, reduction="none")
 
-    def forward(
-        self, model: keras.Model, batch: Batch
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def forward(self, model: keras.Model,
+                batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """Computes the loss of images [n, h, w, 3] and their labels [n], as `__call__`."""
         images, labels = batch
         outputs = model(images, training=True)
         loss, scalars = self(outputs, labels)
         return loss, scalars, outputs
 
-    def __call__(
-        self, outputs: dict[str, tf.Tensor], labels: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def __call__(self, outputs: dict[str, tf.Tensor],
+                 labels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Computes the loss of one batch.
 
         Args:
@@ -230,9 +228,8 @@ def make_triplet_loss(config: LossConfig) -> TripletLoss:
     return TripletLoss(triplet.mining, triplet.margin, triplet.normalize, reduction="none")
 
 
-def mean_triplet(
-    loss: TripletLoss, features: tf.Tensor, labels: tf.Tensor, **candidates
-) -> tf.Tensor:
+def mean_triplet(loss: TripletLoss, features: tf.Tensor, labels: tf.Tensor,
+                 **candidates) -> tf.Tensor:
     """Computes the mean triplet loss of a batch, zero if no anchor has a positive and a negative.
 
     Args:

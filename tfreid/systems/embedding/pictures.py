@@ -149,9 +149,8 @@ class EmbeddingPictures:
         return self._system.load_embedding(self._weights)
 
 
-def _nearest_pairs(
-    extract: FeatureExtractor, config: Config, records: Records, queries: np.ndarray
-) -> np.ndarray:
+def _nearest_pairs(extract: FeatureExtractor, config: Config, records: Records,
+                   queries: np.ndarray) -> np.ndarray:
     """Finds the nearest match and the nearest wrong image of queries: gallery positions [n, 2]."""
     known, gallery = (records[split].index for split in ("query", "gallery"))
     distances = pairwise_distances(extract("query", queries), extract("gallery"),
@@ -169,9 +168,8 @@ def _nearest_pairs(
     return np.array(nearest)
 
 
-def _by_many_cameras(
-    gallery: SplitIndex, identity: int, count: int, random: np.random.Generator
-) -> np.ndarray:
+def _by_many_cameras(gallery: SplitIndex, identity: int, count: int,
+                     random: np.random.Generator) -> np.ndarray:
     """Draws images of an identity, one by each camera before a second by any, sorted by camera."""
     images = random.permutation(np.flatnonzero(gallery.ids == identity))
     cameras = gallery.cameras[images]

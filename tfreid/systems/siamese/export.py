@@ -83,9 +83,8 @@ class ServedSiamese(ServedComparisons):
                 "distance": pairwise_euclidean(queries, gallery)}
 
 
-def export_siamese(
-    model: keras.Model, config: Config, output: str | Path, thresholds: Mapping[str, Threshold]
-) -> Path:
+def export_siamese(model: keras.Model, config: Config, output: str | Path,
+                   thresholds: Mapping[str, Threshold]) -> Path:
     """Writes the next version of a SavedModel, after checking its answers for some images.
 
     Args:

@@ -102,9 +102,8 @@ class SiameseObjective(Objective):
         self._triplet_loss = make_triplet_loss(config.loss)
         self._next_picture = 0
 
-    def forward(
-        self, model: keras.Model, batch: Batch
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def forward(self, model: keras.Model,
+                batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """Computes the loss of a batch of `PairBatches` with labels."""
         images, first, second, matches, labels = batch
         parts = siamese_parts(model)
@@ -118,9 +117,8 @@ class SiameseObjective(Objective):
         loss, scalars = self(outputs, matches, labels)
         return loss, scalars, outputs
 
-    def __call__(
-        self, outputs: dict[str, tf.Tensor], matches: tf.Tensor, labels: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def __call__(self, outputs: dict[str, tf.Tensor], matches: tf.Tensor,
+                 labels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Computes the loss of pairs.
 
         Args:

@@ -87,9 +87,8 @@ class SiameseScorer:
         return SiameseScores(logits, dict(zip(METRICS, distances)))
 
 
-def compare_embeddings(
-    compare: keras.Model, first: tf.Tensor, second: tf.Tensor, minkowski_p: float
-) -> dict[str, tf.Tensor]:
+def compare_embeddings(compare: keras.Model, first: tf.Tensor, second: tf.Tensor,
+                       minkowski_p: float) -> dict[str, tf.Tensor]:
     """Computes `logits` of pairs of embeddings [n, d] and their distance by every metric, [n].
 
     Args:

@@ -89,9 +89,8 @@ class SiameseSystem(System):
         """Makes the evaluator that ranks a gallery by a distance or by the probability."""
         return make_siamese_ranker(model, self.config, records)
 
-    def prepare_further_figures(
-        self, model: keras.Model, records: Records, output: Path, thresholds: Path | None
-    ) -> Further:
+    def prepare_further_figures(self, model: keras.Model, records: Records, output: Path,
+                                thresholds: Path | None) -> Further:
         """Returns a function that verifies pairs of the test images."""
         pairs = pairs_of_splits(self.config, records, ("query", "gallery"))
         return lambda: {"verification": verify(model, self.config, pairs, output, thresholds)}

@@ -77,9 +77,8 @@ def verify_pairs(system: System, weights: str | Path, output: str | Path,
     return figures
 
 
-def verify(
-    model: keras.Model, config: Config, pairs: PairSet, output: Path, thresholds: Path | None
-) -> dict[str, Any]:
+def verify(model: keras.Model, config: Config, pairs: PairSet, output: Path,
+           thresholds: Path | None) -> dict[str, Any]:
     """Verifies pairs, prints a table and draws it; returns the figures."""
     verdicts = judge(pairs, SiameseScorer(model, config)(pairs))
     calibrated = fitting_thresholds(model, config.evaluation.minkowski_p, thresholds)

@@ -29,9 +29,8 @@ class HardTriplets(NamedTuple):
     losses: np.ndarray
 
 
-def hardest_triplets(
-    features: np.ndarray, labels: np.ndarray, queries: np.ndarray, margin: float, count: int = 25
-) -> HardTriplets:
+def hardest_triplets(features: np.ndarray, labels: np.ndarray, queries: np.ndarray, margin: float,
+                     count: int = 25) -> HardTriplets:
     """Finds, among all possible triplets of each query, those with the largest loss.
 
     A triplet's loss increases with the negative's similarity and decreases with the positive's, so

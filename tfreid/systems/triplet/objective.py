@@ -29,9 +29,8 @@ class TripletObjective(Objective):
         self._config = config
         self._loss = TripletRankingLoss(config.margin, reduction="none")
 
-    def forward(
-        self, model: keras.Model, batch: Batch
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+    def forward(self, model: keras.Model,
+                batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
         """Computes the loss of a batch of `TripletBatches`; outputs are embeddings [3, n, d]."""
         pixels, groups, places = batch
         training = self._config.batch_norm == "batch"
@@ -59,9 +58,8 @@ class TripletObjective(Objective):
                          columns=3)
 
 
-def embed_groups(
-    embed: Callable[[tf.Tensor], tf.Tensor], pixels: tf.Tensor, groups: tf.Tensor, size: int
-) -> tf.Tensor:
+def embed_groups(embed: Callable[[tf.Tensor], tf.Tensor], pixels: tf.Tensor, groups: tf.Tensor,
+                 size: int) -> tf.Tensor:
     """Embeds images of several sizes, each run of images of one size in one pass.
 
     Args:
