@@ -37,7 +37,7 @@ def measure_building(root: str | None, workers: int) -> dict[str, Any]:
         workers: Processes that write, and render.
 
     Raises:
-        UserError: The root is not in that layout, this is not Linux, or the build failed.
+        UserError: If the root is not in that layout, this is not Linux, or the build failed.
     """
     if not Path("/proc/self/smaps_rollup").exists():
         raise UserError("building cannot be measured here: memory is read from Linux's "

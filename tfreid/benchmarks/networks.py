@@ -31,7 +31,7 @@ def measure_training(config: Config, steps: int, warm_up: int) -> dict[str, Any]
         warm_up: Batches before them, which compile.
 
     Raises:
-        UserError: The settings contradict each other.
+        UserError: If the settings contradict each other.
     """
     prepare_runtime(config.training)
     strategy = make_strategy(config.training.devices)

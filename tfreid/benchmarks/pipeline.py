@@ -28,7 +28,7 @@ def measure_pipeline(config: Config, steps: int, warm_up: int) -> dict[str, Any]
         warm_up: Batches before the first turn.
 
     Raises:
-        UserError: There are no records, or they are broken.
+        UserError: If there are no records, or they are broken.
     """
     data, height, width = config.data, config.model.height, config.model.width
     if data.records is None:

@@ -33,7 +33,7 @@ class IdentityBatches(ImageBatches):
             or None.
 
     Raises:
-        UserError: There are fewer identities than P.
+        UserError: If there are fewer identities than P.
     """
 
     def __init__(self, table: ImageTable, config: DataConfig, height: int, width: int, seed: int):
@@ -91,7 +91,7 @@ class PairBatches(ImageBatches):
             or None.
 
     Raises:
-        UserError: The images make no matching pair, or no non-matching one.
+        UserError: If the images make no matching pair, or no non-matching one.
     """
 
     def __init__(self, table: ImageTable, config: DataConfig, height: int, width: int, seed: int,

@@ -39,12 +39,11 @@ def identity_dataset(
         UserError: If the split has fewer than P identities, or an image is damaged.
 
     Example:
-
-    >>> train = tfreid.Records("records/people")["train"]
-    >>> batches = tfreid.identity_dataset(train, 64, 32, identities_per_batch=4)
-    >>> images, labels = next(iter(batches))
-    >>> images.shape, labels.shape
-    (TensorShape([16, 64, 32, 3]), TensorShape([16]))
+        >>> train = tfreid.Records("records/people")["train"]
+        >>> batches = tfreid.identity_dataset(train, 64, 32, identities_per_batch=4)
+        >>> images, labels = next(iter(batches))
+        >>> images.shape, labels.shape
+        (TensorShape([16, 64, 32, 3]), TensorShape([16]))
     """
     data = DataConfig(identities_per_batch=identities_per_batch,
                       images_per_identity=images_per_identity,
@@ -80,11 +79,10 @@ def pair_dataset(
         UserError: If the images make no positive or no negative pair, or an image is damaged.
 
     Example:
-
-    >>> train = tfreid.Records("records/people")["train"]
-    >>> images, first, second, match = next(iter(tfreid.pair_dataset(train, 64, 32)))
-    >>> len(first) == len(match)
-    True
+        >>> train = tfreid.Records("records/people")["train"]
+        >>> images, first, second, match = next(iter(tfreid.pair_dataset(train, 64, 32)))
+        >>> len(first) == len(match)
+        True
     """
     data = DataConfig(pairs=pairs or PairDataConfig(),
                       augmentation=augmentation or AugmentationConfig())

@@ -35,7 +35,7 @@ class DrawnPairSampler:
         images_per_batch: 2n.
 
     Raises:
-        UserError: There are no matching or no non-matching pairs.
+        UserError: If there are no matching or no non-matching pairs.
     """
 
     def __init__(self, index: SplitIndex, batch_size: int, negatives_per_positive: int,

@@ -65,7 +65,7 @@ class ImageLoader:
         Args:
             rows: [n].
             drawn: The arrays of `DRAWN`, n rows each.
-            targets: n uint8 arrays [h, w, 3], or one [n, h, w, 3].
+            targets: N uint8 arrays [h, w, 3], or one [n, h, w, 3].
         """
         try:
             augment_batch(map(self._decode, rows.tolist()), dict(zip(DRAWN, drawn)), targets)
@@ -82,7 +82,7 @@ class ImageLoader:
             int64 places [n] in `rows`, and uint8 RGB images [n, h, w, 3].
 
         Raises:
-            UserError: An image cannot be decoded.
+            UserError: If an image cannot be decoded.
         """
         heights, widths = (np.broadcast_to(side, len(rows))
                            for side in size.of(*self.table.index.sizes(rows)))

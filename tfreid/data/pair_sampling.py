@@ -55,10 +55,10 @@ class PairSampler:
         num_positive_pairs: Number of matching pairs.
         batches_per_epoch: Whole batches in which each positive comes `samples` times; the few pairs
             that do not fill a batch are left out. Where not even one is filled, each comes oftener.
-        images_per_batch: m, twice the pairs for `dataset` and twice the positives for `batch`.
+        images_per_batch: M, twice the pairs for `dataset` and twice the positives for `batch`.
 
     Raises:
-        UserError: There are no matching or no non-matching pairs, or `batch` cannot make any.
+        UserError: If there are no matching or no non-matching pairs, or `batch` cannot make any.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class IdentitySampler:
         batch_size: P * K.
 
     Raises:
-        UserError: There are fewer identities than P.
+        UserError: If there are fewer identities than P.
     """
 
     def __init__(

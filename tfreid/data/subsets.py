@@ -29,7 +29,7 @@ def draw_subset(index: SplitIndex, config: SubsetConfig) -> Subset:
         config: The numbers, the share and the seed.
 
     Raises:
-        UserError: There are too few identities or images, or nothing is left on one side.
+        UserError: If there are too few identities or images, or nothing is left on one side.
     """
     random = np.random.default_rng([config.seed, len(index)])
     identities, of_image, counts = np.unique(

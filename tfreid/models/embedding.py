@@ -46,11 +46,10 @@ def embedding_model(
         TypeError: If a setting does not exist.
 
     Example:
-
-    >>> model = tfreid.embedding_model("osnet_x0_25", num_identities=10, height=64, width=32)
-    >>> images = np.zeros((2, 80, 40, 3), np.uint8)
-    >>> {name: tuple(value.shape) for name, value in model(images).items()}
-    {'embedding': (2, 128), 'neck': (2, 128), 'logits': (2, 10)}
+        >>> model = tfreid.embedding_model("osnet_x0_25", num_identities=10, height=64, width=32)
+        >>> images = np.zeros((2, 80, 40, 3), np.uint8)
+        >>> {name: tuple(value.shape) for name, value in model(images).items()}
+        {'embedding': (2, 128), 'neck': (2, 128), 'logits': (2, 10)}
     """
     config = ModelConfig(backbone=backbone, classifier=num_identities is not None, **settings)
     return build_embedding_model(config, num_identities)
@@ -72,7 +71,7 @@ def build_embedding_model(config: ModelConfig, num_identities: int | None = None
         there is no neck), `logits` [n, identities], unless there is no classifier; all float32.
 
     Raises:
-        UserError: An unknown backbone, settings that it cannot have, images too small for it, or
+        UserError: If an unknown backbone, settings that it cannot have, images too small for it, or
             settings that need another one.
     """
     backbone = _backbone(config)

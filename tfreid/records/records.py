@@ -46,10 +46,9 @@ class Records:
         UserError: If the folder holds no records, or no such fold.
 
     Example:
-
-    >>> records = tfreid.Records("records/people")
-    >>> records.splits, len(records["query"]) == len(records["query"].index.cameras)
-    (['train', 'query', 'gallery'], True)
+        >>> records = tfreid.Records("records/people")
+        >>> records.splits, len(records["query"]) == len(records["query"].index.cameras)
+        (['train', 'query', 'gallery'], True)
     """
 
     def __init__(self, directory: str | Path, fold: int = 0, verify: str = "size"):

@@ -34,7 +34,7 @@ class Client(Protocol):
             `embedding` [n, d] of an embedding model, the features of a pair model.
 
         Raises:
-            UserError: An image cannot be decoded, or the server does not answer as it should.
+            UserError: If an image cannot be decoded, or the server does not answer as it should.
         """
 
     def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
@@ -44,7 +44,7 @@ class Client(Protocol):
             `probability`, `score` and, where there is a ranking net, `distance`, each [q, g].
 
         Raises:
-            UserError: The server does not answer as it should.
+            UserError: If the server does not answer as it should.
         """
 
 
@@ -86,7 +86,7 @@ class SignatureClient:
         """Asks whether image files show one identity, pair by pair; exports of before too.
 
         Raises:
-            UserError: An image cannot be decoded.
+            UserError: If an image cannot be decoded.
         """
         signature = VERIFY_PAIRS if VERIFY_PAIRS in self._signatures else "verify"
         names = VERIFY_INPUTS[signature]
@@ -180,7 +180,7 @@ def embed_with_saved_model(directory: str | Path, images: Sequence[bytes]) -> np
         float32 embeddings [n, d].
 
     Raises:
-        UserError: There is no SavedModel of an embedding model, or an image cannot be decoded.
+        UserError: If there is no SavedModel of an embedding model, or an image cannot be decoded.
     """
     return _embedding(SavedModelClient(directory).extract(images), directory)
 
@@ -197,7 +197,7 @@ def embed_with_server(url: str, images: Sequence[bytes], timeout: float = 30.0) 
         float32 embeddings [n, d].
 
     Raises:
-        UserError: No server answers there, it answers with an error, or it serves a pair model.
+        UserError: If no server answers there, it answers with an error, or it serves a pair model.
     """
     return _embedding(ServerClient(url, timeout).extract(images), url)
 
@@ -206,7 +206,7 @@ def exported_thresholds(directory: str | Path) -> dict[str, Threshold]:
     """Returns metric -> threshold of a SavedModel's folder; empty where it was exported without.
 
     Raises:
-        UserError: There is no SavedModel, or its thresholds are broken.
+        UserError: If there is no SavedModel, or its thresholds are broken.
     """
     path = find_thresholds(_version(directory) / EXTRA_FILES)
     return load_thresholds(path) if path else {}

@@ -132,7 +132,7 @@ def check_alike(signature: str, found: np.ndarray, expected: np.ndarray, scale: 
     """Compares what a signature gives with what the trained model gives.
 
     Raises:
-        UserError: They differ by more than `TOLERANCE` of the scale.
+        UserError: If they differ by more than `TOLERANCE` of the scale.
     """
     difference = np.abs(found - expected).max() / scale
     if not difference <= TOLERANCE:

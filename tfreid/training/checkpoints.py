@@ -21,7 +21,7 @@ class Checkpoints:
         parts: Name to trackable object, such as the model and the optimizer.
 
     Raises:
-        UserError: There are checkpoints, but nothing says which is the newest.
+        UserError: If there are checkpoints, but nothing says which is the newest.
     """
 
     def __init__(self, directory: Path, keep: int, **parts):
@@ -61,7 +61,7 @@ class Checkpoints:
             Its step; 0 where there is none.
 
         Raises:
-            UserError: It does not fit the model.
+            UserError: If it does not fit the model.
         """
         latest = self._manager.latest_checkpoint
         if latest is None:

@@ -30,7 +30,7 @@ def load_initial_weights(
         heads: Layers that a file may lack, as ImageNet's weights do.
 
     Raises:
-        UserError: The weights are missing or do not fit.
+        UserError: If the weights are missing or do not fit.
     """
     weights = config.weights
     if config.imagenet_weights and weights != "imagenet":

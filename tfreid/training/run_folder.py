@@ -69,7 +69,7 @@ class RunFolder:
         Without evaluations there is no best, and `best` means the last.
 
         Raises:
-            UserError: There is none yet.
+            UserError: If there is none yet.
         """
         if choice not in ("best", "last"):
             return Path(choice)
@@ -94,8 +94,8 @@ def start_run(path: str | Path, config: Config, command: str, resume: bool) -> R
         resume: Whether the folder may hold a run already.
 
     Raises:
-        UserError: The folder holds something and `resume` is false, or the resumed run's settings
-            do not fit its checkpoints.
+        UserError: If the folder holds something and `resume` is false, or the resumed run's
+            settings do not fit its checkpoints.
     """
     run = RunFolder(Path(path))
     if run.path.exists() and not run.path.is_dir():
@@ -121,7 +121,7 @@ def open_run(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder
     """Returns a finished or unfinished run and its settings, with overrides on top.
 
     Raises:
-        UserError: There is no run.
+        UserError: If there is no run.
     """
     run = RunFolder(Path(path))
     if not run.config.exists():

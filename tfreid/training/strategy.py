@@ -28,7 +28,7 @@ def make_strategy(devices: list[str] | None = None) -> tf.distribute.Strategy:
         devices: Such as `["GPU:0", "GPU:1"]`; None takes all GPUs, or else the CPU.
 
     Raises:
-        UserError: A device that this machine does not have.
+        UserError: If a device that this machine does not have.
     """
     present = [device.name.split("device:")[-1] for device in tf.config.list_logical_devices()]
     if devices is None:

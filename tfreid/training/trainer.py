@@ -113,7 +113,8 @@ class Trainer:
             Whether the end was reached; otherwise a signal stopped the run, which can be resumed.
 
         Raises:
-            UserError: The loss is no longer finite, an image cannot be decoded, the disk is full.
+            UserError: If the loss is no longer finite, an image cannot be decoded, the disk is
+                full.
         """
         training = self._config.training
         step = self._restore()

@@ -211,7 +211,7 @@ def test_thresholds_of_other_weights_do_not_count(whole, images, capsys, tmp_pat
     assert "from 0.5000 on" in printed and "none were calibrated for these weights" in printed
     (copied / "thresholds.json").write_text("{}")
     assert test_net.main(["--run", str(copied), "--pair", *images]) == 2
-    assert "holds no thresholds of this version" in capsys.readouterr().err
+    assert "is not a valid file of thresholds" in capsys.readouterr().err
 
 
 def test_leaks_streams_two_devices_and_half_precision(recipe, tmp_path, capfd):
