@@ -115,13 +115,13 @@ def _reranking(parsed, config) -> dict:
 
 
 def _mining(parsed, config) -> dict:
-    from tfreid.benchmarks.mining import measure_mining
+    from tfreid.benchmarks.ranking import measure_mining
 
     return measure_mining(config, parsed.images, parsed.dimensions)
 
 
 def _streaming(parsed, config) -> dict:
-    from tfreid.benchmarks.streaming import measure_streaming
+    from tfreid.benchmarks.ranking import measure_streaming
 
     return measure_streaming(config, **_sizes(parsed, _RANKED), distractors=parsed.distractors,
                              dimensions=parsed.dimensions)

@@ -37,9 +37,8 @@ class Metric(NamedTuple):
     name: str = ""
 
 
-def pairwise_distances(
-    query: np.ndarray, gallery: np.ndarray, metric: str = "cosine", p: float = MINKOWSKI_P
-) -> np.ndarray:
+def pairwise_distances(query: np.ndarray, gallery: np.ndarray, metric: str = "cosine",
+                       p: float = MINKOWSKI_P) -> np.ndarray:
     """Computes the distance from each query to each gallery feature.
 
     Args:
@@ -68,10 +67,8 @@ def pairwise_distances(
     """
     query, gallery = np.asarray(query), np.asarray(gallery)
     if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
-        raise ValueError(
-            "query and gallery must be matrices of the same width, received shapes "
-            f"{query.shape} and {gallery.shape}"
-        )
+        raise ValueError("query and gallery must be matrices of the same width, received shapes "
+                         f"{query.shape} and {gallery.shape}")
     chosen = find_metric(metric, p)
     distances = chosen.between(chosen.prepare(query), chosen.prepare(gallery))
     return distances.astype(np.float32, copy=False)
@@ -101,9 +98,8 @@ def metric_name(metric: str | Metric) -> str:
     return metric if isinstance(metric, str) else metric.name
 
 
-def paired_distances(
-    first: tf.Tensor, second: tf.Tensor, metric: str, p: float = MINKOWSKI_P
-) -> tf.Tensor:
+def paired_distances(first: tf.Tensor, second: tf.Tensor, metric: str,
+                     p: float = MINKOWSKI_P) -> tf.Tensor:
     """Computes the distances [n] between rows of float32 embeddings [n, d] in a TensorFlow graph.
 
     `metric` and `p` are those of `pairwise_distances`, which gives the same values.
@@ -142,10 +138,8 @@ def find_metric(name: str | Metric, p: float = MINKOWSKI_P) -> Metric:
         return name
     if name not in METRICS:
         nearest = difflib.get_close_matches(str(name), METRICS, n=1, cutoff=0.0)[0]
-        raise UserError(
-            f"unknown distance metric {name!r}: did you mean {nearest!r}? "
-            f"(known metrics: {', '.join(sorted(METRICS))})"
-        )
+        raise UserError(f"unknown distance metric {name!r}: did you mean {nearest!r}? (known "
+                        f"metrics: {', '.join(sorted(METRICS))})")
     metric = METRICS[name]
     if name != "minkowski":
         return metric
@@ -221,9 +215,8 @@ def _dot(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return np.negative(distances, out=distances)
 
 
-def _summed(
-    query: np.ndarray, gallery: np.ndarray, term: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray:
+def _summed(query: np.ndarray, gallery: np.ndarray,
+            term: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Sums `term` of the differences [n, d], which it may overwrite, over their dimensions."""
     dtype = np.result_type(query, gallery)
     distances = np.empty((len(query), len(gallery)), dtype)

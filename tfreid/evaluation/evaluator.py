@@ -168,12 +168,8 @@ class Ranked(Scored):
         return Projection(self.gallery_features, self.records["gallery"])
 
 
-def trial_matches(
-    query: SplitIndex,
-    gallery: SplitIndex,
-    directory: Path,
-    galleries: Sequence[np.ndarray] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+def trial_matches(query: SplitIndex, gallery: SplitIndex, directory: Path,
+                  galleries: Sequence[np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Returns positions of a few queries, and of a match of each in the gallery (or `galleries`).
 
     Raises:
@@ -190,10 +186,8 @@ def trial_matches(
         if len(queries) == _TRIAL_QUERIES:
             break
     if not queries:
-        raise UserError(
-            f"{directory}: no query has a gallery image of its identity by another camera; check "
-            "the identities and cameras of the query split."
-        )
+        raise UserError(f"{directory}: no query has a gallery image of its identity by another "
+                        "camera; check the identities and cameras of the query split.")
     return np.array(queries), np.array(found)
 
 
@@ -262,15 +256,12 @@ class GalleryEvaluator:
             return None
         for setting in ("expansion", "reranking"):
             if getattr(self._config.evaluation, setting):
-                raise UserError(
-                    f"evaluation.{setting} needs one gallery for all queries, but every query of "
-                    f"{self._directory} has a gallery of its own; set evaluation.{setting}=false."
-                )
+                raise UserError(f"evaluation.{setting} needs one gallery for all queries, but "
+                                f"every query of {self._directory} has a gallery of its own; set "
+                                f"evaluation.{setting}=false.")
         if TRACKLETS in (self._query.unit, self._gallery.unit):
-            raise UserError(
-                f"{self._directory} has tracklets, but its queries have galleries of images; set "
-                "evaluation.tracklet_pooling=none to rank the images."
-            )
+            raise UserError(f"{self._directory} has tracklets, but its queries have galleries of "
+                            "images; set evaluation.tracklet_pooling=none to rank the images.")
         return galleries
 
     def _rank(self, queries, gallery, progress):

@@ -130,9 +130,7 @@ class FeatureStore:
                             "another folder for the features, or delete this one.")
 
 
-def _write_matrix(
-    path: Path, count: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]
-) -> None:
+def _write_matrix(path: Path, count: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
     """Writes a float32 matrix from blocks of rows and their positions."""
     temporary = path.with_name(path.name + ".tmp")
     try:

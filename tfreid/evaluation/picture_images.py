@@ -52,9 +52,8 @@ def image_label(index: SplitIndex, position: int) -> str:
     return f"person {index.ids[position]}, {camera_name(index.cameras[position])}"
 
 
-def draw_queries(
-    queries: SplitIndex, gallery: SplitIndex, count: int, random: np.random.Generator
-) -> list[int]:
+def draw_queries(queries: SplitIndex, gallery: SplitIndex, count: int,
+                 random: np.random.Generator) -> list[int]:
     """Draws at most `count` queries that have a match by another camera.
 
     Raises:

@@ -28,12 +28,8 @@ def comparable_rows(features: np.ndarray, metric: str | Metric) -> np.ndarray:
     return DIRECTIONS.get(metric, np.asarray)(features)
 
 
-def pool_blocks(
-    blocks: Iterable[tuple[np.ndarray, np.ndarray]],
-    rows: np.ndarray,
-    metric: str | Metric = "cosine",
-    method: str = "mean",
-) -> np.ndarray:
+def pool_blocks(blocks: Iterable[tuple[np.ndarray, np.ndarray]], rows: np.ndarray,
+                metric: str | Metric = "cosine", method: str = "mean") -> np.ndarray:
     """Pools the `comparable_rows` of each row's images, with one block in memory at a time.
 
     Args:
@@ -135,12 +131,11 @@ def group_tracklets(name: str, index: SplitIndex, directory: str | Path) -> Rank
         wrong = np.flatnonzero(values != of_row[split.rows])
         if wrong.size:
             image, row = wrong[0], split.rows[wrong[0]]
-            raise UserError(
-                f"{directory}: tracklet {index.tracklets[image]} of split {name} has {word} "
-                f"{of_row[row]} in {split.index.paths[row]} but {word} {values[image]} in "
-                f"{index.paths[image]}; give every tracklet one {word} and a unique id, and build "
-                "the records again, or set evaluation.tracklet_pooling=none."
-            )
+            raise UserError(f"{directory}: tracklet {index.tracklets[image]} of split {name} has "
+                            f"{word} {of_row[row]} in {split.index.paths[row]} but {word} "
+                            f"{values[image]} in {index.paths[image]}; give every tracklet one "
+                            f"{word} and a unique id, and build the records again, or set "
+                            "evaluation.tracklet_pooling=none.")
     return split
 
 
@@ -150,15 +145,13 @@ MULTI_QUERY = "multi_query"
 def check_multi_query(splits: Sequence[str], directory: str | Path) -> None:
     """Raises a `UserError` if the records lack the images of multi-query evaluation."""
     if MULTI_QUERY not in splits:
-        raise UserError(
-            f"{directory} has no split {MULTI_QUERY}, which evaluation.multi_query needs; build "
-            "Market-1501's records with --multi-query, or set evaluation.multi_query=false."
-        )
+        raise UserError(f"{directory} has no split {MULTI_QUERY}, which evaluation.multi_query "
+                        "needs; build Market-1501's records with --multi-query, or set "
+                        "evaluation.multi_query=false.")
 
 
-def query_groups(
-    query: SplitIndex, images: SplitIndex, directory: str | Path
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def query_groups(query: SplitIndex, images: SplitIndex,
+                 directory: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Finds the images of each multi-query: those of its identity by its camera.
 
     Zheng et al., "Scalable Person Re-identification", ICCV 2015, Section 5.1.
@@ -182,11 +175,10 @@ def query_groups(
     lacking = np.flatnonzero(~np.isin(groups, found[positions]))
     if lacking.size:
         place = lacking[0]
-        raise UserError(
-            f"{directory}: split {MULTI_QUERY} has no images for {lacking.size} queries, first for "
-            f"{query.paths[place]} (person {query.ids[place]}, camera {query.cameras[place]}); "
-            "build the records again, or set evaluation.multi_query=false."
-        )
+        raise UserError(f"{directory}: split {MULTI_QUERY} has no images for {lacking.size} "
+                        f"queries, first for {query.paths[place]} (person {query.ids[place]}, "
+                        f"camera {query.cameras[place]}); build the records again, or set "
+                        "evaluation.multi_query=false.")
     return positions, found[positions], groups
 
 
@@ -199,15 +191,10 @@ _BLOCK_ELEMENTS = 2**22
 _MOST_ROWS = 256
 
 
-def expand_features(
-    query_features: np.ndarray,
-    gallery_features: np.ndarray,
-    query_neighbours: int = 5,
-    gallery_neighbours: int = 10,
-    metric: str = "cosine",
-    p: float = MINKOWSKI_P,
-    progress: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
+def expand_features(query_features: np.ndarray, gallery_features: np.ndarray,
+                    query_neighbours: int = 5, gallery_neighbours: int = 10, metric: str = "cosine",
+                    p: float = MINKOWSKI_P,
+                    progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Expands queries and gallery by their nearest neighbours.
 
     Almazan et al., "Re-ID done right" (2018), footnote 2: "We expand both the query and the dataset
@@ -259,14 +246,8 @@ def expand_features(
         )
 
 
-def _averaged(
-    distances: FeatureDistances,
-    count: int,
-    gallery: np.ndarray,
-    neighbours: int,
-    in_gallery: bool,
-    bar: tqdm,
-) -> np.ndarray:
+def _averaged(distances: FeatureDistances, count: int, gallery: np.ndarray, neighbours: int,
+              in_gallery: bool, bar: tqdm) -> np.ndarray:
     """Returns float32 means [count, d] of the gallery features that are nearest to each image."""
     means = np.empty((count, gallery.shape[1]), np.float32)
     block = max(1, min(_MOST_ROWS, _BLOCK_ELEMENTS // len(gallery)))

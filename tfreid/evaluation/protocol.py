@@ -20,10 +20,8 @@ class Labels:
         self.ids = _integers(f"{name} identities", count, ids)
         self.cameras = _integers(f"{name} cameras", count, cameras)
         if name == "query" and self.ids.min() < 0:
-            raise UserError(
-                f"query {int(np.argmin(self.ids))} has the identity {self.ids.min()}, which marks "
-                "junk; remove junk images from the queries."
-            )
+            raise UserError(f"query {int(np.argmin(self.ids))} has the identity {self.ids.min()}, "
+                            "which marks junk; remove junk images from the queries.")
 
 
 def check_features(query_features, gallery_features) -> tuple[np.ndarray, np.ndarray]:
@@ -35,10 +33,8 @@ def check_features(query_features, gallery_features) -> tuple[np.ndarray, np.nda
     query = _finite_matrix("query", query_features)
     gallery = _finite_matrix("gallery", gallery_features)
     if gallery.shape[1] != query.shape[1]:
-        raise UserError(
-            f"the query features have {query.shape[1]} dimensions and the gallery "
-            f"features {gallery.shape[1]}; extract both with the same model."
-        )
+        raise UserError(f"the query features have {query.shape[1]} dimensions and the gallery "
+                        f"features {gallery.shape[1]}; extract both with the same model.")
     return query, gallery
 
 
@@ -48,13 +44,8 @@ class FeatureDistances:
     Features [q, d] and [g, d] are checked before; `metric` and `p` are those of `find_metric`.
     """
 
-    def __init__(
-        self,
-        query_features: np.ndarray,
-        gallery_features: np.ndarray,
-        metric: str | Metric,
-        p: float = MINKOWSKI_P,
-    ):
+    def __init__(self, query_features: np.ndarray, gallery_features: np.ndarray,
+                 metric: str | Metric, p: float = MINKOWSKI_P):
         self._metric = find_metric(metric, p)
         self._query = query_features
         self._gallery = self._metric.prepare(gallery_features)
@@ -87,13 +78,9 @@ class Protocol:
         UserError: If a query has no gallery, or a gallery contains an invalid position.
     """
 
-    def __init__(
-        self,
-        queries: Labels,
-        gallery: Labels,
-        distances: Callable[[np.ndarray], np.ndarray],
-        galleries: Sequence[np.ndarray] | None = None,
-    ):
+    def __init__(self, queries: Labels, gallery: Labels,
+                 distances: Callable[[np.ndarray], np.ndarray],
+                 galleries: Sequence[np.ndarray] | None = None):
         self.queries, self.gallery = queries, gallery
         self._distances = distances
         self._junk = np.flatnonzero(gallery.ids < 0)
@@ -111,13 +98,9 @@ class Protocol:
         """Whether each query has a gallery of its own."""
         return self._galleries is not None
 
-    def rows(
-        self,
-        wanted: np.ndarray | None = None,
-        block_size: int | None = None,
-        progress: bool = False,
-        description: str = "ranking",
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def rows(self, wanted: np.ndarray | None = None, block_size: int | None = None,
+             progress: bool = False,
+             description: str = "ranking") -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yields for each query its index, its distances [g] and its positives' positions.
 
         Ignored gallery images have an infinite distance.
@@ -167,17 +150,11 @@ def matches(identity: int, camera: int, ids: np.ndarray, cameras: np.ndarray) ->
     return counted(identity, camera, ids, cameras) & (ids == identity)
 
 
-def feature_protocol(
-    query_features: np.ndarray,
-    query_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_features: np.ndarray,
-    gallery_ids: np.ndarray,
-    gallery_cameras: np.ndarray,
-    metric: str | Metric = "cosine",
-    p: float = MINKOWSKI_P,
-    galleries: Sequence[np.ndarray] | None = None,
-) -> Protocol:
+def feature_protocol(query_features: np.ndarray, query_ids: np.ndarray, query_cameras: np.ndarray,
+                     gallery_features: np.ndarray, gallery_ids: np.ndarray,
+                     gallery_cameras: np.ndarray, metric: str | Metric = "cosine",
+                     p: float = MINKOWSKI_P,
+                     galleries: Sequence[np.ndarray] | None = None) -> Protocol:
     """Checks the arguments of `evaluate_ranking` and returns the protocol over their distances.
 
     Raises:
@@ -206,36 +183,30 @@ def repeated_rows(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _finite_matrix(name: str, features) -> np.ndarray:
     features = np.ascontiguousarray(features)
     if features.ndim != 2 or 0 in features.shape:
-        raise UserError(
-            f"the {name} features must be a non-empty matrix with one row per image, "
-            f"received shape {features.shape}."
-        )
+        raise UserError(f"the {name} features must be a non-empty matrix with one row per image, "
+                        f"received shape {features.shape}.")
     if features.dtype not in (np.float32, np.float64):
         try:
             features = features.astype(np.float32)
         except (TypeError, ValueError) as error:
-            raise UserError(
-                f"the {name} features must be numbers, received {features.dtype}."
-            ) from error
+            raise UserError(f"the {name} features must be numbers, received "
+                            f"{features.dtype}.") from error
     # A row's sum is finite if its entries are, and needs no mask of the whole matrix.
     with np.errstate(invalid="ignore"):
         sums = features.sum(axis=1, dtype=np.float64)
     broken = np.flatnonzero(~np.isfinite(sums))
     if len(broken):
-        raise UserError(
-            f"the {name} features hold NaN or infinity in {len(broken)} of "
-            f"{len(features)} rows (first: row {broken[0]}); check the model's weights."
-        )
+        raise UserError(f"the {name} features hold NaN or infinity in {len(broken)} of "
+                        f"{len(features)} rows (first: row {broken[0]}); check the model's "
+                        "weights.")
     return features
 
 
 def _integers(name: str, count: int, values) -> np.ndarray:
     labels = np.asarray(values)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        raise UserError(
-            f"the {name} must be {count} integers, one per feature row, "
-            f"received {labels.dtype} of shape {labels.shape}."
-        )
+        raise UserError(f"the {name} must be {count} integers, one per feature row, received "
+                        f"{labels.dtype} of shape {labels.shape}.")
     return labels.astype(np.int64)
 
 

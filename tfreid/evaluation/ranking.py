@@ -95,21 +95,12 @@ class TopMatches(NamedTuple):
     is_match: np.ndarray
 
 
-def evaluate_ranking(
-    query_features: np.ndarray,
-    query_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_features: np.ndarray,
-    gallery_ids: np.ndarray,
-    gallery_cameras: np.ndarray,
-    metric: str | Metric = "cosine",
-    max_rank: int = 50,
-    block_size: int | None = None,
-    progress: bool = False,
-    p: float = MINKOWSKI_P,
-    galleries: Sequence[np.ndarray] | None = None,
-    unit: str = "images",
-) -> RankingResult:
+def evaluate_ranking(query_features: np.ndarray, query_ids: np.ndarray, query_cameras: np.ndarray,
+                     gallery_features: np.ndarray, gallery_ids: np.ndarray,
+                     gallery_cameras: np.ndarray, metric: str | Metric = "cosine",
+                     max_rank: int = 50, block_size: int | None = None, progress: bool = False,
+                     p: float = MINKOWSKI_P, galleries: Sequence[np.ndarray] | None = None,
+                     unit: str = "images") -> RankingResult:
     """Ranks the gallery for every query and scores the ranking.
 
     A query's positives are the gallery images with its identity. Those from its own camera are
@@ -159,18 +150,11 @@ def evaluate_ranking(
     return _evaluate(protocol, max_rank, metric_name(metric), exponent, block_size, progress, unit)
 
 
-def evaluate_distances(
-    distances: np.ndarray,
-    query_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_ids: np.ndarray,
-    gallery_cameras: np.ndarray,
-    metric: str,
-    max_rank: int = 50,
-    progress: bool = False,
-    galleries: Sequence[np.ndarray] | None = None,
-    unit: str = "images",
-) -> RankingResult:
+def evaluate_distances(distances: np.ndarray, query_ids: np.ndarray, query_cameras: np.ndarray,
+                       gallery_ids: np.ndarray, gallery_cameras: np.ndarray, metric: str,
+                       max_rank: int = 50, progress: bool = False,
+                       galleries: Sequence[np.ndarray] | None = None,
+                       unit: str = "images") -> RankingResult:
     """Scores the ranking by a matrix of distances [q, g], for example re-ranked ones.
 
     `metric` names the distances in the report; the other arguments and the errors are those of
@@ -186,19 +170,11 @@ def evaluate_distances(
     return _evaluate(protocol, max_rank, metric, None, None, progress, unit)
 
 
-def top_matches(
-    query_features: np.ndarray,
-    query_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_features: np.ndarray,
-    gallery_ids: np.ndarray,
-    gallery_cameras: np.ndarray,
-    query_indices: Sequence[int],
-    k: int = 10,
-    metric: str | Metric = "cosine",
-    p: float = MINKOWSKI_P,
-    galleries: Sequence[np.ndarray] | None = None,
-) -> TopMatches:
+def top_matches(query_features: np.ndarray, query_ids: np.ndarray, query_cameras: np.ndarray,
+                gallery_features: np.ndarray, gallery_ids: np.ndarray, gallery_cameras: np.ndarray,
+                query_indices: Sequence[int], k: int = 10, metric: str | Metric = "cosine",
+                p: float = MINKOWSKI_P,
+                galleries: Sequence[np.ndarray] | None = None) -> TopMatches:
     """Finds the `k` nearest gallery images of the queries at positions `query_indices` [n].
 
     The other arguments, the rules and the errors are those of `evaluate_ranking`, but queries
@@ -213,9 +189,8 @@ def top_matches(
     if k < 1:
         raise ValueError(f"k must be at least 1, received {k}")
     if np.any((wanted < 0) | (wanted >= len(query_ids))):
-        raise ValueError(
-            f"query_indices must be from 0 to {len(query_ids) - 1}, received {wanted.tolist()}"
-        )
+        raise ValueError(f"query_indices must be from 0 to {len(query_ids) - 1}, received "
+                         f"{wanted.tolist()}")
     indices = np.full((len(wanted), k), -1, np.int64)
     distances = np.full((len(wanted), k), np.nan, np.float32)
     is_match = np.zeros((len(wanted), k), bool)
@@ -234,15 +209,8 @@ def _finite_rows(distances: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _evaluate(
-    protocol: Protocol,
-    max_rank: int,
-    metric: str,
-    minkowski_p: float | None,
-    block_size: int | None,
-    progress: bool,
-    unit: str,
-) -> RankingResult:
+def _evaluate(protocol: Protocol, max_rank: int, metric: str, minkowski_p: float | None,
+              block_size: int | None, progress: bool, unit: str) -> RankingResult:
     check_max_rank(max_rank)
     ranks = [
         positive_ranks(row, positives)
@@ -285,13 +253,8 @@ def nearest_positions(row: np.ndarray, k: int) -> np.ndarray:
     return candidates[np.argsort(row[candidates], kind="stable")[:k]]
 
 
-def score_ranks(
-    ranks: Sequence[np.ndarray],
-    max_rank: int,
-    num_gallery: int | float,
-    metric: str,
-    minkowski_p: float | None,
-) -> RankingResult:
+def score_ranks(ranks: Sequence[np.ndarray], max_rank: int, num_gallery: int | float, metric: str,
+                minkowski_p: float | None) -> RankingResult:
     """Averages the scores over the queries; `ranks` are those of `positive_ranks`.
 
     Raises:
@@ -301,10 +264,9 @@ def score_ranks(
     valid = first > 0
     num_valid = int(valid.sum())
     if num_valid == 0:
-        raise UserError(
-            "no query has a valid match: every gallery image of a query's identity comes from the "
-            "query's own camera or is missing; check the identities and cameras of both splits."
-        )
+        raise UserError("no query has a valid match: every gallery image of a query's identity "
+                        "comes from the query's own camera or is missing; check the identities and "
+                        "cameras of both splits.")
     rectangle, trapezoid, penalty = np.array(
         [_precisions(found) if len(found) else (np.nan,) * 3 for found in ranks]
     ).T

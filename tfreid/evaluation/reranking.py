@@ -20,15 +20,9 @@ _MARGIN = 8
 _PAIRS_AT_ONCE = 2**14
 
 
-def k_reciprocal_rerank(
-    query_features: np.ndarray,
-    gallery_features: np.ndarray,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_value: float = 0.3,
-    metric: str = "euclidean",
-    progress: bool = False,
-) -> np.ndarray:
+def k_reciprocal_rerank(query_features: np.ndarray, gallery_features: np.ndarray, k1: int = 20,
+                        k2: int = 6, lambda_value: float = 0.3, metric: str = "euclidean",
+                        progress: bool = False) -> np.ndarray:
     """Computes re-ranked distances from queries to gallery by k-reciprocal encoding.
 
     The algorithm is that of Zhong et al., "Re-ranking Person Re-identification with k-reciprocal
@@ -91,11 +85,9 @@ def k_reciprocal_rerank(
 def check_rerankable(metric: str) -> None:
     """Raises a `UserError` if re-ranking does not support a metric."""
     if metric not in _PREPARED:
-        raise UserError(
-            f"re-ranking needs squared Euclidean distances, so {metric!r} is not supported; "
-            f"choose one of {', '.join(sorted(_PREPARED))} as evaluation.metric, or set "
-            "evaluation.reranking=false."
-        )
+        raise UserError(f"re-ranking needs squared Euclidean distances, so {metric!r} is not "
+                        f"supported; choose one of {', '.join(sorted(_PREPARED))} as "
+                        "evaluation.metric, or set evaluation.reranking=false.")
 
 
 def _centred(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -111,9 +103,8 @@ def _centred(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return np.multiply(centred, scale, out=centred, casting="same_kind")
 
 
-def _neighbours(
-    features: np.ndarray, num_query: int, count: int, progress: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _neighbours(features: np.ndarray, num_query: int, count: int,
+                progress: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Finds every image's nearest images, itself first.
 
     Returns:
@@ -149,9 +140,8 @@ def _neighbours(
     return neighbours, furthest, normalized
 
 
-def _nearest(
-    features: np.ndarray, distances: np.ndarray, rows: np.ndarray, count: int
-) -> np.ndarray:
+def _nearest(features: np.ndarray, distances: np.ndarray, rows: np.ndarray,
+             count: int) -> np.ndarray:
     """Returns the positions [rows, count] of each image's nearest ones; ties by position.
 
     `distances` [rows, n] are approximate; an image's distance to itself is the smallest.
@@ -193,9 +183,8 @@ def _squared_distances(features: np.ndarray, first: np.ndarray, second: np.ndarr
     return distances
 
 
-def _encodings(
-    features: np.ndarray, neighbours: np.ndarray, furthest: np.ndarray, k1: int
-) -> sparse.csr_matrix:
+def _encodings(features: np.ndarray, neighbours: np.ndarray, furthest: np.ndarray,
+               k1: int) -> sparse.csr_matrix:
     """Encodes every image by its expanded k-reciprocal set: float32 [n, n] with row sums of 1."""
     reciprocal = _reciprocal(neighbours)
     half = _reciprocal(neighbours[:, : int(np.around(k1 / 2)) + 1])
@@ -229,9 +218,8 @@ def _membership(neighbours: np.ndarray) -> sparse.csr_matrix:
     return sparse.csr_matrix((ones, neighbours.ravel(), ends), (total, total))
 
 
-def _blend(
-    distances: np.ndarray, encodings: sparse.csr_matrix, lambda_value: float, progress: bool
-) -> None:
+def _blend(distances: np.ndarray, encodings: sparse.csr_matrix, lambda_value: float,
+           progress: bool) -> None:
     """Turns original distances [q, g] into final ones, in place (Eq. 10 and 12)."""
     num_query, num_gallery = distances.shape
     queries = encodings[:num_query].tocsr()

@@ -36,9 +36,8 @@ class SavedCurve(NamedTuple):
     std: np.ndarray | None = None
 
 
-def read_curves(
-    sources: Sequence[str | Path], labels: Sequence[str] | None = None
-) -> list[SavedCurve]:
+def read_curves(sources: Sequence[str | Path],
+                labels: Sequence[str] | None = None) -> list[SavedCurve]:
     """Reads the curves of runs, evaluations and summaries of several test sets.
 
     Args:
@@ -268,11 +267,8 @@ def _check_same(first: _Saved, other: _Saved) -> None:
                             "results of one protocol and one recipe.")
 
 
-def results_table(
-    result: RankingResult,
-    protocol: str = "",
-    variants: Mapping[str, RankingResult] | None = None,
-) -> str:
+def results_table(result: RankingResult, protocol: str = "",
+                  variants: Mapping[str, RankingResult] | None = None) -> str:
     """Returns a table of the scores of a ranking, in percent, and of their test set.
 
     Args:

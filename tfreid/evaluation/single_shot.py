@@ -107,16 +107,9 @@ class SingleShotResult(AveragedCmc):
         }
 
 
-def draw_trials(
-    query_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_ids: np.ndarray,
-    gallery_cameras: np.ndarray,
-    trials: int,
-    identities: int | None = None,
-    seed: int = 0,
-    same_pool: bool = False,
-) -> list[Trial]:
+def draw_trials(query_ids: np.ndarray, query_cameras: np.ndarray, gallery_ids: np.ndarray,
+                gallery_cameras: np.ndarray, trials: int, identities: int | None = None,
+                seed: int = 0, same_pool: bool = False) -> list[Trial]:
     """Draws the images of every trial.
 
     Identities are drawn, in random order, from those with a query image and a gallery image by
@@ -148,16 +141,12 @@ def draw_trials(
     gallery = _pool("gallery", gallery_ids, gallery_cameras)
     candidates = _candidates(queries, gallery, same_pool)
     if not candidates:
-        raise UserError(
-            "no identity has a query image and a gallery image by another camera; check the "
-            "identities and cameras of both splits."
-        )
+        raise UserError("no identity has a query image and a gallery image by another camera; "
+                        "check the identities and cameras of both splits.")
     if identities is not None and identities > len(candidates):
-        raise UserError(
-            f"evaluation.single_shot.identities is {identities}, but only {len(candidates)} "
-            "identities have a query image and a gallery image by another camera; lower it, or "
-            "set it to null for all."
-        )
+        raise UserError(f"evaluation.single_shot.identities is {identities}, but only "
+                        f"{len(candidates)} identities have a query image and a gallery image by "
+                        "another camera; lower it, or set it to null for all.")
     return [_draw(candidates, identities, np.random.default_rng([seed, trial]))
             for trial in range(trials)]
 
@@ -185,9 +174,8 @@ def single_shot_cmc(scores: np.ndarray) -> np.ndarray:
     return 1 + np.count_nonzero(ahead, axis=1).astype(np.int64)
 
 
-def single_shot_result(
-    ranks: Sequence[np.ndarray], metric: str, max_rank: int = 50
-) -> SingleShotResult:
+def single_shot_result(ranks: Sequence[np.ndarray], metric: str,
+                       max_rank: int = 50) -> SingleShotResult:
     """Averages the CMC over trials.
 
     Args:

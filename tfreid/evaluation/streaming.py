@@ -39,22 +39,13 @@ _PRINTED = 64
 _Item = TypeVar("_Item")
 
 
-def evaluate_with_distractors(
-    query_features: np.ndarray,
-    query_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_features: np.ndarray,
-    gallery_ids: np.ndarray,
-    gallery_cameras: np.ndarray,
-    distractors: np.ndarray,
-    counts: Sequence[int] | None = None,
-    seed: int = 0,
-    metric: str = "cosine",
-    max_rank: int = 50,
-    block_size: int | None = None,
-    progress: bool = False,
-    p: float = MINKOWSKI_P,
-) -> dict[int, RankingResult]:
+def evaluate_with_distractors(query_features: np.ndarray, query_ids: np.ndarray,
+                              query_cameras: np.ndarray, gallery_features: np.ndarray,
+                              gallery_ids: np.ndarray, gallery_cameras: np.ndarray,
+                              distractors: np.ndarray, counts: Sequence[int] | None = None,
+                              seed: int = 0, metric: str = "cosine", max_rank: int = 50,
+                              block_size: int | None = None, progress: bool = False,
+                              p: float = MINKOWSKI_P) -> dict[int, RankingResult]:
     """Scores the ranking of a gallery with several numbers of distractors appended to it.
 
     The figures are those of `evaluate_ranking` on the gallery and a random sample of the
@@ -128,10 +119,8 @@ def check_counts(counts: Sequence[int], total: int) -> list[int]:
     checked = sorted(set(counts))
     wrong = [count for count in checked if not 0 <= count <= total]
     if wrong or not checked:
-        raise UserError(
-            f"there are {total} distractors, so numbers of them must be from 0 to {total}, "
-            f"received {wrong[0] if wrong else 'none'}."
-        )
+        raise UserError(f"there are {total} distractors, so numbers of them must be from 0 to "
+                        f"{total}, received {wrong[0] if wrong else 'none'}.")
     return checked
 
 
@@ -228,7 +217,7 @@ class _Reader:
                 yield _Block(None, None, len(groups))
 
     def _repeats(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the positions of rows that the gallery has too, and their first positions there."""
+        """Returns the positions of rows that are in the gallery, and the first position there."""
         prints = _fingerprints(rows)
         mine = np.flatnonzero(np.isin(prints, self._prints))
         theirs = np.flatnonzero(np.isin(self._prints, prints[mine]))
@@ -237,9 +226,8 @@ class _Reader:
         return mine[repeats[known] - len(theirs)], theirs[originals[known]]
 
 
-def _count_ahead(
-    base: _Base, query: np.ndarray, reader: _Reader, block_size: int, progress: bool
-) -> list[np.ndarray]:
+def _count_ahead(base: _Base, query: np.ndarray, reader: _Reader, block_size: int,
+                 progress: bool) -> list[np.ndarray]:
     """Counts per valid query the distractors nearer than its positives: [groups, positives]."""
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, received {block_size}")
@@ -285,11 +273,9 @@ def _fingerprints(rows: np.ndarray) -> np.ndarray:
 def _check_distractors(distractors: np.ndarray, gallery: np.ndarray) -> np.dtype:
     """Returns the common dtype of gallery and distractors."""
     if distractors.ndim != 2 or distractors.shape[1] != gallery.shape[1]:
-        raise UserError(
-            f"the distractor features must be a matrix with {gallery.shape[1]} columns like the "
-            f"gallery features, received shape {distractors.shape}; extract both with the same "
-            "model."
-        )
+        raise UserError(f"the distractor features must be a matrix with {gallery.shape[1]} columns "
+                        f"like the gallery features, received shape {distractors.shape}; extract "
+                        "both with the same model.")
     if distractors.dtype.kind not in "fiu":
         raise UserError(f"the distractor features must be numbers, received {distractors.dtype}.")
     own = np.float64 if distractors.dtype == np.float64 else np.float32

@@ -78,11 +78,9 @@ class Threshold:
             raise UserError(f"the threshold was calibrated for evaluation.feature={self.feature}, "
                             f"not {config.evaluation.feature}; {fix}.")
         if self.normalized != config.export.normalize and self.metric not in _SCALE_FREE:
-            raise UserError(
-                f"the threshold was calibrated with export.normalize="
-                f"{str(self.normalized).lower()}, on which its {self.metric} distances depend; "
-                f"{fix}."
-            )
+            raise UserError("the threshold was calibrated with "
+                            f"export.normalize={str(self.normalized).lower()}, on which its "
+                            f"{self.metric} distances depend; {fix}.")
 
 
 def save_thresholds(thresholds: Mapping[str, Threshold], path: str | Path) -> None:
@@ -119,15 +117,13 @@ def load_thresholds(path: str | Path) -> dict[str, Threshold]:
                 raise ValueError("not this metric's threshold")
         next(iter(thresholds))
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError, UserError):
-        raise UserError(
-            f"{path} is not a valid file of thresholds; delete it, or calibrate or train again."
-        ) from None
+        raise UserError(f"{path} is not a valid file of thresholds; delete it, or calibrate or "
+                        "train again.") from None
     return thresholds
 
 
-def fitting_thresholds(
-    model: keras.Model, minkowski_p: float, path: Path | None
-) -> dict[str, Threshold]:
+def fitting_thresholds(model: keras.Model, minkowski_p: float,
+                       path: Path | None) -> dict[str, Threshold]:
     """Reads the thresholds that were calibrated for a model and an exponent, if the file exists.
 
     Raises:

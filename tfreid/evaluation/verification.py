@@ -157,9 +157,8 @@ class VerificationCurve:
                               float(self.false_positive_rates[place]))
 
 
-def verification_curve(
-    positive_distances: np.ndarray, negative_distances: np.ndarray
-) -> VerificationCurve:
+def verification_curve(positive_distances: np.ndarray,
+                       negative_distances: np.ndarray) -> VerificationCurve:
     """Computes the exact curve of distances that fit into memory.
 
     Args:
@@ -188,10 +187,8 @@ def verification_curve(
     )
 
 
-def streamed_verification_curve(
-    pairs: Callable[[], Pairs],
-    false_positive_rates: Sequence[float] = (),
-) -> VerificationCurve:
+def streamed_verification_curve(pairs: Callable[[], Pairs],
+                                false_positive_rates: Sequence[float] = ()) -> VerificationCurve:
     """Computes the curve of any number of distances in a few megabytes of memory.
 
     A first pass counts the distances in bins of relative width 2^-11, a second one single distances
@@ -234,9 +231,8 @@ def protocol_pairs(protocol: Protocol, progress: bool, description: str) -> Pair
         yield positive[np.isfinite(positive)], row[np.isfinite(row)]
 
 
-def _refined(
-    coarse: VerificationCurve, pairs: Pairs, bins: np.ndarray, wanted: np.ndarray
-) -> VerificationCurve:
+def _refined(coarse: VerificationCurve, pairs: Pairs, bins: np.ndarray,
+             wanted: np.ndarray) -> VerificationCurve:
     """Replaces some bins of a coarse curve by the single distances in them."""
     places = np.full(2**_BIN_BITS, -1, np.int64)
     places[bins[wanted]] = np.arange(len(wanted))
@@ -259,9 +255,8 @@ def _refined(
     return VerificationCurve(*(column[order] for column in joined))
 
 
-def _count(
-    pairs: Pairs, code: Callable[[np.ndarray], np.ndarray], size: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _count(pairs: Pairs, code: Callable[[np.ndarray], np.ndarray],
+           size: int) -> tuple[np.ndarray, np.ndarray]:
     """Counts positive and negative distances by the code of their keys: int64 [size] each."""
     counts = np.zeros((2, size), np.int64)
     waiting: tuple[list, list] = ([], [])
@@ -309,12 +304,8 @@ def _allowed(rate: float, count: int) -> int:
 
 def _check_pairs(positives: int, negatives: int) -> None:
     if not positives:
-        raise UserError(
-            "there is no positive pair across cameras, so no threshold can be found; check the "
-            "identities and cameras."
-        )
+        raise UserError("there is no positive pair across cameras, so no threshold can be found; "
+                        "check the identities and cameras.")
     if not negatives:
-        raise UserError(
-            "there is no negative pair, so no threshold can be found; give records of several "
-            "identities."
-        )
+        raise UserError("there is no negative pair, so no threshold can be found; give records of "
+                        "several identities.")

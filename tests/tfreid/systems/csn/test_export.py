@@ -24,8 +24,8 @@ from tfreid.commands import query as query_export
 from tfreid.config import Config, DataConfig, ModelConfig, save_config
 from tfreid.records import Records
 from tfreid.serving.client import (
+    SavedModelClient,
     ServerClient,
-    embed_with_saved_model,
     exported_thresholds,
 )
 from tfreid.systems.csn import export as pair_export
@@ -294,8 +294,7 @@ def test_what_a_pair_model_cannot_do_is_one_sentence(
 
 
 def test_a_pair_model_has_neither_embeddings_nor_a_threshold(small, files, run, capsys):
-    with pytest.raises(UserError, match="is a pair model"):
-        embed_with_saved_model(small[2], [Path(files[0]).read_bytes()])
+    assert "embedding" not in SavedModelClient(small[2]).extract([Path(files[0]).read_bytes()])
     assert exported_thresholds(small[2]) == {}
     assert calibrate.main(["--run", str(run[0])]) == 2
     message = capsys.readouterr().err
