@@ -131,7 +131,7 @@ class ImageBatches(ImageLoader):
             plan, lambda batch: (self._load(batch), *(batch[name] for name in names)))
 
     def _load(self, plan):
-        # A method rather than a closure over the plan, because TensorFlow keeps every function.
+        # A method instead of a closure over the plan, because TensorFlow keeps every function.
         columns = [plan[name] for name in ("index", *DRAWN)]
         images = tf.numpy_function(self._make_batch, columns, tf.uint8)
         return tf.ensure_shape(images, (self.images_per_batch, *self._size, 3))

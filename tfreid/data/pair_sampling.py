@@ -237,7 +237,7 @@ class _PositivePairs:
         cameras = distinguished(cameras, across[labels])
         self._order = np.lexsort((cameras, labels)).astype(np.int32)
         labels, cameras = labels[self._order], cameras[self._order]
-        # An image's partners are the identity's later cameras: one range in this order.
+        # An image's partners are those of later cameras of the identity: a range in this order.
         seen = np.flatnonzero(np.diff(labels, prepend=-1) | np.diff(cameras, prepend=0))
         self._partners = np.append(seen, len(labels))[
             np.searchsorted(seen, np.arange(len(labels)), "right")]

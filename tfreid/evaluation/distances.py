@@ -18,7 +18,7 @@ MINKOWSKI_P = 3.0
 _LARGEST_P = 32.0
 # Up to this exponent, powers of sensible float32 differences neither overflow nor vanish.
 _LARGEST_FLOAT32_P = 4.0
-# Differences held at once where no matrix product gives the distance: they stay in the cache.
+# Number of differences computed at once, which fit the cache, for metrics without matrix product.
 _TILE_ELEMENTS = 2**17
 
 

@@ -115,7 +115,7 @@ class FeatureStore:
 
     def _full_stamp(self, split: str) -> dict[str, Any]:
         records = {"dataset": self._records.dataset, "checksums": self._records[split].checksums}
-        # In the form that reading the file gives.
+        # In the form that is read from the file.
         return json.loads(json.dumps({**self._stamp, "records": records}))
 
     @staticmethod

@@ -85,7 +85,7 @@ def find_query(queries: SplitIndex, wanted: str) -> int:
                  if wanted in (path, Path(path).name)]
     if len(found) != 1:
         raise UserError(f"--query {wanted} matches {len(found)} of {len(queries)} queries; give "
-                        f"0 to {len(queries) - 1}, or a path in the dataset such as "
+                        f"0 to {len(queries) - 1}, or a path in the dataset, for example "
                         f"{queries.paths[0]}.")
     return found[0]
 

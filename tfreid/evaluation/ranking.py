@@ -35,7 +35,7 @@ class RankingResult:
         num_gallery: Number of gallery images with distractors but without junk; the mean over the
             queries if they have galleries of their own.
         metric: Name of the distance.
-        average_precision: float64 [queries], NaN where the query was skipped.
+        average_precision: float64 [queries], NaN if the query was skipped.
         first_match_rank: int64 [queries], rank of the nearest positive, 0 if skipped.
         minkowski_p: Exponent of the Minkowski distance, None for other distances.
         unit: What was ranked and counted, "images" or "tracklets".

@@ -97,7 +97,7 @@ def scored_splits(config: Config, records: Records, training: bool) -> tuple[str
             return pair
     if training:
         return None
-    raise UserError(f"{records.directory} holds no query and gallery split to test on.")
+    raise UserError(f"{records.directory} has no query and gallery split to test on.")
 
 
 class SingleShotEvaluator:
@@ -111,7 +111,7 @@ class SingleShotEvaluator:
         training: Whether to run only `training_trials`, for an evaluation during training.
 
     Raises:
-        UserError: If the records are missing or broken, or hold too few identities.
+        UserError: If the records are missing or broken, or have too few identities.
     """
 
     def __init__(self, scorer: Scorer, config: Config, records: Records, splits: tuple[str, str],

@@ -297,7 +297,7 @@ class Trainer:
 
 
 class StopSignals:
-    """Records SIGINT and SIGTERM inside a `with` block; a second one acts as usual.
+    """Records SIGINT and SIGTERM inside a `with` block; a second one of a kind acts as usual.
 
     Attributes:
         received: Name of the last signal, or None.
