@@ -33,6 +33,11 @@ class Backbone:
     imagenet: str | None = None
     layout: str | None = None
 
+    @property
+    def depth(self) -> int:
+        """Depth of a residual network, by default 50."""
+        return getattr(self.apply, "keywords", {}).get("depth", 50)
+
     def __call__(self, images, **settings):
         """Applies the backbone to images [n, h, w, 3], by default with the published strides."""
         return self.apply(images, **settings)

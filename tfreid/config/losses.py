@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal, Optional, Union
+from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import Field
 
@@ -138,3 +138,7 @@ class LossConfig(Section):
     match: MatchLossConfig = section(MatchLossConfig)
     contrastive: ContrastiveLossConfig = section(ContrastiveLossConfig)
     regions: RegionLossConfig = section(RegionLossConfig)
+    others: dict[str, dict[str, Any]] = setting(
+        {}, "Further losses of `system: embedding`, by their name in `tfreid.losses.LOSSES`, each "
+        "with its `weight` and its own arguments, for example `{my_loss: {weight: 0.5, margin: "
+        "0.2}}`. They see the labels and what `metric_feature` says.")

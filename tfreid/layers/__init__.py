@@ -6,6 +6,7 @@ from tfreid.layers.convolution_similarity import ConvolutionSimilarity
 from tfreid.layers.dropout import StatelessDropout
 from tfreid.layers.gate import AggregationGate, SqueezeExcitation
 from tfreid.layers.normalization import FusedBatchNormalization, Halves
+from tfreid.layers.pairing import PairDistance, Regroup, TakeRows, UnitLength
 from tfreid.layers.pooling import GeneralizedMeanPooling
 from tfreid.layers.preprocessing import ImagePreprocessing
 from tfreid.layers.spatial_transformer import BilinearSampler, FixedRegion, Stripes
@@ -20,6 +21,10 @@ __all__ = [
     "GeneralizedMeanPooling",
     "GroupedConv3x3",
     "Halves",
+    "PairDistance",
+    "Regroup",
+    "TakeRows",
+    "UnitLength",
     "HardSigmoid",
     "HardSwish",
     "ImagePreprocessing",

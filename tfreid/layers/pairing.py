@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfreid.losses.distances import paired_euclidean, unit_length
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class TakeRows(keras.layers.Layer):
     """Takes rows of a tensor by their positions; under mixed precision too they keep their type."""
 
@@ -26,6 +27,7 @@ class TakeRows(keras.layers.Layer):
         return (input_shape[1][0], *input_shape[0][1:])
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class Regroup(keras.layers.Layer):
     """Reshapes to [n, *shape], so that several rows become one or one becomes several.
 
@@ -52,6 +54,7 @@ class Regroup(keras.layers.Layer):
         return {**super().get_config(), "shape": self.shape}
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class UnitLength(keras.layers.Layer):
     """Divides each row of [n, d] by its Euclidean length."""
 
@@ -60,6 +63,7 @@ class UnitLength(keras.layers.Layer):
         return unit_length(inputs)
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class PairDistance(keras.layers.Layer):
     """Euclidean distances between the rows of two matrices."""
 

@@ -9,17 +9,14 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.backbones import BACKBONES
 from tfreid.backbones.resnet import BLOCKS
 from tfreid.backbones.vgg import convolution_names
 from tfreid.layers.preprocessing import ImagePreprocessing
 from tfreid.weights.files import weight_keys
 
-_RESNETS = {"resnet50": 50, "resnet101": 101, "resnet152": 152}
 # Backbones with ImageNet weights, and their names in Keras Applications.
-IMAGENET_BACKBONES = {
-    **{name: f"ResNet{depth}" for name, depth in _RESNETS.items()},
-    "vgg16": "VGG16",
-}
+IMAGENET_BACKBONES = {name: entry.imagenet for name, entry in BACKBONES.items() if entry.imagenet}
 # Prefixes of the names of a backbone's layers.
 _TRUNK = ("stem_", "stage", "block")
 
@@ -50,7 +47,7 @@ def load_imagenet(
     _check(model, backbone, variables)
     if not isinstance(source, keras.Model):
         source = _keras_network(backbone, os.fspath(source))
-    weights = _resnet_weights if backbone in _RESNETS else _vgg_weights
+    weights = _resnet_weights if _is_resnet(backbone) else _vgg_weights
     for key, array in weights(source, backbone):
         variables[key].assign(array)
 
@@ -73,9 +70,13 @@ def _vgg_weights(source, backbone) -> Iterator[tuple[str, np.ndarray]]:
         yield f"{layer}/bias", bias
 
 
+def _is_resnet(backbone) -> bool:
+    return BACKBONES[backbone].layout == "resnet"
+
+
 def _trunk_layers(backbone) -> set[str]:
     """Returns the names of our layers that have weights."""
-    if backbone not in _RESNETS:
+    if not _is_resnet(backbone):
         # VGG16 has the same names here and there.
         return set(convolution_names())
     convolutions = [ours for ours, _ in _resnet_layers(backbone)]
@@ -86,7 +87,7 @@ def _resnet_layers(backbone) -> Iterator[tuple[str, str]]:
     """Pairs our names of convolutions with the beginnings of theirs."""
     yield "stem_conv", "conv1"
     parts = ("shortcut", "conv1", "conv2", "conv3")
-    for stage, blocks in enumerate(BLOCKS[_RESNETS[backbone]], 1):
+    for stage, blocks in enumerate(BLOCKS[BACKBONES[backbone].depth], 1):
         for block in range(1, blocks + 1):
             for number, part in enumerate(parts):
                 if number > 0 or block == 1:
@@ -105,7 +106,7 @@ def _check(model, backbone, variables):
         )
     modes = [layer.mode for layer in model.layers if isinstance(layer, ImagePreprocessing)]
     fits, needs = modes == ["caffe"], "model.normalization=caffe; set it"
-    if backbone in _RESNETS:
+    if _is_resnet(backbone):
         fits &= tuple(model.get_layer("stage2_block1_conv1").strides) == (2, 2)
         needs = "model.stride_in_1x1=true with model.normalization=caffe; set both"
     if not fits:

@@ -179,7 +179,7 @@ def test_truncated_gallery_image_is_named(world, capsys, tmp_path):
     """Records that were damaged after their build, or made by other means."""
     import tensorflow as tf
 
-    from tfrecords.manifest import read_manifest
+    from tfrecords.manifest import file_checksum, read_manifest
 
     records = tmp_path / "records"
     records.mkdir()
@@ -193,6 +193,7 @@ def test_truncated_gallery_image_is_named(world, capsys, tmp_path):
         for _ in range(shard["images"]):
             writer.write(damaged)
     shard["bytes"] = (records / shard["file"]).stat().st_size
+    shard["checksum"] = file_checksum(records / shard["file"])
     (records / "manifest.json").write_text(json.dumps(manifest))
     read_manifest(records)
     assert test_net.main(["--run", str(world / "run"), f"data.records={records}"]) == 2

@@ -26,9 +26,13 @@ ARGUMENTS = {
     "HardSigmoid": {},
     "HardSwish": {},
     "ImagePreprocessing": {"height": 8, "width": 4, "mode": "caffe", "longest_side": 16},
+    "PairDistance": {},
+    "Regroup": {"shape": (2, 3)},
     "SqueezeExcitation": {"reduction": 2},
     "StatelessDropout": {"rate": 0.25},
     "Stripes": {"stripes": 2},
+    "TakeRows": {},
+    "UnitLength": {},
 }
 
 
@@ -53,11 +57,14 @@ def _network():
     pooled = [pool(max_pool_3x3(x, "pool_a"), "gem", "gem"),
               pool(max_pool_3x3_ceil(x, "pool_b"), "average", "average")]
     neck = batch_norm_neck(keras.layers.Concatenate()(pooled), bias=True)
-    return keras.Model(images, {"neck": neck, "similar": similar})
+    unit = layers.UnitLength()(neck)
+    first = layers.TakeRows()([unit, keras.layers.GlobalAveragePooling2D()(images)[:, 0] * 0])
+    return keras.Model(images, {"neck": neck, "similar": similar,
+                                "distance": layers.PairDistance()([first, unit])})
 
 
 def _one_part(part):
-    return keras.layers.Reshape((1, 3, 3, 4))(part)
+    return layers.Regroup((1, 3, 3, 4))(part)
 
 
 def test_every_layer_is_here():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tfreid.backbones import BACKBONES
+from tfreid.weights.layouts import LAYOUTS, resnet
 from tfreid.weights.layouts.layout import weight_pairs
-from tfreid.weights.layouts.resnet import BACKBONES as FAMILY
 from tfreid.weights.layouts.resnet import layer_pairs, other_network, rename, toolbox_settings
 
 # Trainable weights of the ImageNet classifiers, as published.
@@ -20,6 +20,9 @@ PUBLISHED = {
     "se_resnet50": 28_088_024,
     "se_resnext50": 27_559_896,
 }
+
+
+FAMILY = [name for name, layout in LAYOUTS.items() if layout is resnet.LAYOUT]
 
 
 @pytest.mark.parametrize("name", FAMILY)

@@ -129,6 +129,7 @@ def pool_level(level: int, maps: tf.Tensor) -> tf.Tensor:
     return maps
 
 
+@keras.saving.register_keras_serializable(package="tfreid")
 class PoolSimilarity(keras.layers.Layer):
     """Pools a list of similarity maps, one a level, to one size and joins their channels."""
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid import addons
 from tfreid.config import LossConfig
+from tfreid.losses import LOSSES
 from tfreid.losses.center import CenterLoss, center_step, center_terms
 from tfreid.losses.classification import LabelSmoothedSoftmax
 from tfreid.losses.lin import LinLoss
@@ -32,7 +33,8 @@ def check_losses(config: LossConfig, jit_compile: bool = False, replicas: int = 
     addons_weight = config.addons.weight if config.addons.name else 0.0
     weights = (config.id.weight, config.triplet.weight, config.lin.weight, addons_weight,
                config.center.weight)
-    if not any(weights):
+    others = make_other_losses(config)
+    if not any((*weights, *others)):
         raise UserError("no loss has a weight, so nothing can be learnt; set loss.id.weight or "
                         "another loss's weight above 0.")
     if addons_weight:
@@ -50,6 +52,26 @@ def check_losses(config: LossConfig, jit_compile: bool = False, replicas: int = 
             f"training.jit_compile cannot be combined with {blockers[0]} here; turn one of them "
             "off."
         )
+
+
+def make_other_losses(config: LossConfig) -> dict[str, tuple[float, keras.losses.Loss]]:
+    """Makes the losses of `loss.others`: name -> weight and loss.
+
+    Raises:
+        UserError: If a loss does not exist or does not take its arguments.
+    """
+    losses = {}
+    for name, arguments in config.others.items():
+        if name not in LOSSES:
+            raise UserError(f"loss.others names {name}, which does not exist; choose from "
+                            f"{', '.join(LOSSES)}.")
+        arguments = {"weight": 1.0, **arguments}
+        try:
+            weight = float(arguments.pop("weight"))
+            losses[name] = weight, LOSSES[name](**arguments, reduction="none")
+        except (TypeError, ValueError) as error:
+            raise UserError(f"loss.others.{name}: {error}; correct its arguments.") from None
+    return losses
 
 
 class EmbeddingObjective(Objective):
@@ -87,6 +109,7 @@ class EmbeddingObjective(Objective):
         lin = config.lin
         self._lin_loss = LinLoss(lin.positive_boundary, lin.negative_boundary, lin.temperature,
                                  lin.decay, lin.pairs, reduction="none")
+        self._other_losses = make_other_losses(config)
         self._center_loss = CenterLoss(self.centers, config.center.variant, reduction="none")
 
     def forward(
@@ -127,6 +150,8 @@ class EmbeddingObjective(Objective):
             losses[config.addons.name] = config.addons.weight * addons.metric_loss(
                 config.addons.name, features, labels, config.addons.margin
             )
+        for name, (weight, loss) in self._other_losses.items():
+            losses[name] = weight * tf.reduce_mean(loss(labels, features))
         if config.center.weight:
             pulls = self._center_loss(labels, outputs["embedding"])
             losses["center"] = config.center.weight * tf.reduce_mean(pulls)

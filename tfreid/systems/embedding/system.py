@@ -114,4 +114,4 @@ class EmbeddingSystem(System):
 
 def _compares_images(config: LossConfig) -> bool:
     addons_weight = config.addons.weight if config.addons.name else 0.0
-    return any((config.triplet.weight, config.lin.weight, addons_weight))
+    return any((config.triplet.weight, config.lin.weight, addons_weight, config.others))

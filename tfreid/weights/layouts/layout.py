@@ -56,7 +56,6 @@ class Layout:
     Keys are the checkpoint's, without prefixes unless stated otherwise.
 
     Attributes:
-        backbones: Names of the backbones.
         layer_pairs: Lists the layers of a backbone under one canonical naming, without the head.
         rename: Turns a key of any known naming into the canonical one, given the backbone.
         other_network: Names the network that keys belong to if they only resemble the backbone's:
@@ -66,7 +65,6 @@ class Layout:
         last_stride_varies: Whether toolboxes differ in the setting `last_stride`.
     """
 
-    backbones: tuple[str, ...]
     layer_pairs: Callable[[str], list[LayerPair]]
     rename: Callable[[str, str], str] = lambda key, backbone: key
     other_network: Callable[[Iterable[str], str], str | None] = lambda keys, backbone: None

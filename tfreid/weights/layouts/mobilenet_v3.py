@@ -10,7 +10,6 @@ import numpy as np
 from tfreid.backbones.mobilenet_v3 import EPSILON, STAGES, STEM
 from tfreid.weights.layouts.layout import LayerPair, Layout
 
-BACKBONES = ("mobilenet_v3_large",)
 TIMM_EPSILON = 1e-5
 _TIMM = re.compile(r"(conv_stem|bn1|blocks\.[0-6])\.")
 
@@ -99,4 +98,4 @@ def _conv_bn(ours, theirs, timm, timm_bn, kind="conv"):
 
 
 _RENAMED = {timm: pair.theirs for pair, timm in _layers()}
-LAYOUT = Layout(BACKBONES, layer_pairs, rename, adapt=adapt)
+LAYOUT = Layout(layer_pairs, rename, adapt=adapt)

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Iterator
 from tfreid.backbones.osnet import BLOCKS, STREAMS, STRIDES
 from tfreid.weights.layouts.layout import LayerPair, Layout
 
-BACKBONES = ("osnet_x1_0", "osnet_x0_75", "osnet_x0_5", "osnet_x0_25")
-
 
 def layer_pairs(backbone: str) -> list[LayerPair]:
-    """Lists the layers of a backbone of `BACKBONES`, the same at all widths, without its head."""
+    """Lists the layers of a backbone, the same at all widths, without its head."""
     pairs = [*_conv_bn("stem_conv", "conv1")]
     for stage in range(1, len(STRIDES) + 1):
         for block in range(BLOCKS):
@@ -51,4 +49,4 @@ def _conv_bn(ours, theirs):
     yield LayerPair(f"{ours}_bn", f"{theirs}.bn", "batch_norm")
 
 
-LAYOUT = Layout(BACKBONES, layer_pairs, other_network=other_network)
+LAYOUT = Layout(layer_pairs, other_network=other_network)

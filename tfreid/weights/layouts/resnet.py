@@ -6,34 +6,23 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tfreid.backbones import BACKBONES as NETWORKS
+from tfreid.backbones import BACKBONES
 from tfreid.backbones.resnet import BLOCKS
 from tfreid.weights.layouts.layout import LayerPair, Layout
 
-_DEPTHS = {
-    "resnet34": 34,
-    "resnet50": 50,
-    "resnet101": 101,
-    "resnet152": 152,
-    "resnet50_ibn_a": 50,
-    "resnet101_ibn_a": 101,
-    "se_resnet50": 50,
-    "se_resnext50": 50,
-}
-BACKBONES = tuple(_DEPTHS)
 # Children of `nn.Sequential(conv1, bn1, relu, maxpool, layer1, ..., layer4)`.
 _CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 
 
 def layer_pairs(backbone: str) -> list[LayerPair]:
-    """Lists the layers of a backbone of `BACKBONES`, without its classifier.
+    """Lists the layers of a backbone, without its classifier.
 
     The canonical names are torchvision's; IBN-Net's `bn1.IN` and `bn1.BN` where instance
     normalisation takes half; for SE networks Cadene's `layer0` and `se_module`.
     """
     stem = "layer0." if backbone.startswith("se_") else ""
     pairs = [*_conv_bn("stem_conv", f"{stem}conv1", f"{stem}bn1")]
-    for stage, blocks in enumerate(BLOCKS[_DEPTHS[backbone]], 1):
+    for stage, blocks in enumerate(BLOCKS[BACKBONES[backbone].depth], 1):
         for block in range(blocks):
             pairs += _block(backbone, stage, block)
     return pairs
@@ -84,7 +73,7 @@ def toolbox_settings(keys: Iterable[str], backbone: str) -> dict[str, Any]:
         stem = "fast_reid"
     else:
         return {}
-    stems = NETWORKS[backbone].stems
+    stems = BACKBONES[backbone].stems
     if not stems:
         return {"last_stride": 1}
     return {"stem": stem if stem in stems else "torchvision", "last_stride": 1}
@@ -111,5 +100,5 @@ def _conv_bn(ours, convolution, batch_norm):
     yield LayerPair(f"{ours}_bn", batch_norm, "batch_norm")
 
 
-LAYOUT = Layout(BACKBONES, layer_pairs, rename, other_network, toolbox_settings,
+LAYOUT = Layout(layer_pairs, rename, other_network, toolbox_settings,
                 last_stride_varies=True)

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from tfreid.backbones.vgg import BLOCKS, convolution_names
 from tfreid.weights.layouts.layout import LayerPair, Layout
 
-BACKBONES = ("vgg16",)
-
 
 def layer_pairs(backbone: str) -> list[LayerPair]:
     """Lists the layers of the backbone under torchvision's names, without the dense layers.
@@ -32,4 +30,4 @@ def other_network(keys: Iterable[str], backbone: str) -> str | None:
     return None
 
 
-LAYOUT = Layout(BACKBONES, layer_pairs, other_network=other_network)
+LAYOUT = Layout(layer_pairs, other_network=other_network)
