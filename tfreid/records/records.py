@@ -74,7 +74,7 @@ class Records:
             UserError: If it does not exist.
         """
         if split not in self:
-            raise UserError(f"{self.directory} has no split {split!r}, only "
+            raise UserError(f"{self.directory} has no split {split!r}; it has "
                             f"{', '.join(self.splits)}.")
         if split not in self._opened:
             stored = STORED_SPLIT if self.manifest.identity_splits else split
