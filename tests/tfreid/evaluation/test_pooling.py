@@ -86,7 +86,7 @@ def test_images_without_tracklets_are_ranked_one_by_one(make_index):
 
 
 @pytest.mark.parametrize("ids, cameras, words", [
-    ([5, 5, 6], [1, 1, 1], "tracklet 8 of split query is of person 5 in 0.jpg and of person 6 in "
+    ([5, 5, 6], [1, 1, 1], "tracklet 8 of split query has person 5 in 0.jpg but person 6 in "
                            "2.jpg"),
     ([5, 5, 5], [1, 1, 2], "has camera 1 in 0.jpg but camera 2 in 2.jpg"),
 ])
