@@ -1,1 +1,1 @@
-"""What tools/benchmark.py measures, on random data: each function returns figures by name."""
+"""The measurements of tools/benchmark.py; each function returns figures by name."""

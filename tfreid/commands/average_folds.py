@@ -30,7 +30,8 @@ def main(arguments: list[str] | None = None) -> None:
                         "like those of runs (default: runs/NAME-splits)")
     parsed = parser.parse_args(arguments)
 
-    from tfreid.evaluation.results import average_splits, format_split_average, write_results_json
+    from tfreid.evaluation.results import write_results_json
+    from tfreid.evaluation.split_average import average_splits, format_split_average
     from tfreid.visualization.cmc_plot import draw_cmc
 
     average = average_splits(parsed.results)

@@ -91,9 +91,9 @@ _BENCHMARKS = {
     "inference": ("networks.measure_inference", _batches),
     "evaluation": ("ranking.measure_evaluation", _features),
     "reranking": ("ranking.measure_reranking", _features),
-    "mining": ("mining.measure_mining",
+    "mining": ("ranking.measure_mining",
                lambda parsed, config: (config, parsed.images, parsed.dimensions)),
-    "streaming": ("streaming.measure_streaming", lambda parsed, config: (
+    "streaming": ("ranking.measure_streaming", lambda parsed, config: (
         config, *_sizes(parsed, _RANKED), parsed.distractors, parsed.dimensions)),
     "building": ("building.measure_building", lambda parsed, config: (parsed.root, parsed.workers)),
     "similarity": ("similarity.measure_similarity", lambda parsed, config: (parsed.batch,)),

@@ -117,10 +117,10 @@ def test_refuses_other_protocols_and_recipes(average, runs, tmp_path, capsys):
         "metric": (dict(split=1, metric="euclidean"), "has metric euclidean and"),
         "split": (dict(split=0), "are both of split 0; give one run for each split"),
         "full": (dict(split=1, protocol="full"), "not a single-shot result"),
-        "averaged": (dict(split=1, splits=[]), "an average over splits already"),
-        "sets": (dict(split=1, test_sets={}), "holds several test sets"),
-        "broken": (dict(split=1, cmc=[2.0]), "holds no CMC curve"),
-        "trialless": (dict(split=1, trials=None), "does not tell its trials"),
+        "averaged": (dict(split=1, splits=[]), "already an average over splits"),
+        "sets": (dict(split=1, test_sets={}), "contains several test sets"),
+        "broken": (dict(split=1, cmc=[2.0]), "has no CMC curve"),
+        "trialless": (dict(split=1, trials=None), "lacks the trials"),
     }
     for name, (changes, words) in others.items():
         other = write_run(tmp_path / name, **changes)

@@ -127,14 +127,14 @@ def test_features_are_kept_and_of_one_model(curve, world, capsys, tmp_path, monk
     assert curve([*common, "--output", str(tmp_path / "third"), "model.height=48"]) == 2
     message = capsys.readouterr().err
     assert "gallery.json" in message or "query.json" in message
-    assert "of other settings" in message and message.count("\n") == 1
+    assert "from other settings" in message and message.count("\n") == 1
     (tmp_path / "features" / "gallery.npy").write_bytes(b"\x93NUMPY")
     assert curve([*common, "--output", str(tmp_path / "third")]) == 2
     message = capsys.readouterr().err
     assert "gallery.npy is missing or broken; delete" in message and message.count("\n") == 1
     (tmp_path / "features" / "query.json").write_text("[]")
     assert curve([*common, "--output", str(tmp_path / "third")]) == 2
-    assert "of other weights and settings and records" in capsys.readouterr().err
+    assert "from other weights and settings and records" in capsys.readouterr().err
 
 
 def test_interrupted_extraction_leaves_nothing_that_looks_whole(

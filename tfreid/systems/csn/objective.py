@@ -74,10 +74,10 @@ class CsnObjective(Objective):
         config = self._config
         losses = {}
         if config.match.weight:
-            entropies = self._match_loss(matches, outputs["logits"])
+            entropies = self._match_loss.call(matches, outputs["logits"])
             losses["match"] = config.match.weight * tf.reduce_mean(entropies)
         if "distance" in outputs and config.contrastive.weight:
-            pulls = self._contrastive_loss(matches, outputs["distance"])
+            pulls = self._contrastive_loss.call(matches, outputs["distance"])
             losses["contrastive"] = config.contrastive.weight * tf.reduce_mean(pulls)
         losses["regions"] = tf.add_n(
             [self._priors(outputs[f"regions_{level}"]) for level in self._levels])

@@ -133,7 +133,7 @@ class EmbeddingObjective(Objective):
         features = outputs[config.metric_feature]
         losses, scalars = {}, {}
         if config.id.weight:
-            entropies = self._id_loss(labels, outputs["logits"])
+            entropies = self._id_loss.call(labels, outputs["logits"])
             losses["id"] = config.id.weight * tf.reduce_mean(entropies)
         if config.triplet.weight:
             candidates = _candidates(features, labels, config.triplet.across_replicas)
@@ -147,9 +147,9 @@ class EmbeddingObjective(Objective):
                 config.addons.name, features, labels, config.addons.margin
             )
         for name, (weight, loss) in self._other_losses.items():
-            losses[name] = weight * tf.reduce_mean(loss(labels, features))
+            losses[name] = weight * tf.reduce_mean(loss.call(labels, features))
         if config.center.weight:
-            pulls = self._center_loss(labels, outputs["embedding"])
+            pulls = self._center_loss.call(labels, outputs["embedding"])
             losses["center"] = config.center.weight * tf.reduce_mean(pulls)
         total = tf.add_n(list(losses.values()))
         scalars.update({f"loss/{name}": value for name, value in losses.items()})

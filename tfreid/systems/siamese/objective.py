@@ -81,9 +81,9 @@ class SiameseLosses:
         losses = {}
         if self._compares:
             losses["contrastive"] = self._contrastive_weight * tf.reduce_mean(
-                self._contrastive_loss(matches, distance))
+                self._contrastive_loss.call(matches, distance))
         losses["verification"] = self._verification_weight * tf.reduce_mean(
-            self._verification_loss(matches, logits))
+            self._verification_loss.call(matches, logits))
         return losses
 
 

@@ -39,7 +39,7 @@ class TripletObjective(Objective):
             model.output["embedding"].shape[-1])
         streams = tf.gather(embeddings, places)
         queries, positives, negatives = tf.unstack(streams)
-        losses = self._loss(places[0], tf.stack([queries, positives, negatives], axis=1))
+        losses = self._loss.call(places[0], tf.stack([queries, positives, negatives], axis=1))
         loss = tf.reduce_mean(losses)
         return loss, {
             "loss/total": loss,

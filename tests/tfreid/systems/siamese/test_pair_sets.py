@@ -73,7 +73,7 @@ def test_pairs_of_training_images_say_so(records):
 
 
 def test_a_missing_split(records):
-    with pytest.raises(UserError, match="holds no split 'val'"):
+    with pytest.raises(UserError, match="has no split 'val'"):
         pairs_of_splits(config(), Records(records), ["val"])
 
 
