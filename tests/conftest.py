@@ -7,12 +7,6 @@ import runpy
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
-
-# Two logical CPUs, to test training on several replicas; TensorFlow takes them only before it
-# starts, and some test modules start it when they are collected.
-_CPU = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(_CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 RENDERED = {
     "train_identities": 8,
@@ -23,6 +17,20 @@ RENDERED = {
     "distractors": 3,
     "junk": 2,
 }
+
+
+def pytest_configure(config):
+    """Makes two logical CPUs, to test training on several replicas.
+
+    TensorFlow takes them only before it starts, and some test modules start it when they are
+    collected. The process that only hands the tests to others does not need TensorFlow.
+    """
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
 def pytest_collection_finish():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from tfreid.backbones import BACKBONES
 from tfreid.backbones.resnet import resnet, resnet_ibn_a
 
 
+@functools.cache
 def build(shape=(256, 128, 3), **settings):
+    """Builds a ResNet-50, once for the same arguments."""
     inputs = keras.Input(shape)
     return keras.Model(inputs, BACKBONES["resnet50"](inputs, **settings))
 
@@ -31,13 +35,19 @@ def test_shape_and_trainable_weights(settings, shape):
     assert sum(int(np.prod(v.shape)) for v in model.trainable_weights) == 23_508_032
 
 
-def test_odd_sizes_round_up():
-    assert build((225, 97, 3)).output_shape == (None, 8, 4, 2048)
+def test_odd_sizes_round_up_and_epsilon_reaches_every_normalisation():
+    model = build((225, 97, 3), bn_epsilon=1.001e-5)
+    assert model.output_shape == (None, 8, 4, 2048)
+    layers = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert len(layers) == 53
+    assert {layer.epsilon for layer in layers} == {1.001e-5}
 
 
-@pytest.mark.parametrize("stride_in_1x1, strided", [(False, "conv2"), (True, "conv1")])
-def test_where_the_stride_is(stride_in_1x1, strided):
-    model = build(stride_in_1x1=stride_in_1x1)
+@pytest.mark.parametrize("settings, strided", [
+    ({}, "conv2"), ({"last_stride": 1, "stride_in_1x1": True}, "conv1"),
+])
+def test_where_the_stride_is(settings, strided):
+    model = build(**settings)
     for convolution in ("conv1", "conv2", "conv3"):
         strides = model.get_layer(f"stage2_block1_{convolution}").strides
         assert strides == ((2, 2) if convolution == strided else (1, 1))
@@ -53,7 +63,7 @@ def test_bad_strides(settings):
 
 def test_stem_pads_both_sides_alike():
     inputs = keras.Input((16, 16, 3))
-    full = keras.Model(inputs, resnet(inputs))
+    full = keras.Model(inputs, resnet(inputs, depth=34))
     stem = keras.Model(inputs, full.get_layer("stem_conv").output)
     image = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype(np.float32)
     kernel = np.asarray(full.get_layer("stem_conv").kernel)
@@ -98,13 +108,6 @@ def test_unknown_stems():
         resnet(inputs, stem="timm")
     with pytest.raises(ValueError, match="got bag_of_tricks"):
         resnet_ibn_a(inputs, stem="bag_of_tricks")
-
-
-def test_epsilon_reaches_every_normalisation():
-    model = build(bn_epsilon=1.001e-5)
-    layers = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
-    assert len(layers) == 53
-    assert {layer.epsilon for layer in layers} == {1.001e-5}
 
 
 @pytest.mark.parametrize(

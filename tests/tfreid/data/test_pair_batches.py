@@ -113,6 +113,14 @@ def test_a_resumed_epoch_is_the_tail_of_the_whole(table, mode, first):
     assert_equal(read(pipeline.epoch(1, 6, first=first))[: 5 - first], whole[first:])
 
 
+@pytest.mark.parametrize("first", [1, 4])
+def test_a_resumed_epoch_of_drawn_pairs_is_the_tail_of_the_whole(table, first):
+    pipeline = make(table, augmentation=AugmentationConfig(color_probability=0.5),
+                    matching="drawn", samples=1, negatives_per_positive=1)
+    whole = read(pipeline.epoch(1, 5))
+    assert_equal(read(pipeline.epoch(1, 5, first=first)), whole[first:])
+
+
 def test_an_image_that_cannot_be_decoded_is_kept_as_an_error_that_names_it(table):
     pipeline = make(dataclasses.replace(table, encoded=[b"no image"] * len(table.encoded)))
     with pytest.raises(tf.errors.OpError):

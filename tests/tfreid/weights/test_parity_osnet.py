@@ -19,7 +19,10 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in LAYOUTS if LAYOUTS[name] is osnet.LAYOUT])
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=() if name == "osnet_x0_25" else pytest.mark.slow)
+    for name in LAYOUTS if LAYOUTS[name] is osnet.LAYOUT
+])
 def test_same_feature_map_and_embedding(name, check_parity):
     trainable, parameters = check_parity(name, feature=osnet_head)
     assert trainable + 1000 * (512 + 1) == parameters == PUBLISHED[name]

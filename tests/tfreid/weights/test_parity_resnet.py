@@ -21,11 +21,14 @@ PUBLISHED = {
     "se_resnext50": 27_559_896,
 }
 
+QUICK = ("resnet34", "resnet50_ibn_a", "se_resnet50")
 
 FAMILY = [name for name, layout in LAYOUTS.items() if layout is resnet.LAYOUT]
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FAMILY
+])
 def test_same_feature_map(name, check_parity):
     trunk, parameters = check_parity(name)
     assert trunk + 1000 * (BACKBONES[name].channels + 1) == parameters == PUBLISHED[name]

@@ -1,7 +1,7 @@
 """The multi-level similarity network: two people compared at several levels of convolution.
 
 Guo and Cheung, "Efficient and Deep Person Re-Identification using Multi-Level Similarity", CVPR
-2018. Choices where the paper is silent:
+2018. What the paper leaves open is chosen so:
 
 - x(2) is 40x15 and x(3) 20x8 (the rows of Section 4.2 fix the heights): every convolution keeps
   the size of its map, and 2x2 max pooling rounds up. The extension's convolution after conv3
@@ -12,12 +12,12 @@ Guo and Cheung, "Efficient and Deep Person Re-Identification using Multi-Level S
 - Each similarity map is batch-normalised before conv4: sums over 10x10 products and over 5x5 differ
   by orders of magnitude.
 - Eq. 3 is softmax cross-entropy, its logarithm restored.
-- The ranking net's two convolutions are shared between the levels; their batch normalisations
-  are not, since they keep statistics. Its maps of different levels have different
+- The ranking net's two convolutions are shared between the levels, which their batch
+  normalisations cannot be, since they keep statistics. Its maps of different levels have different
   sizes, so they are concatenated after the global pooling.
-- A localisation net starts at the middle of its stripe, like C2's central cropping. If stripe and
-  part differ by an odd number of cells, the middle lies between cells.
-- Without stripes (C1) one part is cut from the whole map, so a level has 2 groups.
+- A localisation net starts at the middle of its stripe: where C2's central cropping stays. Where
+  stripe and part differ by an odd number of cells, the middle lies between cells.
+- Without dividing (C1) one part is cut from the whole map, so a level has 2 groups.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from tfreid.layers.spatial_transformer import BilinearSampler, FixedRegion, Stri
 from tfreid.systems.csn.settings import Settings as CsnSettings
 
 PART_SIDES = {2: 10, 3: 5, 4: 5}
-_CHANNELS = 96
 _DESCRIPTOR_SIZE = 256
 _REDUCED = 32
 _STRIPES = 3
@@ -50,12 +49,12 @@ class CsnParts:
 
     Attributes:
         extract: Images [n, h, w, 3] -> features, computed once per image: for every level j `map_j`
-            [n, h, w, 96], `parts_j` [n, 3, f, f, 96], `regions_j` [n, 3, 6]; and, with a ranking
-            net, `descriptor` [n, 256], unit vectors.
-        compare: `pair_inputs` of n pairs -> `similarity_j` [n, h, w, 576], `logits` [n, 2] (no
-            match, match) and, with a ranking net, `distance` [n].
-        decide: Pooled similarity maps [n, 10, 4, 576 * levels] -> `logits`; the end of `compare`.
-        judge: conv4's output [n, 10, 4, 32] -> `logits`; the end of `decide`.
+            [n, h, w, c], `parts_j` [n, 3, f, f, c], `regions_j` [n, 3, 6], with c = `csn.width`;
+            and `descriptor` [n, 256], unit vectors, where there is a ranking net.
+        compare: `pair_inputs` of n pairs -> `similarity_j` [n, h, w, 6 c], `logits` [n, 2] (no
+            match, match) and, where there is a ranking net, `distance` [n].
+        decide: Pooled similarity maps [n, 10, 4, 6 c * levels] -> `logits`; the end of `compare`.
+        judge: Output of conv4 [n, 10, 4, 32] -> `logits`; the end of `decide`.
     """
 
     extract: keras.Model
@@ -68,13 +67,13 @@ def build_csn(config: Config) -> keras.Model:
     """Builds the network of one recipe.
 
     Args:
-        config: `csn` defines levels and ablations, `model` the image size and normalisation.
+        config: `csn` says which levels and ablations, `model` the image size and normalisation.
 
     Returns:
         A model from `images` [m, h, w, 3], raw RGB in 0-255 of any size, and the positions `first`
-        [n] and `second` [n] of the images of each pair, to the outputs of `CsnParts.compare` and
-        the `regions_j` [m, 3, 6] of the images. Each image is extracted once, however many pairs it
-        is in.
+        [n] and `second` [n] of the images that make up each pair, to what `CsnParts.compare`
+        returns and the `regions_j` [m, 3, 6] of the images. Each image is looked at once, in
+        however many pairs it is.
     """
     extract = _extractor(config)
     compare = _comparer(config.csn, extract)
@@ -99,7 +98,7 @@ def csn_parts(model: keras.Model) -> CsnParts:
 
 
 def compared_features(features: dict) -> dict:
-    """Returns the features that are compared: all but the regions."""
+    """Returns what of `CsnParts.extract` is compared: all but the regions."""
     return {name: x for name, x in features.items() if not name.startswith(_REGIONS)}
 
 
@@ -122,7 +121,7 @@ def pool_level(level: int, maps: tf.Tensor) -> tf.Tensor:
     Level 2 is pooled once to the size of the others, and once more with them.
     """
     if level == 2 and all(-side % 4 <= 1 for side in maps.shape[1:3]):
-        # Incomplete windows are at the end of the map, as when pooling twice.
+        # What is missing to whole windows lies behind the map, as it does when pooling twice.
         return tf.nn.max_pool2d(maps, 4, 4, "SAME")
     for _ in range(2 if level == 2 else 1):
         maps = tf.nn.max_pool2d(maps, 2, 2, "SAME")
@@ -152,24 +151,24 @@ def _extractor(config: Config) -> keras.Model:
     x = ImagePreprocessing(shape.height, shape.width, shape.normalization, name="preprocess")(
         images)
     outputs, parts = {}, {}
-    for level, maps in _levels(x, max(csn.levels)).items():
+    for level, maps in _levels(x, csn.width, max(csn.levels)).items():
         if level in csn.levels:
             parts[level], regions = _attend(maps, level, csn)
             outputs.update({f"map_{level}": maps, f"parts_{level}": parts[level],
                             f"{_REGIONS}_{level}": regions})
     if csn.ranking_net:
-        outputs["descriptor"] = _ranking_net(parts)
+        outputs["descriptor"] = _ranking_net(parts, csn.width)
     return keras.Model(images, outputs, name="extract")
 
 
-def _levels(x, highest: int) -> dict:
+def _levels(x, width: int, highest: int) -> dict:
     """Returns the maps x(2) to x(highest)."""
-    x = _pool(conv_bn(x, 32, 5, "conv1"), "pool1")
-    maps = {2: _pool(conv_bn(x, _CHANNELS, 3, "conv2"), "pool2")}
+    x = _pool(conv_bn(x, width // 3, 5, "conv1"), "pool1")
+    maps = {2: _pool(conv_bn(x, width, 3, "conv2"), "pool2")}
     if highest > 2:
-        maps[3] = _pool(conv_bn(maps[2], _CHANNELS, 3, "conv3"), "pool3")
+        maps[3] = _pool(conv_bn(maps[2], width, 3, "conv3"), "pool3")
     if highest > 3:
-        maps[4] = conv_bn(maps[3], _CHANNELS, 3, "conv3_extension")
+        maps[4] = conv_bn(maps[3], width, 3, "conv3_extension")
     return maps
 
 
@@ -186,10 +185,10 @@ def _attend(maps, level: int, csn: CsnSettings):
             Regroup((count, 6), name=f"regions{level}")(regions))
 
 
-def _ranking_net(parts: dict):
-    """Returns the descriptor of an image's attended parts, a unit vector [n, 256] (Section 3.1)."""
+def _ranking_net(parts: dict, width: int):
+    """Returns the descriptor of the attended parts of an image, a unit vector [n, 256] (Section 3.1)."""
     convolutions = [
-        keras.layers.Conv2D(_CHANNELS, 3, padding="same", use_bias=False,
+        keras.layers.Conv2D(width, 3, padding="same", use_bias=False,
                             kernel_initializer=he_normal("fan_out"), name=f"rank_conv{number}")
         for number in (1, 2)
     ]
@@ -228,7 +227,7 @@ def _comparer(csn: CsnSettings, extract: keras.Model) -> keras.Model:
 
 
 def _decision(shape) -> keras.Model:
-    """Makes the convolutions conv4 to conv6 and the two output nodes."""
+    """The convolutions conv4 to conv6 and the two nodes behind them."""
     maps = keras.Input(tuple(shape), name="similarity")
     x = batch_norm(maps, "similarity_bn")
     x = keras.layers.Conv2D(_REDUCED, 1, use_bias=False, kernel_initializer=he_normal("fan_out"),
@@ -237,7 +236,7 @@ def _decision(shape) -> keras.Model:
 
 
 def _judge(shape) -> keras.Model:
-    """Makes what follows conv4, apart: galleries are compared without computing conv4's input."""
+    """What follows conv4, on its own: galleries are compared without making its input."""
     reduced = keras.Input(tuple(shape), name="reduced")
     x = _normalized(reduced, "conv4_bn")
     x = _pool(conv_bn(x, _REDUCED, 3, "conv5"), "pool5")

@@ -33,6 +33,9 @@ class Settings(Section):
     Of `model` it takes height, width, normalization and weights.
     """
 
+    width: Annotated[int, Field(ge=3)] = setting(
+        96, "Channels of the compared maps (96 in the paper); the first convolution has a third of "
+        "them.")
     levels: Annotated[list[Literal[2, 3, 4]], Field(min_length=1)] = setting(
         [2, 3], "Convolution layers whose maps are compared: any of 2, 3 and 4.")
     divide: bool = setting(

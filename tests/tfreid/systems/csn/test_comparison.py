@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-import functools
-
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.config import Config, ModelConfig
 from tfreid.systems.csn.comparison import compare_all
-from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
+from tfreid.systems.csn.network import csn_parts, pair_inputs
 from tfreid.systems.csn.settings import Settings as CsnSettings
 
 QUERIES, GALLERY = 3, 5
-SHAPE = ModelConfig(height=64, width=24)
 VARIANTS = {
     "two levels": {},
     "three levels": {"levels": [2, 3, 4]},
     "one level": {"levels": [3]},
-    "no dividing": {"divide": False},
+    "no dividing": {"levels": [2, 3, 4], "divide": False},
     "no ranking net": {"ranking_net": False},
-    "center": {"attention": "center"},
+    "center": {"levels": [3, 4], "attention": "center"},
 }
 
 
-@functools.cache
-def _network(variant="two levels"):
-    """The parts of a network, and features of queries and of gallery images."""
-    keras.utils.set_random_seed(0)
-    csn = CsnSettings(**VARIANTS[variant])
-    parts = csn_parts(build_csn(Config(system="csn", model=SHAPE, csn=csn)))
-    images = np.random.default_rng(1).uniform(0, 255, (8, 64, 24, 3)).astype(np.float32)
-    features = parts.extract(images, training=False)
-    # With the statistics of these very pairs the logits are of sensible size.
-    for layer in parts.decide.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0
-    parts.compare(pair_inputs(features, _rows(features, slice(None, None, -1))), training=True)
-    return parts, _rows(features, slice(QUERIES)), _rows(features, slice(QUERIES, None))
+@pytest.fixture
+def network(small_csn, settle):
+    """Returns a function that makes the parts, and features of queries and of gallery images."""
+
+    def make(variant="two levels"):
+        model = small_csn(**VARIANTS[variant])
+        images = np.random.default_rng(1).uniform(0, 255, (8, 64, 28, 3)).astype(np.float32)
+        features = settle(model, images, np.arange(8), np.arange(8)[::-1])
+        return (csn_parts(model), _rows(features, slice(QUERIES)),
+                _rows(features, slice(QUERIES, None)))
+
+    return make
 
 
 def _rows(features, rows):
@@ -58,9 +51,9 @@ def _pair_by_pair(parts, queries, gallery):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_all_pairs_at_once_equal_single_pairs(variant):
+def test_all_pairs_at_once_equal_single_pairs(network, variant):
     csn = CsnSettings(**VARIANTS[variant])
-    parts, queries, gallery = _network(variant)
+    parts, queries, gallery = network(variant)
     probabilities, distances = compare_all(parts, csn.levels, queries, gallery)
     expected, apart = _pair_by_pair(parts, queries, gallery)
     assert np.ptp(expected) > 0.01
@@ -71,8 +64,8 @@ def test_all_pairs_at_once_equal_single_pairs(variant):
         assert distances is None
 
 
-def test_both_orders_are_averaged_and_then_the_sides_may_be_exchanged():
-    parts, queries, gallery = _network()
+def test_both_orders_are_averaged_and_then_the_sides_may_be_exchanged(network):
+    parts, queries, gallery = network()
     both, distances = compare_all(parts, [2, 3], queries, gallery, both_orders=True)
     there, _ = compare_all(parts, [2, 3], queries, gallery)
     back, _ = compare_all(parts, [2, 3], gallery, queries)
@@ -83,8 +76,8 @@ def test_both_orders_are_averaged_and_then_the_sides_may_be_exchanged():
     np.testing.assert_allclose(other.numpy().T, distances.numpy(), atol=1e-4)
 
 
-def test_sizes_unknown_beforehand():
-    parts, queries, gallery = _network()
+def test_sizes_unknown_beforehand(network):
+    parts, queries, gallery = network()
 
     def unknown(features):
         return {name: tf.TensorSpec([None, *x.shape[1:]]) for name, x in features.items()}

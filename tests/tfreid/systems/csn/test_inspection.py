@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.config import Config
+from tfreid.config import Config, ModelConfig
 from tfreid.systems.csn.inspection import describe_pair
-from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
+from tfreid.systems.csn.network import csn_parts, pair_inputs
 from tfreid.systems.csn.scores import CsnScorer
 
 VARIANTS = {
     "plain": {"csn": {}},
-    "whole": {"csn": {"divide": False}},
-    "center": {"csn": {"attention": "center", "levels": [2, 4]}},
-    "one level": {"csn": {"levels": [3], "ranking_net": False}},
+    "whole": {"csn": {"levels": [2, 3, 4], "divide": False}},
+    "center": {"csn": {"attention": "center", "levels": [3, 4]}},
+    "no descriptors": {"csn": {"levels": [2, 3], "ranking_net": False}},
     "both orders": {"csn": {"levels": [3]}, "both_orders": True},
 }
 
 
-def build(csn, both_orders=False):
-    keras.utils.set_random_seed(5)
-    config = Config(system="csn")
-    config.model.height, config.model.width = 64, 28
-    for name, value in csn.items():
-        setattr(config.csn, name, value)
-    config.csn.score.both_orders = both_orders
-    model = build_csn(config)
-    # Localisation nets start at the middle of their stripes; elsewhere a wrong one would show.
-    for level in config.csn.levels if config.csn.attention == "transformer" else ():
-        kernel = csn_parts(model).extract.get_layer(f"loc{level}_region").kernel
-        kernel.assign(0.2 * np.random.default_rng(level).normal(size=kernel.shape))
-    return model, config
+@pytest.fixture(scope="module")
+def build(small_csn):
+    """Returns a function that makes a network and its settings."""
+
+    def make(csn, both_orders=False):
+        config = Config(system="csn", model=ModelConfig(height=64, width=28))
+        for name, value in {"width": 24, **csn}.items():
+            setattr(config.csn, name, value)
+        config.csn.score.both_orders = both_orders
+        model = small_csn(**csn)
+        # Localisation nets start at the middle of their stripes; elsewhere a wrong one would show.
+        for level in config.csn.levels if config.csn.attention == "transformer" else ():
+            kernel = csn_parts(model).extract.get_layer(f"loc{level}_region").kernel
+            kernel.assign(0.2 * np.random.default_rng(level).normal(size=kernel.shape))
+        return model, config
+
+    return make
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=list(VARIANTS))
-def described(request):
+def described(request, build):
     model, config = build(**VARIANTS[request.param])
     random = np.random.default_rng(0)
     images = [random.integers(0, 256, (64, 28, 3)).astype(np.uint8) for _ in range(2)]
@@ -60,7 +63,7 @@ def test_maps_are_the_sums_of_both_directions(described):
     assert list(details.levels) == config.csn.levels
     for level, found in details.levels.items():
         maps, parts = features[f"map_{level}"], features[f"parts_{level}"]
-        assert found.channels == 96 and found.map_shape == maps.shape[1:3]
+        assert found.channels == 24 and found.map_shape == maps.shape[1:3]
         for source in (0, 1):
             expected = [slide(maps[1 - source], part) for part in parts[source]]
             np.testing.assert_allclose(found.maps[source], expected, rtol=1e-4, atol=1e-4)
@@ -91,7 +94,7 @@ def test_figures_are_those_of_the_scorer(described):
         np.testing.assert_array_equal(shown, image)
 
 
-def test_images_of_other_sizes_are_shown_as_the_network_sees_them():
+def test_images_of_other_sizes_are_shown_as_the_network_sees_them(build):
     model, config = build({"levels": [3]})
     large = np.repeat(np.repeat(np.arange(64 * 28 * 3).reshape(64, 28, 3) % 256, 2, 0), 2, 1)
     small = np.full((20, 10, 3), 77)

@@ -10,20 +10,14 @@ import pytest
 import tensorflow as tf
 
 from tfreid.config import Config, LossConfig, ModelConfig
-from tfreid.models.flops import count_flops
 from tfreid.systems.csn.network import build_csn, csn_parts, map_shape, pair_inputs, pool_level
 from tfreid.systems.csn.objective import CsnObjective
 from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.weights.files import load_weights, save_weights, weight_keys
 
 PAPER = ModelConfig(height=160, width=60)
-SMALL = ModelConfig(height=64, width=24)
+SMALL = ModelConfig(height=64, width=28)
 FIRST, SECOND = np.int32([0, 1, 2, 0, 3]), np.int32([1, 2, 3, 0, 1])
-
-
-def _build(shape=SMALL, seed=1, **csn):
-    keras.utils.set_random_seed(seed)
-    return build_csn(Config(system="csn", model=shape, csn=CsnSettings(**csn)))
 
 
 def _images(count=4, shape=SMALL, seed=0):
@@ -34,10 +28,6 @@ def _images(count=4, shape=SMALL, seed=0):
 def _pairs(images, first=FIRST, second=SECOND):
     return {"images": tf.constant(images), "first": tf.constant(first),
             "second": tf.constant(second)}
-
-
-def _trainable(model):
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
 def _wake(model, seed=0):
@@ -62,9 +52,9 @@ def _step(model, csn, images):
 
 
 @pytest.fixture(scope="module")
-def model():
+def model(small_csn):
     """The small network, its regions and statistics moved off their start."""
-    network = _build()
+    network = small_csn(width=96)
     _wake(network)
     for seed in range(2):
         network(_pairs(_images(seed=seed)), training=True)
@@ -72,35 +62,14 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def deep():
+def deep(paper_csn):
     """The network of three levels, as built for the paper's images."""
-    return _build(PAPER, levels=[2, 3, 4])
+    return paper_csn(2, 3, 4)
 
 
 @pytest.fixture(scope="module")
 def outputs(model):
     return model(_pairs(_images()), training=False)
-
-
-@pytest.mark.parametrize("levels, parameters, flops, largest_parameters, largest_flops", [
-    ([2, 3], 480_254, 0.931e9, 0.55e6, 1.02e9),  # Table 5: 0.5 M and 0.96 G
-    ([2, 3, 4], 650_052, 1.053e9, 0.85e6, 1.31e9),  # 0.8 M and 1.31 G
-])
-def test_size_and_cost_of_table_5(levels, parameters, flops, largest_parameters, largest_flops):
-    network = _build(PAPER, levels=levels)
-    assert _trainable(network) == parameters <= largest_parameters
-
-    def compare(images):
-        found = network({"images": images, "first": tf.constant([0]), "second": tf.constant([1])},
-                        training=False)
-        return found["logits"], found["distance"]
-
-    counted = count_flops(compare, tf.TensorSpec((2, 160, 60, 3), tf.float32))
-    assert counted == pytest.approx(flops, rel=1e-3)
-    assert counted <= largest_flops
-    if levels == [2, 3]:
-        assert tuple(csn_parts(network).decide.inputs[0].shape[1:]) == (10, 4, 1152)
-        assert parameters >= 0.45e6 and counted >= 0.90e9
 
 
 def test_sizes_of_the_paper(deep):
@@ -149,8 +118,8 @@ ABLATIONS = [
 
 
 @pytest.mark.parametrize("csn", ABLATIONS, ids=lambda csn: "-".join(map(str, csn.values())))
-def test_every_ablation_learns_with_all_its_weights(csn):
-    network = _build(**csn)
+def test_every_ablation_learns_with_all_its_weights(small_csn, csn):
+    network = small_csn(seed=1, **csn)
     settings = CsnSettings(**csn)
     images = _images()
     _wake(network)
@@ -164,15 +133,17 @@ def test_every_ablation_learns_with_all_its_weights(csn):
     found = network(_pairs(images), training=False)
     assert ("distance" in found) == settings.ranking_net
     for level in settings.levels:
-        assert found[f"similarity_{level}"].shape[-1] == 2 * parts * 96
+        assert found[f"similarity_{level}"].shape[-1] == 2 * parts * 24
         assert found[f"regions_{level}"].shape == (4, parts, 6)
     assert any("loc" in name for name in gradients) == (settings.attention == "transformer")
 
 
-def test_only_the_convolutions_that_a_level_needs_are_there():
-    for level, wanted in ((2, {"conv1", "conv2"}), (3, {"conv1", "conv2", "conv3"}),
-                          (4, {"conv1", "conv2", "conv3", "conv3_extension"})):
-        names = {key.split("/")[0] for key in weight_keys(_build(levels=[level]))}
+def test_only_the_convolutions_that_a_level_needs_are_there(small_csn):
+    alone = {"divide": False, "attention": "center", "ranking_net": False}
+    for csn, wanted in (({"levels": [2]}, {"conv1", "conv2"}),
+                        ({"levels": [3]}, {"conv1", "conv2", "conv3"}),
+                        ({"levels": [4], **alone}, {"conv1", "conv2", "conv3", "conv3_extension"})):
+        names = {key.split("/")[0] for key in weight_keys(small_csn(**csn))}
         trunk = {"conv1", "conv2", "conv3", "conv3_extension"}
         assert names & trunk == wanted
 
@@ -190,7 +161,7 @@ def test_localisation_nets_are_apart_and_ranking_convolutions_shared(deep):
 
 def test_one_localisation_net_serves_all_stripes(model):
     """Each stripe of an image that repeats itself gets the same region, statistics at rest."""
-    rows = np.random.default_rng(5).uniform(0, 255, (1, 16, 24, 3)).astype(np.float32)
+    rows = np.random.default_rng(5).uniform(0, 255, (1, 16, 28, 3)).astype(np.float32)
     image = np.tile(rows, (1, 4, 1, 1))  # period 16: four cells of level 2, the stripes' distance
     regions = csn_parts(model).extract(image, training=False)["regions_2"].numpy()[0]
     # Only the border tells the upper and the bottom stripe from the middle one.
@@ -224,41 +195,46 @@ def test_exchanged_images_exchange_the_halves_and_keep_the_distance(model, outpu
     np.testing.assert_allclose(swapped["distance"].numpy(), outputs["distance"].numpy(), atol=1e-6)
 
 
-def test_statistics_see_each_image_once_however_many_pairs_it_is_in():
+def test_statistics_see_each_image_once_however_many_pairs_it_is_in(small_csn):
     """The trunk's moving averages do not change with the pairs."""
     images, means = _images(), []
     for first, second in ((FIRST, SECOND), (np.int32([0, 0, 0]), np.int32([1, 1, 2]))):
-        network = _build()
+        network = small_csn(seed=99, width=96)
         network(_pairs(images, first, second), training=True)
         means.append(weight_keys(network)["conv2_bn/moving_mean"].numpy())
     np.testing.assert_allclose(*means, rtol=1e-5, atol=1e-6)
     assert np.abs(means[0]).max() > 0
 
 
+def _center(shape, levels):
+    """The features' side of a network that cuts the middle of each stripe."""
+    csn = CsnSettings(width=24, levels=levels, attention="center", ranking_net=False)
+    return csn_parts(build_csn(Config(system="csn", model=shape, csn=csn))).extract
+
+
 def test_the_center_is_the_integer_crop_of_each_stripe():
     """Rows 6 to 15 of level 2's stripes of 20; 64 columns make 16, of which 10 are cut whole."""
-    network = _build(ModelConfig(height=160, width=64), attention="center")
-    features = csn_parts(network).extract(
-        _images(2, ModelConfig(height=160, width=64)), training=False)
+    shape = ModelConfig(height=160, width=64)
+    features = _center(shape, [2])(_images(2, shape), training=False)
     maps = features["map_2"].numpy()
     for place, start in enumerate((0, 10, 20)):
         np.testing.assert_allclose(features["parts_2"].numpy()[:, place],
                                    maps[:, start + 5 : start + 15, 3:13], atol=1e-4)
 
 
-def test_an_untrained_transformer_cuts_what_the_center_does():
+def test_an_untrained_transformer_cuts_what_the_center_does(deep):
     images = _images(1, PAPER)
-    learnt, fixed = (csn_parts(_build(PAPER, **csn)).extract(images, training=False)
-                     for csn in ({}, {"attention": "center"}))
+    learnt = csn_parts(deep).extract(images, training=False)
+    fixed = _center(PAPER, [2, 3])(images, training=False)
     for level in (2, 3):
         np.testing.assert_allclose(learnt[f"regions_{level}"].numpy(),
                                    fixed[f"regions_{level}"].numpy(), atol=1e-6)
 
 
-def test_weights_come_back_from_a_file(model, outputs, tmp_path):
+def test_weights_come_back_from_a_file(small_csn, model, outputs, tmp_path):
     path = str(tmp_path / "csn.weights.h5")
     save_weights(model, path)
-    other = _build(seed=99)
+    other = small_csn(seed=99, width=96)
     assert not np.allclose(other(_pairs(_images()), training=False)["logits"], outputs["logits"])
     report = load_weights(other, path)
     assert len(report.loaded) == len(model.weights) == 90
@@ -289,7 +265,7 @@ def test_images_of_any_size_are_resized(model):
 def test_mixed_precision(policy, model, outputs):
     keras.mixed_precision.set_global_policy(policy)
     try:
-        network = _build()
+        network = build_csn(Config(system="csn", model=SMALL))
     finally:
         keras.mixed_precision.set_global_policy("float32")
     for mine, value in zip(weight_keys(network).values(), weight_keys(model).values()):

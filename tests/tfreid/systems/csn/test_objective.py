@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,10 +12,8 @@ from tfreid.config import (
     ContrastiveLossConfig,
     LossConfig,
     MatchLossConfig,
-    ModelConfig,
     RegionLossConfig,
 )
-from tfreid.systems.csn.network import build_csn
 from tfreid.systems.csn.objective import CsnObjective, check_csn_losses
 from tfreid.systems.csn.settings import Settings as CsnSettings
 
@@ -144,11 +141,9 @@ class _Pictures:
         self.shown = name, images, step
 
 
-def test_a_batch_is_compared_in_training_mode_and_its_regions_are_drawn():
-    keras.utils.set_random_seed(0)
-    config = Config(system="csn", model=ModelConfig(height=64, width=24))
-    model = build_csn(config)
-    images = tf.random.stateless_uniform((20, 64, 24, 3), (1, 2), 0, 256, tf.int32)
+def test_a_batch_is_compared_in_training_mode_and_its_regions_are_drawn(small_csn):
+    model, config = small_csn(), Config(system="csn")
+    images = tf.random.stateless_uniform((20, 64, 28, 3), (1, 2), 0, 256, tf.int32)
     images = tf.cast(images, tf.uint8)
     batch = (images, tf.constant([0, 1, 2]), tf.constant([3, 4, 19]), tf.constant([1, 0, 0]))
     objective = CsnObjective(config.loss, config.csn.levels)
@@ -158,12 +153,12 @@ def test_a_batch_is_compared_in_training_mode_and_its_regions_are_drawn():
     assert not np.array_equal(
         before, model.get_layer("extract").get_layer("conv1_bn").moving_mean.numpy())
     watched = objective.watched(outputs, batch)
-    assert [tuple(x.shape) for x in watched] == [(16, 64, 24, 3), (16, 3, 6), (16, 3, 6)]
+    assert [tuple(x.shape) for x in watched] == [(16, 64, 28, 3), (16, 3, 6), (16, 3, 6)]
     pictures = _Pictures()
     objective.summarize(pictures, watched, 7)
     name, drawn, step = pictures.shown
     assert (name, step) == ("attended_regions", 7)
-    assert drawn.shape == (16, 128, 48, 3) and drawn.dtype == np.uint8
+    assert drawn.shape == (16, 128, 56, 3) and drawn.dtype == np.uint8
     for image, picture in zip(watched[0].numpy(), drawn):
         # Outlines are drawn over some of the enlarged pixels, not over all.
         same = (np.abs(picture[::2, ::2].astype(int) - image) < 60).all(axis=-1).mean()

@@ -14,33 +14,27 @@ from tfreid.evaluation.scoring import EmbeddingScorer, take
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import Records
 from tfreid.systems.csn import scores as pair_scores
-from tfreid.systems.csn.network import build_csn, csn_parts, pair_inputs
+from tfreid.systems.csn.network import csn_parts, pair_inputs
 from tfreid.systems.csn.scores import CsnScorer, simi_score
 from tfreid.systems.csn.settings import ScoreSettings
 from tfreid.systems.csn.settings import Settings as CsnSettings
 
-SHAPE = ModelConfig(height=64, width=24)
+SHAPE = ModelConfig(height=64, width=28)
 QUERIES, GALLERY = np.array([0, 3, 5]), np.array([1, 2, 4, 7, 8])
 
 
 def _config(records, csn=None, **score):
-    csn = dataclasses.replace(csn or CsnSettings(), score=ScoreSettings(**score))
+    csn = dataclasses.replace(csn or CsnSettings(width=24), score=ScoreSettings(**score))
     return Config(system="csn", model=SHAPE, csn=csn,
                   data=DataConfig(records=str(records), eval_batch_size=3, workers=1))
 
 
 @pytest.fixture(scope="module")
-def model(records):
+def model(small_csn, settle, records):
     """A network whose statistics are those of some pairs, so that its scores differ."""
-    keras.utils.set_random_seed(0)
-    network = build_csn(_config(records))
-    ((_, images),) = Records(records)["train"].batches(InputSize(64, 24), 8, 1, np.arange(8))
-    for layer in csn_parts(network).decide.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0
-    positions = np.arange(8, dtype=np.int32)
-    network({"images": images, "first": positions, "second": positions[::-1].copy()},
-            training=True)
+    network = small_csn()
+    ((_, images),) = Records(records)["train"].batches(InputSize(64, 28), 8, 1, np.arange(8))
+    settle(network, images, np.arange(8), np.arange(8)[::-1])
     return network
 
 
@@ -50,7 +44,7 @@ def _expected(model, records, score):
     opened = Records(records)
     queries, gallery = (
         [parts.extract(image[None], training=False)
-         for _, batch in opened[split].batches(InputSize(64, 24), 16, 1, positions)
+         for _, batch in opened[split].batches(InputSize(64, 28), 16, 1, positions)
          for image in batch]
         for split, positions in (("query", QUERIES), ("gallery", GALLERY)))
     values = np.empty((len(queries), len(gallery)))
@@ -112,20 +106,17 @@ def test_features_by_blocks_equal_those_at_once(model, records):
         np.testing.assert_allclose(some[name], values, rtol=1e-3, atol=1e-3)
 
 
-def test_features_take_the_memory_that_is_stated():
-    keras.utils.set_random_seed(0)
-    network = build_csn(Config(system="csn", model=ModelConfig(height=160, width=60)))
-    features = csn_parts(network).extract(np.zeros((1, 160, 60, 3), np.float32))
+def test_features_take_the_memory_that_is_stated(paper_csn):
+    features = csn_parts(paper_csn(2, 3)).extract(np.zeros((1, 160, 60, 3), np.float32))
     size = sum(4 * np.prod(x.shape) for name, x in features.items()
                if not name.startswith("regions"))
     assert size / 1e6 == pytest.approx(0.44, abs=0.01)
 
 
-def test_without_a_ranking_net_the_probability_ranks(records):
-    csn = CsnSettings(levels=[3], ranking_net=False)
+def test_without_a_ranking_net_the_probability_ranks(small_csn, records):
+    csn = CsnSettings(width=24, ranking_net=False)
     config = _config(records, csn)
-    keras.utils.set_random_seed(0)
-    scorer = CsnScorer(build_csn(config), config, Records(records))
+    scorer = CsnScorer(small_csn(ranking_net=False), config, Records(records))
     queries = scorer.features("query", QUERIES, progress=False)
     gallery = scorer.features("gallery", GALLERY, progress=False)
     crossed = scorer.cross(queries, gallery, progress=False)

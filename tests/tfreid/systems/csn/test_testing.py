@@ -6,7 +6,6 @@ import dataclasses
 import tracemalloc
 
 import cv2
-import keras
 import numpy as np
 import pytest
 
@@ -18,28 +17,28 @@ from tfreid.evaluation.ranking import evaluate_distances
 from tfreid.evaluation.scoring import SingleShotEvaluator
 from tfreid.records import Records
 from tfreid.systems.csn import testing
-from tfreid.systems.csn.network import build_csn
 from tfreid.systems.csn.scores import CsnScorer
 from tfreid.systems.csn.settings import ScoreSettings
 from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.systems.csn.testing import ShortlistEvaluator, make_csn_evaluator
 
-SHAPE = ModelConfig(height=64, width=24)
+SHAPE = ModelConfig(height=64, width=28)
 SPLITS = ("query", "gallery")
 
 
 def _config(records, protocol="single_shot", csn=None, shortlist=100, **single_shot):
     return Config(
         system="csn", model=SHAPE, csn=dataclasses.replace(
-            csn or CsnSettings(levels=[3]), score=ScoreSettings(shortlist=shortlist)),
+            csn or CsnSettings(width=24, levels=[3]), score=ScoreSettings(shortlist=shortlist)),
         data=DataConfig(records=str(records), workers=1),
         evaluation=EvaluationConfig(
             protocol=protocol, single_shot=SingleShotConfig(**single_shot)))
 
 
-def _network(config):
-    keras.utils.set_random_seed(0)
-    return build_csn(config)
+@pytest.fixture(scope="module")
+def network(small_csn):
+    """The network of `_config`."""
+    return small_csn(levels=[3])
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +68,11 @@ VALIDATED = {"train": [1], "val": [2, 3], "test": [4, 5]}
     ({"train": [1, 2], "test": [3, 4, 5]}, True, SPLITS, 3, 1),
 ])
 def test_validation_identities_while_training_and_test_identities_else(
-    drawn, split, training, splits, identities, trials
+    network, drawn, split, training, splits, identities, trials
 ):
     records = drawn(**split)
     config = _config(records, trials=4, training_trials=1)
-    evaluator = make_csn_evaluator(_network(config), config, Records(records), training)
+    evaluator = make_csn_evaluator(network, config, Records(records), training)
     assert isinstance(evaluator, SingleShotEvaluator)
     assert isinstance(evaluator._scorer, CsnScorer)
     assert evaluator._splits == splits and len(evaluator._trials) == trials
@@ -90,9 +89,9 @@ def test_records_without_a_test_split(tmp_path):
         make_csn_evaluator(None, config, opened)
 
 
-def test_scores_of_a_real_network_in_a_trial(records):
+def test_scores_of_a_real_network_in_a_trial(network, records):
     config = _config(records, identities=3, trials=1)
-    evaluator = make_csn_evaluator(_network(config), config, Records(records))
+    evaluator = make_csn_evaluator(network, config, Records(records))
     evaluator.try_out()
     figures = evaluator.evaluate(progress=False).as_dict()
     assert figures["metric"] == "SimiScore" and figures["identities"] == 3
@@ -100,10 +99,10 @@ def test_scores_of_a_real_network_in_a_trial(records):
 
 
 @pytest.fixture(scope="module")
-def ranked(records):
+def ranked(network, records):
     """A network and, by themselves, all its scores and descriptor distances [q, g]."""
     config = _config(records, "full")
-    scorer = CsnScorer(_network(config), config, Records(records))
+    scorer = CsnScorer(network, config, Records(records))
     query, gallery = (scorer.features(split, None, progress=False) for split in SPLITS)
     scores = scorer.cross(query, gallery, progress=False)
     apart = np.linalg.norm(query["descriptor"][:, None] - gallery["descriptor"][None], axis=-1)
@@ -191,7 +190,7 @@ def test_one_block_of_the_gallery_is_in_memory_at_a_time(records, ranked, monkey
     assert peak < 2e6 + image * (2 * asked[0][1] + 2 * 64 + 2 * 64)
 
 
-def test_a_shortlist_needs_descriptors(records):
+def test_a_shortlist_needs_descriptors(network, records):
     config = _config(records, "full", CsnSettings(ranking_net=False))
     with pytest.raises(UserError, match="needs the descriptors of csn.ranking_net"):
-        make_csn_evaluator(_network(config), config, Records(records))
+        make_csn_evaluator(network, config, Records(records))

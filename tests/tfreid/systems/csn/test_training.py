@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import h5py
 import keras
@@ -29,14 +26,16 @@ from tfreid.training.optimizers import GradientApplier
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy
 
-ROOT = Path(__file__).resolve().parents[4]
 SETTINGS = [
-    "model.height=64", "model.width=24", "data.pairs.batch_size=6", "training.max_steps=2",
-    "training.log_every=1", "training.checkpoint_every_steps=1", "training.keep_checkpoints=9",
+    "csn.width=24", "csn.levels=[3]", "model.height=64", "model.width=24",
+    "data.pairs.batch_size=6", "training.max_steps=2", "training.log_every=1",
+    "training.checkpoint_every_steps=1",
+    "training.keep_checkpoints=9",
     "evaluation.single_shot.identities=4", "evaluation.single_shot.training_trials=2",
     "training.devices=[CPU:0]",
 ]
-SMALL = Config(system="csn", model=ModelConfig(height=64, width=24), csn=CsnSettings(levels=[3]))
+SMALL = Config(system="csn", model=ModelConfig(height=64, width=24),
+               csn=CsnSettings(width=24, levels=[3]))
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +49,10 @@ def recipe(tmp_path_factory, records):
 
 @pytest.fixture
 def train(recipe, capfd):
-    """Trains in this process: quicker, where no exact repetition is asked for."""
+    """Returns a function that trains in this process and returns what was printed."""
 
     def run(output, *more, expect=0):
-        status = train_net.main(["--config", str(recipe), "--output", str(output), *SETTINGS,
-                                 *more])
+        status = train_net.main(_command(recipe, output, *more))
         captured = capfd.readouterr()
         assert status == expect, captured.err
         assert "Traceback" not in captured.err
@@ -64,34 +62,15 @@ def train(recipe, capfd):
 
 
 @pytest.fixture(scope="module")
-def runs(recipe, tmp_path_factory):
-    """Folder of two runs from one process: `whole`, of two steps, and `stopped` after the first."""
-    folder = tmp_path_factory.mktemp("runs")
-    commands = [_command(recipe, folder / "whole"),
-                _command(recipe, folder / "stopped", "training.max_steps=1",
-                         "training.evaluate_every=0")]
-    program = f"import train_net\nfor command in {commands}: assert train_net.main(command) == 0"
-    _run_apart("-c", program)
+def whole(recipe, tmp_path_factory):
+    """A run of two steps."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert train_net.main(_command(recipe, folder)) == 0
     return folder
 
 
-@pytest.fixture(scope="module")
-def whole(runs):
-    """A run of two steps."""
-    return runs / "whole"
-
-
 def _command(recipe, output, *more):
-    return ["--config", str(recipe), "--output", str(output), *SETTINGS,
-            "training.deterministic=true", *more]
-
-
-def _run_apart(*arguments):
-    """Trains in a process of its own, which no other test shares its deterministic mode with."""
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return ["--config", str(recipe), "--output", str(output), *SETTINGS, *more]
 
 
 def _weights(path):
@@ -128,16 +107,6 @@ def test_tensorboard_gets_losses_accuracies_and_regions(whole):
     assert [event.step for event in events.Tensors("attended_regions")] == [1, 2]
 
 
-def test_resumed_equals_uninterrupted(runs, recipe):
-    printed = _run_apart("train_net.py", *_command(recipe, runs / "stopped", "--resume"))
-    assert "resuming after step 1" in printed
-    mine, expected = (_weights(runs / run / "checkpoints/last.weights.h5")
-                      for run in ("stopped", "whole"))
-    assert mine.keys() == expected.keys()
-    for key, value in expected.items():
-        np.testing.assert_array_equal(mine[key], value, err_msg=key)
-
-
 def test_the_run_is_tested_single_shot_and_by_a_shortlist(whole, recipe, records, tmp_path, capsys):
     plain, both, full = (tmp_path / name for name in ("plain", "both", "full"))
     test_net.main(["--run", str(whole), "--output", str(plain), "evaluation.single_shot.trials=3"])
@@ -169,21 +138,6 @@ def test_embeddings_are_tried_single_shot_too(recipe, records):
     assert isinstance(evaluator, SingleShotEvaluator)
 
 
-def test_two_devices_run(train, tmp_path):
-    printed = train(tmp_path / "two", "training.devices=[CPU:0,CPU:1]", "training.max_steps=1",
-                    "csn.levels=[3]")
-    assert "2 device(s)" in printed
-
-
-def test_weights_of_another_run_are_where_it_starts(whole, train, tmp_path):
-    weights = whole / "checkpoints" / "last.weights.h5"
-    train(tmp_path / "on", f"model.weights={weights}", "training.max_steps=1",
-          "schedule.learning_rate=1e-12", "schedule.warmup_epochs=0", "optimizer.name=sgd",
-          "optimizer.weight_decay=0")
-    mine, expected = _weights(tmp_path / "on/checkpoints/last.weights.h5"), _weights(weights)
-    np.testing.assert_allclose(mine["conv1/kernel"], expected["conv1/kernel"], atol=1e-6)
-
-
 @pytest.mark.parametrize("more, words", [
     (["training.frozen_backbone_epochs=1"], "training.frozen_backbone_epochs is for backbones"),
     (["loss.match.weight=0", "loss.contrastive.weight=0"], "no loss has a weight"),
@@ -200,30 +154,30 @@ def test_weights_of_another_run_are_where_it_starts(whole, train, tmp_path):
 ])
 def test_mistakes_get_one_sentence(train, tmp_path, more, words):
     # A network that is quick to build, since some mistakes show only beside it.
-    printed = train(tmp_path / "run", "csn.levels=[3]", "csn.attention=center", *more, expect=2)
+    printed = train(tmp_path / "run", "csn.attention=center", *more, expect=2)
     assert words in printed
     assert not (tmp_path / "run").exists()
 
 
-def test_a_ranked_gallery_while_training(train, tmp_path):
-    train(tmp_path / "full", "evaluation.protocol=full", "csn.score.shortlist=5",
-          "training.max_steps=1", "csn.levels=[3]")
-    results = json.loads((tmp_path / "full/results.json").read_text())
+def test_half_precision_on_two_devices_trains_and_ranks(train, tmp_path):
+    run = tmp_path / "mixed"
+    try:
+        printed = train(run, "training.precision=mixed_bfloat16", "training.max_steps=1",
+                        "training.devices=[CPU:0,CPU:1]",
+                        "evaluation.protocol=full", "csn.score.shortlist=5")
+        assert test_net.main(["--run", str(run), "--output", str(tmp_path / "trials"),
+                              "evaluation.protocol=single_shot",
+                              "evaluation.single_shot.trials=1"]) == 0
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert "2 device(s)" in printed
+    results = json.loads((run / "results.json").read_text())
     assert results["metric"] == "SimiScore, shortlist of 5"
     assert results["num_valid_queries"] == 12
     assert 0 < results["mean_ap"] <= 1
-
-
-@pytest.mark.parametrize("protocol", ["single_shot", "full"])
-def test_mixed_precision_trains_and_ranks(train, tmp_path, protocol):
-    try:
-        train(tmp_path / "mixed", "training.precision=mixed_bfloat16", "csn.levels=[3]",
-              "training.max_steps=1", f"evaluation.protocol={protocol}")
-    finally:
-        keras.mixed_precision.set_global_policy("float32")
-    results = json.loads((tmp_path / "mixed/results.json").read_text())
-    assert 0 <= results["rank_1"] <= 1
-    for value in _weights(tmp_path / "mixed/checkpoints/last.weights.h5").values():
+    trials = json.loads((tmp_path / "trials/results.json").read_text())
+    assert trials["protocol"] == "single_shot" and 0 <= trials["rank_1"] <= 1
+    for value in _weights(run / "checkpoints/last.weights.h5").values():
         assert np.isfinite(value).all()
 
 
@@ -260,9 +214,8 @@ def test_two_replicas_equal_the_average_of_both_by_hand():
     scalars, watched = step(tuple(spread(column) for column in batches))
     np.testing.assert_array_equal(watched[0].numpy(), batches[0][0])
 
-    losses, gradients = [], []
+    losses, gradients, alone = [], [], _build()
     for replica in range(2):
-        alone = _build()
         with tf.GradientTape() as tape:
             loss, *_ = CsnObjective(SMALL.loss, SMALL.csn.levels).forward(
                 alone, tuple(tf.constant(column[replica]) for column in batches))
