@@ -186,7 +186,7 @@ def _attend(maps, level: int, csn: CsnSettings):
 
 
 def _ranking_net(parts: dict, width: int):
-    """Returns the descriptor of the attended parts of an image, a unit vector [n, 256] (Section 3.1)."""
+    """Returns the descriptors of attended parts, unit vectors [n, 256] (Section 3.1)."""
     convolutions = [
         keras.layers.Conv2D(width, 3, padding="same", use_bias=False,
                             kernel_initializer=he_normal("fan_out"), name=f"rank_conv{number}")
