@@ -185,7 +185,7 @@ def test_galleries_without_room_for_distractors(
                                 for place, entry in enumerate(query)]
         build_records(scan, "other", tmp_path / name, shards=1)
     common = ["--run", str(folder / "run"), "--output", str(tmp_path / "out"), "--records"]
-    for name, words in (("own", "a gallery of its own"), ("tracked", "has tracklets")):
+    for name, words in (("own", "ranks its own gallery"), ("tracked", "has tracklets")):
         assert curve([*common, str(tmp_path / name)]) == 2
         message = capsys.readouterr().err
         assert words in message and message.count("\n") == 1
