@@ -125,35 +125,31 @@ def test_tensorboard_gets_losses_rates_images_and_figures(uninterrupted):
     assert [event.step for event in events.Tensors("evaluation/mAP")] == [0, 4, 8, 12]
 
 
-def test_killed_and_resumed_ends_with_the_same_weights(recipe, uninterrupted, tmp_path):
-    run = tmp_path / "killed"
-    # A checkpoint at every other step, and a kill as soon as the first epoch has ended.
-    process = _start(recipe, run, "training.checkpoint_every_steps=2",
-                     "training.keep_checkpoints=9", "training.evaluate_untrained=true")
-    _wait_for(run / "checkpoints" / "step-6.index", process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert not (run / "checkpoints" / "last.weights.h5").exists()
-    printed = _train(recipe, run, "--resume", "training.checkpoint_every_steps=2",
-                     "training.evaluate_untrained=true")
-    assert "resuming after step" in printed
-    _assert_same_end(run, uninterrupted[0])
-
-
-def test_sigterm_saves_exits_with_zero_and_resumes_mid_epoch(recipe, uninterrupted, tmp_path):
-    run = tmp_path / "stopped"
-    process = _start(recipe, run, "training.checkpoint_every_steps=1",
-                     "training.evaluate_untrained=true")
+def test_stopped_and_killed_and_resumed_ends_with_the_same_weights(
+    recipe, uninterrupted, tmp_path
+):
+    run = tmp_path / "run"
+    more = ["training.evaluate_untrained=true", "training.keep_checkpoints=9"]
+    # SIGTERM in the middle of the first epoch saves and exits with zero.
+    process = _start(recipe, run, "training.checkpoint_every_steps=1", *more)
     _wait_for(run / "checkpoints" / "step-1.index", process)
     process.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=100)
     assert process.returncode == 0, text
     assert "SIGTERM" in text and "--resume" in text
-    _train(recipe, run, "--resume", "training.evaluate_untrained=true")
+    # From there on a checkpoint at every other step, and a kill in the middle of the second epoch.
+    more.append("training.checkpoint_every_steps=2")
+    process = _start(recipe, run, "--resume", *more)
+    _wait_for(run / "checkpoints" / "step-6.index", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (run / "checkpoints" / "last.weights.h5").exists()
+    printed = _train(recipe, run, "--resume", *more)
+    assert "resuming after step" in printed
     _assert_same_end(run, uninterrupted[0])
     commands = (run / "command.txt").read_text().splitlines()
-    assert len(commands) == 2 and "--resume" in commands[1]
+    assert len(commands) == 3 and all("--resume" in command for command in commands[1:])
 
 
 def test_frozen_backbone_trains_the_head_alone(capfd, recipe, tmp_path):

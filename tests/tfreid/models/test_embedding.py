@@ -35,6 +35,18 @@ def plain(tiny):
     return tiny()
 
 
+@pytest.fixture(scope="module")
+def osnet():
+    """A model of a backbone that is used, for 7 identities."""
+    return small(7)
+
+
+@functools.cache
+def resnet34(stem, last_stride):
+    """A model of a ResNet-34."""
+    return small(backbone="resnet34", stem=stem, last_stride=last_stride)
+
+
 @pytest.fixture
 def policy():
     """Returns the function that sets the precision, and restores it afterwards."""
@@ -64,16 +76,17 @@ def test_bag_of_tricks_has_neither_beta_nor_bias(tiny, plain):
     assert with_both - trainable(plain) == 8 + 5
 
 
-def test_outputs_and_their_shapes():
-    outputs = small(7)(np.zeros((2, 64, 32, 3), np.float32))
+def test_outputs_and_their_shapes(osnet):
+    outputs = osnet(np.zeros((2, 64, 32, 3), np.float32))
     assert {name: tuple(value.shape) for name, value in outputs.items()} == {
         "embedding": (2, 128), "neck": (2, 128), "logits": (2, 7)}
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
-def test_outputs_are_float32_at_any_precision(policy, precision):
+@pytest.mark.parametrize(("precision", "backbone"), [
+    ("float32", "tiny"), ("mixed_float16", "osnet_x0_25"), ("mixed_bfloat16", "tiny")])
+def test_outputs_are_float32_at_any_precision(policy, tiny, precision, backbone):
     policy(precision)
-    model = small(embedding_size=16)
+    model = tiny(backbone=backbone, embedding_size=16)
     outputs = model(np.full((2, 64, 32, 3), 200, np.float32))
     for value in outputs.values():
         assert np.asarray(value).dtype == np.float32
@@ -140,8 +153,8 @@ def test_freezing_leaves_exactly_the_head_trainable(tiny, settings):
     assert [id(weight) for weight in model.trainable_weights] == everything
 
 
-def test_a_frozen_backbone_keeps_its_statistics():
-    model = small()
+def test_a_frozen_backbone_keeps_its_statistics(osnet):
+    model = osnet
     set_backbone_trainable(model, False)
     statistics = [weight for weight in model.non_trainable_weights
                   if "moving" in (getattr(weight, "path", None) or weight.name)]
@@ -183,14 +196,15 @@ def test_settings_that_need_another_one(settings, mend):
         build_embedding_model(ModelConfig(backbone="osnet_x0_25", **settings), 3)
 
 
-@pytest.mark.parametrize(("stem", "relu", "padded"), [
-    ("torchvision", True, False), ("bag_of_tricks", False, False), ("fast_reid", True, True)])
-def test_the_stem_reaches_the_backbone(stem, relu, padded):
-    names = {layer.name for layer in small(backbone="resnet34", stem=stem).layers}
+@pytest.mark.parametrize(("stem", "last_stride", "relu", "padded"), [
+    ("torchvision", 1, True, False), ("bag_of_tricks", 2, False, False),
+    ("fast_reid", 1, True, True)])
+def test_the_stem_reaches_the_backbone(stem, last_stride, relu, padded):
+    names = {layer.name for layer in resnet34(stem, last_stride).layers}
     assert ("stem_conv_relu" in names, "stem_pool_pad" in names) == (relu, padded)
 
 
 def test_last_stride_decides_the_size_of_the_map():
-    maps = [small(backbone="resnet34", last_stride=stride).get_layer("pool").input.shape[1:3]
-            for stride in (1, 2)]
+    maps = [model.get_layer("pool").input.shape[1:3]
+            for model in (resnet34("torchvision", 1), resnet34("bag_of_tricks", 2))]
     assert [tuple(shape) for shape in maps] == [(4, 2), (2, 1)]

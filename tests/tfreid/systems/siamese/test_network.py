@@ -71,7 +71,7 @@ def test_every_image_is_embedded_once_by_shared_weights():
     assert float(alike[0]) == pytest.approx(2.5)  # an image with itself
 
 
-@pytest.mark.parametrize("backbone", ["osnet_x0_25", "vgg16"])
+@pytest.mark.parametrize("backbone", ["resnet34", "vgg16"])
 def test_other_backbones_take_the_twins_place(backbone):
     model = make(backbone=backbone, pooling="average", dropout=0.2, height=64, width=32)
     embed = siamese_parts(model).embed
