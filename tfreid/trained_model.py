@@ -11,7 +11,7 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfreid.config import load_config
 from tfreid.evaluation.distances import pairwise_distances
-from tfreid.evaluation.picture_images import read_file
+from tfreid.evaluation.picture_images import read_file, read_image_file
 from tfreid.evaluation.thresholds import Threshold, choose_threshold
 from tfreid.serving.client import (
     SavedModelClient,
@@ -124,7 +124,7 @@ class TrainedModel:
         """Embeds images.
 
         Args:
-            images: The images; with `boxes`, one frame [h, w, 3].
+            images: The images; with `boxes`, one frame, a path or an array [h, w, 3].
             boxes: Array [n, 4] of left, top, right and bottom in pixels of the frame, clipped to
                 it. Defaults to whole images.
             batch_size: Images that go through the network together.
@@ -220,7 +220,8 @@ class TrainedModel:
         if isinstance(images, np.ndarray) and images.ndim == 2:
             name = "descriptor" if self._client.compares else "embedding"
             return {name: np.asarray(images, np.float32)}
-        images = [images] if isinstance(images, (str, Path, bytes)) else list(images)
+        one = isinstance(images, (str, Path, bytes)) or getattr(images, "ndim", 0) == 3
+        images = [images] if one else list(images)
         if not images:
             raise ValueError("images must be at least one, received none")
         features: dict[str, np.ndarray] = {}
@@ -262,7 +263,8 @@ def _kind(image):
 
 
 def _cut(frame, boxes) -> list[np.ndarray]:
-    """Cuts boxes [n, 4] out of a frame [h, w, 3]."""
+    """Cuts boxes [n, 4] out of a frame, an image file or an array [h, w, 3]."""
+    frame = read_image_file(frame) if isinstance(frame, (str, Path)) else frame
     crops = []
     limits = np.array([frame.shape[1], frame.shape[0]] * 2)
     for box in np.asarray(boxes, float).reshape(-1, 4):

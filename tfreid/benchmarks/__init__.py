@@ -1,1 +1,1 @@
-"""The measurements of tools/benchmark.py; each function returns figures by name."""
+"""The measurements of `tfreid benchmark`; each function returns figures by name."""

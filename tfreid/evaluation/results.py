@@ -84,7 +84,7 @@ def find_results(source: str | Path) -> Path:
         if (source / name).is_file():
             return source / name
     raise UserError(f"{source}: no results there (no results.json); evaluate the run with "
-                    "test_net.py first.")
+                    "tfreid test first.")
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def read_results(path: Path) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not a results file (no JSON object); give one of test_net.py.")
+        raise UserError(f"{path}: not a results file (no JSON object); give one of tfreid test.")
     return content
 
 
@@ -128,7 +128,7 @@ def saved_curve(name: str, figures: dict[str, Any], path: Path) -> SavedCurve:
             raise ValueError("no deviation for each rank")
         return SavedCurve(name, cmc, std=std)
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: has no CMC curve; evaluate again with test_net.py.") from None
+        raise UserError(f"{path}: has no CMC curve; evaluate again with tfreid test.") from None
 
 
 def results_table(result: RankingResult, protocol: str = "",

@@ -115,14 +115,14 @@ class _Saved:
                             "evaluation.protocol=single_shot first.")
         if "step" in self.content:
             raise UserError(f"{path}: an evaluation during training, with few trials; run "
-                            f"test_net.py --run {path.parent} first.")
+                            f"tfreid test --run {path.parent} first.")
         if "splits" in self.content:
             raise UserError(f"{path}: already an average over splits; give the runs themselves.")
         self.curve = saved_curve("", self.content, path).cmc
         whole = all(isinstance(self.content.get(key), int) for key in ("trials", "identities"))
         if not whole or "metric" not in self.content:
             raise UserError(f"{path}: lacks the trials, identities or metric; evaluate again with "
-                            "test_net.py.")
+                            "tfreid test.")
         recipe = path.parent / "config.yaml"
         self.config: Config | None = load_config(recipe) if recipe.is_file() else None
         folder = path.parent.resolve().name

@@ -69,7 +69,7 @@ class Threshold:
 
     def check_fits(self, model: keras.Model, config: Config) -> None:
         """Raises a `UserError` if the threshold was calibrated for another model or settings."""
-        fix = ("run tools/calibrate_threshold.py again, or delete the file to export without a "
+        fix = ("run tfreid calibrate again, or delete the file to export without a "
                "threshold")
         if self.fingerprint != weights_fingerprint(model):
             raise UserError(f"the threshold was calibrated for other weights ({self.weights}); "
@@ -106,7 +106,7 @@ def load_thresholds(path: str | Path) -> dict[str, Threshold]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no thresholds there; tools/calibrate_threshold.py writes them.")
+        raise UserError(f"{path}: no thresholds there; tfreid calibrate writes them.")
     try:
         thresholds = {metric: Threshold(**one) for metric, one in
                       _entries(json.loads(path.read_text(encoding="utf-8"))).items()}

@@ -29,7 +29,7 @@ class Records:
     stored split.
 
     Args:
-        directory: Folder that `python -m tfrecords.build` wrote.
+        directory: Folder that `tfreid build` wrote.
         fold: Number of the fold, in records with several.
         verify: `size` compares the sizes of shards with the manifest, `checksum` also their
             checksums before anything else is read.

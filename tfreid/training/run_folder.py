@@ -23,7 +23,7 @@ class RunFolder:
         progress: The evaluations so far and the best one.
         pretraining: Run folder of the preceding stage, if the system has one.
         tensorboard: Event files.
-        results: Figures of the best evaluation, or of test_net.py on the run's records.
+        results: Figures of the best evaluation, or of tfreid test on the run's records.
         thresholds: Calibrated thresholds, if any.
     """
 
@@ -95,7 +95,7 @@ def open_run(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder
     """
     run = RunFolder(Path(path))
     if not run.config.exists():
-        raise UserError(f"{path}: no run there (no config.yaml); give train_net.py's --output.")
+        raise UserError(f"{path}: no run there (no config.yaml); give tfreid train's --output.")
     return run, load_config(run.config, overrides)
 
 

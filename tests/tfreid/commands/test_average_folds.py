@@ -93,7 +93,7 @@ def test_splits_may_have_epochs_of_different_lengths(average, tmp_path):
 def test_evaluations_made_while_training_are_refused(average, runs, tmp_path, capsys):
     write_run(tmp_path / "run-1", 1, step=300)
     assert average([*runs, "--output", str(tmp_path / "average")]) == 2
-    assert "run test_net.py --run" in capsys.readouterr().err
+    assert "run tfreid test --run" in capsys.readouterr().err
 
 
 def test_a_split_may_lack_an_identity(average, runs, tmp_path, capsys):

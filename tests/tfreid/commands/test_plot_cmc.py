@@ -97,7 +97,7 @@ def test_mistakes_are_one_sentence(plot, runs, capsys):
     (runs / "no-json.json").write_text("half a fi")
     first = str(runs / "first")
     for arguments, words in (
-        ([str(runs / "empty")], "evaluate the run with test_net.py first"),
+        ([str(runs / "empty")], "evaluate the run with tfreid test first"),
         ([str(runs / "nowhere")], "no results there"),
         ([str(runs / "no-curve.json")], "has no CMC curve"),
         ([str(runs / "no-object.json")], "not a results file"),

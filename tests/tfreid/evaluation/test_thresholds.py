@@ -113,5 +113,5 @@ def test_other_files_are_one_sentence(tmp_path, text):
 
 
 def test_a_missing_file_names_the_tool(tmp_path):
-    with pytest.raises(UserError, match="calibrate_threshold.py writes them"):
+    with pytest.raises(UserError, match="tfreid calibrate writes them"):
         load_thresholds(tmp_path / "threshold.json")
