@@ -1,8 +1,6 @@
 """Evaluates a re-identification model: ranks a gallery, or judges whether pairs show one person."""
 
-import sys
-
 from tfreid.commands.test import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,8 +1,6 @@
 """Trains a re-identification model: settings from a recipe, everything it makes in one folder."""
 
-import sys
-
 from tfreid.commands.train import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

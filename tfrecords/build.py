@@ -1,4 +1,4 @@
-"""Command line that turns a dataset folder into TFRecords: `python -m tfrecords.build DATASET`."""
+"""Command line that turns a dataset folder into TFRecords: `tfreid build DATASET`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def format_summary(manifest: Manifest) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tfrecords.build", description=__doc__)
+    parser = argparse.ArgumentParser(prog="tfreid build", description=__doc__)
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     for name in DATASETS:
         dataset = load_dataset(name)

@@ -14,7 +14,7 @@ from tfrecords.schema import SCHEMA_VERSION
 
 MANIFEST_NAME = "manifest.json"
 STORED_SPLIT = "images"
-_REBUILD = "build the records again with `python -m tfrecords.build`"
+_REBUILD = "build the records again with `tfreid build`"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tfrecords.manifest import Manifest, QueryGalleries, file_checksum, write_wh
 from tfrecords.scan import ImageEntry, Scan, name_some
 
 FILE_NAME = "query_galleries.npz"
-_REBUILD = "run the same `python -m tfrecords.build` again, which makes only the missing files"
+_REBUILD = "run the same `tfreid build` again, which makes only the missing files"
 
 
 def read_query_galleries(

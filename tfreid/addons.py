@@ -1,4 +1,4 @@
-"""Everything from TensorFlow Addons, and one clear error if it is not installed."""
+"""Access to TensorFlow Addons, with a clear error if it is not installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 
 METRIC_LOSSES = ("triplet_semi_hard", "lifted_structure", "npairs")
-# Start of the UserWarning that Addons gives whenever it is imported.
+# Beginning of the UserWarning on importing Addons.
 _END_OF_LIFE = r"\s*TensorFlow Addons \(TFA\) has ended development"
 
 
@@ -21,44 +21,37 @@ def available() -> bool:
 
 
 def require(feature: str) -> ModuleType:
-    """Returns the `tensorflow_addons` module, for a feature that needs it.
-
-    Args:
-        feature: The setting that asks for it, for the error.
+    """Returns the `tensorflow_addons` module for a feature, the name of a setting.
 
     Raises:
-        UserError: If Addons is not installed, or does not work with this TensorFlow.
+        UserError: If Addons is not installed, or does not support this TensorFlow.
     """
     module = _module()
     if module is None:
-        raise UserError(
-            f"{feature} needs TensorFlow Addons, which exists for Python 3.9-3.11 with TensorFlow "
-            f"2.15 only; choose another setting for {feature} or install requirements.txt on such "
-            "a Python.")
+        raise UserError(f"{feature} needs TensorFlow Addons, which supports only Python 3.9-3.11 "
+                        f"with TensorFlow 2.15; choose another setting for {feature} or install "
+                        "requirements.txt on a supported Python.")
     return module
 
 
 @tf.autograph.experimental.do_not_convert
 def metric_loss(name: str, embeddings, labels, margin: float = 1.0) -> tf.Tensor:
-    """Computes one of Addons' metric losses, each already a mean over the pairs of the batch.
+    """Computes one of Addons' metric losses, a float32 mean over the pairs of the batch.
 
     - "triplet_semi_hard" (Schroff et al., "FaceNet", 2015): for every positive pair, the nearest
       negative farther away than the positive, or else the farthest one; Euclidean distances of
-      vectors normalised to unit length.
+      unit vectors.
     - "lifted_structure" (Song et al., 2016): for every positive pair, all negatives of both;
       Euclidean distances, not normalised.
     - "npairs" (Sohn, 2016): softmax over the products of anchors and positives, not normalised.
-      The images of each identity, in their order, form pairs of anchor and positive; one left over
-      is not used. Pairs of one identity share their target equally.
+      The images of each identity form pairs of anchor and positive in their order, without a last
+      odd one. Pairs of one identity share their target equally.
 
     Args:
         name: One of `METRIC_LOSSES`.
         embeddings: Float array [n, d], with at least two images of some identity.
         labels: Integers [n].
         margin: Margin of the first two. Defaults to 1.
-
-    Returns:
-        float32 scalar.
 
     Raises:
         UserError: As in `require`.
@@ -82,7 +75,7 @@ def metric_loss(name: str, embeddings, labels, margin: float = 1.0) -> tf.Tensor
 
 
 def _image_pairs(labels) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the rows of the first and of the second images of all pairs, [pairs] each."""
+    """Returns the rows [pairs] of the first and the second images of the pairs."""
     order = tf.argsort(labels, stable=True)
     ordered = tf.gather(labels, order)
     rank = tf.range(tf.size(ordered)) - tf.searchsorted(ordered, ordered)
@@ -96,5 +89,5 @@ def _module() -> ModuleType | None:
         try:
             return importlib.import_module("tensorflow_addons")
         except (ImportError, AttributeError):
-            # AttributeError: Addons beside a TensorFlow that it does not support.
+            # AttributeError: from Addons with an unsupported TensorFlow.
             return None

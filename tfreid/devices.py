@@ -1,4 +1,4 @@
-"""Use of the machine's GPUs by this process."""
+"""Settings of the GPUs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import tensorflow as tf
 
 
 def share_gpus() -> None:
-    """Allocates GPU memory as needed, because evaluation often runs beside training.
-
-    It has no effect once a GPU is in use.
-    """
+    """Lets GPU memory grow as needed, so that processes can share a GPU not yet in use."""
     for gpu in tf.config.list_physical_devices("GPU"):
         try:
             tf.config.experimental.set_memory_growth(gpu, True)

@@ -11,7 +11,7 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfreid.config import load_config
 from tfreid.evaluation.distances import pairwise_distances
-from tfreid.evaluation.picture_images import read_file
+from tfreid.evaluation.picture_images import read_file, read_image_file
 from tfreid.evaluation.thresholds import Threshold, choose_threshold
 from tfreid.serving.client import (
     SavedModelClient,
@@ -19,6 +19,7 @@ from tfreid.serving.client import (
     exported_thresholds,
     holds_saved_model,
 )
+from tfreid.systems.exporting import make_client
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import open_run
 
@@ -52,9 +53,8 @@ class Verification(NamedTuple):
     distance: np.ndarray
 
 
-def load(
-    source: str | Path, weights: str | Path | None = None, overrides: Sequence[str] = ()
-) -> TrainedModel:
+def load(source: str | Path, weights: str | Path | None = None,
+         overrides: Sequence[str] = ()) -> TrainedModel:
     """Loads a trained model.
 
     Args:
@@ -64,17 +64,13 @@ def load(
             a `.weights.h5` file. An export has its own.
         overrides: `key.sub=value` settings on top, for example `["evaluation.metric=euclidean"]`.
 
-    Returns:
-        The model.
-
     Raises:
         UserError: If the source is none of these, or the weights are missing or do not fit.
 
     Example:
-
-    >>> model = tfreid.load("runs/first")
-    >>> model.embed(["images/a.jpg", "images/b.jpg"]).shape[0]
-    2
+        >>> model = tfreid.load("runs/first")
+        >>> model.embed(["images/a.jpg", "images/b.jpg"]).shape[0]
+        2
     """
     if holds_saved_model(source):
         if weights is not None or overrides:
@@ -90,34 +86,30 @@ def load(
         if weights is None:
             raise UserError(f"{source} is a recipe; give weights=FILE, the trained weights.")
     system = make_system(config)
-    model = system.load(weights)
-    served = system.serve(model, run)
-    functions = {name: function.get_concrete_function()
-                 for name, function in served.module.signatures.items()}
+    served = system.serve(system.load(weights), run)
     return TrainedModel(
-        SignatureClient(functions), served.thresholds, config.evaluation.metric, served.module)
+        make_client(served), served.thresholds, config.evaluation.metric, served.module)
 
 
 class TrainedModel:
     """A trained model of any system; `load` makes it.
 
     Images are RGB. Each is a path, the bytes of a JPEG or PNG file, or a uint8 array [h, w, 3] of
-    any size; an array [n, h, w, 3] is n images. Where features are wanted, methods also take what
-    `embed` returned, float arrays [n, d].
+    any size; an array [n, h, w, 3] is n images. Where features are needed, methods also take
+    embeddings, float arrays [n, d].
 
     Args:
         client: Asks the signatures of the model.
         thresholds: Metric -> calibrated threshold.
-        metric: Distance that ranks, as `pairwise_distances` knows it. Defaults to that of the
-            threshold, or cosine.
-        served: What the client's functions belong to.
+        metric: Distance that ranks, see `pairwise_distances`. Defaults to that of the threshold, or
+            cosine.
+        served: Owner of the client's functions.
 
     Example:
-
-    >>> model = tfreid.load("runs/first")
-    >>> gallery = model.embed(["images/a.jpg", "images/b.jpg"])
-    >>> model.rank(["images/a.jpg"], gallery).indices[0, 0]
-    0
+        >>> model = tfreid.load("runs/first")
+        >>> gallery = model.embed(["images/a.jpg", "images/b.jpg"])
+        >>> model.rank(["images/a.jpg"], gallery).indices[0, 0]
+        0
     """
 
     def __init__(self, client: SignatureClient, thresholds: Mapping[str, Threshold],
@@ -132,7 +124,7 @@ class TrainedModel:
         """Embeds images.
 
         Args:
-            images: The images; with `boxes`, one frame [h, w, 3].
+            images: The images; with `boxes`, one frame, a path or an array [h, w, 3].
             boxes: Array [n, 4] of left, top, right and bottom in pixels of the frame, clipped to
                 it. Defaults to whole images.
             batch_size: Images that go through the network together.
@@ -228,7 +220,8 @@ class TrainedModel:
         if isinstance(images, np.ndarray) and images.ndim == 2:
             name = "descriptor" if self._client.compares else "embedding"
             return {name: np.asarray(images, np.float32)}
-        images = [images] if isinstance(images, (str, Path, bytes)) else list(images)
+        one = isinstance(images, (str, Path, bytes)) or getattr(images, "ndim", 0) == 3
+        images = [images] if one else list(images)
         if not images:
             raise ValueError("images must be at least one, received none")
         features: dict[str, np.ndarray] = {}
@@ -270,7 +263,8 @@ def _kind(image):
 
 
 def _cut(frame, boxes) -> list[np.ndarray]:
-    """Cuts boxes [n, 4] out of a frame [h, w, 3]."""
+    """Cuts boxes [n, 4] out of a frame, an image file or an array [h, w, 3]."""
+    frame = read_image_file(frame) if isinstance(frame, (str, Path)) else frame
     crops = []
     limits = np.array([frame.shape[1], frame.shape[0]] * 2)
     for box in np.asarray(boxes, float).reshape(-1, 4):

@@ -1,8 +1,6 @@
 """Averages the single-shot results of runs on several random identity splits of one dataset."""
 
-import sys
-
 from tfreid.commands.average_folds import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,8 +1,6 @@
 """Measures speed and memory on this machine and prints one JSON object."""
 
-import sys
-
 from tfreid.commands.benchmark import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,8 +1,6 @@
 """Finds the distance up to which two images count as one person, and keeps it for serving."""
 
-import sys
-
 from tfreid.commands.calibrate import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,8 +1,6 @@
 """Converts a checkpoint of a PyTorch toolbox to .weights.h5, without PyTorch."""
 
-import sys
-
 from tfreid.commands.convert import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,8 +1,6 @@
 """Measures how rank-1 and mAP fall as distractors are added to the gallery, and draws it."""
 
-import sys
-
 from tfreid.commands.distractor_curve import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -17,8 +17,10 @@ use_environment() {
     echo "installing $requirements into $folder (once; a few minutes)"
     python3 -m venv "$folder"
     "$PYTHON" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
-    # The command `tfreid`, and tools/*.py, find the code of this checkout.
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+    # The command `tfreid`, and tools/*.py, find the code of this checkout. One at a time: pip
+    # writes beside the code.
+    flock tools/environment.sh \
+        "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
     cat "$requirements" pyproject.toml > "$stamp"
 }
 

@@ -1,8 +1,6 @@
 """Exports a trained run as a SavedModel for TF Serving, after checking that it works alike."""
 
-import sys
-
 from tfreid.commands.export import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

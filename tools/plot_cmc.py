@@ -1,8 +1,6 @@
 """Draws the CMC curves of several runs or test sets into one plot."""
 
-import sys
-
 from tfreid.commands.plot_cmc import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

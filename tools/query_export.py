@@ -1,8 +1,6 @@
 """Asks an exported model about image files: how far apart they are, and who is the same person."""
 
-import sys
-
 from tfreid.commands.query import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,8 +1,6 @@
 """Draws what a recipe makes of training images: crops, flips, noise, and how the cut-out grows."""
 
-import sys
-
 from tfreid.commands.visualize_augmentation import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

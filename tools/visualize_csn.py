@@ -1,8 +1,6 @@
 """Draws what a CSN looks at in pairs of images, and how alike it finds them at every level."""
 
-import sys
-
 from tfreid.commands.visualize_csn import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -69,6 +69,7 @@ def test_boxes_of_a_frame_are_crops(run, gallery):
     boxes = [[0, 0, width, height], [-5, 2.2, 20.4, height + 9]]
     np.testing.assert_array_equal(
         loaded.embed(frame, boxes), loaded.embed([frame, frame[2:, :20]]))
+    np.testing.assert_array_equal(loaded.embed(frame), loaded.embed([frame]))
     with pytest.raises(ValueError, match="no area inside the frame"):
         loaded.embed(frame, [[width, 0, width + 9, 9]])
 

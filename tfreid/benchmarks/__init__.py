@@ -1,1 +1,1 @@
-"""What tools/benchmark.py measures, on random data: each function returns figures by name."""
+"""The measurements of `tfreid benchmark`; each function returns figures by name."""

@@ -1,4 +1,4 @@
-"""Building of records: images a second, and the memory of all its processes."""
+"""Building of records: images per second, and the memory of all its processes."""
 
 from __future__ import annotations
 
@@ -26,18 +26,17 @@ _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 def measure_building(root: str | None, workers: int) -> dict[str, Any]:
     """Builds the records of a folder into a temporary one, by the command line.
 
-    The command runs in a process of its own, so that nothing loaded here counts. `seconds` and the
-    rates are those of the whole command; `start_seconds` of them pass before the first record file
-    is opened. `process_tree_megabytes` is the peak, over four samples a second, of the sum over the
-    command and all processes that it started of their proportional shares (PSS): memory that n
-    processes share counts once, 1/n with each, whoever they are.
+    `seconds` and the rates are those of the whole command, including `start_seconds` until the
+    first record file is opened. `process_tree_megabytes` is the peak, in four samples per second,
+    of the command's and its child processes' proportional set sizes (PSS), in which memory shared
+    by n processes counts 1/n for each.
 
     Args:
-        root: A folder in Market-1501's layout; None renders about 2,000 crops first.
-        workers: Processes that write, and render.
+        root: A folder in Market-1501's layout. Defaults to about 2,000 rendered crops.
+        workers: Number of processes that write, and render.
 
     Raises:
-        UserError: The root is not in that layout, this is not Linux, or the build failed.
+        UserError: If the layout is another one, this is not Linux, or the build failed.
     """
     if not Path("/proc/self/smaps_rollup").exists():
         raise UserError("building cannot be measured here: memory is read from Linux's "
@@ -53,8 +52,7 @@ def measure_building(root: str | None, workers: int) -> dict[str, Any]:
         seconds, start, megabytes = _run_build(scan.root, output, workers)
         images = sum(split.images for split in read_manifest(output).splits.values())
     return {
-        "images": images,
-        "workers": workers,
+        "images": images, "workers": workers,
         "seconds": rounded(seconds),
         "start_seconds": rounded(start),
         "images_per_second": rounded(images / seconds),
@@ -88,7 +86,7 @@ def _run_build(root: Path, output: Path, workers: int) -> tuple[float, float, fl
 
 
 def _tree_bytes(pid: int) -> int:
-    """Sums the proportional shares of a process and of all below it; 0 of one that has ended."""
+    """Sums the PSS of a process and its descendants; 0 if it has ended."""
     try:
         share = _PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_text())
         children = [int(child) for thread in os.listdir(f"/proc/{pid}/task")

@@ -1,4 +1,4 @@
-"""Time and memory of some work, and random images for it."""
+"""Measurement of time and memory, and random images."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ _PATCHES = (8, 4)
 
 
 class PeakMemory:
-    """Watches how far the process's own resident memory rises above where it began.
-
-    Pages of files that are mapped, such as features on disk, are not its own.
-    """
+    """Measures how far the process's resident memory, without mapped files, rises in a block."""
 
     def __enter__(self):
         self._start = self._highest = self._resident()
@@ -41,7 +38,7 @@ class PeakMemory:
 
     @property
     def megabytes(self) -> float:
-        """The highest rise."""
+        """The largest increase."""
         return (self._highest - self._start) / 1e6
 
     def _watch(self):
@@ -55,24 +52,24 @@ class PeakMemory:
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, float]:
-    """Returns the seconds and the processor seconds of all threads that some work takes."""
+    """Returns the wall seconds and the processor seconds, of all threads, of some work."""
     wall, processor = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - wall, time.process_time() - processor
 
 
 def rounded(value: float) -> float:
-    """Returns a value with four digits."""
+    """Rounds a value to four significant digits."""
     return float(f"{value:.4g}")
 
 
 def peak_megabytes() -> float:
-    """Returns the largest resident memory that this process has had."""
+    """Returns the peak resident memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def describe_machine() -> dict[str, Any]:
-    """Returns what a figure depends on beside the settings."""
+    """Describes the machine and software that figures depend on."""
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
@@ -84,7 +81,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def describe_network(config: Config, network: dict[str, Any]) -> dict[str, Any]:
-    """Returns which network a figure is of, and the size of its images, or of typical ones."""
+    """Describes the network of a figure, with the size of its (typical) images."""
     model = config.model
     return {"config": config.name, "system": config.system, **network,
             "size": list(map(int, input_size(model).of(model.height, model.width))),
@@ -94,7 +91,7 @@ def describe_network(config: Config, network: dict[str, Any]) -> dict[str, Any]:
 def random_images(count: int, height: int, width: int) -> np.ndarray:
     """Returns float32 images [count, height, width, 3] in 0-255 of random coloured patches.
 
-    Plain noise would give all images nearly the same feature.
+    The features of plain noise would be nearly equal.
     """
     patches = np.random.default_rng(0).uniform(0, 255, (count, *_PATCHES, 3)).astype(np.float32)
     return np.stack([cv2.resize(image, (width, height)) for image in patches])

@@ -23,15 +23,10 @@ _DIFFERENT_IMAGES = 64
 
 
 def measure_training(config: Config, steps: int, warm_up: int) -> dict[str, Any]:
-    """Times whole train steps on one batch: forward, losses, backward and update.
-
-    Args:
-        config: The settings of any system.
-        steps: Batches measured.
-        warm_up: Batches before them, which compile.
+    """Times whole train steps on one batch, after `warm_up` steps that compile.
 
     Raises:
-        UserError: The settings contradict each other.
+        UserError: If the settings contradict each other.
     """
     prepare_runtime(config.training)
     strategy = make_strategy(config.training.devices)
@@ -69,7 +64,7 @@ def measure_training(config: Config, steps: int, warm_up: int) -> dict[str, Any]
 
 
 def measure_inference(config: Config, steps: int, warm_up: int) -> dict[str, Any]:
-    """Times the ranked feature of random images; of a CSN, the features that are compared."""
+    """Times the extraction of features from random images."""
     prepare_runtime(config.training)
     system = make_system(config)
     predict = tf.function(system.make_extractor())

@@ -1,4 +1,4 @@
-"""The training pipeline beside bare OpenCV."""
+"""The training pipeline compared with plain OpenCV."""
 
 from __future__ import annotations
 
@@ -15,20 +15,17 @@ from tfreid.config import Config
 from tfreid.records import open_records
 from tfreid.systems.registry import make_system
 
-# Both sides of a ratio take turns, so that other work on the machine slows both.
+# The two sides of a ratio alternate, so that other work on the machine slows both.
 _TURNS = 5
 
 
 def measure_pipeline(config: Config, steps: int, warm_up: int) -> dict[str, Any]:
     """Compares the training pipeline with OpenCV decoding and resizing the same number of images.
 
-    Args:
-        config: The settings, with `data.records`.
-        steps: Batches of a turn.
-        warm_up: Batches before the first turn.
+    Each turn has `steps` batches; `warm_up` batches precede the first one.
 
     Raises:
-        UserError: There are no records, or they are broken.
+        UserError: If there are no records, or they are broken.
     """
     data, height, width = config.data, config.model.height, config.model.width
     if data.records is None:
@@ -43,7 +40,7 @@ def measure_pipeline(config: Config, steps: int, warm_up: int) -> dict[str, Any]
     for _ in batches.epoch(0, warm_up):
         pass
     for turn in range(_TURNS):
-        # From the first batch on: a pipeline that has begun already holds batches made for nothing.
+        # A new pipeline, since a running one would have batches prepared in advance.
         epoch = batches.epoch(turn, steps)
         turns.append((timed(lambda epoch=epoch: sum(1 for _ in epoch)),
                       timed(lambda: _decode_with_opencv(files, height, width))))
@@ -51,9 +48,7 @@ def measure_pipeline(config: Config, steps: int, warm_up: int) -> dict[str, Any]
     rates = count / seconds
     ratios = np.median(rates[:, 0] / rates[:, 1], axis=0)
     return {
-        "config": config.name,
-        "size": [height, width],
-        "batch_size": batches.batch_size,
+        "config": config.name, "size": [height, width], "batch_size": batches.batch_size,
         "images_per_batch": batches.images_per_batch,
         "streamed": table.limit is not None,
         "pipeline_images_per_second": rounded(np.median(rates[:, 0, 0])),

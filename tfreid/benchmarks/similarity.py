@@ -1,4 +1,4 @@
-"""The convolution similarity and its gradient, beside TensorFlow's own."""
+"""The convolution similarity and its gradient, compared with TensorFlow's operations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,7 @@ _TURNS = 3
 
 
 def measure_similarity(batch: int) -> dict[str, Any]:
-    """Times `correlate` and its gradients beside TensorFlow's own, in turns.
-
-    Args:
-        batch: Number of pairs of a map and its parts.
-    """
+    """Times `correlate` and `correlate_plain` and their gradients, alternately."""
     random = np.random.default_rng(0)
     maps, filters, upstream = (
         tf.constant(random.standard_normal((batch, *shape), np.float32))
@@ -64,13 +60,13 @@ def _gradients(similarity):
 
 
 def _finish(outputs) -> None:
-    """Waits for the device."""
+    """Waits until the device has finished."""
     for tensor in tf.nest.flatten(outputs):
         tensor[:1].numpy()
 
 
 def _difference(found, expected) -> float:
-    """The largest difference of any tensor, by the largest value of it."""
+    """Returns the largest difference of any tensor relative to its largest value."""
     return max(
         float(tf.reduce_max(tf.abs(x - y)) / tf.reduce_max(tf.abs(y)))
         for x, y in zip(tf.nest.flatten(found), tf.nest.flatten(expected))

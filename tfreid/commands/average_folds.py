@@ -1,36 +1,37 @@
-"""Averages the single-shot results of runs on several random identity splits of one dataset."""
+"""Averages the single-shot results of runs on several folds of one dataset."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import command_parser
+from tfreid.commands.parser import CommandParser
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and averages."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "VIPeR, CUHK01 and CUHK03's original protocol have no fixed training and test "
-        "people: papers draw the identities at random several times, train once for each drawing, "
-        "and report the mean, because one split of so few people may be lucky or not. Train a run "
+        "people: papers divide the identities at random several times, train once on each fold, "
+        "and report the mean, since the figures of one fold depend much on chance. Train a run "
         "for each, data.fold=0, data.fold=1 and so on, evaluate each with "
-        "evaluation.protocol=single_shot, and give them all here. A split's figure is its mean "
-        "over trials; the mean and the standard deviation (n - 1) over splits are printed. "
+        "evaluation.protocol=single_shot, and give them all here. A fold's figure is its mean "
+        "over trials; the mean and the standard deviation (n - 1) over folds are printed. "
         "example: tfreid average-folds runs/viper-0 runs/viper-1 runs/viper-2 "
         "--output runs/viper-splits",
     )
     parser.add_argument("results", nargs="+", metavar="RUN|FILE",
-                        help="folder with a results.json, such as a run, or such a file of "
-                        "train_net.py or test_net.py; one for each split, all of one recipe")
+                        help="run or folder with a results.json of `tfreid train` or `tfreid "
+                        "test`, or that file; one for each fold, all of one recipe")
     parser.add_argument("--output", metavar="DIR",
-                        help="folder for results.json and cmc.png, which tools/plot_cmc.py takes "
-                        "beside those of runs (default: runs/NAME-splits)")
+                        help="folder for results.json and cmc.png, which `tfreid plot-cmc` takes "
+                        "like those of runs (default: runs/NAME-splits)")
     parsed = parser.parse_args(arguments)
 
-    from tfreid.evaluation.results import average_splits, format_split_average, write_results_json
+    from tfreid.evaluation.results import write_results_json
+    from tfreid.evaluation.split_average import average_splits, format_split_average
     from tfreid.visualization.cmc_plot import draw_cmc
 
     average = average_splits(parsed.results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import add_recipe_arguments, command_parser
+from tfreid.commands.parser import CommandParser
 
 
 @command_line
@@ -38,24 +38,23 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parser():
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "Reads .pth, .pt and .pth.tar files of torch.save and .safetensors, of torchreid, "
-        "Bag of Tricks, fast-reid, torchvision and timm; code in them is refused and never run.",
+        "Bag of Tricks, fast-reid, torchvision and timm; files that contain code are refused.",
     )
     parser.add_argument("--arch", required=True, metavar="NAME", help="backbone of the checkpoint")
     parser.add_argument("--input", required=True, metavar="FILE", help="the checkpoint")
     parser.add_argument("--output", metavar="FILE", help="the .weights.h5 file to write")
     parser.add_argument("--classifier", choices=("keep", "drop"),
-                        help="whether the classifier is converted (default: unless it is "
+                        help="whether the classifier is converted (default: keep, unless it is "
                         "ImageNet's)")
-    add_recipe_arguments(parser, ", whose model's head is converted; without it, the one that the "
-                         "checkpoint has")
+    parser.add_recipe(", whose head is converted; without it, the head of the "
+                      "checkpoint")
     parser.add_argument("--list", action="store_true", help="print every pair of weights")
     parser.add_argument("--dry-run", action="store_true",
                         help="print every pair of weights and write nothing")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings that replace those of the recipe")
+    parser.add_overrides()
     return parser
 
 
@@ -75,7 +74,7 @@ def _recipe_model(parsed):
         )
     if config.stride_in_1x1:
         raise UserError(
-            f"{parsed.config} has model.stride_in_1x1, and PyTorch's weights carry the stride in "
+            f"{parsed.config} has model.stride_in_1x1, but PyTorch's networks have the stride in "
             "the 3x3 convolutions; set it to false."
         )
     return config

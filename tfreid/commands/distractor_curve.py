@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from tfrecords.arguments import positive, split_overrides
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import command_parser
-from tfreid.commands.trained_weights import add_weight_arguments, open_weights
+from tfreid.commands.parser import CommandParser, open_weights, records_override
 
 
 @command_line
@@ -19,17 +17,13 @@ def main(arguments: list[str] | None = None) -> None:
     # --counts and --compare take all the words after them.
     (counts, some), (compare, more) = map(split_overrides, (parsed.counts, parsed.compare))
     overrides = [*parsed.overrides, *some, *more]
-    if parsed.seed < 0:
-        raise UserError("--seed is negative; give 0 or above.")
 
     from tfreid.systems import distractors
     from tfreid.systems.registry import make_system
 
     output, own = Path(parsed.output), []
     if parsed.run or parsed.config or not compare:
-        if parsed.records:
-            overrides.append(f"data.records={json.dumps(parsed.records)}")
-        config, weights = open_weights(parsed, overrides)
+        config, weights, _ = open_weights(parsed, overrides + records_override(parsed.records))
         make_system(config).rank_distractors(
             weights, output, counts=_whole_numbers(counts) or None, seed=parsed.seed,
             base=parsed.base, features=parsed.features)
@@ -47,35 +41,33 @@ def _whole_numbers(words: list[str]) -> list[int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "The experiment of Almazan et al., 'Re-ID done right' (2018), Figure 7. The figures "
-        "are those of test_net.py on a gallery with a random choice of the distractors; all "
-        "choices are ranked in one pass over the features, which lie on disk. examples: python "
-        "tools/distractor_curve.py --run runs/first --records records/market1501_500k --features "
+        "are those of `tfreid test` on a gallery with random distractors; all numbers of "
+        "distractors are ranked in one pass over the features on disk. examples: "
+        "tfreid distractor-curve --run runs/first --records records/market1501_500k --features "
         "features/first --output runs/first; tfreid distractor-curve --compare runs/first "
         "runs/second --output curves",
     )
-    add_weight_arguments(parser, "folder of a trained run of system embedding")
+    parser.add_model("folder of a trained run of system embedding")
     parser.add_argument("--records", metavar="DIR",
-                        help="records of `python -m tfrecords.build market1501_500k` (default: "
+                        help="records of `tfreid build market1501_500k` (default: "
                         "data.records)")
     parser.add_argument("--base", type=positive, metavar="N",
                         help="for other records: the gallery images behind the first N are the "
                         "distractors")
     parser.add_argument("--counts", nargs="+", default=[], metavar="N",
-                        help="how many distractors are added; a larger choice holds every smaller "
-                        "one (default: six numbers, evenly from 0 to all)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="of the choice (default: %(default)s)")
+                        help="numbers of distractors to add; larger sets contain the smaller ones "
+                        "(default: six numbers, evenly from 0 to all)")
+    parser.add_seed("the random distractors")
     parser.add_argument("--features", metavar="DIR",
-                        help="folder that keeps the features, 4 bytes a number, and from which "
-                        "they are taken another time (default: they are deleted at the end)")
+                        help="folder that keeps the features, 4 bytes a number, for later runs "
+                        "(default: they are deleted at the end)")
     parser.add_argument("--output", required=True, metavar="DIR",
                         help="folder for distractor_curve.json and distractor_curve.png")
     parser.add_argument("--compare", nargs="+", default=[], metavar="RUN|FILE",
-                        help="distractor_curve.json of other runs, or folders with one, drawn into "
-                        "the same picture; alone, without --run or --config, they are only drawn")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings on top, such as evaluation.metric=euclidean")
+                        help="distractor_curve.json of other runs, or folders with one, to draw "
+                        "in the same plot; without --run or --config nothing is measured")
+    parser.add_overrides("settings on top, such as evaluation.metric=euclidean")
     return parser

@@ -5,27 +5,25 @@ from __future__ import annotations
 import json
 
 from tfrecords.errors import command_line
-from tfreid.commands.parser import add_recipe_arguments, command_parser
+from tfreid.commands.parser import CommandParser
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and prints."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "flops are 2 x multiply-adds of one image's feature; parameters include the "
         "identity classifier, whose width is model.num_identities. With system: csn flops are "
-        "those of one pair, both images extracted and compared, and flops_extract (one image) and "
-        "flops_compare (one pair) its parts; paper_table_5 is what the paper counts. With system: "
-        "siamese everything is the twin's, to which the merge network adds embedding_size + 1 "
-        "parameters.",
+        "those of extracting and comparing one pair, with the parts flops_extract (one image) and "
+        "flops_compare (one pair); paper_table_5 has the paper's counts. With system: siamese all "
+        "figures are the twin's; the merge network adds embedding_size + 1 parameters.",
     )
-    add_recipe_arguments(parser, required=True)
+    parser.add_recipe(required=True)
     parser.add_argument("--identities", type=int, default=751, metavar="N",
-                        help="width of the classifier where the recipe leaves it open (default: "
-                        "751, Market-1501's); a csn has none")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings that replace those of the recipe")
+                        help="width of the classifier if the recipe leaves it open (default: 751, "
+                        "Market-1501's); a csn has none")
+    parser.add_overrides()
     parsed = parser.parse_intermixed_args(arguments)
 
     from tfreid.config import load_config

@@ -1,41 +1,109 @@
-"""The argument parser that all commands share."""
+"""The command-line arguments that commands share."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfrecords.arguments import positive
+from tfrecords.errors import UserError
+
+if TYPE_CHECKING:
+    from tfreid.config import Config
+    from tfreid.training.run_folder import RunFolder
+
+RUN = "folder of a trained run"
+ON_RUN = "settings on top of the run's, such as "
 
 
-def command_parser(description: str, epilog: str) -> argparse.ArgumentParser:
-    """Makes the parser of one command, named as the user called it.
+class CommandParser(argparse.ArgumentParser):
+    """The parser of one command, named as the user called it.
 
     Args:
         description: What the command does.
-        epilog: What stands below the options; examples begin with `tfreid`.
+        epilog: Text below the options; examples begin with `tfreid`.
     """
-    # A text of several lines is laid out by its author.
-    layout = argparse.RawDescriptionHelpFormatter if "\n" in epilog else argparse.HelpFormatter
-    return argparse.ArgumentParser(
-        prog=program(), description=description, epilog=epilog, formatter_class=layout)
+
+    def __init__(self, description: str, epilog: str):
+        # A text of several lines is laid out by its author.
+        layout = argparse.RawDescriptionHelpFormatter if "\n" in epilog else argparse.HelpFormatter
+        super().__init__(prog=program(), description=description, epilog=epilog,
+                         formatter_class=layout)
+
+    def add_recipe(self, words: str = "", required: bool = False) -> None:
+        """Adds --config, with `words` on the recipe's use, and --variant."""
+        self.add_argument("--config", metavar="RECIPE", required=required,
+                          help="recipe: a YAML file, or the name of a shipped one, such as "
+                          f"quickstart{words}")
+        self.add_argument("--variant", metavar="NAME", action="append", default=[],
+                          help="variant of the recipe, such as t0_5 of lin_resnet50_ibn_a; may be "
+                          "given several times, later ones on top")
+
+    def add_weights(self, words: str = "", default: str | None = "best") -> None:
+        """Adds --weights, those of a run."""
+        self.add_argument("--weights", default=default, metavar="best|last|FILE",
+                          help=f"which weights{words} (default: those of the best evaluation)")
+
+    def add_model(self, run_help: str) -> None:
+        """Adds --run, --config, --variant and --weights, which `open_weights` reads."""
+        self.add_argument("--run", metavar="RUN", help=run_help)
+        self.add_recipe(", for weights that do not come from a run; needs --weights")
+        self.add_weights(default=None)
+
+    def add_overrides(self, words: str = "settings that replace those of the recipe") -> None:
+        """Adds the `key.sub=value` settings."""
+        self.add_argument("overrides", nargs="*", metavar="key.sub=value", help=words)
+
+    def add_number(self, name: str, default: int, words: str) -> None:
+        """Adds an option that is a positive whole number."""
+        self.add_argument(name, type=positive, default=default, metavar="N",
+                          help=f"{words} (default: %(default)s)")
+
+    def add_seed(self, words: str) -> None:
+        """Adds --seed, the seed of what `words` names, 0 by default."""
+        self.add_argument("--seed", type=seed, default=0, metavar="N",
+                          help=f"seed of {words} (default: %(default)s)")
 
 
-def add_recipe_arguments(
-    parser: argparse.ArgumentParser, words: str = "", required: bool = False
-) -> None:
-    """Adds --config and --variant, which `load_config` takes.
+def open_weights(parsed: argparse.Namespace,
+                 overrides: Sequence[str]) -> tuple[Config, str | Path, RunFolder | None]:
+    """Returns the settings with overrides on top, the weight file, and the run if there is one.
 
-    Args:
-        parser: The command's parser.
-        words: What the recipe is for, behind what it is.
-        required: Whether --config must be given.
+    Raises:
+        UserError: If both or neither of a run and a recipe are named, a recipe comes without
+            weights, or there is no such run or recipe.
     """
-    parser.add_argument("--config", metavar="RECIPE", required=required,
-                        help="recipe: a YAML file, or the name of a shipped one, such as "
-                        f"quickstart{words}")
-    parser.add_argument("--variant", metavar="NAME", action="append", default=[],
-                        help="variant of the recipe, such as t0_5 of lin_resnet50_ibn_a; may be "
-                        "given several times, later ones on top")
+    from tfreid.config import load_config
+    from tfreid.training.run_folder import open_run
+
+    if bool(parsed.run) == bool(parsed.config):
+        raise UserError("give either --run RUN, or --config RECIPE with --weights FILE.")
+    if parsed.run:
+        run, config = open_run(parsed.run, overrides)
+        return config, run.weights(parsed.weights or "best"), run
+    if parsed.weights is None:
+        raise UserError("--config needs --weights FILE, the trained weights.")
+    return load_config(parsed.config, overrides, parsed.variant), parsed.weights, None
+
+
+def records_override(directory: str | None) -> list[str]:
+    """Returns the override that names a folder of records; empty without one."""
+    return [f"data.records={json.dumps(directory)}"] if directory else []
+
+
+def seed(text: str) -> int:
+    """Parses a seed, as argparse's `type`.
+
+    Raises:
+        UserError: If it is negative.
+    """
+    if int(text) < 0:
+        raise UserError("--seed is negative; give 0 or above.")
+    return int(text)
 
 
 def program() -> str:

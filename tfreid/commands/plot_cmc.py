@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from tfrecords.arguments import positive
 from tfrecords.errors import command_line
-from tfreid.commands.parser import command_parser
+from tfreid.commands.parser import CommandParser
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and draws."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
-        "A comparison of runs wants one picture on one scale; nothing is evaluated again. "
+        "Runs are easiest to compare in one plot; nothing is evaluated again. "
         "example: tfreid plot-cmc runs/first runs/second --labels 'triplet' "
         "'triplet and center' --output cmc.png",
     )
     parser.add_argument("results", nargs="+", metavar="RUN|FILE",
-                        help="folder with a results.json, such as a run, or such a file of "
-                        "train_net.py or test_net.py, or a summary.json of several test sets; "
-                        "re-ranked figures in it give a curve of their own, and single-shot "
-                        "results or averages over splits a band of one standard deviation")
+                        help="run or folder with a results.json of `tfreid train` or `tfreid "
+                        "test`, or that file, or a summary.json of several test sets; "
+                        "re-ranked figures get a curve of their own, single-shot results and "
+                        "averages over folds a band of one standard deviation")
     parser.add_argument("--labels", nargs="+", metavar="TEXT",
                         help="names in the legend, one for each RUN|FILE (default: the names in "
                         "the files, or the folders')")
     parser.add_argument("--output", default="cmc.png", metavar="FILE",
                         help="PNG file (default: %(default)s)")
-    parser.add_argument("--max-rank", type=positive, default=20, metavar="K",
-                        help="last rank drawn (default: %(default)s)")
+    parser.add_number("--max-rank", 20, "last rank drawn")
     parsed = parser.parse_args(arguments)
 
     from tfreid.evaluation.results import read_curves

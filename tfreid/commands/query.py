@@ -1,21 +1,21 @@
-"""Asks an exported model about image files: how far apart they are, and who is the same person."""
+"""Compares image files with an exported model: distances, and which show the same person."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import command_parser
+from tfreid.commands.parser import CommandParser
 
 _EPILOG = """\
-With an embedding model the distances of all images to each other are printed. With a pair model
-(system: csn) the first image is the query, and the others are ranked by their score with it.
+With an embedding model it prints the distances between all images. With a pair model (system: csn
+or siamese) the first image is the query, and the others are ranked by their score with it.
 
 A service extracts its gallery once and keeps the features; each query is then extracted once and
 compared with all of them:
 
   model = tf.saved_model.load("served/csn/1").signatures
-  gallery = model["extract"](image_bytes=tf.constant(gallery_files))   # to be stored
+  gallery = model["extract"](image_bytes=tf.constant(gallery_files))   # store these
   query = model["extract"](image_bytes=tf.constant([query_file]))
   inputs = {f"query_{name}": value for name, value in query.items()}
   inputs.update({f"gallery_{name}": value for name, value in gallery.items()})
@@ -26,16 +26,16 @@ compared with all of them:
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and prints."""
-    parser = command_parser(__doc__, _EPILOG)
+    parser = CommandParser(__doc__, _EPILOG)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", metavar="DIR",
                         help="exported SavedModel, or the folder of its versions")
     source.add_argument("--url", metavar="URL",
                         help="running TF Serving, such as http://localhost:8501/v1/models/reid")
     parser.add_argument("--threshold", metavar="FILE",
-                        help="thresholds.json of tools/calibrate_threshold.py, by which pairs are "
-                        "called the same person (default for --model: the export's own, if any; "
-                        "for --url: none, since a server does not tell)")
+                        help="thresholds.json of `tfreid calibrate`, which decides whether pairs "
+                        "show the same person (default for --model: the export's own, if any; for "
+                        "--url: none, since a server does not report it)")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="JPEG or PNG files")
     parsed = parser.parse_args(arguments)
     files = [_read(Path(path)) for path in parsed.images]
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _print_distances(embeddings, parsed) -> None:
-    """Prints the distances of all images to each other, and verdicts where there is a threshold."""
+    """Prints the distances between all images, and decisions if there is a threshold."""
     from tfreid.evaluation.distances import describe_metric, pairwise_distances
     from tfreid.evaluation.thresholds import choose_threshold, load_thresholds
     from tfreid.serving.client import exported_thresholds
@@ -70,7 +70,7 @@ def _print_distances(embeddings, parsed) -> None:
     for number, (path, row) in enumerate(zip(parsed.images, distances), 1):
         print(f"{number:3}  {'  '.join(f'{value:.3f}' for value in row)}  {path}")
     if threshold is not None and len(distances) > 1:
-        _print_verdicts(distances, threshold)
+        _print_decisions(distances, threshold)
 
 
 def _print_scores(client, features, parsed) -> None:
@@ -91,16 +91,16 @@ def _print_scores(client, features, parsed) -> None:
         print(f"{rank:3}  {figures}  {parsed.images[place + 1]}")
 
 
-def _print_verdicts(distances, threshold) -> None:
+def _print_decisions(distances, threshold) -> None:
     """Prints for each pair of images whether they show the same person."""
     print(f"threshold {threshold.threshold:.4f}, chosen by {threshold.chosen_by} on "
-          f"{threshold.dataset}: {threshold.true_positive_rate:.1%} of the pairs of one person "
-          f"pass, and {threshold.false_positive_rate:.2%} of the pairs of two")
+          f"{threshold.dataset}: {threshold.true_positive_rate:.1%} of the positive pairs pass, "
+          f"and {threshold.false_positive_rate:.2%} of the negative pairs")
     for first in range(len(distances)):
         for second in range(first + 1, len(distances)):
             same = distances[first, second] <= threshold.threshold
-            verdict = "the same person" if same else "two persons"
-            print(f"{first + 1} and {second + 1}: {verdict} ({distances[first, second]:.3f})")
+            decision = "the same person" if same else "different people"
+            print(f"{first + 1} and {second + 1}: {decision} ({distances[first, second]:.3f})")
 
 
 def _read(path: Path) -> bytes:

@@ -1,14 +1,13 @@
-"""Evaluates a re-identification model: ranks a gallery, or judges whether pairs show one person."""
+"""Evaluates a re-identification model: ranks a gallery, or verifies pairs of images."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from tfrecords.arguments import split_overrides
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import add_recipe_arguments, command_parser
+from tfreid.commands.parser import RUN, CommandParser, open_weights, records_override
 
 _EPILOG = """\
 examples:
@@ -16,8 +15,8 @@ examples:
   tfreid test --run runs/first --records records/market1501 records/other \\
       evaluation.reranking=true
   tfreid test --run runs/mars --pair a.jpg b.jpg
-Testing on a dataset that the run was not trained on is naming its records. A run of system: siamese
-also judges pairs: by default pairs drawn from query and gallery, beside the ranking.
+To test on a dataset that the run was not trained on, name its records. A run of system: siamese is
+also tested by verification, by default of random pairs from query and gallery.
 """
 
 
@@ -27,87 +26,58 @@ def main(arguments: list[str] | None = None) -> None:
     parsed = _parser().parse_intermixed_args(arguments)
     # --records takes all the words after it.
     records, more = split_overrides(parsed.records)
-    overrides = parsed.overrides + more
     _check(parsed, records)
-    if len(records) == 1:
-        overrides.append(f"data.records={json.dumps(records[0])}")
     if parsed.model:
-        _judge_by_export(parsed)
+        _verify_by_export(parsed)
         return
-    config, weights, run, output = _weights(parsed, overrides)
-    thresholds = run.thresholds if run else None
-    if parsed.pair:
-        _judge_by_weights(parsed, config, weights, thresholds, output)
-    elif parsed.pairs or parsed.split:
-        _verify(parsed, config, weights, thresholds, output)
-    else:
-        _evaluate(parsed, config, weights, thresholds, records, run, output)
+    single = records_override(records[0]) if len(records) == 1 else []
+    overrides = [*parsed.overrides, *more, *single]
+    config, weights, run = open_weights(parsed, overrides)
 
-
-def _evaluate(parsed, config, weights, thresholds, records, run, output) -> None:
-    """Evaluates on whole test sets."""
     from tfreid.systems.registry import make_system
 
+    folder = run.path if run else Path("runs") / f"{config.name}-evaluation"
+    if run and (overrides or parsed.weights):
+        # The run's own figures stay what they are.
+        folder = run.path / f"evaluation-{Path(config.data.records or '').name}"
+    thresholds = run.thresholds if run else None
     system = make_system(config)
-    if len(records) > 1:
-        output = Path(parsed.output or (run.path / "evaluation" if run else output))
+    if parsed.pair:
+        picture = _pair_picture(parsed, folder)
+        print(system.verify_files(weights, run, *parsed.pair, picture))
+        print(f"wrote {picture}")
+    elif parsed.pairs or parsed.split:
+        name = f"pairs-{Path(parsed.pairs).stem}" if parsed.pairs else f"split-{parsed.split}"
+        output = Path(parsed.output or folder / name)
+        system.verify_pairs(weights, output, thresholds=thresholds, pairs_file=parsed.pairs,
+                            split=parsed.split)
+        print(f"wrote {output}/verification.json and pictures beside it")
+    elif len(records) > 1:
+        output = Path(parsed.output or (run.path / "evaluation" if run else folder))
         system.test(weights, output, parsed.ranked_queries, thresholds, records)
         print(f"wrote {output}/summary.json, {output}/cmc.png and a folder for each test set")
-        return
-    output = Path(parsed.output or output)
-    system.test(weights, output, parsed.ranked_queries, thresholds)
-    print(f"wrote {output}/results.json and pictures beside it")
+    else:
+        output = Path(parsed.output or folder)
+        system.test(weights, output, parsed.ranked_queries, thresholds)
+        print(f"wrote {output}/results.json and pictures beside it")
 
 
-def _verify(parsed, config, weights, thresholds, folder) -> None:
-    """Judges the pairs of a table or of a split."""
-    from tfreid.systems.registry import make_system
+def _verify_by_export(parsed) -> None:
+    """Verifies two image files with an export."""
+    from tfreid.serving.client import SavedModelClient, exported_thresholds
+    from tfreid.systems.siamese.testing import verify_files
 
-    name = f"pairs-{Path(parsed.pairs).stem}" if parsed.pairs else f"split-{parsed.split}"
-    output = Path(parsed.output or folder / name)
-    make_system(config).verify_pairs(weights, output, thresholds=thresholds,
-                                     pairs_file=parsed.pairs, split=parsed.split)
-    print(f"wrote {output}/verification.json and pictures beside it")
-
-
-def _judge_by_weights(parsed, config, weights, thresholds, folder) -> None:
-    from tfreid.systems.registry import make_system
-
-    _judge(make_system(config).make_judge(weights, thresholds), parsed, folder)
-
-
-def _judge_by_export(parsed) -> None:
-    from tfreid.systems.siamese.judging import ExportJudge
-
-    _judge(ExportJudge(parsed.model), parsed, Path("."))
-
-
-def _judge(judge, parsed, folder) -> None:
-    """Judges two image files."""
-    from tfreid.systems.siamese.judging import judge_files
-
-    first, second = parsed.pair
-    picture = Path(parsed.output or folder) / f"pair-{Path(first).stem}-{Path(second).stem}.png"
-    print(judge_files(judge, first, second, picture))
+    client, picture = SavedModelClient(parsed.model), _pair_picture(parsed, Path("."))
+    if not client.judges:
+        raise UserError(f"{parsed.model} cannot verify pairs; name the export of a run of "
+                        "system: siamese.")
+    print(verify_files(client, exported_thresholds(parsed.model), *parsed.pair, picture))
     print(f"wrote {picture}")
 
 
-def _weights(parsed, overrides):
-    """Returns the settings, the weights, the run, if any, and where figures go by default."""
-    from tfreid.config import load_config
-    from tfreid.training.run_folder import open_run
-
-    if not parsed.run:
-        if parsed.weights is None:
-            raise UserError("--config needs --weights FILE, the trained weights to evaluate.")
-        config = load_config(parsed.config, overrides, parsed.variant)
-        return config, parsed.weights, None, Path("runs") / f"{config.name}-evaluation"
-    run, config = open_run(parsed.run, overrides)
-    output = run.path
-    if overrides or parsed.weights:
-        # The run's own figures stay what they are.
-        output = run.path / f"evaluation-{Path(config.data.records or '').name}"
-    return config, run.weights(parsed.weights or "best"), run, output
+def _pair_picture(parsed, folder) -> Path:
+    first, second = (Path(file).stem for file in parsed.pair)
+    return Path(parsed.output or folder) / f"pair-{first}-{second}.png"
 
 
 def _check(parsed, records) -> None:
@@ -120,37 +90,33 @@ def _check(parsed, records) -> None:
         raise UserError("give either --run RUN, or --config RECIPE with --weights FILE, or, with "
                         "--pair, --model DIR.")
     if parsed.model and not parsed.pair:
-        raise UserError("--model judges two files; name them with --pair.")
+        raise UserError("--model compares two files; name them with --pair.")
     if parsed.model and (parsed.weights or parsed.overrides or parsed.records):
         raise UserError("--model has its own weights and settings; leave out --weights, --records "
                         "and settings.")
     if sum(map(bool, (parsed.pair, parsed.pairs, parsed.split))) > 1:
-        raise UserError("--pair, --pairs and --split are three things to test; give one.")
+        raise UserError("--pair, --pairs and --split exclude each other; give one.")
     if len(records) > 1 and (parsed.pair or parsed.pairs or parsed.split):
         raise UserError("several --records are for whole test sets; give one.")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser(__doc__, _EPILOG)
-    parser.add_argument("--run", metavar="RUN",
-                        help="folder of a trained run: its settings, its best weights")
-    add_recipe_arguments(parser, ", for weights that no run here has made; needs --weights")
-    parser.add_argument("--weights", metavar="best|last|FILE",
-                        help="which weights (default for --run: those of its best evaluation)")
+    parser = CommandParser(__doc__, _EPILOG)
+    parser.add_model(RUN)
     parser.add_argument("--model", metavar="DIR",
                         help="exported SavedModel, or the folder of its versions, instead of a "
                         "run; for --pair")
     parser.add_argument("--records", nargs="+", default=[], metavar="DIR",
-                        help="test sets to evaluate on, folders written by tfrecords.build "
+                        help="test sets to evaluate on, folders that `tfreid build` wrote "
                         "(default: data.records); several share one table, one summary.json and "
-                        "one CMC plot, so that a model's figures stand beside each other")
+                        "one CMC plot, for comparison")
     parser.add_argument("--pair", nargs=2, metavar=("IMAGE", "IMAGE"),
-                        help="two image files: prints the probability that they show one person "
-                        "and every distance, and draws them (system: siamese)")
+                        help="two image files: prints the probability that they show the same "
+                        "person and every distance, and draws them (system: siamese)")
     parser.add_argument("--pairs", metavar="CSV",
                         help="table with the columns first,second,same, images relative to its "
-                        "folder: prints the accuracy at the threshold that the run was calibrated "
-                        "to, ROC AUC, average precision and equal error rate (system: siamese)")
+                        "folder: prints the accuracy at the run's calibrated threshold, ROC AUC, "
+                        "average precision and equal error rate (system: siamese)")
     parser.add_argument("--split", metavar="NAME",
                         help="the same for pairs drawn from one split of the records, such as "
                         "gallery (system: siamese)")
@@ -162,9 +128,8 @@ def _parser() -> argparse.ArgumentParser:
                         "with --config, runs/NAME-evaluation; with --model, the current folder)")
     parser.add_argument("--ranked-queries", type=int, default=8, metavar="N",
                         help="queries in the ranked-list picture; 0 draws none (default: 8); "
-                        "tools/visualize_csn.py draws those of a csn")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings on top, such as evaluation.metric=euclidean; "
-                        "evaluation.multi_query=true, evaluation.expansion=true and "
-                        "evaluation.reranking=true each add figures beside the plain ones")
+                        "`tfreid visualize-csn` draws those of a csn")
+    parser.add_overrides("settings on top, such as evaluation.metric=euclidean; "
+                         "evaluation.multi_query=true, evaluation.expansion=true and "
+                         "evaluation.reranking=true each add figures beside the plain ones")
     return parser

@@ -6,28 +6,27 @@ import shlex
 import sys
 
 from tfrecords.errors import command_line
-from tfreid.commands.parser import add_recipe_arguments, command_parser, program
+from tfreid.commands.parser import CommandParser, program
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> int:
     """Parses the command line and trains."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "example: tfreid train --config quickstart --output runs/first "
         "data.records=records/synthetic training.epochs=20",
     )
-    add_recipe_arguments(parser, "; every setting that it leaves out has a default, which python "
-                         "-m tfreid.config prints. With --resume it may be left out")
+    parser.add_recipe("; `tfreid settings` prints the defaults of what it leaves out. "
+                      "May be omitted with --resume")
     parser.add_argument("--output", metavar="RUN", required=True,
                         help="folder for settings, checkpoints, TensorBoard files and results; it "
                         "must be empty, so that no earlier run is lost, unless --resume is given")
     parser.add_argument("--resume", action="store_true",
                         help="continue the run in --output from its newest checkpoint, exactly as "
                         "if it had not stopped")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings that replace those of the recipe, such as "
-                        "data.records=records/market1501 schedule.learning_rate=1e-4")
+    parser.add_overrides("settings that replace those of the recipe, such as "
+                         "data.records=records/market1501 schedule.learning_rate=1e-4")
     parsed = parser.parse_intermixed_args(arguments)
     from tfreid.systems.stages import train
 

@@ -2,40 +2,68 @@
 
 from __future__ import annotations
 
-from tfrecords.arguments import positive
+import numpy as np
+
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import add_recipe_arguments, command_parser
+from tfreid.commands.parser import CommandParser
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and draws."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "example: tfreid visualize-augmentation --config done_right_resnet101 --output "
         "curriculum.png data.records=records/market1501. Look at it before a long training: "
         "people must stay recognisable.",
     )
-    add_recipe_arguments(parser, required=True)
+    parser.add_recipe(required=True)
     parser.add_argument("--output", required=True, metavar="FILE", help="PNG file")
-    parser.add_argument("--images", type=positive, default=4, metavar="N",
-                        help="training images, drawn at random (default: %(default)s)")
-    parser.add_argument("--columns", type=positive, default=7, metavar="N",
-                        help="epochs, spread evenly over the training (default: %(default)s)")
+    parser.add_number("--images", 4, "training images, drawn at random")
+    parser.add_number("--columns", 7, "epochs, spread evenly over the training")
     parser.add_argument("--pretraining", action="store_true",
-                        help="draw the stage before, that of the setting `pretraining`")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="of the images and of what is drawn for them (default: %(default)s)")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings that replace those of the recipe")
+                        help="draw the stage before, which the setting `pretraining` describes")
+    parser.add_seed("the choice of images and of their augmentation")
+    parser.add_overrides()
     parsed = parser.parse_intermixed_args(arguments)
-    if parsed.seed < 0:
-        raise UserError("--seed is negative; give 0 or above.")
 
-    from tfreid.commands.augmentation_preview import picture_augmentation
     from tfreid.config import load_config
 
-    config = load_config(parsed.config, parsed.overrides, parsed.variant)
-    picture_augmentation(config, parsed.output, parsed.images, parsed.columns, parsed.pretraining,
-                         parsed.seed)
+    _draw(load_config(parsed.config, parsed.overrides, parsed.variant), parsed)
     print(f"wrote {parsed.output}")
+
+
+def _draw(config, parsed) -> None:
+    """Draws the cut-out's schedule, and training images as several epochs would show them."""
+    from tfreid.data.augmentation import DRAWN, cutout_limit, draw_augmentations
+    from tfreid.data.image_batches import ImageLoader
+    from tfreid.models.embedding import input_size
+    from tfreid.records import open_records
+    from tfreid.systems.registry import make_system
+    from tfreid.visualization.curriculum import Curriculum, draw_curriculum
+
+    records = open_records(config.data)
+    if parsed.pretraining:
+        first = make_system(config).pretraining()
+        if first is None:
+            raise UserError(f"{config.name} has no stage before (`pretraining` is null); leave "
+                            "--pretraining out.")
+        config = first
+    table = make_system(config).training_images(records)
+    random = np.random.default_rng(parsed.seed)
+    rows = random.permutation(len(table.index))[:parsed.images]
+    spread = np.linspace(0, config.training.epochs - 1, parsed.columns).astype(int)
+    epochs = np.unique(spread).tolist()
+    augmentation, size = config.data.augmentation, input_size(config.model)
+    sizes = [size.of(*map(int, table.index.sizes(row))) for row in rows]
+    heights, widths = np.array(sizes).T
+    loader = ImageLoader(table, config.data)
+    shown = []
+    for epoch in epochs:
+        drawn = draw_augmentations(augmentation, len(rows), heights, widths, random, epoch,
+                                   table.index.sizes(rows))
+        targets = [np.empty((*size, 3), np.uint8) for size in sizes]
+        loader.augment(rows, tuple(drawn[name] for name in DRAWN), targets)
+        shown.append(targets)
+    limits = [cutout_limit(augmentation, epoch) for epoch in range(config.training.epochs)]
+    draw_curriculum(Curriculum(limits, epochs, list(zip(*shown))), parsed.output, config.name)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from tfrecords.arguments import positive
-from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import command_parser
-from tfreid.commands.trained_weights import add_weight_arguments, open_weights
+from tfrecords.errors import command_line
+from tfreid.commands.parser import CommandParser, open_weights
 
 
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and draws."""
-    parser = command_parser(
+    parser = CommandParser(
         __doc__,
         "examples: tfreid visualize-csn --run runs/csn --pair a.jpg b.jpg --output "
         "pair.png; tfreid visualize-csn --run runs/csn --query 12 --top 5 --output "
         "ranking.png data.records=records/market1501",
     )
-    add_weight_arguments(parser, "folder of a trained run of system csn")
+    parser.add_model("folder of a trained run of system csn")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--pair", nargs=2, metavar=("A", "B"),
                       help="two JPEG or PNG files: the attended regions of both, and each level's "
@@ -32,35 +30,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, metavar="PATH",
                         help="PNG file; for --pairs-from-records a folder, for match.png and "
                         "non_match.png")
-    parser.add_argument("--top", type=positive, default=5, metavar="N",
-                        help="results drawn for --query (default: %(default)s)")
-    parser.add_argument("--gallery", type=positive, default=100, metavar="M",
-                        help="gallery images that are scored, drawn at random, always with a match "
-                        "among them (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="of what is drawn at random (default: %(default)s)")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value",
-                        help="settings on top, such as data.records=records/market1501")
+    parser.add_number("--top", 5, "results drawn for --query")
+    parser.add_number("--gallery", 100, "random gallery images to score, among them at least one "
+                      "match")
+    parser.add_seed("the random choices")
+    parser.add_overrides("settings on top, such as data.records=records/market1501")
     parsed = parser.parse_intermixed_args(arguments)
-    if parsed.seed < 0:
-        raise UserError("--seed is negative; give 0 or above.")
 
-    from tfreid.systems.csn.pictures import (
-        picture_example_pairs,
-        picture_files,
-        picture_ranking,
-    )
+    from tfreid.systems.csn.pictures import CsnPictures
     from tfreid.systems.registry import make_system
 
-    config, weights = open_weights(parsed, parsed.overrides)
-    system = make_system(config)
+    config, weights, _ = open_weights(parsed, parsed.overrides)
+    pictures, output = CsnPictures(make_system(config), weights), parsed.output
     if parsed.pair:
-        picture_files(system, weights, *parsed.pair, parsed.output)
+        pictures.pair(*parsed.pair, output)
     elif parsed.query is not None:
-        picture_ranking(system, weights, parsed.query, parsed.output, parsed.top, parsed.gallery,
-                        parsed.seed)
+        pictures.ranking(parsed.query, output, parsed.top, parsed.gallery, parsed.seed)
     else:
-        picture_example_pairs(system, weights, parsed.output, parsed.gallery, parsed.seed)
-        print(f"wrote {parsed.output}/match.png and {parsed.output}/non_match.png")
-        return
-    print(f"wrote {parsed.output}")
+        pictures.example_pairs(output, parsed.gallery, parsed.seed)
+        output = f"{output}/match.png and {output}/non_match.png"
+    print(f"wrote {output}")

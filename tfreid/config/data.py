@@ -112,7 +112,7 @@ class DataConfig(Section):
     """Which records, and how they become batches."""
 
     records: Optional[str] = setting(
-        None, "Folder written by `python -m tfrecords.build`.", resume="free")
+        None, "Folder written by `tfreid build`.", resume="free")
     fold: NotNegative = setting(
         0, "Which identity split to use, where the records hold several (VIPeR, CUHK01, the "
         "original protocol of CUHK03).", average="free")

@@ -41,7 +41,7 @@ class EvaluationConfig(Section):
         3.0, "Exponent of the `minkowski` distance.", resume="free")
     max_rank: Positive = setting(50, "Length of the CMC curve.", resume="free")
     reranking: bool = setting(
-        False, "Whether test_net.py also reports the figures after k-reciprocal re-ranking (Zhong "
+        False, "Whether tfreid test also reports the figures after k-reciprocal re-ranking (Zhong "
         "et al. 2017). It works on squared Euclidean distances: of the features as they are for "
         "`euclidean`, of unit vectors for `cosine` and `correlation`; other metrics cannot be "
         "re-ranked. Evaluations during training stay plain.", resume="free")
@@ -51,11 +51,11 @@ class EvaluationConfig(Section):
     reranking_lambda: Share = setting(
         0.3, "Share of the original distance in the re-ranked one, lambda.", resume="free")
     multi_query: bool = setting(
-        False, "Whether test_net.py also reports the figures of queries that are the mean of all "
+        False, "Whether tfreid test also reports the figures of queries that are the mean of all "
         "images of a query's identity by its camera, from the split `multi_query` (Zheng et al. "
         "2015).", resume="free")
     expansion: bool = setting(
-        False, "Whether test_net.py also reports the figures after queries and gallery have become "
+        False, "Whether tfreid test also reports the figures after queries and gallery have become "
         "means of their nearest gallery images (Almazan et al. 2018).", resume="free")
     expansion_query: Positive = setting(
         5, "Number of nearest gallery images in the mean of a query.", resume="free")

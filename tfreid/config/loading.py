@@ -46,7 +46,6 @@ def load_config(
             the nearest valid one), or a value has the wrong type or is out of range.
 
     Example:
-
     >>> config = tfreid.load_config("bot_osnet_x025", ["schedule.learning_rate=1e-4"])
     >>> config.model.backbone, config.schedule.learning_rate
     ('osnet_x0_25', 0.0001)

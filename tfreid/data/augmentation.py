@@ -39,17 +39,17 @@ def draw_augmentations(
     epoch: int = 0,
     sources: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Draws the random numbers of `count` images, so that (seed, epoch) fixes them.
+    """Draws all random numbers for the augmentation of `count` images.
 
     Args:
         config: Probabilities and ranges.
         count: Number of images.
-        height: Height of the network's input in pixels, of all images or of each, [count].
-        width: Its width, likewise.
+        height: Height of the network's input in pixels, for all images or for each, [count].
+        width: Width of the input, for all images or for each, [count].
         random: Source of the numbers.
-        epoch: Epoch, from 0, on which the largest cut-out hangs.
-        sources: Heights and widths [count] of the images before they are resized; without them
-            they are taken to have the aspect ratio of the input.
+        epoch: Epoch, from 0, which determines the largest cut-out.
+        sources: Heights and widths [count] of the images before they are resized. Defaults to
+            images with the aspect ratio of the input.
 
     Returns:
         The arrays named in `DRAWN`: `flip` [count]; `shift` [count, 2], rows and columns by which
@@ -57,8 +57,8 @@ def draw_augmentations(
         width, rounded (Ahmed et al. 2015); `erase` [count, 4], top, left, bottom, right of the
         erased rectangle (all 0 for none); `color` [count, 4], factors of brightness, contrast and
         saturation and the shift of the hue as a share of the circle; `crop` [count, 4], top, left,
-        bottom, right of what is kept of the image, as shares of its sides; `cutout` [count, 4], a
-        rectangle as that of `erase`, and `noise` [count], the seeds of what fills it.
+        bottom, right of the part to keep, as shares of the sides; `cutout` [count, 4], a rectangle
+        like `erase`; and `noise` [count], the seeds of the noise in it.
     """
     ranges = np.array([config.brightness, config.contrast, config.saturation, config.hue])
     color = random.uniform(-ranges, ranges, (count, 4))
@@ -76,27 +76,24 @@ def draw_augmentations(
     return {name: drawn[name].astype(kind, copy=False) for name, kind in DRAWN.items()}
 
 
-def augment_batch(
-    images: Iterable[np.ndarray],
-    drawn: dict[str, np.ndarray],
-    targets: Iterable[np.ndarray],
-) -> None:
+def augment_batch(images: Iterable[np.ndarray], drawn: dict[str, np.ndarray],
+                  targets: Iterable[np.ndarray]) -> None:
     """Flips, colours, crops, resizes, shifts, erases and cuts out images.
 
     Args:
         images: uint8 RGB images [h, w, 3] of any size.
         drawn: As many rows of `draw_augmentations`.
-        targets: As many uint8 arrays [height, width, 3], which take the results; each has the size
-            that its row was drawn for.
+        targets: As many uint8 arrays [height, width, 3] for the results, of the sizes that their
+            rows were drawn for.
     """
-    # Lists, because indexing an array for every image costs more than all of them together.
+    # Lists, because indexing arrays for every image would be slower than converting them once.
     rows = zip(*(drawn[name].tolist() for name in DRAWN))
     scratch = np.empty((0, 0, 3), np.uint8)
     for image, target, row in zip(images, targets, rows):
         flip, shift, erase, color, crop, cutout, noise = row
         height, width = target.shape[:2]
         if scratch.shape != target.shape:
-            # Used again for all images of a size: new memory for each would have to be cleared.
+            # Reused for all images of a size, since the system would clear new memory.
             scratch = np.empty(target.shape, np.uint8)
             fill = np.full((1, width, 3), MEAN_COLOR, np.uint8)
         # What commutes with resizing runs before it, on fewer pixels.
@@ -116,23 +113,12 @@ def augment_batch(
             fill_with_noise(target, cutout, noise)
 
 
-def color_map(
-    brightness: float, contrast: float, saturation: float, hue: float, mean: float
-) -> np.ndarray:
-    """Composes a colour jitter into one affine map of RGB, so that pixels are visited once.
+def color_map(brightness: float, contrast: float, saturation: float, hue: float,
+              mean: float) -> np.ndarray:
+    """Composes a colour jitter into one affine map of RGB: float64 [3, 4], the last column added.
 
-    Brightness scales, contrast scales about the mean, saturation and hue scale and turn the
-    chrominance plane of YIQ, as `adjust_hsv_in_yiq` of TensorFlow Addons does.
-
-    Args:
-        brightness: Factor.
-        contrast: Factor.
-        saturation: Factor.
-        hue: Rotation as a share of the circle.
-        mean: Mean of the image over pixels and channels, before the change.
-
-    Returns:
-        float64 [3, 4]: the matrix and, in the last column, what is added to it.
+    Brightness scales, contrast scales about the image's mean, saturation and hue (a share of the
+    circle) scale and rotate the chrominance plane of YIQ, as Addons' `adjust_hsv_in_yiq` does.
     """
     angle = 2.0 * np.pi * hue
     cosine, sine = saturation * np.cos(angle), saturation * np.sin(angle)
@@ -142,24 +128,13 @@ def color_map(
     return brightness * np.hstack([contrast * matrix, offset])
 
 
-def resize(
-    image: np.ndarray, height: int, width: int, target: np.ndarray | None = None
-) -> np.ndarray:
-    """Resizes as `tfreid.layers.preprocessing.resize_images` does, as nearly as OpenCV can.
+def resize(image: np.ndarray, height: int, width: int,
+           target: np.ndarray | None = None) -> np.ndarray:
+    """Resizes a uint8 image [h, w, 3], into `target` if given.
 
-    Both interpolate linearly between pixel centres where an image grows; here the result is rounded
-    to whole grey levels, so it differs by at most about one. Where an image shrinks both average
-    over the pixels that a target pixel covers, here with equal weights and there with weights that
-    fall off linearly over twice the width; that differs at edges.
-
-    Args:
-        image: uint8 [h, w, 3].
-        height: Target height in pixels.
-        width: Target width in pixels.
-        target: uint8 [height, width, 3] that takes the result; None makes a new array.
-
-    Returns:
-        The result.
+    OpenCV's closest match to `tfreid.layers.preprocessing.resize_images`: enlarging differs by
+    about one grey level, from rounding; shrinking averages with equal weights instead of linearly
+    decreasing ones, which differs at edges.
     """
     old_height, old_width = image.shape[:2]
     if old_height > height or old_width > width:
@@ -177,7 +152,7 @@ def _draw_shifts(config, count, height, width, random):
 
 
 def _draw_rectangles(config, heights, widths, random):
-    """Draws rectangles by rejection until they fit, as random erasing's Algorithm 1 does."""
+    """Draws rectangles by rejection, as Algorithm 1 of random erasing does."""
     rectangles = np.zeros((len(heights), 4), np.int32)
     pending = np.flatnonzero(random.random(len(heights)) < config.erasing_probability)
     for _ in range(_ERASING_ATTEMPTS):
@@ -200,7 +175,7 @@ def _draw_rectangles(config, heights, widths, random):
 
 
 def _shift(image, shift, target):
-    """Pads with zeros and crops back: copies what the shift leaves inside."""
+    """Shifts an image, filling with zeros: copies the part that stays inside."""
     (to_rows, rows), (to_columns, columns) = map(_overlap, shift, target.shape)
     target[: to_rows.start] = 0
     target[to_rows.stop :] = 0
@@ -220,23 +195,13 @@ WHOLE = [0.0, 0.0, 1.0, 1.0]
 _ATTEMPTS = 10
 
 
-def draw_crops(
-    config: AugmentationConfig, heights: np.ndarray, widths: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
-    """Draws what is kept of each image (Szegedy et al., "Going deeper with convolutions", 2015).
+def draw_crops(config: AugmentationConfig, heights: np.ndarray, widths: np.ndarray,
+               random: np.random.Generator) -> np.ndarray:
+    """Draws crops [n, 4] as shares (Szegedy et al., "Going deeper with convolutions", 2015).
 
     The area is a uniform share of the image's, the aspect ratio log-uniform or the image's own. A
-    crop that does not fit is drawn anew; after ten attempts it is the largest one in the middle
-    whose aspect ratio is allowed.
-
-    Args:
-        config: `crop_*`.
-        heights: Of the images in pixels, [n].
-        widths: Likewise, [n].
-        random: Source of the numbers.
-
-    Returns:
-        float64 [n, 4], top, left, bottom, right as shares of the sides.
+    crop that does not fit is drawn again; after ten attempts it is the largest central crop with
+    an allowed aspect ratio.
     """
     crops = np.tile(WHOLE, (len(heights), 1))
     if not config.crop_probability:
@@ -247,7 +212,7 @@ def draw_crops(
         if not pending.size:
             return crops
         share = random.uniform(config.crop_area_min, config.crop_area_max, pending.size)
-        # How many times wider, in terms of its height, the crop is than the image.
+        # Ratio of the aspect ratios of crop and image.
         wider = 1.0
         if config.crop_aspect_min is not None:
             reach = -np.log(config.crop_aspect_min)
@@ -262,7 +227,7 @@ def draw_crops(
 
 
 def cut(image: np.ndarray, top: float, left: float, bottom: float, right: float) -> np.ndarray:
-    """Returns the part of an image [h, w, 3] that a crop keeps, at least one pixel, as a view."""
+    """Returns a view of an image's part inside a crop, at least one pixel."""
     (first_row, last_row), (first_column, last_column) = (
         _pixels(first, last, size)
         for first, last, size in zip((top, left), (bottom, right), image.shape)
@@ -282,34 +247,24 @@ def _largest(aspects, aspect_min):
 
 
 def cutout_limit(config: AugmentationConfig, epoch: int) -> float:
-    """Returns the largest share of an image's area that may become noise in an epoch, from 0."""
+    """Returns the cut-out curriculum's largest share of an image's area in an epoch, from 0.
+
+    Almazan et al., "Re-ID done right: towards good practices for person re-identification" (2018),
+    Sections 3.2 and 3.3, cut out rectangles of random noise that grow during training. The paper
+    gives neither the sizes nor their schedule; here the limit of the area grows linearly.
+    """
     if not config.cutout_probability:
         return 0.0
     grown = min(1.0, epoch / config.cutout_epochs)
     return config.cutout_area_start + grown * (config.cutout_area_end - config.cutout_area_start)
 
 
-def draw_cutouts(
-    config: AugmentationConfig,
-    heights: np.ndarray,
-    widths: np.ndarray,
-    epoch: int,
-    random: np.random.Generator,
-) -> np.ndarray:
-    """Draws the rectangle of each image.
+def draw_cutouts(config: AugmentationConfig, heights: np.ndarray, widths: np.ndarray, epoch: int,
+                 random: np.random.Generator) -> np.ndarray:
+    """Draws cut-out rectangles [n, 4] in pixels, all 0 for none.
 
-    The area is uniform up to `cutout_limit`, the aspect ratio log-uniform; what would reach beyond
-    an image's side ends there.
-
-    Args:
-        config: `cutout_*`.
-        heights: Of the network's input in pixels, [n].
-        widths: Likewise, [n].
-        epoch: Epoch, from 0.
-        random: Source of the numbers.
-
-    Returns:
-        int64 [n, 4], top, left, bottom, right; all 0 for none.
+    The area is uniform up to `cutout_limit`, the aspect ratio log-uniform; sides are limited to
+    those of the image.
     """
     count = len(heights)
     if not config.cutout_probability:
@@ -317,7 +272,7 @@ def draw_cutouts(
     reach = -np.log(config.cutout_aspect_min)
     aspect = np.exp(random.uniform(-reach, reach, count))
     area = random.uniform(0.0, cutout_limit(config, epoch), count) * heights * widths
-    # Rounded down, so that the limit is one.
+    # Rounded down, so that the limit is never exceeded.
     tall = np.minimum(np.sqrt(area / aspect), heights).astype(np.int64)
     wide = np.minimum(np.sqrt(area * aspect), widths).astype(np.int64)
     top = np.floor(random.random(count) * (heights - tall + 1)).astype(np.int64)
@@ -328,7 +283,7 @@ def draw_cutouts(
 
 
 def fill_with_noise(image: np.ndarray, box: tuple[int, int, int, int], seed: int) -> None:
-    """Overwrites top, left, bottom, right of a uint8 image [h, w, 3] with uniform noise."""
+    """Fills the box top, left, bottom, right of a uint8 image [h, w, 3] with uniform noise."""
     top, left, bottom, right = box
     shape = (bottom - top, right - left, image.shape[2])
     image[top:bottom, left:right] = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)

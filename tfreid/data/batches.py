@@ -15,25 +15,22 @@ from tfreid.records import ImageTable
 
 
 class IdentityBatches(ImageBatches):
-    """Augmented batches, the same for the same (seed, epoch) however often they are read.
+    """Augmented batches of labelled images, determined by (seed, epoch).
 
     Args:
         table: The training images.
         config: The sampling, its sizes and the augmentation.
         height: Height of the network's input in pixels.
-        width: Its width.
-        seed: Of the sampling and the augmentation.
+        width: Width of the input.
+        seed: Seed of the sampling and the augmentation.
 
     Attributes:
-        batch_size: P * K, or `images_per_batch` where `sampling` is `images`.
-        batches_per_epoch: As many as there are images for.
-        description: Counts images and identities.
-        table: The training images.
-        error: What is wrong with the image that made a dataset fail with a `tf.errors.OpError`,
-            or None.
+        batch_size: P * K, or `images_per_batch` if `sampling` is `images`.
+        batches_per_epoch: Number of whole batches that the images fill.
+        description: The numbers of images and identities.
 
     Raises:
-        UserError: There are fewer identities than P.
+        UserError: If there are fewer identities than P.
     """
 
     def __init__(self, table: ImageTable, config: DataConfig, height: int, width: int, seed: int):
@@ -71,27 +68,24 @@ class IdentityBatches(ImageBatches):
 
 
 class PairBatches(ImageBatches):
-    """Augmented batches of pairs, the same for the same (seed, epoch) however often they are read.
+    """Augmented batches of pairs, determined by (seed, epoch).
 
     Args:
         table: The training images.
         config: `pairs` and the augmentation.
         height: Height of the network's input in pixels.
-        width: Its width.
-        seed: Of the sampling and the augmentation.
-        with_labels: Whether batches carry the labels of the images.
+        width: Width of the input.
+        seed: Seed of the sampling and the augmentation.
+        with_labels: Whether batches contain the labels of the images.
 
     Attributes:
         batch_size: Number of pairs.
-        description: Says which pairs an epoch shows.
-        batches_per_epoch: Whole batches of an epoch, as the sampler has it.
-        images_per_batch: Number of images m that a batch's pairs refer to.
-        table: The training images.
-        error: What is wrong with the image that made a dataset fail with a `tf.errors.OpError`,
-            or None.
+        description: The pairs of an epoch, as text.
+        batches_per_epoch: Number of batches in an epoch of the sampler.
+        images_per_batch: Number m of images in a batch.
 
     Raises:
-        UserError: The images make no matching pair, or no non-matching one.
+        UserError: If the images form no positive or no negative pair.
     """
 
     def __init__(self, table: ImageTable, config: DataConfig, height: int, width: int, seed: int,
@@ -110,7 +104,7 @@ class PairBatches(ImageBatches):
 
         Each element is (images, first, second, match): uint8 RGB [m, height, width, 3], the two
         images of each pair as int32 positions among them [n], and int32 [n], 1 for one identity
-        and 0 for two; where they were asked for, a fifth part is each image's label, int32 [m].
+        and 0 for two; with `with_labels` also each image's label, int32 [m].
         """
         pairs = self._sampler.epoch(epoch, batches)
         plan = {
@@ -124,7 +118,7 @@ class PairBatches(ImageBatches):
         return self.load(dataset, "first", "second", "match", *self._more)
 
     def _augmented(self, plan):
-        # Drawn batch by batch: for a whole epoch of pairs the numbers would fill the memory.
+        # Drawn batch by batch, because the numbers for a whole epoch would fill the memory.
         columns = [plan[name] for name in ("epoch", "batch", "index")]
         drawn = tf.numpy_function(self._draw, columns, list(DRAWN.values()))
         return {**plan, **dict(zip(DRAWN, drawn))}
@@ -138,7 +132,7 @@ class PairBatches(ImageBatches):
 
 
 def _make_sampler(table: ImageTable, pairs: PairDataConfig, seed: int):
-    """Returns the sampler, and which pairs it shows, in words."""
+    """Returns the sampler and a description of its pairs."""
     images = f"of {len(table.index):,} images"
     if pairs.matching == "drawn":
         sampler = DrawnPairSampler(
@@ -147,4 +141,4 @@ def _make_sampler(table: ImageTable, pairs: PairDataConfig, seed: int):
     sampler = PairSampler(
         table.index.labels, table.index.cameras, pairs.batch_size,
         pairs.negatives_per_positive, pairs.samples, pairs.negatives, seed)
-    return sampler, f"{sampler.num_positive_pairs:,} matching pairs {images}"
+    return sampler, f"{sampler.num_positive_pairs:,} positive pairs {images}"

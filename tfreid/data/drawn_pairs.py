@@ -1,4 +1,4 @@
-"""Pairs drawn at random: of sets with too many matching ones to show, and for tests."""
+"""Randomly drawn pairs, for datasets with too many positive pairs to show them all."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ APART = ("cameras", "tracklets", "images")
 
 
 class DrawnPairSampler:
-    """Draws batches with a fixed share of matching pairs.
+    """Draws batches with a fixed share of positive pairs, depending only on (seed, epoch).
 
-    The first images of an epoch's pairs are all images in random order, over and over. The second
-    one of a matching pair is any image of the same identity from another camera or tracklet, or
-    just another image, where the identity has such; of a non-matching pair any image of another
-    identity. Images of unknown camera or tracklet are apart from all others. The batches depend on
-    (seed, epoch) alone; drawing an epoch takes up to 60 bytes for each pair in it.
+    The first images of the pairs are all images in random order, repeatedly. The second image of a
+    positive pair is one of the same identity from another camera, or else from another tracklet, or
+    else any other image, as far as `apart` and the identity's images allow; that of a negative pair
+    is any image of another identity. Unknown cameras and tracklets differ from all others. Drawing
+    an epoch takes up to 60 bytes for each pair.
 
     Args:
-        index: Of the images; `labels` tells the identities.
-        batch_size: Number of pairs n.
-        negatives_per_positive: Non-matching pairs for each matching one; a batch has
-            n / (1 + negatives_per_positive) matching ones, rounded, at least one.
-        apart: `cameras`, `tracklets` or `images`.
+        index: Index of the images; `labels` are the identities.
+        batch_size: Number n of pairs.
+        negatives_per_positive: Number of negative pairs for each positive pair; a batch has
+            n / (1 + negatives_per_positive) positive pairs, rounded, at least one.
+        apart: What separates the images of a positive pair: `cameras`, `tracklets` or `images`.
         seed: Non-negative integer.
-        source: Where the images are from, for messages.
+        source: Origin of the images, for messages.
 
     Attributes:
-        batches_per_epoch: Whole batches in which the number of pairs is the number of images.
+        batches_per_epoch: Number of whole batches with as many pairs as there are images.
         images_per_batch: 2n.
 
     Raises:
-        UserError: There are no matching or no non-matching pairs.
+        UserError: If there are no positive or no negative pairs.
     """
 
     def __init__(self, index: SplitIndex, batch_size: int, negatives_per_positive: int,
@@ -47,7 +47,7 @@ class DrawnPairSampler:
         self._order = np.lexsort((groups, labels)).astype(np.int32)
         labels, groups = labels[self._order], groups[self._order]
         self._people = _ranges(labels)
-        # Groups of different people have different numbers.
+        # Groups of different identities have different numbers.
         self._groups = _ranges(groups)
         partners = _sizes(self._people) - _sizes(self._groups)
         self._anchors = np.flatnonzero(partners)
@@ -56,7 +56,7 @@ class DrawnPairSampler:
         self._positives = max(1, round(batch_size / (1 + negatives_per_positive)))
         if self._positives == batch_size:
             raise UserError(f"data.pairs.batch_size is {batch_size}, which leaves no room for a "
-                            "non-matching pair; raise it.")
+                            "negative pair; increase it.")
         self._seed = seed
         self.images_per_batch = 2 * batch_size
         self.batches_per_epoch = max(1, len(labels) // batch_size)
@@ -74,7 +74,7 @@ class DrawnPairSampler:
             parts.append(np.stack([first, second]).reshape(2, batches, count))
         pairs = np.concatenate(parts, axis=2)
         match = np.repeat(np.int32([1, 0]), [positives, size - positives])
-        # Mixed, so that any part of a batch has both kinds.
+        # Mixed, so that any part of a batch contains both kinds.
         mixed = random.permuted(np.tile(np.arange(size), (batches, 1)), axis=1)
         pairs = np.take_along_axis(self._order[pairs], mixed[np.newaxis], axis=2)
         swapped = random.random((batches, size), np.float32) < 0.5
@@ -88,10 +88,7 @@ class DrawnPairSampler:
         )
 
     def _other(self, random, first, left_out, match):
-        """Draws an image for each place: of its identity or of all, but not of a range around it.
-
-        Both are runs of places, so that a random number steps over the range.
-        """
+        """Draws for each place an image of its identity, or any, outside the range around it."""
         begins, ends = left_out[:, first]
         start, stop = self._people[:, first] if match else (0, len(self._order))
         drawn = start + random.integers(stop - start - (ends - begins), dtype=np.int64)
@@ -99,7 +96,7 @@ class DrawnPairSampler:
 
 
 def _groups(labels, index, apart):
-    """Numbers the groups whose images make no matching pair; no two people share one."""
+    """Numbers the groups within which images form no positive pair, distinct by identity."""
     images = np.arange(len(labels))
     if apart == "images":
         return images
@@ -120,13 +117,13 @@ def _joined(labels, numbers):
 
 
 def _several(labels, groups):
-    """Tells of each image whether its identity has several groups, which are its own."""
+    """Returns for each image whether its identity has several groups."""
     owners = labels[np.unique(groups, return_index=True)[1]]
     return np.bincount(owners, minlength=labels.max() + 1)[labels] > 1
 
 
 def _ranges(values):
-    """Returns where the run of equal values around each place begins and ends, [2, n]."""
+    """Returns start and end of the run of equal values around each place, [2, n]."""
     edges = np.flatnonzero(np.diff(values)) + 1
     edges = np.concatenate([[0], edges, [len(values)]])
     runs = np.repeat(np.arange(len(edges) - 1), np.diff(edges))

@@ -19,40 +19,35 @@ from tfreid.layers.preprocessing import InputSize
 from tfreid.records import ImageTable, undecodable
 from tfreid.records.images import chunks_by_size
 
-# As TensorFlow does when serving, take pixels as stored, whatever an EXIF tag says.
+# Ignores EXIF orientation, as TensorFlow does when serving.
 _READ_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 # Older OpenCV decodes to BGR only.
 _READ_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)
-# Batches that are made ahead of the one in use.
+# Number of batches prepared in advance.
 _AHEAD = 2
 
 
 class ImageLoader:
-    """Decodes and augments the images of a table.
+    """Decodes and augments the images of a table with `config.workers` threads.
 
-    Sets OpenCV to one thread: several batches are made at the same time.
-
-    Args:
-        table: The training images.
-        config: Its `workers` are the threads that decode.
+    Sets OpenCV to one thread, because several batches are made at the same time.
 
     Attributes:
         table: The training images.
-        error: What is wrong with the image that made a dataset fail with a `tf.errors.OpError`,
-            or None.
+        error: The cause if a dataset failed with a `tf.errors.OpError`, or None.
     """
 
     def __init__(self, table: ImageTable, config: DataConfig):
         self.table = table
         self.error: UserError | None = None
-        # One more than cores, since a thread that waits for Python's lock leaves its core idle.
+        # One more than cores, since a thread that waits for Python's lock leaves a core idle.
         self._workers = config.workers or os.cpu_count() + 1
         cv2.setNumThreads(1)
 
     def map_plan(self, plan: tf.data.Dataset, make: Callable) -> tf.data.Dataset:
-        """Applies `make`, which calls Python, to every element of a plan, several at a time."""
-        # By default there is a thread per core, and prefetching blocks one of them at times; and
-        # autotuning falls back to one call at a time where the consumer is fast.
+        """Applies `make`, which calls Python, to the elements of a plan in parallel."""
+        # The default of one thread per core is too few, because prefetching may block one, and
+        # autotuning falls back to one call at a time if the consumer is fast.
         options = tf.data.Options()
         options.autotune.enabled = False
         options.threading.private_threadpool_size = 2 * self._workers
@@ -60,45 +55,35 @@ class ImageLoader:
             options)
 
     def augment(self, rows: np.ndarray, drawn: tuple[np.ndarray, ...], targets) -> None:
-        """Gives the augmented images at some rows of the table to targets of their sizes.
+        """Writes the augmented images at some rows [n] of the table to uint8 `targets`.
 
-        Args:
-            rows: [n].
-            drawn: The arrays of `DRAWN`, n rows each.
-            targets: n uint8 arrays [h, w, 3], or one [n, h, w, 3].
+        `drawn` are the arrays of `DRAWN` with n rows each.
         """
         try:
             augment_batch(map(self._decode, rows.tolist()), dict(zip(DRAWN, drawn)), targets)
         except UserError as error:
-            self.error = error  # TensorFlow passes on only its text, inside a traceback's.
+            self.error = error  # TensorFlow passes on only its text.
             raise
 
-    def batches_by_size(
-        self, rows: np.ndarray, size: InputSize, batch_size: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields images at some rows of the table without augmentation, batched by their size.
-
-        Yields:
-            int64 places [n] in `rows`, and uint8 RGB images [n, h, w, 3].
+    def batches_by_size(self, rows: np.ndarray, size: InputSize,
+                        batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields int64 places [n] in `rows` and uint8 RGB images [n, h, w, 3] of one size each.
 
         Raises:
-            UserError: An image cannot be decoded.
+            UserError: If an image cannot be decoded.
         """
         heights, widths = (np.broadcast_to(side, len(rows))
                            for side in size.of(*self.table.index.sizes(rows)))
         coming = collections.deque()
         with ThreadPoolExecutor(self._workers) as pool:
             for chunk in chunks_by_size(heights, widths, batch_size):
-                coming.append((chunk, [
-                    pool.submit(self._resized, rows[place], heights[place], widths[place])
-                    for place in chunk]))
+                coming.append((chunk, [pool.submit(
+                    lambda place: resize(self._decode(rows[place]), int(heights[place]),
+                                         int(widths[place])), place) for place in chunk]))
                 if len(coming) > _AHEAD:
                     yield _gathered(*coming.popleft())
             while coming:
                 yield _gathered(*coming.popleft())
-
-    def _resized(self, row, height, width):
-        return resize(self._decode(row), int(height), int(width))
 
     def _decode(self, index):
         encoded = np.frombuffer(self.table.encoded[index], np.uint8)
@@ -116,14 +101,7 @@ class ImageLoader:
 
 
 class ImageBatches(ImageLoader):
-    """Makes batches of a fixed number of images of one size; what is in them its subclasses plan.
-
-    Args:
-        table: The training images.
-        config: Its `workers` are the threads that decode.
-        height: Height of the network's input in pixels.
-        width: Its width.
-        images_per_batch: Number of images.
+    """Makes batches of a fixed number of images of one size, as subclasses plan them.
 
     Attributes:
         images_per_batch: Number of images.
@@ -132,35 +110,28 @@ class ImageBatches(ImageLoader):
 
     state = None
 
-    def __init__(
-        self, table: ImageTable, config: DataConfig, height: int, width: int, images_per_batch: int
-    ):
+    def __init__(self, table: ImageTable, config: DataConfig, height: int, width: int,
+                 images_per_batch: int):
         super().__init__(table, config)
         self.images_per_batch = images_per_batch
         self._size = (height, width)
         self._buffers = BatchBuffers((images_per_batch, height, width, 3))
 
     def prepare(self, epoch: int, first: int, model) -> dict[str, float]:
-        """Does nothing: the batches hang on (seed, epoch) alone."""
+        """Does nothing, because batches depend only on (seed, epoch)."""
         return {}
 
     def load(self, plan: tf.data.Dataset, *names: str) -> tf.data.Dataset:
-        """Makes the batches of a plan.
+        """Returns batches of uint8 RGB images [m, height, width, 3] and the named parts of a plan.
 
-        Args:
-            plan: A dictionary for each batch: `index` [m], rows of the table, and as many rows of
-                `draw_augmentations`.
-            names: What else of the plan to pass on.
-
-        Returns:
-            Tuples of uint8 RGB images [m, height, width, 3] and the named parts of the plan.
+        The plan has, for each batch, `index` [m], rows of the table, and as many rows of
+        `draw_augmentations`.
         """
         return self.map_plan(
             plan, lambda batch: (self._load(batch), *(batch[name] for name in names)))
 
     def _load(self, plan):
-        # One call of Python a batch, and a method rather than a closure over the plan: TensorFlow
-        # never lets go of a function that it was given.
+        # A method instead of a closure over the plan, because TensorFlow keeps every function.
         columns = [plan[name] for name in ("index", *DRAWN)]
         images = tf.numpy_function(self._make_batch, columns, tf.uint8)
         return tf.ensure_shape(images, (self.images_per_batch, *self._size, 3))
@@ -175,18 +146,14 @@ def _gathered(places, images):
     return places, np.stack([image.result() for image in images])
 
 
-# TensorFlow takes over an array without copying it if it starts at a multiple of this.
+# TensorFlow does not copy an array whose address is a multiple of this.
 _ALIGNMENT = 64
 
 
 class BatchBuffers:
-    """Hands out uint8 arrays of one shape, and takes their memory back when nobody uses them.
+    """Provides uint8 arrays of one shape and reuses their memory when they are no longer in use.
 
-    A batch lives until the network has seen it. New memory for each would have the system clear
-    its pages every time, which takes a tenth of the pipeline's time.
-
-    Args:
-        shape: Of the arrays.
+    Clearing new memory for each batch would take a tenth of the pipeline's time.
     """
 
     def __init__(self, shape: tuple[int, ...]):
@@ -194,10 +161,7 @@ class BatchBuffers:
         self._free: list[np.ndarray] = []
 
     def take(self) -> np.ndarray:
-        """Returns an array with arbitrary content; safe to call from several threads.
-
-        Its memory is lent again when this array is gone, slices of it or not.
-        """
+        """Returns an array with arbitrary content, from any thread."""
         try:
             memory = self._free.pop()
         except IndexError:

@@ -8,15 +8,18 @@ import numpy as np
 
 from tfrecords.errors import UserError
 
-# Combinations of images from which non-matching pairs are chosen at once, to bound the memory.
+# Number of combinations of images in memory at a time when negative pairs are chosen.
 _CHUNK = 2**19
 
 
 class PairPlan(NamedTuple):
     """Batches of n pairs over m images, as int32 arrays.
 
-    images: rows of the table, [batches, m]. first, second: the images of each pair, as positions in
-    0 to m - 1, [batches, n]. match: 1 for pairs of one identity and 0 for others, [batches, n].
+    Attributes:
+        images: Rows of the table, [batches, m].
+        first: Position, from 0 to m - 1, of the first image of each pair, [batches, n].
+        second: Position of the second image, [batches, n].
+        match: 1 for positive and 0 for negative pairs, [batches, n].
     """
 
     images: np.ndarray
@@ -26,51 +29,43 @@ class PairPlan(NamedTuple):
 
 
 class PairSampler:
-    """Draws batches of matching and random non-matching pairs (Guo and Cheung 2018, Section 4.2).
+    """Draws batches of positive and random negative pairs (Guo and Cheung 2018, Section 4.2).
 
-    The matching (positive) pairs are all pairs of images of an identity, but where it was seen by
-    at least two cameras those of one camera are left out. Images of unknown camera match all
-    others of the identity. Non-matching (negative) pairs come from two cameras too, unless only
-    one is known.
+    The positive pairs are all pairs of images of an identity, without pairs from a single camera if
+    it was seen by several; unknown cameras differ from all others. Negative pairs come from
+    two cameras too, unless only one is known.
 
     `dataset` mixes the positives with negatives of any two training images, so that the share of
-    positives varies between batches. `batch` gives each batch as many positives as the ratio asks
-    for, of distinct identities unless one has more pairs than there are batches, and the negatives
-    pair an image of one positive with an image of another.
+    positives varies between batches. `batch` gives each batch a fixed number of positives, of
+    distinct identities unless one has more pairs than there are batches; its negatives combine
+    images of different positives.
 
-    The batches depend on (seed, epoch) alone. Drawing an epoch takes up to 35 bytes for each pair
-    in it: 60 MB for Market-1501's 114,025 positives 5 times and twice as many negatives, and about
-    250 MB with half a million positives.
+    The batches depend only on (seed, epoch). Drawing an epoch takes up to 35 bytes for each pair:
+    60 MB for Market-1501's 114,025 positives 5 times and twice as many negatives, and about 250 MB
+    with half a million positives.
 
     Args:
         labels: Integer identity of every image, [images].
-        cameras: Camera of every image, negative where unknown, [images].
-        batch_size: Number of pairs n.
+        cameras: Camera of every image, negative if unknown, [images].
+        batch_size: Number n of pairs.
         negatives_per_positive: Number of negatives for each positive.
         samples: How often an epoch shows each positive.
         negatives: `dataset` or `batch`.
         seed: Non-negative integer.
 
     Attributes:
-        num_positive_pairs: Number of matching pairs.
-        batches_per_epoch: Whole batches in which each positive comes `samples` times; the few pairs
-            that do not fill a batch are left out. Where not even one is filled, each comes oftener.
-        images_per_batch: m, twice the pairs for `dataset` and twice the positives for `batch`.
+        num_positive_pairs: Number of positive pairs.
+        batches_per_epoch: Number of whole batches in which each positive occurs `samples` times, or
+            more often if that does not fill one batch; the remaining pairs are dropped.
+        images_per_batch: Number m of images, twice the number of pairs for `dataset` and twice the
+            number of positives for `batch`.
 
     Raises:
-        UserError: There are no matching or no non-matching pairs, or `batch` cannot make any.
+        UserError: If there are no positive or no negative pairs, or `batch` cannot form any.
     """
 
-    def __init__(
-        self,
-        labels: np.ndarray,
-        cameras: np.ndarray,
-        batch_size: int,
-        negatives_per_positive: int,
-        samples: int,
-        negatives: str,
-        seed: int,
-    ):
+    def __init__(self, labels: np.ndarray, cameras: np.ndarray, batch_size: int,
+                 negatives_per_positive: int, samples: int, negatives: str, seed: int):
         if negatives not in ("dataset", "batch"):
             raise ValueError(f"negatives must be 'dataset' or 'batch', received {negatives!r}")
         self._labels = np.unique(labels, return_inverse=True)[1].astype(np.int32)
@@ -98,7 +93,7 @@ class PairSampler:
             self._check_batches()
 
     def epoch(self, epoch: int, batches: int) -> PairPlan:
-        """Draws one epoch; beyond `batches_per_epoch` it goes on with the pairs drawn anew."""
+        """Draws one epoch; after `batches_per_epoch` batches, pairs are drawn again."""
         rounds = []
         for start in range(0, batches, self.batches_per_epoch):
             random = np.random.default_rng([self._seed, epoch, 0, len(rounds)])
@@ -154,13 +149,14 @@ class PairSampler:
         )
 
     def _deal(self, random):
-        """Deals a round's positives to its batches, an identity's to as many of them as it can.
+        """Distributes positives over a round's batches, each identity's over as many as possible.
 
-        A place in every batch is filled before the next one is. So an identity meets a batch again
-        only where its positives go on at the next place, whose batches are then reordered.
+        The first place of all batches is filled before the second one, and so on. An identity can
+        meet a batch again only if its positives continue at the next place, whose batches are then
+        reordered.
 
         Returns:
-            Numbers of positives [batches_per_epoch, positives a batch].
+            Numbers of positives [batches_per_epoch, positives per batch].
         """
         batches, places = self.batches_per_epoch, self._positives_per_batch
         deck, stops = self._deck(random)
@@ -181,7 +177,7 @@ class PairSampler:
         return dealt
 
     def _deck(self, random):
-        """Returns a round's positives by identity, and where hands of at most a place's end."""
+        """Returns a round's positives by identity, and the ends of parts that fit one place."""
         deck, sizes = [], []
         starts = self._positives.starts
         for identity in random.permutation(np.flatnonzero(np.diff(starts))):
@@ -192,14 +188,9 @@ class PairSampler:
         return np.concatenate(deck), np.cumsum(sizes)
 
     def _choose_negatives(self, random, images):
-        """Chooses images a_i and b_j, different combinations of them where there are enough.
+        """Combines images a_i and b_j of the positives (a, b), distinct if there are enough.
 
-        Args:
-            random: Source of the numbers.
-            images: The images (a, b) of each batch's positives, [batches, 2, positives].
-
-        Returns:
-            i * positives + j, int32 [batches, negatives].
+        Returns i * positives + j, int32 [batches, negatives], for images [batches, 2, positives].
         """
         count = self._batch_size - self._positives_per_batch
         chosen = np.empty((len(images), count), np.int32)
@@ -210,7 +201,7 @@ class PairSampler:
             some = images[start : start + chunk]
             first, second = some[:, 0, :, None], some[:, 1, None, :]
             keys = random.random((len(some), combinations), np.float32)
-            # Other cameras come before the same one, and one identity never.
+            # Different cameras are preferred, and one identity is excluded.
             keys += (self._cameras[first] == self._cameras[second]).reshape(keys.shape)
             same = (self._labels[first] == self._labels[second]).reshape(keys.shape)
             keys[same] = np.inf
@@ -223,25 +214,18 @@ class PairSampler:
 
     def _check_batches(self):
         if self._positives_per_batch < 2:
-            raise UserError(
-                f"data.pairs.batch_size is {self._batch_size}, which leaves one matching pair a "
-                f"batch and no images for others; set it to {self._ratio + 2} or more, or "
-                "data.pairs.negatives to dataset."
-            )
+            raise UserError(f"data.pairs.batch_size is {self._batch_size}, which leaves one "
+                            "positive pair per batch and no images for negatives; set it to "
+                            f"{self._ratio + 2} or more, or data.pairs.negatives to dataset.")
         largest = self._samples * np.diff(self._positives.starts).max()
         if largest > self.batches_per_epoch * (self._positives_per_batch - 1):
-            raise UserError(
-                "data.pairs.negatives is batch, but so many of the matching pairs are of one "
-                "identity that some batches would hold no other; set it to dataset."
-            )
+            raise UserError("data.pairs.negatives is batch, but one identity has so many of the "
+                            "positive pairs that some batches would contain no other; set it to "
+                            "dataset.")
 
 
 class _PositivePairs:
-    """The matching pairs, numbered by identity; found when asked for, never held in memory.
-
-    Args:
-        labels: Identity of every image, 0 to identities - 1.
-        cameras: Camera of every image, negative where unknown.
+    """The positive pairs, numbered by identity and computed on demand.
 
     Attributes:
         starts: Number of the first pair of each identity, and of all pairs, [identities + 1].
@@ -253,7 +237,7 @@ class _PositivePairs:
         cameras = distinguished(cameras, across[labels])
         self._order = np.lexsort((cameras, labels)).astype(np.int32)
         labels, cameras = labels[self._order], cameras[self._order]
-        # An image's partners are those of the identity's later cameras: one range in this order.
+        # An image's partners are those of later cameras of the identity: a range in this order.
         seen = np.flatnonzero(np.diff(labels, prepend=-1) | np.diff(cameras, prepend=0))
         self._partners = np.append(seen, len(labels))[
             np.searchsorted(seen, np.arange(len(labels)), "right")]
@@ -265,14 +249,14 @@ class _PositivePairs:
         return int(self._starts[-1])
 
     def images(self, numbers: np.ndarray) -> np.ndarray:
-        """Returns the two images of each pair, int32 [n, 2]."""
+        """Returns the two images of each numbered pair, int32 [n, 2]."""
         first = np.searchsorted(self._starts, numbers, "right") - 1
         second = self._partners[first] + numbers - self._starts[first]
         return self._order[np.stack([first, second], axis=1)]
 
 
 def distinguished(cameras: np.ndarray, counts: np.ndarray | bool = True) -> np.ndarray:
-    """Gives images whose camera (or tracklet) is unknown, or does not count, one of their own."""
+    """Gives images whose camera (or tracklet) is unknown, or does not count, a unique one."""
     return np.where(counts & (cameras >= 0), cameras, -1 - np.arange(len(cameras)))
 
 
@@ -282,14 +266,10 @@ def _swap_some(random, pairs):
 
 
 def check_pairs(labels: np.ndarray, positives: int, source: str = "The training records") -> None:
-    """Raises a `UserError` where there are no pairs of a kind; `labels` count from 0."""
+    """Raises a `UserError` if there are no pairs of one kind; `labels` count from 0."""
     if not positives:
-        raise UserError(
-            f"{source} hold no two images of one identity, so no matching pair; take a dataset "
-            "with several images of each identity."
-        )
+        raise UserError(f"{source} contain no positive pair, because no identity has two images; "
+                        "use a dataset with several images of each identity.")
     if labels.max() == 0:
-        raise UserError(
-            f"{source} hold one identity, so no non-matching pair; take a dataset with several "
-            "identities."
-        )
+        raise UserError(f"{source} contain no negative pair, because there is only one identity; "
+                        "use a dataset with several identities.")

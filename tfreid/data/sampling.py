@@ -10,10 +10,10 @@ from tfrecords.errors import UserError
 class IdentitySampler:
     """Draws batches of P identities with K images each (Hermans et al. 2017, Section 3).
 
-    Each identity's images are shuffled and cut into groups of K. A batch takes one group from each
-    of P distinct identities, those with more groups left being the likelier, so that an epoch goes
-    about once over all images. When fewer than P identities have groups left, all are cut anew.
-    The batches depend on (seed, epoch) alone.
+    Each identity's images are shuffled and split into groups of K. A batch takes one group from
+    each of P distinct identities; identities with more groups left are more likely, so that an
+    epoch visits all images about once. When fewer than P identities have groups left, all images
+    are split again. The batches depend only on (seed, epoch).
 
     Args:
         labels: Integer identity of every image, [images].
@@ -25,20 +25,18 @@ class IdentitySampler:
         batch_size: P * K.
 
     Raises:
-        UserError: There are fewer identities than P.
+        UserError: If there are fewer identities than P.
     """
 
-    def __init__(
-        self, labels: np.ndarray, identities_per_batch: int, images_per_identity: int, seed: int
-    ):
+    def __init__(self, labels: np.ndarray, identities_per_batch: int, images_per_identity: int,
+                 seed: int):
         labels = np.asarray(labels)
         order = np.argsort(labels, kind="stable")
         identities, starts = np.unique(labels[order], return_index=True)
         if len(identities) < identities_per_batch:
-            raise UserError(
-                f"data.identities_per_batch is {identities_per_batch} but the records hold only "
-                f"{len(identities)} training identities; set it to {len(identities)} or less."
-            )
+            raise UserError(f"data.identities_per_batch is {identities_per_batch} but the records "
+                            f"have only {len(identities)} training identities; set it to "
+                            f"{len(identities)} or less.")
         self._images = np.split(order, starts[1:])
         self._identities_per_batch = identities_per_batch
         self._images_per_identity = images_per_identity
@@ -46,11 +44,7 @@ class IdentitySampler:
         self._seed = seed
 
     def epoch(self, epoch: int, batches: int) -> np.ndarray:
-        """Draws one epoch.
-
-        Returns:
-            Image indices [batches, P * K]; the images of one identity stand together.
-        """
+        """Draws one epoch: image indices [batches, P * K], grouped by identity."""
         random = np.random.default_rng([self._seed, epoch])
         groups = self._cut(random)
         drawn = np.empty((batches, self._identities_per_batch, self._images_per_identity), np.int64)
@@ -80,14 +74,9 @@ class IdentitySampler:
 
 
 class ImageSampler:
-    """Goes through all images in random order, again and again, without regard to identity.
+    """Visits all images in random order, repeatedly, without regard to identity.
 
-    The batches depend on (seed, epoch) alone.
-
-    Args:
-        count: Number of images.
-        batch_size: Images a batch.
-        seed: Non-negative integer.
+    The batches depend only on (seed, epoch).
     """
 
     def __init__(self, count: int, batch_size: int, seed: int):
@@ -103,6 +92,6 @@ class ImageSampler:
 
 
 def deal(random: np.random.Generator, things: int, count: int) -> np.ndarray:
-    """Deals `count` positions among some things: all in random order before any comes again."""
+    """Draws `count` positions: all `things` in random order before any is repeated."""
     rounds = -(-count // things)
     return np.concatenate([random.permutation(things) for _ in range(rounds)])[:count]

@@ -1,4 +1,4 @@
-"""Which training images are trained on, and which are held out to validate on."""
+"""Subsets of the training images, and images held out for validation."""
 
 from __future__ import annotations
 
@@ -12,24 +12,20 @@ from tfreid.records import SplitIndex
 
 
 class Subset(NamedTuple):
-    """Increasing positions of the images to train on, and of those to validate on."""
+    """Increasing positions of the images for training and for validation."""
 
     training: np.ndarray
     validation: np.ndarray
 
 
 def draw_subset(index: SplitIndex, config: SubsetConfig) -> Subset:
-    """Draws identities, images of them, and what of these is held out.
+    """Draws identities, images of them, and the part that is held out.
 
-    Every drawn identity gives the same number of images, or all that it has. The drawing hangs on
-    the images and the seed alone.
-
-    Args:
-        index: Of the training images.
-        config: The numbers, the share and the seed.
+    Every drawn identity contributes the same number of images, or all that it has. The result
+    depends only on the training images' `index` and the seed.
 
     Raises:
-        UserError: There are too few identities or images, or nothing is left on one side.
+        UserError: If there are too few identities or images, or one side becomes too small.
     """
     random = np.random.default_rng([config.seed, len(index)])
     identities, of_image, counts = np.unique(
@@ -48,36 +44,36 @@ def draw_subset(index: SplitIndex, config: SubsetConfig) -> Subset:
 
 
 def describe_subset(config: SubsetConfig) -> str:
-    """Says how validation images were held out, and warns where that leaks."""
+    """Describes how validation images were held out, with a warning if that leaks."""
     if config.validation_by == "identity":
         return "people never trained on"
     return "LEAKING: images of people who are trained on"
 
 
 def _images_each(config, count):
-    """Returns how many images every drawn identity should have, None where that is open."""
+    """Returns how many images every drawn identity should have, or None for any number."""
     if config.images is None or config.identities is None:
         return None
     return -(-config.images // min(config.identities, count))
 
 
 def _draw_identities(config, counts, each, random):
-    """Draws identities, as places among all, increasing."""
+    """Draws increasing positions among the identities."""
     able = np.flatnonzero(counts >= (each or 1))
     wanted = len(counts) if config.identities is None else config.identities
     if wanted > len(able):
         images = f" with {each:,} images or more" if each else ""
         raise UserError(
-            f"data.subset.identities is {wanted} but only {len(able)} training identities{images} "
-            f"are there; lower it{', or data.subset.images' if each else ''}.")
+            f"data.subset.identities is {wanted} but there are only {len(able)} training identities"
+            f"{images}; lower it{', or data.subset.images' if each else ''}.")
     return np.sort(random.permutation(able)[:wanted])
 
 
 def _first_of_each(of_image, kept, count, random):
-    """Marks `count` of the kept images, of every identity its first in a random order."""
+    """Marks `count` of the kept images, taking one of each identity in turn, in random order."""
     available = int(np.count_nonzero(kept))
     if count > available:
-        raise UserError(f"data.subset.images is {count:,} but only {available:,} are there; lower "
+        raise UserError(f"data.subset.images is {count:,} but there are only {available:,}; lower "
                         "it.")
     positions = random.permutation(np.flatnonzero(kept))
     order = positions[np.argsort(of_image[positions], kind="stable")]
@@ -89,15 +85,14 @@ def _first_of_each(of_image, kept, count, random):
 
 
 def _hold_out(identities, config, random):
-    """Marks what is held out: whole identities, or single images."""
+    """Marks the held-out part: whole identities, or single images."""
     by_identity = config.validation_by == "identity"
     things = np.unique(identities) if by_identity else np.arange(len(identities))
     count = round(config.validation * len(things))
     least = 2
     if min(count, len(things) - count) < least:
-        raise UserError(
-            f"data.subset.validation of {config.validation:g} leaves {count} of {len(things)} "
-            f"{'identities' if by_identity else 'images'} to validate on and "
-            f"{len(things) - count} to train on; either side needs {least} or more.")
+        raise UserError(f"data.subset.validation of {config.validation:g} leaves {count} of "
+                        f"{len(things)} {'identities' if by_identity else 'images'} for validation "
+                        f"and {len(things) - count} for training; each side needs {least} or more.")
     drawn = random.permutation(things)[:count]
     return np.isin(identities if by_identity else things, drawn)

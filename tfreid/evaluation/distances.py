@@ -18,7 +18,7 @@ MINKOWSKI_P = 3.0
 _LARGEST_P = 32.0
 # Up to this exponent, powers of sensible float32 differences neither overflow nor vanish.
 _LARGEST_FLOAT32_P = 4.0
-# Differences held at once where no matrix product gives the distance: they stay in the cache.
+# Number of differences computed at once, which fit the cache, for metrics without matrix product.
 _TILE_ELEMENTS = 2**17
 
 
@@ -26,10 +26,10 @@ class Metric(NamedTuple):
     """One way to compare features, split so that the gallery is prepared only once.
 
     Attributes:
-        prepare: takes features [n, d] and returns whatever `between` wants to be given.
-        between: takes a prepared query block [q, d] and the prepared gallery [g, d] and returns
-            float32 or float64 distances [q, g] in an array of its own; smaller is more alike.
-        name: of a metric that is not one of `METRICS`, for reports.
+        prepare: Turns features [n, d] into the form that `between` takes.
+        between: Returns float32 or float64 distances [q, g], in a new array, of prepared queries
+            [q, d] to the prepared gallery [g, d]; smaller is more alike.
+        name: Name in reports, of a metric outside `METRICS`.
     """
 
     prepare: Callable[[np.ndarray], Any]
@@ -37,42 +37,38 @@ class Metric(NamedTuple):
     name: str = ""
 
 
-def pairwise_distances(
-    query: np.ndarray, gallery: np.ndarray, metric: str = "cosine", p: float = MINKOWSKI_P
-) -> np.ndarray:
+def pairwise_distances(query: np.ndarray, gallery: np.ndarray, metric: str = "cosine",
+                       p: float = MINKOWSKI_P) -> np.ndarray:
     """Computes the distance from each query to each gallery feature.
 
     Args:
-        query: features [q, d].
-        gallery: features [g, d].
-        metric: one of
+        query: Features [q, d].
+        gallery: Features [g, d].
+        metric: One of
             "cosine": 1 - cosine similarity, in 0..2; a zero vector has similarity 0 to everything;
-            "correlation": the cosine distance of the rows after each row's mean is taken off it;
+            "correlation": the cosine distance of the rows, each less its mean;
             "euclidean";
             "cityblock": the sum of the absolute differences;
             "minkowski": (sum of |difference|^p)^(1/p), so p=1 is cityblock and p=2 Euclidean;
-            "dot": the negative inner product, which is unbounded below and is not 0 for equal
-                features; it ranks by similarity and direction together with length.
-        p: exponent of "minkowski", from 1 to 32.
+            "dot": the negative inner product, which has no lower bound and is not 0 for equal
+                features; it depends on direction and length.
+        p: Exponent of "minkowski", from 1 to 32.
 
     Returns:
         float32 distances [q, g]; smaller is more alike.
 
     Raises:
-        UserError: the metric is unknown or `p` is out of range.
-        ValueError: the features are not two matrices of the same width.
+        UserError: If the metric is unknown or `p` is out of range.
+        ValueError: If the features are not two matrices of the same width.
 
     Example:
-
-    >>> tfreid.pairwise_distances(np.eye(2), np.array([[0.0, 2.0]]), "cosine").tolist()
-    [[1.0], [0.0]]
+        >>> tfreid.pairwise_distances(np.eye(2), np.array([[0.0, 2.0]]), "cosine").tolist()
+        [[1.0], [0.0]]
     """
     query, gallery = np.asarray(query), np.asarray(gallery)
     if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
-        raise ValueError(
-            "query and gallery must be matrices of the same width, received shapes "
-            f"{query.shape} and {gallery.shape}"
-        )
+        raise ValueError("query and gallery must be matrices of the same width, received shapes "
+                         f"{query.shape} and {gallery.shape}")
     chosen = find_metric(metric, p)
     distances = chosen.between(chosen.prepare(query), chosen.prepare(gallery))
     return distances.astype(np.float32, copy=False)
@@ -81,10 +77,7 @@ def pairwise_distances(
 def weighted_metric(name: str, weights: np.ndarray, squared: bool = False) -> Metric:
     """Makes the sum of weight * |difference|, or of weight * difference^2, over the dimensions.
 
-    Args:
-        name: of the metric, for reports.
-        weights: numbers [d], which may be negative: the sum then has no lower bound.
-        squared: whether differences are squared.
+    Weights [d] may be negative; the sum then has no lower bound. `name` is for reports.
     """
     weights = np.asarray(weights, np.float32)
 
@@ -96,12 +89,7 @@ def weighted_metric(name: str, weights: np.ndarray, squared: bool = False) -> Me
 
 
 def scaled_cosine_metric(name: str, scale: float) -> Metric:
-    """Makes the cosine distance times a number, which turns the order around where it is negative.
-
-    Args:
-        name: of the metric, for reports.
-        scale: the number.
-    """
+    """Makes the cosine distance times `scale`; a negative scale reverses the order."""
     return Metric(unit_rows, lambda query, gallery: scale * _cosine(query, gallery), name)
 
 
@@ -110,24 +98,13 @@ def metric_name(metric: str | Metric) -> str:
     return metric if isinstance(metric, str) else metric.name
 
 
-def paired_distances(
-    first: tf.Tensor, second: tf.Tensor, metric: str, p: float = MINKOWSKI_P
-) -> tf.Tensor:
-    """Computes the distance of each row to the row beside it, in a TensorFlow graph.
+def paired_distances(first: tf.Tensor, second: tf.Tensor, metric: str,
+                     p: float = MINKOWSKI_P) -> tf.Tensor:
+    """Computes the distances [n] between rows of float32 embeddings [n, d] in a TensorFlow graph.
 
-    Args:
-        first: float32 embeddings [n, d].
-        second: float32 embeddings [n, d].
-        metric: a name that `pairwise_distances` knows, which gives the same.
-        p: its Minkowski exponent.
-
-    Returns:
-        float32 distances [n].
-
-    Raises:
-        ValueError: the metric is unknown.
+    `metric` and `p` are those of `pairwise_distances`, which gives the same values.
     """
-    import tensorflow as tf  # which rankings do without
+    import tensorflow as tf  # ranking does not need it
 
     if metric == "correlation":
         first, second = (_centred_rows(tf, side) for side in (first, second))
@@ -152,19 +129,17 @@ def paired_distances(
 
 
 def find_metric(name: str | Metric, p: float = MINKOWSKI_P) -> Metric:
-    """Returns the metric of that name, Minkowski's with the exponent `p`; a metric as it is.
+    """Returns the metric with a name and, for Minkowski's, the exponent `p`; a `Metric` unchanged.
 
     Raises:
-        UserError: the name is unknown (the nearest one is named), or the exponent is out of range.
+        UserError: If the name is unknown, or the exponent is out of range.
     """
     if isinstance(name, Metric):
         return name
     if name not in METRICS:
         nearest = difflib.get_close_matches(str(name), METRICS, n=1, cutoff=0.0)[0]
-        raise UserError(
-            f"unknown distance metric {name!r}: did you mean {nearest!r}? "
-            f"(known metrics: {', '.join(sorted(METRICS))})"
-        )
+        raise UserError(f"unknown distance metric {name!r}: did you mean {nearest!r}? (known "
+                        f"metrics: {', '.join(sorted(METRICS))})")
     metric = METRICS[name]
     if name != "minkowski":
         return metric
@@ -174,7 +149,7 @@ def find_metric(name: str | Metric, p: float = MINKOWSKI_P) -> Metric:
 
 
 def describe_metric(name: str, p: float | None) -> str:
-    """Returns the metric as people write it, with the exponent where it has one."""
+    """Returns the metric's name, and the exponent if it has one, for reports."""
     return f"{name}, p = {p:g}" if name == "minkowski" and p is not None else name
 
 
@@ -192,7 +167,7 @@ def unit_rows(features: np.ndarray) -> np.ndarray:
 def centred_unit_rows(features: np.ndarray) -> np.ndarray:
     """Returns float32 rows of mean zero and length one; constant rows become zero."""
     means = features.mean(axis=1, dtype=np.float64, keepdims=True)
-    # What rounding leaves of a constant row would otherwise be blown up to length one.
+    # Otherwise the rounding error of a constant row would be scaled up to length one.
     constant = np.ptp(features, axis=1) == 0
     centred = np.subtract(features, means, dtype=np.float64)
     centred[constant] = 0.0
@@ -202,13 +177,13 @@ def centred_unit_rows(features: np.ndarray) -> np.ndarray:
 def _cosine(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     distances = query @ gallery.T
     np.subtract(1.0, distances, out=distances)
-    # Rounding lifts some similarities just above one.
+    # Rounding makes some similarities slightly larger than one.
     return np.maximum(distances, 0.0, out=distances)
 
 
 def _with_squares(features: np.ndarray) -> np.ndarray:
     """Returns float64 rows (x, 1, |x|^2), so that one product gives |q|^2 - 2 qg + |g|^2."""
-    # That sum cancels nearly everything for close pairs: float32 has too few digits for it.
+    # For close pairs nearly all digits of this sum cancel: float32 has too few of them.
     rows = np.ones((len(features), features.shape[1] + 2), np.float64)
     rows[:, :-2] = features
     np.einsum("nd,nd->n", rows[:, :-2], rows[:, :-2], out=rows[:, -1])
@@ -223,13 +198,9 @@ def _euclidean(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 
 
 def _floats(features: np.ndarray) -> np.ndarray:
-    """Returns float32 features as they are, and all other numbers as float64."""
+    """Returns float32 features unchanged, and all other numbers as float64."""
     dtype = np.float32 if features.dtype == np.float32 else np.float64
     return np.ascontiguousarray(features, dtype)
-
-
-def _cityblock(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    return _summed(query, gallery, _absolute)
 
 
 def _minkowski(query: np.ndarray, gallery: np.ndarray, p: float = MINKOWSKI_P) -> np.ndarray:
@@ -244,9 +215,8 @@ def _dot(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return np.negative(distances, out=distances)
 
 
-def _summed(
-    query: np.ndarray, gallery: np.ndarray, term: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray:
+def _summed(query: np.ndarray, gallery: np.ndarray,
+            term: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Sums `term` of the differences [n, d], which it may overwrite, over their dimensions."""
     dtype = np.result_type(query, gallery)
     distances = np.empty((len(query), len(gallery)), dtype)
@@ -257,7 +227,7 @@ def _summed(
         difference = buffer[: len(tile)]
         for feature, out in zip(query, distances[:, start : start + rows]):
             np.subtract(tile, feature, out=difference)
-            # A product with ones would wake the threads of the matrix library for each row.
+            # A product with ones would start the matrix library's threads for each row.
             np.einsum("nd->n", term(difference), out=out)
     return distances
 
@@ -281,7 +251,7 @@ METRICS = {
     "cosine": Metric(unit_rows, _cosine),
     "correlation": Metric(centred_unit_rows, _cosine),
     "euclidean": Metric(_with_squares, _euclidean),
-    "cityblock": Metric(_floats, _cityblock),
+    "cityblock": Metric(_floats, functools.partial(_summed, term=_absolute)),
     "minkowski": Metric(_floats, _minkowski),
     "dot": Metric(_floats, _dot),
 }
@@ -289,6 +259,6 @@ METRICS = {
 
 def _centred_rows(tf, features):
     centred = features - tf.reduce_mean(features, axis=1, keepdims=True)
-    # Rounding leaves something of a constant row.
+    # Rounding may leave a constant row slightly off zero.
     constant = tf.reduce_all(features == features[:, :1], axis=1, keepdims=True)
     return tf.where(constant, 0.0, centred)

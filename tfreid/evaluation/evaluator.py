@@ -1,4 +1,4 @@
-"""What every evaluation gives, and the one that ranks a gallery by features."""
+"""Evaluations: what all of them offer, and the one that ranks a gallery by features."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from tfreid.evaluation.pooling import (
     pool_blocks,
     single_images,
 )
+from tfreid.evaluation.protocol import matches
 from tfreid.evaluation.ranking import RankingResult, evaluate_ranking
 from tfreid.evaluation.reranking import check_rerankable
+from tfreid.evaluation.single_shot import SingleShotResult
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.records import Records, Split, SplitIndex
 
@@ -57,52 +59,88 @@ class Evaluation:
         raise NotImplementedError
 
     def headline(self) -> str:
-        """Returns the figures in a few words."""
+        """Returns the main figures as text."""
         raise NotImplementedError
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns what `results.json` holds."""
+        """Returns the content of `results.json`."""
         raise NotImplementedError
 
     def projection(self) -> Projection | None:
         """Returns gallery features for TensorBoard's projector; by default None."""
 
     def thresholds(self) -> dict[str, Threshold] | None:
-        """Returns the calibrated thresholds by metric; by default None, for none."""
+        """Returns the calibrated thresholds by metric; by default None."""
 
 
 class Evaluator(Protocol):
-    """Tests a model, while it is trained too, with the weights it has at the moment."""
+    """Tests a model, also during its training, with its current weights."""
 
     def try_out(self) -> None:
-        """Runs a tiny evaluation, so that a broken one fails before hours of training."""
+        """Runs a tiny evaluation, so that errors appear before hours of training."""
 
     def evaluate(self, progress: bool = True, max_queries: int | None = None) -> Evaluation:
         """Evaluates with all queries, or with `max_queries` of them."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Ranked(Evaluation):
-    """One evaluation: its figures, and the features and indices that they were computed from.
+class Scored(Evaluation):
+    """One evaluation with the figures of `result`."""
 
-    A row of the features is an image or a tracklet, as `result.unit` says; an index describes a
+    result: RankingResult | SingleShotResult
+    _kept = ("rank_1", "rank_5", "mean_ap")
+    _plotted = _kept
+
+    @property
+    def main_figure(self) -> float:
+        """The mAP, or rank-1 if there is none."""
+        return self.progress().get("mean_ap", self.result.rank(1))
+
+    def scalars(self) -> dict[str, float]:
+        """See `Evaluation`."""
+        tags = {"mean_ap": "mAP", "mean_inp": "mINP"}
+        return {f"evaluation/{tags.get(name, name)}": value
+                for name, value in self._figures(self._plotted).items()}
+
+    def progress(self) -> dict[str, float]:
+        """See `Evaluation`."""
+        return self._figures(self._kept)
+
+    def headline(self) -> str:
+        """Returns the figures in percent."""
+        titles = {"rank_1": "rank-1", "rank_5": "rank-5", "mean_ap": "mAP"}
+        return ", ".join(f"{titles[name]} {x:.2%}" for name, x in self.progress().items())
+
+    def as_dict(self) -> dict[str, Any]:
+        """See `Evaluation`."""
+        return self.result.as_dict()
+
+    def _figures(self, names):
+        figures = self.result.as_dict()
+        return {name: figures[name] for name in names if name in figures}
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked(Scored):
+    """One evaluation by features, with the features and indices behind its figures.
+
+    A row of the features is an image or a tracklet, as `result.unit` says; the index describes a
     tracklet by its first image.
 
     Attributes:
         result: The figures.
-        query: What is known of the queries, [q].
-        gallery: What is known of the gallery, [g].
+        query: Index of the queries, [q].
+        gallery: Index of the gallery, [g].
         query_features: Float array [q, d].
         gallery_features: Float array [g, d].
         query_images: Position of each row's (first) image in its split, [q].
-        gallery_images: The same of the gallery, [g].
-        galleries: The gallery rows that each query ranks, or None if that is all of them.
-        variants: Key of `VARIANTS` -> figures of that way to rank, where it was asked for.
-        metric: The distance that ranked; None is `evaluation.metric`.
+        gallery_images: The same for the gallery, [g].
+        galleries: The gallery rows that each query ranks, or None for all of them.
+        variants: Key of `VARIANTS` -> figures of that way to rank.
+        metric: The distance that ranked, or None for `evaluation.metric`.
         records: The records of the images.
     """
 
-    result: RankingResult
     query: SplitIndex
     gallery: SplitIndex
     query_features: np.ndarray
@@ -113,6 +151,8 @@ class Ranked(Evaluation):
     variants: dict[str, RankingResult] = dataclasses.field(default_factory=dict)
     metric: str | Metric | None = None
     records: Records | None = None
+    _kept = ("rank_1", "mean_ap")
+    _plotted = ("rank_1", "mean_ap", "mean_inp")
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Returns the six arrays that `evaluate_ranking` and `top_matches` begin with."""
@@ -121,91 +161,50 @@ class Ranked(Evaluation):
             self.gallery_features, self.gallery.ids, self.gallery.cameras,
         )
 
-    @property
-    def main_figure(self) -> float:
-        """The mAP, by which the best weights are chosen."""
-        return self.result.mean_ap
-
-    def scalars(self) -> dict[str, float]:
-        """Returns TensorBoard's points by tag."""
-        return {"evaluation/rank_1": self.result.rank(1), "evaluation/mAP": self.result.mean_ap,
-                "evaluation/mINP": self.result.mean_inp}
-
-    def progress(self) -> dict[str, float]:
-        """Returns the figures that a run keeps of each evaluation."""
-        return {"rank_1": self.result.rank(1), "mean_ap": self.result.mean_ap}
-
-    def headline(self) -> str:
-        """Returns rank-1 and mAP in percent."""
-        return f"rank-1 {self.result.rank(1):.2%}, mAP {self.result.mean_ap:.2%}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the plain figures, ready for JSON."""
-        return self.result.as_dict()
-
     def projection(self) -> Projection | None:
-        """Returns the gallery's features for TensorBoard's projector, where they are of images."""
+        """Returns the gallery's features, unless they describe tracklets."""
         if self.result.unit == TRACKLETS:
             return None
         return Projection(self.gallery_features, self.records["gallery"])
 
 
-def trial_matches(
-    query: SplitIndex,
-    gallery: SplitIndex,
-    directory: Path,
-    galleries: Sequence[np.ndarray] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Finds a few queries with a valid match, for a tiny evaluation.
-
-    Args:
-        query: Index of the queries.
-        gallery: Index of the gallery.
-        directory: Folder of the records, for messages.
-        galleries: Positions in the gallery that each query ranks; None for all of it.
-
-    Returns:
-        Positions of the queries, and of one match of each in the gallery.
+def trial_matches(query: SplitIndex, gallery: SplitIndex, directory: Path,
+                  galleries: Sequence[np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns positions of a few queries, and of a match of each in the gallery (or `galleries`).
 
     Raises:
         UserError: If no query has a match by another camera.
     """
-    queries, matches = [], []
+    queries, found = [], []
     for position, identity in enumerate(query.ids):
         ranked = np.arange(len(gallery)) if galleries is None else galleries[position]
-        cameras = gallery.cameras[ranked]
-        usable = ranked[
-            (gallery.ids[ranked] == identity)
-            & ((cameras != query.cameras[position]) | (cameras < 0))
-        ]
+        usable = ranked[matches(identity, query.cameras[position], gallery.ids[ranked],
+                                gallery.cameras[ranked])]
         if usable.size:
             queries.append(position)
-            matches.append(usable[0])
+            found.append(usable[0])
         if len(queries) == _TRIAL_QUERIES:
             break
     if not queries:
-        raise UserError(
-            f"{directory}: no query has an image of the same person in the gallery by another "
-            "camera; check the identities and cameras of the query split."
-        )
-    return np.array(queries), np.array(matches)
+        raise UserError(f"{directory}: no query has a gallery image of its identity by another "
+                        "camera; check the identities and cameras of the query split.")
+    return np.array(queries), np.array(found)
 
 
 class GalleryEvaluator:
     """Ranks the gallery of records by a model's features.
 
-    Tracklets are ranked instead of images where the records have them, unless
-    `evaluation.tracklet_pooling` is `none`. Where queries have galleries of their own, each query
-    ranks its own.
+    If the records have tracklets, these are ranked instead of images, unless
+    `evaluation.tracklet_pooling` is `none`. Queries with galleries of their own rank only those.
 
     Args:
         model: Embedding model.
         config: Its whole configuration.
         records: The records.
-        metric: The distance, where `evaluation.metric` does not name it.
+        metric: The distance. Defaults to `evaluation.metric`.
 
     Attributes:
-        extract: The `FeatureExtractor` of that model and those records.
+        extract: The `FeatureExtractor` of the model and the records.
 
     Raises:
         UserError: If the records are broken, lack a query or gallery split, or do not fit the
@@ -215,7 +214,7 @@ class GalleryEvaluator:
     def __init__(self, model: keras.Model, config: Config, records: Records,
                  metric: Metric | None = None):
         self._metric = metric or config.evaluation.metric
-        # Fail here, before hours of training.
+        # Fail fast, before hours of training.
         find_metric(self._metric, config.evaluation.minkowski_p)
         if config.evaluation.reranking:
             check_rerankable(config.evaluation.metric)
@@ -239,15 +238,11 @@ class GalleryEvaluator:
         return self._rank(wanted, None, progress)
 
     def try_out(self) -> None:
-        """Runs a tiny evaluation, so that a broken one fails before hours of training.
-
-        Raises:
-            UserError: As `evaluate`.
-        """
-        queries, matches = trial_matches(
+        """See `Evaluator`."""
+        queries, found = trial_matches(
             self._query.index, self._gallery.index, self._directory, self._galleries)
         others = np.arange(min(_TRIAL_GALLERY, len(self._gallery)))
-        self._rank(queries, np.union1d(matches, others), progress=False)
+        self._rank(queries, np.union1d(found, others), progress=False)
 
     def _side(self, split: str) -> RankedSplit:
         index = self._records[split].index
@@ -261,16 +256,12 @@ class GalleryEvaluator:
             return None
         for setting in ("expansion", "reranking"):
             if getattr(self._config.evaluation, setting):
-                raise UserError(
-                    f"evaluation.{setting} works with the neighbours of one gallery, and every "
-                    f"query of {self._directory} has a gallery of its own; set "
-                    f"evaluation.{setting}=false."
-                )
+                raise UserError(f"evaluation.{setting} needs one gallery for all queries, but "
+                                f"every query of {self._directory} has a gallery of its own; set "
+                                f"evaluation.{setting}=false.")
         if TRACKLETS in (self._query.unit, self._gallery.unit):
-            raise UserError(
-                f"{self._directory} has a gallery of images for every query, and tracklets; set "
-                "evaluation.tracklet_pooling=none to rank the images."
-            )
+            raise UserError(f"{self._directory} has tracklets, but its queries have galleries of "
+                            "images; set evaluation.tracklet_pooling=none to rank the images.")
         return galleries
 
     def _rank(self, queries, gallery, progress):
@@ -293,7 +284,7 @@ class GalleryEvaluator:
         )
 
     def _features(self, side: RankedSplit, wanted: np.ndarray | None, progress: bool) -> np.ndarray:
-        """Returns the features of a split's rows, or of the wanted ones."""
+        """Returns the features of a split's rows, or of the `wanted` ones."""
         if side.unit != TRACKLETS:
             return self.extract(side.name, wanted, progress)
         images, places = side.frames(wanted)
@@ -302,7 +293,7 @@ class GalleryEvaluator:
                            self._config.evaluation.tracklet_pooling)
 
     def _restricted(self, queries, gallery) -> list[np.ndarray] | None:
-        """Returns the galleries of some queries, as places among some gallery rows."""
+        """Returns the galleries of some queries, as positions among some gallery rows."""
         if self._galleries is None:
             return None
         chosen = (self._galleries if queries is None
@@ -313,7 +304,5 @@ class GalleryEvaluator:
 
 
 def _select(rows, positions: np.ndarray | None):
-    """Returns an index or an array at some positions, or all of it where they are None."""
-    if positions is None:
-        return rows
-    return rows.take(positions)
+    """Returns an index or an array at some positions, or unchanged for None."""
+    return rows if positions is None else rows.take(positions)

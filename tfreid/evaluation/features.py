@@ -1,4 +1,4 @@
-"""Features of whole splits, computed, or kept in files with a stamp that says of what."""
+"""Features of whole splits: extracted, or kept in files with a stamp of their origin."""
 
 from __future__ import annotations
 
@@ -21,18 +21,12 @@ from tfreid.evaluation.thresholds import weights_fingerprint
 from tfreid.models.embedding import input_size
 from tfreid.records import Records
 
-# The stamp holds the values of the weights, wherever they came from.
+# Not in the stamp, which identifies the weights by their values.
 _SOURCES = ("weights", "imagenet_weights")
 
 
 class FeatureExtractor:
-    """Computes the ranked feature of a split's images.
-
-    Args:
-        model: Embedding model.
-        config: Its whole configuration.
-        records: The records of the images.
-    """
+    """Computes the feature `evaluation.feature` of the images of records."""
 
     def __init__(self, model: keras.Model, config: Config, records: Records):
         self._data, self._records = config.data, records
@@ -45,7 +39,7 @@ class FeatureExtractor:
 
     def __call__(self, split: str, indices: np.ndarray | None = None,
                  progress: bool = True) -> np.ndarray:
-        """Returns features [n, d] of all images in record order, or of those at some positions.
+        """Returns features [n, d] of a split's images at `indices`, or of all in record order.
 
         Raises:
             UserError: If the records are broken, or an image cannot be decoded.
@@ -60,13 +54,10 @@ class FeatureExtractor:
 
     def blocks(self, split: str, indices: np.ndarray | None = None,
                progress: bool = True) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields places [n] and features [n, d] of `data.eval_batch_size` images at a time.
+        """Yields places [n] in `indices` and features [n, d], `data.eval_batch_size` at a time.
 
-        Places are positions in `indices`, or in the split where that is None. Each comes once, in
-        order where all images have one size.
-
-        Raises:
-            UserError: As calling the object.
+        Each place occurs once, in order if all images are resized to one size. The errors are
+        those of calling the object.
         """
         data = self._data
         with tqdm(total=self._count(split, indices), desc=f"{split} features", unit="image",
@@ -81,13 +72,9 @@ class FeatureExtractor:
 
 
 class FeatureStore:
-    """Extracts the features of a split once and keeps them as SPLIT.npy, beside SPLIT.json.
+    """Extracts the features of a split once and keeps them in a folder.
 
-    Args:
-        folder: Folder of the files; created if it is missing.
-        model: Embedding model.
-        config: Its whole configuration.
-        records: The records whose images are embedded.
+    SPLIT.npy has the features, SPLIT.json their stamp. The folder is created if it is missing.
     """
 
     def __init__(self, folder: str | Path, model: keras.Model, config: Config, records: Records):
@@ -102,10 +89,7 @@ class FeatureStore:
         }
 
     def features(self, split: str) -> np.ndarray:
-        """Returns the features of a split in record order, read from the disk as they are used.
-
-        Returns:
-            float32 [n, d], read only.
+        """Returns a split's features in record order: float32 [n, d], a read-only memory map.
 
         Raises:
             UserError: If the folder holds features of other weights, records or settings, or a
@@ -118,7 +102,7 @@ class FeatureStore:
         else:
             self._folder.mkdir(parents=True, exist_ok=True)
             _write_matrix(path, count, self._extractor.blocks(split))
-            # Written last: features without a stamp are not whole.
+            # Written last: features without a stamp are incomplete.
             write_json(stamp_path, stamp)
         try:
             features = np.load(path, mmap_mode="r")
@@ -131,7 +115,7 @@ class FeatureStore:
 
     def _full_stamp(self, split: str) -> dict[str, Any]:
         records = {"dataset": self._records.dataset, "checksums": self._records[split].checksums}
-        # As it comes back from a file.
+        # In the form that is read from the file.
         return json.loads(json.dumps({**self._stamp, "records": records}))
 
     @staticmethod
@@ -142,14 +126,12 @@ class FeatureStore:
         except (ValueError, AttributeError):
             other = list(stamp)
         if other:
-            raise UserError(f"{path}: the features beside it are of other {' and '.join(other)}; "
-                            "name another folder for the features, or delete this one.")
+            raise UserError(f"{path}: these features come from other {' and '.join(other)}; choose "
+                            "another folder for the features, or delete this one.")
 
 
-def _write_matrix(
-    path: Path, count: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]
-) -> None:
-    """Writes the rows of a float32 matrix that come block by block, each with its position."""
+def _write_matrix(path: Path, count: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Writes a float32 matrix from blocks of rows and their positions."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         with open(temporary, "wb") as file:

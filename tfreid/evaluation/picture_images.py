@@ -1,4 +1,4 @@
-"""Images for pictures: from files, from the test images of records, and of ranked galleries."""
+"""Images for pictures: from files, from records, and of ranked galleries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfrecords.errors import UserError
 from tfrecords.images import CorruptImage, inspect_image
 from tfreid.config import Config
 from tfreid.evaluation.evaluator import Ranked
-from tfreid.evaluation.protocol import counted
+from tfreid.evaluation.protocol import matches
 from tfreid.evaluation.ranking import RankingResult, top_matches
 from tfreid.records import Split, SplitIndex, decode_image
 from tfreid.visualization.ranked_list import RankedImage, RankedRow, camera_name
@@ -21,7 +21,7 @@ def read_image_file(path: str | Path) -> np.ndarray:
     """Reads a JPEG or PNG file as uint8 RGB [h, w, 3].
 
     Raises:
-        UserError: If it cannot be read, or holds no whole image.
+        UserError: If it cannot be read, or is not a whole image.
     """
     try:
         return decode_image(read_file(path)).numpy()
@@ -30,11 +30,7 @@ def read_image_file(path: str | Path) -> np.ndarray:
 
 
 def read_file(path: str | Path) -> bytes:
-    """Reads a JPEG or PNG file as it is.
-
-    Raises:
-        UserError: If it cannot be read, or holds no whole image.
-    """
+    """Returns the bytes of a JPEG or PNG file; the errors are those of `read_image_file`."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -47,7 +43,7 @@ def read_file(path: str | Path) -> bytes:
 
 
 def read_images(split: Split, positions: np.ndarray) -> list[np.ndarray]:
-    """Reads the images at some positions of a split, in any order, as uint8 RGB [h, w, 3]."""
+    """Reads the images of a split at some positions as uint8 RGB [h, w, 3]."""
     return [decode_image(split.encoded[position]).numpy() for position in positions]
 
 
@@ -56,9 +52,8 @@ def image_label(index: SplitIndex, position: int) -> str:
     return f"person {index.ids[position]}, {camera_name(index.cameras[position])}"
 
 
-def draw_queries(
-    queries: SplitIndex, gallery: SplitIndex, count: int, random: np.random.Generator
-) -> list[int]:
+def draw_queries(queries: SplitIndex, gallery: SplitIndex, count: int,
+                 random: np.random.Generator) -> list[int]:
     """Draws at most `count` queries that have a match by another camera.
 
     Raises:
@@ -66,9 +61,8 @@ def draw_queries(
     """
     drawn = []
     for query in random.permutation(len(queries)).tolist():
-        identity, camera = queries.ids[query], queries.cameras[query]
-        counts = counted(identity, camera, gallery.ids, gallery.cameras)
-        if np.any(counts & (gallery.ids == identity)):
+        if np.any(matches(queries.ids[query], queries.cameras[query], gallery.ids,
+                          gallery.cameras)):
             drawn.append(query)
         if len(drawn) == count:
             break
@@ -82,7 +76,7 @@ def find_query(queries: SplitIndex, wanted: str) -> int:
     """Finds a query by its position, path or file name.
 
     Raises:
-        UserError: If there is none, or several have that name.
+        UserError: If no query or several have that name.
     """
     if wanted.isdecimal():
         found = [int(wanted)] if int(wanted) < len(queries) else []
@@ -90,8 +84,8 @@ def find_query(queries: SplitIndex, wanted: str) -> int:
         found = [place for place, path in enumerate(queries.paths)
                  if wanted in (path, Path(path).name)]
     if len(found) != 1:
-        raise UserError(f"--query {wanted} names {len(found)} of the {len(queries)} queries; give "
-                        f"0 to {len(queries) - 1}, or a path in the dataset such as "
+        raise UserError(f"--query {wanted} matches {len(found)} of {len(queries)} queries; give "
+                        f"0 to {len(queries) - 1}, or a path in the dataset, for example "
                         f"{queries.paths[0]}.")
     return found[0]
 
@@ -101,32 +95,21 @@ def _no_image(path, reason) -> UserError:
 
 
 def spread_queries(result: RankingResult, count: int) -> np.ndarray:
-    """Chooses queries that have a match, evenly spread: increasing positions [n], n <= count."""
+    """Returns positions of at most `count` queries with a match, evenly spread."""
     valid = np.flatnonzero(result.first_match_rank > 0)
     return valid[np.unique(np.linspace(0, len(valid) - 1, min(count, len(valid))).astype(int))]
 
 
 def worst_queries(result: RankingResult, count: int) -> np.ndarray:
-    """Chooses the queries of the lowest average precision: positions [n], n <= count, worst first.
-
-    Queries without a match have none and are left out.
-    """
+    """Returns positions of the `count` queries with a match of lowest average precision."""
     order = np.argsort(result.average_precision, kind="stable")  # NaN comes last
     return order[: min(count, result.num_valid_queries)]
 
 
 def ranked_rows(ranked: Ranked, config: Config, queries: np.ndarray) -> list[RankedRow]:
-    """Reads the images of some queries and of their first results.
+    """Returns a row of images for each of the ranked queries at positions `queries` [n].
 
-    A tracklet is shown by its first image.
-
-    Args:
-        ranked: An evaluation; its ranking without expansion or re-ranking is shown.
-        config: Its settings.
-        queries: Positions [n] of queries that have a match, among the ranked ones.
-
-    Returns:
-        A row for each query, with its average precision and the number of its relevant images.
+    The ranking is that without expansion and re-ranking; a tracklet is shown by its first image.
     """
     evaluation = config.evaluation
     top = top_matches(*ranked.arrays(), queries, metric=ranked.metric or evaluation.metric,
@@ -153,10 +136,9 @@ def ranked_rows(ranked: Ranked, config: Config, queries: np.ndarray) -> list[Ran
 
 
 def _relevant(ranked, query) -> int:
-    """Counts the gallery rows of a query's identity that its ranking counts."""
-    identity, camera = ranked.query.ids[query], ranked.query.cameras[query]
+    """Counts the positives of a query."""
     gallery = ranked.gallery
     if ranked.galleries is not None:
         gallery = gallery.take(ranked.galleries[query])
-    counts = counted(identity, camera, gallery.ids, gallery.cameras)
-    return int(np.count_nonzero(counts & (gallery.ids == identity)))
+    return int(np.count_nonzero(matches(ranked.query.ids[query], ranked.query.cameras[query],
+                                        gallery.ids, gallery.cameras)))

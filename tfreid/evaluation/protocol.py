@@ -1,4 +1,4 @@
-"""Which gallery images count for a query: identities, cameras, junk; and their distances."""
+"""The evaluation protocol: which gallery images count for a query, and at which distance."""
 
 from __future__ import annotations
 
@@ -20,52 +20,39 @@ class Labels:
         self.ids = _integers(f"{name} identities", count, ids)
         self.cameras = _integers(f"{name} cameras", count, cameras)
         if name == "query" and self.ids.min() < 0:
-            raise UserError(
-                f"query {int(np.argmin(self.ids))} has the identity {self.ids.min()}, which marks "
-                "junk; remove such images from the queries."
-            )
+            raise UserError(f"query {int(np.argmin(self.ids))} has the identity {self.ids.min()}, "
+                            "which marks junk; remove junk images from the queries.")
 
 
 def check_features(query_features, gallery_features) -> tuple[np.ndarray, np.ndarray]:
     """Returns the features as float32 or float64 matrices.
 
     Raises:
-        UserError: they are empty, misshapen, not numbers or not finite.
+        UserError: If they are empty, misshapen, not numbers or not finite.
     """
     query = _finite_matrix("query", query_features)
     gallery = _finite_matrix("gallery", gallery_features)
     if gallery.shape[1] != query.shape[1]:
-        raise UserError(
-            f"the query features have {query.shape[1]} dimensions and the gallery "
-            f"features {gallery.shape[1]}; extract both with the same model."
-        )
+        raise UserError(f"the query features have {query.shape[1]} dimensions and the gallery "
+                        f"features {gallery.shape[1]}; extract both with the same model.")
     return query, gallery
 
 
 class FeatureDistances:
-    """Distances of blocks of queries to a gallery that was made ready once.
+    """Distances from blocks of queries to a gallery that is prepared once.
 
-    Args:
-        query_features: checked features [q, d].
-        gallery_features: checked features [g, d].
-        metric: a name that `pairwise_distances` knows, or a metric.
-        p: its Minkowski exponent.
+    Features [q, d] and [g, d] are checked before; `metric` and `p` are those of `find_metric`.
     """
 
-    def __init__(
-        self,
-        query_features: np.ndarray,
-        gallery_features: np.ndarray,
-        metric: str | Metric,
-        p: float = MINKOWSKI_P,
-    ):
+    def __init__(self, query_features: np.ndarray, gallery_features: np.ndarray,
+                 metric: str | Metric, p: float = MINKOWSKI_P):
         self._metric = find_metric(metric, p)
         self._query = query_features
         self._gallery = self._metric.prepare(gallery_features)
         self._repeats, self._originals = repeated_rows(gallery_features)
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
-        """Returns the distances [n, g] of the queries at some positions, in an array of its own."""
+        """Returns the distances [n, g] from the queries at some positions, in a new array."""
         block = self._metric.prepare(self._query[positions])
         distances = self._metric.between(block, self._gallery)
         # A matrix product rounds by position, so equal features need not come out equal.
@@ -74,33 +61,26 @@ class FeatureDistances:
 
 
 class Protocol:
-    """The rules of the field, row by row.
-
-    A query's positives are the gallery images with its identity. Those that its own camera took
-    are ignored, as are junk images (negative identity). A negative camera is unknown and never
-    equal to another.
+    """The rules of `evaluate_ranking`, applied query by query.
 
     Args:
-        queries: labels of the queries.
-        gallery: labels of the gallery.
-        distances: positions [n] among the queries -> float distances [n, g] that may be changed.
-        galleries: per query the positions of the gallery images that are there for it; None where
-            all are there for all.
+        queries: Labels of the queries.
+        gallery: Labels of the gallery.
+        distances: Positions [n] among the queries -> float distances [n, g] that may be changed.
+        galleries: For each query the positions of the gallery images that it ranks. Defaults to
+            all images.
 
-    `num_ranked` says how many gallery images that are not junk there are, the mean over the queries
-    where they have galleries of their own.
+    Attributes:
+        num_ranked: Number of gallery images that are not junk, or its mean over the queries if
+            they have galleries of their own.
 
     Raises:
-        UserError: there is not a gallery for each query, or one holds what is no position.
+        UserError: If a query has no gallery, or a gallery contains an invalid position.
     """
 
-    def __init__(
-        self,
-        queries: Labels,
-        gallery: Labels,
-        distances: Callable[[np.ndarray], np.ndarray],
-        galleries: Sequence[np.ndarray] | None = None,
-    ):
+    def __init__(self, queries: Labels, gallery: Labels,
+                 distances: Callable[[np.ndarray], np.ndarray],
+                 galleries: Sequence[np.ndarray] | None = None):
         self.queries, self.gallery = queries, gallery
         self._distances = distances
         self._junk = np.flatnonzero(gallery.ids < 0)
@@ -118,16 +98,12 @@ class Protocol:
         """Whether each query has a gallery of its own."""
         return self._galleries is not None
 
-    def rows(
-        self,
-        wanted: np.ndarray | None = None,
-        block_size: int | None = None,
-        progress: bool = False,
-        description: str = "ranking",
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Yields per wanted query its index, its distances [g] and its positives' positions.
+    def rows(self, wanted: np.ndarray | None = None, block_size: int | None = None,
+             progress: bool = False,
+             description: str = "ranking") -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yields for each query its index, its distances [g] and its positives' positions.
 
-        Ignored gallery images are at infinity.
+        Ignored gallery images have an infinite distance.
         """
         wanted = np.arange(len(self.queries.ids)) if wanted is None else wanted
         if block_size is None:
@@ -145,7 +121,7 @@ class Protocol:
                 bar.update(len(block))
 
     def _split(self, query: int, row: np.ndarray) -> np.ndarray:
-        """Puts what the query ignores, junk aside, at infinity; returns the positives."""
+        """Sets the distances of ignored images, except junk, to infinity; returns the positives."""
         identity, camera = self.queries.ids[query], self.queries.cameras[query]
         first = np.searchsorted(self._sorted_ids, identity, side="left")
         last = np.searchsorted(self._sorted_ids, identity, side="right")
@@ -161,37 +137,28 @@ class Protocol:
 
 
 def counted(identity: int, camera: int, ids: np.ndarray, cameras: np.ndarray) -> np.ndarray:
-    """Tells which gallery images count for a query: neither junk nor its person by its own camera.
+    """Returns which gallery images [g] count for a query.
 
-    Args:
-        identity: of the query.
-        camera: of the query; negative is unknown and never equal to another.
-        ids: of the gallery, [g].
-        cameras: of the gallery, [g].
-
-    Returns:
-        bool [g].
+    Junk does not count, nor do images of the query's identity by its own camera.
     """
     own = (ids == identity) & (cameras == camera) & (camera >= 0)
     return (ids >= 0) & ~own
 
 
-def feature_protocol(
-    query_features: np.ndarray,
-    query_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_features: np.ndarray,
-    gallery_ids: np.ndarray,
-    gallery_cameras: np.ndarray,
-    metric: str | Metric = "cosine",
-    p: float = MINKOWSKI_P,
-    galleries: Sequence[np.ndarray] | None = None,
-) -> Protocol:
-    """Checks features and labels and returns the protocol over their distances.
+def matches(identity: int, camera: int, ids: np.ndarray, cameras: np.ndarray) -> np.ndarray:
+    """Returns which gallery images [g] are positives of a query."""
+    return counted(identity, camera, ids, cameras) & (ids == identity)
+
+
+def feature_protocol(query_features: np.ndarray, query_ids: np.ndarray, query_cameras: np.ndarray,
+                     gallery_features: np.ndarray, gallery_ids: np.ndarray,
+                     gallery_cameras: np.ndarray, metric: str | Metric = "cosine",
+                     p: float = MINKOWSKI_P,
+                     galleries: Sequence[np.ndarray] | None = None) -> Protocol:
+    """Checks the arguments of `evaluate_ranking` and returns the protocol over their distances.
 
     Raises:
-        UserError: inputs that are empty, misshapen or not finite, a negative query identity, an
-            unknown metric, or galleries that do not fit the features.
+        UserError: As in `evaluate_ranking`.
     """
     query_features, gallery_features = check_features(query_features, gallery_features)
     return Protocol(
@@ -203,7 +170,7 @@ def feature_protocol(
 
 
 def repeated_rows(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the positions of rows seen before, and where each was seen first."""
+    """Returns the positions of rows that occurred before, and the first position of each."""
     seen: dict[bytes, int] = {}
     first = np.empty(len(features), np.int64)
     for index, row in enumerate(features):
@@ -216,36 +183,30 @@ def repeated_rows(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _finite_matrix(name: str, features) -> np.ndarray:
     features = np.ascontiguousarray(features)
     if features.ndim != 2 or 0 in features.shape:
-        raise UserError(
-            f"the {name} features must be a non-empty matrix with one row per image, "
-            f"received shape {features.shape}."
-        )
+        raise UserError(f"the {name} features must be a non-empty matrix with one row per image, "
+                        f"received shape {features.shape}.")
     if features.dtype not in (np.float32, np.float64):
         try:
             features = features.astype(np.float32)
         except (TypeError, ValueError) as error:
-            raise UserError(
-                f"the {name} features must be numbers, received {features.dtype}."
-            ) from error
-    # A row's sum is finite when its entries are, and needs no mask of the whole.
+            raise UserError(f"the {name} features must be numbers, received "
+                            f"{features.dtype}.") from error
+    # A row's sum is finite if its entries are, and needs no mask of the whole matrix.
     with np.errstate(invalid="ignore"):
         sums = features.sum(axis=1, dtype=np.float64)
     broken = np.flatnonzero(~np.isfinite(sums))
     if len(broken):
-        raise UserError(
-            f"the {name} features hold NaN or infinity in {len(broken)} of "
-            f"{len(features)} rows (first: row {broken[0]}); check the model's weights."
-        )
+        raise UserError(f"the {name} features hold NaN or infinity in {len(broken)} of "
+                        f"{len(features)} rows (first: row {broken[0]}); check the model's "
+                        "weights.")
     return features
 
 
 def _integers(name: str, count: int, values) -> np.ndarray:
     labels = np.asarray(values)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        raise UserError(
-            f"the {name} must be {count} integers, one per feature row, "
-            f"received {labels.dtype} of shape {labels.shape}."
-        )
+        raise UserError(f"the {name} must be {count} integers, one per feature row, received "
+                        f"{labels.dtype} of shape {labels.shape}.")
     return labels.astype(np.int64)
 
 

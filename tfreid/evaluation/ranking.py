@@ -12,7 +12,7 @@ from tfrecords.errors import UserError
 from tfreid.evaluation.distances import MINKOWSKI_P, Metric, metric_name
 from tfreid.evaluation.protocol import Labels, Protocol, feature_protocol
 
-# Ways to rank beside the plain one: key in results.json -> title in tables and legends.
+# Further ways to rank: key in results.json -> title in tables and legends.
 VARIANTS = {"multi_query": "multi-query", "expanded": "expanded", "reranked": "re-ranked"}
 # Counting costs one pass over the gallery per positive; above this many, sorting is cheaper.
 _MOST_COUNTED_POSITIVES = 64
@@ -25,21 +25,21 @@ class RankingResult:
     Attributes:
         cmc: float64 [max_rank]; `cmc[k - 1]` is rank-k, the share of valid queries with a correct
             match among their first k results.
-        mean_ap: mAP, the mean over queries of the mean precision at each positive (rectangles).
-        mean_ap_trapezoid: mAP as the official Market-1501 script integrates it, with the precision
-            averaged over each recall step; half a point to a point lower.
-        mean_inp: mINP, the mean over queries of positives / rank of the hardest positive (Ye et
+        mean_ap: The mAP, the mean over queries of the mean precision at each positive.
+        mean_ap_trapezoid: The mAP as the official Market-1501 script integrates it, with the
+            precision averaged over each recall step; half a point to a point lower.
+        mean_inp: The mINP, the mean over queries of positives / rank of the hardest positive (Ye et
             al., "Deep Learning for Person Re-identification: A Survey and Outlook", Eq. 5).
-        num_valid_queries: queries with at least one positive; only these are averaged.
-        num_skipped_queries: queries without one.
-        num_gallery: gallery images, distractors included, junk (negative identity) not; where
-            queries have galleries of their own, the mean over the queries.
-        metric: name of the distance.
-        average_precision: float64 [queries], NaN where the query was skipped.
-        first_match_rank: int64 [queries], rank of the nearest positive, 0 where skipped.
-        minkowski_p: exponent of the Minkowski distance, None for other distances.
-        unit: what was ranked and counted, "images" or "tracklets".
-        own_galleries: whether each query ranked a gallery of its own.
+        num_valid_queries: Number of queries with a positive; only these are averaged.
+        num_skipped_queries: Number of queries without one.
+        num_gallery: Number of gallery images with distractors but without junk; the mean over the
+            queries if they have galleries of their own.
+        metric: Name of the distance.
+        average_precision: float64 [queries], NaN if the query was skipped.
+        first_match_rank: int64 [queries], rank of the nearest positive, 0 if skipped.
+        minkowski_p: Exponent of the Minkowski distance, None for other distances.
+        unit: What was ranked and counted, "images" or "tracklets".
+        own_galleries: Whether each query ranked a gallery of its own.
     """
 
     cmc: np.ndarray
@@ -63,7 +63,7 @@ class RankingResult:
         return float(self.cmc[k - 1])
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns everything but the per-query arrays as plain Python values, ready for JSON."""
+        """Returns all but the per-query arrays as plain Python values, for JSON."""
         exponent = {} if self.minkowski_p is None else {"minkowski_p": self.minkowski_p}
         return {
             "metric": self.metric,
@@ -85,8 +85,8 @@ class TopMatches(NamedTuple):
     """The first results of some queries, nearest first.
 
     Attributes:
-        indices: int64 [n, k], positions in the gallery; -1 where the gallery ran out.
-        distances: float32 [n, k]; NaN where the gallery ran out.
+        indices: int64 [n, k], positions in the gallery; -1 beyond its end.
+        distances: float32 [n, k]; NaN beyond the end of the gallery.
         is_match: bool [n, k], whether the result shows the query's identity.
     """
 
@@ -95,61 +95,52 @@ class TopMatches(NamedTuple):
     is_match: np.ndarray
 
 
-def evaluate_ranking(
-    query_features: np.ndarray,
-    query_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_features: np.ndarray,
-    gallery_ids: np.ndarray,
-    gallery_cameras: np.ndarray,
-    metric: str | Metric = "cosine",
-    max_rank: int = 50,
-    block_size: int | None = None,
-    progress: bool = False,
-    p: float = MINKOWSKI_P,
-    galleries: Sequence[np.ndarray] | None = None,
-    unit: str = "images",
-) -> RankingResult:
+def evaluate_ranking(query_features: np.ndarray, query_ids: np.ndarray, query_cameras: np.ndarray,
+                     gallery_features: np.ndarray, gallery_ids: np.ndarray,
+                     gallery_cameras: np.ndarray, metric: str | Metric = "cosine",
+                     max_rank: int = 50, block_size: int | None = None, progress: bool = False,
+                     p: float = MINKOWSKI_P, galleries: Sequence[np.ndarray] | None = None,
+                     unit: str = "images") -> RankingResult:
     """Ranks the gallery for every query and scores the ranking.
 
-    A query's positives are the gallery images with its identity. Those that its own camera took
-    are ignored, as are junk images (negative identity); distractors have an identity that no query
+    A query's positives are the gallery images with its identity. Those from its own camera are
+    ignored, as are junk images (negative identity); distractors have an identity that no query
     has. A negative camera is unknown and never equal to another. Equal distances rank in gallery
     order, and identical gallery features always have equal distances. Different features whose
     distances agree to the last digit or two (float64 for Euclidean, float32 for most others) may
-    swap places with another block size, since a matrix product rounds by position.
+    swap places with another block size, because the rounding of a matrix product depends on the
+    position.
 
     Args:
-        query_features: finite numbers [q, d].
-        query_ids: integers [q], 0 or above.
-        query_cameras: integers [q].
-        gallery_features: finite numbers [g, d].
-        gallery_ids: integers [g].
-        gallery_cameras: integers [g].
-        metric: a name that `pairwise_distances` knows, or a metric.
-        max_rank: length of the CMC curve; the gallery may be shorter.
-        block_size: queries compared at once; by default as many as fit a moderate block.
-        progress: show a progress bar.
-        p: exponent of the "minkowski" distance.
-        galleries: for each query the positions of the gallery images that it ranks; the others are
-            as if they were not there. None where every query ranks the whole gallery.
-        unit: what a row of features is, for the report.
+        query_features: Finite numbers [q, d].
+        query_ids: Integers [q], 0 or above.
+        query_cameras: Integers [q].
+        gallery_features: Finite numbers [g, d].
+        gallery_ids: Integers [g].
+        gallery_cameras: Integers [g].
+        metric: A name that `pairwise_distances` knows, or a metric.
+        max_rank: Length of the CMC curve; the gallery may be shorter.
+        block_size: Number of queries compared at once. Defaults to a moderate block.
+        progress: Whether to show a progress bar.
+        p: Exponent of the "minkowski" distance.
+        galleries: For each query the positions of the gallery images that it ranks. Defaults to
+            the whole gallery.
+        unit: What a row of features is, for the report.
 
     Returns:
         The scores, averaged over the queries that have a positive.
 
     Raises:
-        UserError: inputs that are empty, misshapen or not finite, a negative query identity, an
-            unknown metric, or no query with a positive.
-        ValueError: `max_rank` or `block_size` below 1.
+        UserError: If inputs are empty, misshapen or not finite, a query identity is negative, the
+            metric is unknown, a gallery does not fit, or no query has a positive.
+        ValueError: If `max_rank` or `block_size` is below 1.
 
     Example:
-
-    >>> query, gallery = np.eye(2), np.array([[1, 0.1], [0.2, 1], [1, 0.9]])
-    >>> result = tfreid.evaluate_ranking(
-    ...     query, [7, 8], [1, 1], gallery, [7, 8, 8], [2, 2, 2], metric="cosine", progress=False)
-    >>> result.rank(1), round(result.mean_ap, 3)
-    (1.0, 1.0)
+        >>> query, gallery = np.eye(2), np.array([[1, 0.1], [0.2, 1], [1, 0.9]])
+        >>> result = tfreid.evaluate_ranking(
+        ...     query, [7, 8], [1, 1], gallery, [7, 8, 8], [2, 2, 2], metric="cosine")
+        >>> result.rank(1), round(result.mean_ap, 3)
+        (1.0, 1.0)
     """
     protocol = feature_protocol(
         query_features, query_ids, query_cameras, gallery_features, gallery_ids, gallery_cameras,
@@ -159,28 +150,15 @@ def evaluate_ranking(
     return _evaluate(protocol, max_rank, metric_name(metric), exponent, block_size, progress, unit)
 
 
-def evaluate_distances(
-    distances: np.ndarray,
-    query_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_ids: np.ndarray,
-    gallery_cameras: np.ndarray,
-    metric: str,
-    max_rank: int = 50,
-    progress: bool = False,
-    galleries: Sequence[np.ndarray] | None = None,
-    unit: str = "images",
-) -> RankingResult:
-    """Scores the ranking that a matrix of distances gives, such as a re-ranked one.
+def evaluate_distances(distances: np.ndarray, query_ids: np.ndarray, query_cameras: np.ndarray,
+                       gallery_ids: np.ndarray, gallery_cameras: np.ndarray, metric: str,
+                       max_rank: int = 50, progress: bool = False,
+                       galleries: Sequence[np.ndarray] | None = None,
+                       unit: str = "images") -> RankingResult:
+    """Scores the ranking by a matrix of distances [q, g], for example re-ranked ones.
 
-    Args:
-        distances: finite numbers [q, g]; smaller is more alike.
-        metric: what the distances are, for the report.
-        (the others): as in `evaluate_ranking`.
-
-    Raises:
-        UserError: as in `evaluate_ranking`.
-        ValueError: `distances` is not a matrix, or `max_rank` below 1.
+    `metric` names the distances in the report; the other arguments and the errors are those of
+    `evaluate_ranking`.
     """
     distances = np.asarray(distances)
     if distances.ndim != 2:
@@ -192,29 +170,15 @@ def evaluate_distances(
     return _evaluate(protocol, max_rank, metric, None, None, progress, unit)
 
 
-def top_matches(
-    query_features: np.ndarray,
-    query_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_features: np.ndarray,
-    gallery_ids: np.ndarray,
-    gallery_cameras: np.ndarray,
-    query_indices: Sequence[int],
-    k: int = 10,
-    metric: str | Metric = "cosine",
-    p: float = MINKOWSKI_P,
-    galleries: Sequence[np.ndarray] | None = None,
-) -> TopMatches:
-    """Finds the k nearest gallery images of some queries, by the rules of `evaluate_ranking`.
+def top_matches(query_features: np.ndarray, query_ids: np.ndarray, query_cameras: np.ndarray,
+                gallery_features: np.ndarray, gallery_ids: np.ndarray, gallery_cameras: np.ndarray,
+                query_indices: Sequence[int], k: int = 10, metric: str | Metric = "cosine",
+                p: float = MINKOWSKI_P,
+                galleries: Sequence[np.ndarray] | None = None) -> TopMatches:
+    """Finds the `k` nearest gallery images of the queries at positions `query_indices` [n].
 
-    Args:
-        query_indices: positions [n] of the wanted queries among the q queries.
-        k: results per query.
-        (the others): as in `evaluate_ranking`.
-
-    Raises:
-        UserError: as in `evaluate_ranking`; queries without a positive are fine here.
-        ValueError: `k` below 1 or a query index out of range.
+    The other arguments, the rules and the errors are those of `evaluate_ranking`, but queries
+    without a positive are allowed.
     """
     protocol = feature_protocol(
         query_features, query_ids, query_cameras, gallery_features, gallery_ids, gallery_cameras,
@@ -225,9 +189,8 @@ def top_matches(
     if k < 1:
         raise ValueError(f"k must be at least 1, received {k}")
     if np.any((wanted < 0) | (wanted >= len(query_ids))):
-        raise ValueError(
-            f"query_indices must be from 0 to {len(query_ids) - 1}, received {wanted.tolist()}"
-        )
+        raise ValueError(f"query_indices must be from 0 to {len(query_ids) - 1}, received "
+                         f"{wanted.tolist()}")
     indices = np.full((len(wanted), k), -1, np.int64)
     distances = np.full((len(wanted), k), np.nan, np.float32)
     is_match = np.zeros((len(wanted), k), bool)
@@ -246,15 +209,8 @@ def _finite_rows(distances: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _evaluate(
-    protocol: Protocol,
-    max_rank: int,
-    metric: str,
-    minkowski_p: float | None,
-    block_size: int | None,
-    progress: bool,
-    unit: str,
-) -> RankingResult:
+def _evaluate(protocol: Protocol, max_rank: int, metric: str, minkowski_p: float | None,
+              block_size: int | None, progress: bool, unit: str) -> RankingResult:
     check_max_rank(max_rank)
     ranks = [
         positive_ranks(row, positives)
@@ -265,17 +221,15 @@ def _evaluate(
 
 
 def check_max_rank(max_rank: int) -> None:
-    """Raises a `ValueError` for a CMC curve without ranks."""
+    """Raises a `ValueError` if a CMC curve would have no ranks."""
     if max_rank < 1:
         raise ValueError(f"max_rank must be at least 1, received {max_rank}")
 
 
 def positive_ranks(row: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """Returns the 1-based ranks of the positives, ascending; ties rank by position in the row.
+    """Returns the ascending ranks, from 1, of the positives [n] in a row of distances [g].
 
-    Args:
-        row: distances [g], ignored images at infinity.
-        positives: positions [n].
+    Ties rank by position in the row; ignored images have an infinite distance.
     """
     if len(positives) > _MOST_COUNTED_POSITIVES:
         ranks = np.empty(len(row), np.int64)
@@ -290,9 +244,7 @@ def positive_ranks(row: np.ndarray, positives: np.ndarray) -> np.ndarray:
 
 
 def nearest_positions(row: np.ndarray, k: int) -> np.ndarray:
-    """Returns the positions of the k smallest finite distances [g], or of all where there are
-    fewer; ties by position in the row.
-    """
+    """Returns the positions of the k smallest finite distances, or of all; ties by position."""
     k = min(k, np.count_nonzero(np.isfinite(row)))
     if k == 0:
         return np.empty(0, np.int64)
@@ -301,33 +253,20 @@ def nearest_positions(row: np.ndarray, k: int) -> np.ndarray:
     return candidates[np.argsort(row[candidates], kind="stable")[:k]]
 
 
-def score_ranks(
-    ranks: Sequence[np.ndarray],
-    max_rank: int,
-    num_gallery: int | float,
-    metric: str,
-    minkowski_p: float | None,
-) -> RankingResult:
-    """Averages the scores over the queries.
-
-    Args:
-        ranks: per query the 1-based ranks of its positives, ascending; empty where it has none.
-        max_rank: length of the CMC curve.
-        num_gallery: ranked images.
-        metric: name of the distance.
-        minkowski_p: exponent of the Minkowski distance, None for other distances.
+def score_ranks(ranks: Sequence[np.ndarray], max_rank: int, num_gallery: int | float, metric: str,
+                minkowski_p: float | None) -> RankingResult:
+    """Averages the scores over the queries; `ranks` are those of `positive_ranks`.
 
     Raises:
-        UserError: no query has a positive.
+        UserError: If no query has a positive.
     """
     first = np.array([found[0] if len(found) else 0 for found in ranks], np.int64)
     valid = first > 0
     num_valid = int(valid.sum())
     if num_valid == 0:
-        raise UserError(
-            "no query has a valid match: every gallery image of a query's identity comes from the "
-            "query's own camera or is missing; check the identities and cameras of both splits."
-        )
+        raise UserError("no query has a valid match: every gallery image of a query's identity "
+                        "comes from the query's own camera or is missing; check the identities and "
+                        "cameras of both splits.")
     rectangle, trapezoid, penalty = np.array(
         [_precisions(found) if len(found) else (np.nan,) * 3 for found in ranks]
     ).T
@@ -348,10 +287,10 @@ def score_ranks(
 
 
 def _precisions(ranks: np.ndarray) -> tuple[float, float, float]:
-    """Returns AP by rectangles, AP by trapezoids and the inverse negative penalty of a query."""
+    """Returns a query's AP by rectangles, AP by trapezoids and inverse negative penalty."""
     count = len(ranks)
     found = np.arange(1, count + 1)
     at_positive = found / ranks
-    # Precision one position before each positive; a positive in first place has 1 before it.
+    # Precision one position before each positive; 1 before a positive in first place.
     before = np.where(ranks > 1, (found - 1) / np.maximum(ranks - 1, 1), 1.0)
     return at_positive.mean(), ((before + at_positive) / 2).mean(), count / ranks[-1]

@@ -10,70 +10,60 @@ from tfrecords.errors import UserError
 from tfreid.evaluation.pooling import DIRECTIONS
 from tfreid.evaluation.protocol import check_features, repeated_rows
 
-# How features are brought to where squared Euclidean distance agrees with the metric.
+# Transforms after which the squared Euclidean distance agrees with the metric.
 _PREPARED = {**DIRECTIONS, "euclidean": lambda features: features}
 _BLOCK_ROWS = 512
-# Columns are dealt to this many groups to bound the distance of the nearest ones; see _candidates.
+# Number of groups of columns that bound the distance of the nearest ones; see _candidates.
 _GROUPS = 512
-# Neighbours looked at beyond those wanted, so that float32 products need not order them right.
+# Extra candidates, because float32 products may order close neighbours incorrectly.
 _MARGIN = 8
 _PAIRS_AT_ONCE = 2**14
 
 
-def k_reciprocal_rerank(
-    query_features: np.ndarray,
-    gallery_features: np.ndarray,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_value: float = 0.3,
-    metric: str = "euclidean",
-    progress: bool = False,
-) -> np.ndarray:
+def k_reciprocal_rerank(query_features: np.ndarray, gallery_features: np.ndarray, k1: int = 20,
+                        k2: int = 6, lambda_value: float = 0.3, metric: str = "euclidean",
+                        progress: bool = False) -> np.ndarray:
     """Computes re-ranked distances from queries to gallery by k-reciprocal encoding.
 
     The algorithm is that of Zhong et al., "Re-ranking Person Re-identification with k-reciprocal
-    Encoding" (CVPR 2017), as its authors published it. All images, queries and gallery, form one
-    set. With d(i, j) the squared Euclidean distance divided by the largest one of row i:
+    Encoding" (CVPR 2017), as in its authors' code. Queries and gallery form one set of images.
+    With d(i, j) the squared Euclidean distance divided by the largest one of row i:
 
-    - R(i, k): those of i's k + 1 nearest images, itself among them, that have i among theirs
-      (Eq. 3);
-    - R*(i): R(i, k1) joined by R(c, k1 / 2) of every c in R(i, k1) more than two thirds of which
-      lie in R(i, k1) (Eq. 4); k1 / 2 is rounded half to even;
+    - R(i, k): those of i's k + 1 nearest images, including i, that have i among theirs (Eq. 3);
+    - R*(i): the union of R(i, k1) and of every R(c, k1 / 2), for c in R(i, k1), more than two
+      thirds of which is in R(i, k1) (Eq. 4); k1 / 2 is rounded half to even;
     - the encoding of i is exp(-d(i, j)) for j in R*(i), divided by its sum (Eq. 7), then
-      averaged over the k2 nearest images, itself among them (Eq. 11);
+      averaged over the k2 nearest images, including i (Eq. 11);
     - the Jaccard distance is 1 - s / (2 - s), where s sums the minima of two encodings (Eq. 10);
     - the result is (1 - lambda) * Jaccard + lambda * d (Eq. 12).
 
-    Equally distant images are neighbours in their order, queries first, but an image is always its
-    own nearest. Fewer images than k1 + 1 are all neighbours. Encodings are sparse and distances
-    computed in blocks, so memory beyond the result grows with the number of images, not with its
-    square. Neither identities nor cameras are used; junk must be left out before.
+    Ties are broken by position, queries first, but an image is always its own nearest neighbour.
+    Encodings are sparse and distances computed in blocks, so memory beyond the result grows with
+    the number of images, not with its square. Neither identities nor cameras are used; remove junk
+    beforehand.
 
     Args:
-        query_features: finite numbers [q, d].
-        gallery_features: finite numbers [g, d].
-        k1: reciprocal neighbours, 1 or more.
-        k2: images an encoding is averaged over, 1 or more; 1 leaves it as it is.
-        lambda_value: share of the original distance, 0..1.
-        metric: "euclidean" takes the features as they are, "cosine" as unit vectors, "correlation"
-            as unit vectors of the rows less their mean; the squared Euclidean distance of unit
-            vectors is twice the cosine distance, so the first neighbours are the metric's own.
-        progress: show progress bars.
+        query_features: Finite numbers [q, d].
+        gallery_features: Finite numbers [g, d].
+        k1: Number of reciprocal neighbours, 1 or more.
+        k2: Number of images that an encoding is averaged over, 1 or more.
+        lambda_value: Weight of the original distance, in 0..1.
+        metric: "euclidean", "cosine" or "correlation". For the last two the features are scaled
+            to unit length, where the squared Euclidean distance is twice the metric's.
+        progress: Whether to show progress bars.
 
     Returns:
         float32 distances [q, g]; smaller is more alike.
 
     Raises:
-        UserError: features that are empty, misshapen or not finite, or a metric that no squared
-            Euclidean distance agrees with.
-        ValueError: `k1` or `k2` below 1, or `lambda_value` outside 0..1.
+        UserError: If features are empty, misshapen or not finite, or the metric is another one.
+        ValueError: If `k1` or `k2` is below 1, or `lambda_value` outside 0..1.
 
     Example:
-
-    >>> random = np.random.default_rng(0)
-    >>> query, gallery = random.random((2, 4)), random.random((12, 4))
-    >>> tfreid.k_reciprocal_rerank(query, gallery, k1=5, k2=2).shape
-    (2, 12)
+        >>> random = np.random.default_rng(0)
+        >>> query, gallery = random.random((2, 4)), random.random((12, 4))
+        >>> tfreid.k_reciprocal_rerank(query, gallery, k1=5, k2=2).shape
+        (2, 12)
     """
     if k1 < 1 or k2 < 1:
         raise ValueError(f"k1 and k2 must be at least 1, received {k1} and {k2}")
@@ -93,19 +83,17 @@ def k_reciprocal_rerank(
 
 
 def check_rerankable(metric: str) -> None:
-    """Raises a `UserError` where re-ranking cannot go with a metric."""
+    """Raises a `UserError` if re-ranking does not support a metric."""
     if metric not in _PREPARED:
-        raise UserError(
-            f"re-ranking works on squared Euclidean distances, which {metric!r} has no part in; "
-            f"choose one of {', '.join(sorted(_PREPARED))} as evaluation.metric, or set "
-            "evaluation.reranking=false."
-        )
+        raise UserError(f"re-ranking needs squared Euclidean distances, so {metric!r} is not "
+                        f"supported; choose one of {', '.join(sorted(_PREPARED))} as "
+                        "evaluation.metric, or set evaluation.reranking=false.")
 
 
 def _centred(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Joins the features and moves and scales them to where float32 squares lose least."""
+    """Joins, centres and scales the features so that float32 squares lose the least precision."""
     features = np.concatenate([query, gallery])
-    # Ranks and shares of the largest distance do not change with either.
+    # This changes neither ranks nor distances relative to the largest one.
     mean = features.mean(axis=0, dtype=np.float64)
     largest = max(np.abs(features.max(axis=0) - mean).max(),
                   np.abs(features.min(axis=0) - mean).max())
@@ -115,14 +103,13 @@ def _centred(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return np.multiply(centred, scale, out=centred, casting="same_kind")
 
 
-def _neighbours(
-    features: np.ndarray, num_query: int, count: int, progress: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _neighbours(features: np.ndarray, num_query: int, count: int,
+                progress: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Finds every image's nearest images, itself first.
 
     Returns:
-        int32 positions [n, count], or all n where there are fewer; float32 largest squared
-        distance [n] of each image; float32 distances [q, g] of the queries over that largest one.
+        int32 positions [n, count], or [n, n] of fewer images; float32 largest squared distance of
+        each image [n]; float32 distances [q, g], relative to the query's largest one.
     """
     total = len(features)
     count = min(count, total)
@@ -136,7 +123,7 @@ def _neighbours(
         for start in range(0, total, _BLOCK_ROWS):
             block = features[start : start + _BLOCK_ROWS]
             rows = np.arange(start, start + len(block))
-            # A factor of two is cheaper on the block than on the product.
+            # Scaling the block is cheaper than scaling the product.
             distances = (-2.0 * block) @ features.T
             distances += squares
             distances += squares[rows, np.newaxis]
@@ -145,7 +132,7 @@ def _neighbours(
             furthest[rows] = distances.max(axis=1)
             queries = rows[rows < num_query]
             normalized[queries] = distances[: len(queries), num_query:]
-            # Below every distance, so that an image is its own first neighbour.
+            # Smaller than every distance, so that an image is its own first neighbour.
             distances[rows - start, rows] = -1.0
             neighbours[rows] = _nearest(features, distances, rows, count)
             bar.update(len(block))
@@ -153,20 +140,11 @@ def _neighbours(
     return neighbours, furthest, normalized
 
 
-def _nearest(
-    features: np.ndarray, distances: np.ndarray, rows: np.ndarray, count: int
-) -> np.ndarray:
-    """Returns the nearest `count` images of some, themselves first; ties by position.
+def _nearest(features: np.ndarray, distances: np.ndarray, rows: np.ndarray,
+             count: int) -> np.ndarray:
+    """Returns the positions [rows, count] of each image's nearest ones; ties by position.
 
-    Args:
-        features: float32 [n, d].
-        distances: float32 squared distances [rows, n], right to a few digits; an image's own is
-            below all others.
-        rows: positions [rows] of the images.
-        count: neighbours of each.
-
-    Returns:
-        positions [rows, count].
+    `distances` [rows, n] are approximate; an image's distance to itself is the smallest.
     """
     places, found = _candidates(distances, min(count + _MARGIN, len(features)))
     exact = _squared_distances(features, rows[places], found)
@@ -177,20 +155,16 @@ def _nearest(
 
 
 def _candidates(distances: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Finds columns that hold each row's `count` smallest values, and perhaps a few more.
-
-    Returns:
-        Row and column of each, sorted by row, then by column.
-    """
+    """Returns row and column, in order, of each row's `count` smallest values and a few more."""
     total = distances.shape[1]
     groups = min(total, max(_GROUPS, 4 * count))
     dealt = total // groups * groups
-    # The count-th smallest of the groups' minima cannot lie below the row's count-th smallest.
-    # Every groups-th column is in one group, since neighbours often stand side by side.
+    # The count-th smallest of the groups' minima is at least the row's count-th smallest value.
+    # A group takes every groups-th column, because neighbours are often adjacent.
     minima = distances[:, :dealt].reshape(len(distances), -1, groups).min(axis=1)
     minima.partition(count - 1, axis=1)
     mask = distances <= minima[:, count - 1 : count]
-    # Only where many distances are equal are there more than a few.
+    # There are many more only if many distances are equal.
     for row in np.flatnonzero(np.count_nonzero(mask, axis=1) > 4 * count):
         mask[row] = False
         mask[row, np.argsort(distances[row], kind="stable")[:count]] = True
@@ -199,16 +173,7 @@ def _candidates(distances: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _squared_distances(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Computes squared Euclidean distances of pairs by differences, so small ones come right.
-
-    Args:
-        features: float32 [n, d].
-        first: positions [pairs].
-        second: positions [pairs].
-
-    Returns:
-        float32 [pairs].
-    """
+    """Computes squared Euclidean distances [pairs] from differences, which is exact if small."""
     distances = np.empty(len(first), np.float32)
     for start in range(0, len(first), _PAIRS_AT_ONCE):
         pairs = slice(start, start + _PAIRS_AT_ONCE)
@@ -218,10 +183,9 @@ def _squared_distances(features: np.ndarray, first: np.ndarray, second: np.ndarr
     return distances
 
 
-def _encodings(
-    features: np.ndarray, neighbours: np.ndarray, furthest: np.ndarray, k1: int
-) -> sparse.csr_matrix:
-    """Encodes every image by its expanded k-reciprocal set: float32 [n, n], rows sum to one."""
+def _encodings(features: np.ndarray, neighbours: np.ndarray, furthest: np.ndarray,
+               k1: int) -> sparse.csr_matrix:
+    """Encodes every image by its expanded k-reciprocal set: float32 [n, n] with row sums of 1."""
     reciprocal = _reciprocal(neighbours)
     half = _reciprocal(neighbours[:, : int(np.around(k1 / 2)) + 1])
     # `half` is symmetric: entry (i, c) counts the members of R(c, k1 / 2) that are in R(i, k1).
@@ -241,7 +205,7 @@ def _encodings(
 
 
 def _reciprocal(neighbours: np.ndarray) -> sparse.csr_matrix:
-    """Returns, as ones in int32 [n, n], which images are among each other's neighbours."""
+    """Returns int32 [n, n] with ones where two images are neighbours of each other."""
     forward = _membership(neighbours).astype(np.int32)
     return forward.multiply(forward.T).tocsr()
 
@@ -254,13 +218,12 @@ def _membership(neighbours: np.ndarray) -> sparse.csr_matrix:
     return sparse.csr_matrix((ones, neighbours.ravel(), ends), (total, total))
 
 
-def _blend(
-    distances: np.ndarray, encodings: sparse.csr_matrix, lambda_value: float, progress: bool
-) -> None:
+def _blend(distances: np.ndarray, encodings: sparse.csr_matrix, lambda_value: float,
+           progress: bool) -> None:
     """Turns original distances [q, g] into final ones, in place (Eq. 10 and 12)."""
     num_query, num_gallery = distances.shape
     queries = encodings[:num_query].tocsr()
-    # Column by column: which gallery images hold a member, and how much of it.
+    # For each member the gallery images whose encoding contains it, and its weight there.
     holders = encodings[num_query:].tocsc()
     distances *= np.float32(lambda_value)
     for query in tqdm(range(num_query), desc="Jaccard distances", unit="query",
@@ -269,10 +232,10 @@ def _blend(
         members = queries.indices[own]
         first, last = holders.indptr[members], holders.indptr[members + 1]
         lengths = last - first
-        # The positions first..last of all members, one after the other.
+        # The ranges first..last of all members, concatenated.
         offsets = np.repeat(first - np.cumsum(lengths) + lengths, lengths)
         held = offsets + np.arange(lengths.sum())
         smaller = np.minimum(np.repeat(queries.data[own], lengths), holders.data[held])
         shared = np.bincount(holders.indices[held], smaller, minlength=num_gallery)
-        shared = np.minimum(shared, 1.0)  # rounding adds up to a little more
+        shared = np.minimum(shared, 1.0)  # rounding may exceed 1 slightly
         distances[query] += (1.0 - lambda_value) * (1.0 - shared / (2.0 - shared))

@@ -1,8 +1,7 @@
-"""Results as text tables and JSON files, read back, and averaged over folds."""
+"""Results as text tables and JSON files, and the curves in these files."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections import Counter
@@ -14,23 +13,19 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import write_json
-from tfreid.config import Config, all_settings, flat, load_config
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.ranking import VARIANTS, RankingResult
 from tfreid.evaluation.single_shot import SINGLE_SHOT, AveragedCmc, SingleShotResult
 
-_RESULTS = "results.json"
-_SUMMARY = "summary.json"
-
 
 class SavedCurve(NamedTuple):
-    """A curve with its name, and what was measured beside it.
+    """A named CMC curve, with the mAP or the deviation of its protocol.
 
     Attributes:
-        name: for a legend.
+        name: Name in a legend.
         cmc: float64 [ranks], as fractions.
-        mean_ap: the mAP; None for single-shot results, which have none.
-        std: float64 [ranks], standard deviation over trials or splits; None where there are none.
+        mean_ap: The mAP, or None for single-shot results.
+        std: float64 [ranks], standard deviation over trials or splits, or None.
     """
 
     name: str
@@ -39,22 +34,21 @@ class SavedCurve(NamedTuple):
     std: np.ndarray | None = None
 
 
-def read_curves(
-    sources: Sequence[str | Path], labels: Sequence[str] | None = None
-) -> list[SavedCurve]:
+def read_curves(sources: Sequence[str | Path],
+                labels: Sequence[str] | None = None) -> list[SavedCurve]:
     """Reads the curves of runs, evaluations and summaries of several test sets.
 
     Args:
-        sources: Folders with a `results.json` (or a `summary.json`), or such files.
-        labels: A name for each source; None takes the name in the file, or the folder's where it
-            has none. Names that several sources share are followed by the folder.
+        sources: Folders with a `results.json` (or a `summary.json`), or these files.
+        labels: A name for each source. Defaults to the name in the file or of the folder; the
+            folder is appended to names that several sources share.
 
     Returns:
-        The curves, in order; other ways to rank (`VARIANTS`) and several test sets each on their
-        own, with the source's name before theirs. No two have one name.
+        The curves, in order, with different names; further ways to rank (`VARIANTS`) and test sets
+        have curves of their own.
 
     Raises:
-        UserError: A source without results, results without a curve, or as many labels as not.
+        UserError: If a source has no results or no curve, or the number of labels is wrong.
     """
     paths = [find_results(source) for source in sources]
     contents = [read_results(path) for path in paths]
@@ -72,39 +66,39 @@ def read_curves(
               for curve in _curves(name, content, path)]
     repeated = [name for name, count in Counter(c.name for c in curves).items() if count > 1]
     if repeated:
-        raise UserError(f"two curves have the name {repeated[0]!r}; name results once, and give "
-                        "each its own label.")
+        raise UserError(f"two curves have the name {repeated[0]!r}; give each result once, with a "
+                        "label of its own.")
     return curves
 
 
 def find_results(source: str | Path) -> Path:
-    """Returns the results file that a folder holds, or that `source` is itself.
+    """Returns the results file in a folder, or `source` if it is a file.
 
     Raises:
-        UserError: There is none.
+        UserError: If there is none.
     """
     source = Path(source)
     if source.is_file():
         return source
-    for name in (_RESULTS, _SUMMARY):
+    for name in ("results.json", "summary.json"):
         if (source / name).is_file():
             return source / name
-    raise UserError(f"{source}: no results there (no {_RESULTS}); evaluate the run with "
-                    "test_net.py first.")
+    raise UserError(f"{source}: no results there (no results.json); evaluate the run with "
+                    "tfreid test first.")
 
 
 def read_results(path: Path) -> dict[str, Any]:
     """Reads a results file.
 
     Raises:
-        UserError: It holds no JSON object.
+        UserError: If it is not a JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not a results file (no JSON object); give one of test_net.py.")
+        raise UserError(f"{path}: not a results file (no JSON object); give one of tfreid test.")
     return content
 
 
@@ -118,10 +112,10 @@ def _curves(name: str, content: dict, path: Path) -> list[SavedCurve]:
 
 
 def saved_curve(name: str, figures: dict[str, Any], path: Path) -> SavedCurve:
-    """Takes the curve of one result out of the content of a results file.
+    """Returns the curve of one result in a results file.
 
     Raises:
-        UserError: There is no curve of fractions, or what its protocol has beside it is missing.
+        UserError: If the curve, or the mAP or deviation of its protocol, is missing or broken.
     """
     try:
         cmc = np.asarray(figures["cmc"], np.float64)
@@ -134,167 +128,21 @@ def saved_curve(name: str, figures: dict[str, Any], path: Path) -> SavedCurve:
             raise ValueError("no deviation for each rank")
         return SavedCurve(name, cmc, std=std)
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: holds no CMC curve; evaluate again with test_net.py.") from None
+        raise UserError(f"{path}: has no CMC curve; evaluate again with tfreid test.") from None
 
 
-_FIGURES = ("dataset", "feature", "metric", "trials", "identities")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class SplitAverage(AveragedCmc):
-    """Scores over identity splits; `curves` [splits, max_rank] has each split's mean over trials.
-
-    Attributes:
-        name: of the recipe.
-        splits: label of each split.
-        sources: results file of each.
-        identities: identities in a trial of each.
-        trials: trials in each split.
-        metric: what ranked.
-    """
-
-    name: str
-    splits: tuple[str, ...]
-    sources: tuple[Path, ...]
-    identities: tuple[int, ...]
-    trials: int
-    metric: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns all as plain Python values, ready for JSON; deviations are those over splits."""
-        return {
-            "name": self.name,
-            "protocol": SINGLE_SHOT,
-            "metric": self.metric,
-            **self.rank_figures(),
-            "splits": [
-                {"split": split, "results": str(source), "identities": identities,
-                 **{f"rank_{k}": float(curve[k - 1]) for k in self.reported_ranks}}
-                for split, source, identities, curve in zip(self.splits, self.sources,
-                                                            self.identities, self.curves)
-            ],
-            "trials": self.trials,
-            "cmc": self.cmc.tolist(),
-            "cmc_std": self.std.tolist(),
-        }
-
-
-def average_splits(sources: Sequence[str | Path]) -> SplitAverage:
-    """Averages saved single-shot results, one for each identity split.
-
-    Every split weighs the same. A `config.yaml` beside a results file, as in a run's folder, tells
-    which split it is and that the recipe is the others' too.
+def results_table(result: RankingResult, protocol: str = "",
+                  variants: Mapping[str, RankingResult] | None = None) -> str:
+    """Returns a table of the scores of a ranking, in percent, and of their test set.
 
     Args:
-        sources: Folders with a `results.json`, such as runs, or such files.
-
-    Returns:
-        The average.
-
-    Raises:
-        UserError: Fewer than two results, results that are missing, broken or not single-shot, of
-            different protocols or recipes, or twice of one split.
-    """
-    results = [_Saved(find_results(source)) for source in sources]
-    if len(results) < 2:
-        raise UserError("an average over splits wants two results or more; give one run for each "
-                        "split.")
-    _check_distinct(results)
-    for other in results[1:]:
-        _check_same(results[0], other)
-    return SplitAverage(
-        curves=np.stack([result.curve for result in results]),
-        name=results[0].name,
-        splits=tuple(result.split for result in results),
-        sources=tuple(result.path for result in results),
-        identities=tuple(result.content["identities"] for result in results),
-        trials=results[0].content["trials"],
-        metric=results[0].content["metric"],
-    )
-
-
-class _Saved:
-    """One single-shot result as it was saved, and the settings beside it where there are any."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.content = read_results(path)
-        if "test_sets" in self.content:
-            raise UserError(f"{path}: holds several test sets; give the results.json of one.")
-        if self.content.get("protocol") != SINGLE_SHOT:
-            raise UserError(f"{path}: not a single-shot result; evaluate the run with "
-                            "evaluation.protocol=single_shot first.")
-        if "step" in self.content:
-            raise UserError(f"{path}: an evaluation made while training, with few trials; run "
-                            f"test_net.py --run {path.parent} first.")
-        if "splits" in self.content:
-            raise UserError(f"{path}: an average over splits already; give the runs themselves.")
-        self.curve = saved_curve("", self.content, path).cmc
-        whole = all(isinstance(self.content.get(key), int) for key in ("trials", "identities"))
-        if not whole or "metric" not in self.content:
-            raise UserError(f"{path}: does not tell its trials, identities and metric; evaluate "
-                            "again with test_net.py.")
-        recipe = path.parent / "config.yaml"
-        self.config: Config | None = load_config(recipe) if recipe.is_file() else None
-        folder = path.parent.resolve().name
-        self.name = str(self.content.get("name") or (self.config.name if self.config else folder))
-        self.split = str(self.config.data.fold if self.config
-                         else self.content.get("split", folder))
-
-    def known_split(self) -> str | None:
-        """The split, unless only the folder's name stands for it."""
-        return self.split if self.config or "split" in self.content else None
-
-    def settings(self) -> dict[str, Any]:
-        """What must be the same in all runs; records by the name of their folder."""
-        values = {key: value for key, value in flat(self.config).items()
-                  if all_settings()[key].metadata["average"] == "same"}
-        return {**values, "data.records": Path(self.config.data.records or "").name}
-
-
-def _check_distinct(results: Sequence[_Saved]) -> None:
-    seen: dict[Any, _Saved] = {}
-    for result in results:
-        if result.path.resolve() in seen:
-            raise UserError(f"{result.path} is given twice; name each run once.")
-        seen[result.path.resolve()] = result
-        split = result.known_split()
-        if split is not None and split in seen:
-            raise UserError(f"{seen[split].path} and {result.path} are both of split {split}; give "
-                            "one run for each split.")
-        seen[split] = result
-
-
-def _check_same(first: _Saved, other: _Saved) -> None:
-    pairs = [(key, first.content.get(key), other.content.get(key)) for key in _FIGURES]
-    pairs.append(("max_rank", len(first.curve), len(other.curve)))
-    if first.config and other.config:
-        # Under one recipe a split may lack a match for an identity and so have fewer of them.
-        pairs = [pair for pair in pairs if pair[0] != "identities"]
-        theirs = other.settings()
-        pairs += [(key, value, theirs[key]) for key, value in first.settings().items()]
-    for key, one, another in pairs:
-        if one != another:
-            raise UserError(f"{other.path} has {key} {another} and {first.path} has {one}; average "
-                            "results of one protocol and one recipe.")
-
-
-def results_table(
-    result: RankingResult,
-    protocol: str = "",
-    variants: Mapping[str, RankingResult] | None = None,
-) -> str:
-    """Returns a table of the scores, in percent, and of what they were measured on.
-
-    Args:
-        result: what `evaluate_ranking` returned.
-        protocol: name of the dataset and of the rules, e.g. "Market-1501, single query".
-        variants: key of `VARIANTS` -> the scores of that way to rank, for a column beside the
-            plain ones.
+        result: The scores.
+        protocol: Name of the dataset and of the rules, e.g. "Market-1501, single query".
+        variants: Key of `VARIANTS` -> the scores of that way to rank, for further columns.
     """
     variants = variants or {}
     columns = [_scores(one) for one in (result, *variants.values())]
-    scores = [(name, *(_percent(column[name]) for column in columns))
+    scores = [(name, *(percent(column[name]) for column in columns))
               for name in columns[0]]
     if variants:
         scores.insert(0, ("", "plain", *(VARIANTS[key] for key in variants)))
@@ -305,17 +153,11 @@ def results_table(
         (f"gallery {result.unit}{mean}", _gallery_size(result)),
         ("distance", describe_metric(result.metric, result.minkowski_p)),
     ]
-    if protocol:
-        facts.insert(0, ("protocol", protocol))
-    return ruled_table([scores, facts])
+    return ruled_table([scores, _with_protocol(facts, protocol)])
 
 
 def comparison_table(rows: Mapping[str, RankingResult]) -> str:
-    """Returns a table with one row per test set, or per way to rank it.
-
-    Args:
-        rows: name of the row -> its scores.
-    """
+    """Returns a table with a row for each name in `rows`, a test set or a way to rank it."""
     heads = ("test set", "rank-1", "rank-5", "rank-10", "mAP", "mINP", "queries", "skipped",
              "gallery")
     cells = []
@@ -325,7 +167,7 @@ def comparison_table(rows: Mapping[str, RankingResult]) -> str:
         each = " a query" if result.own_galleries else ""
         cells.append((
             name,
-            *(_percent(scores[head]) if head in scores else "-" for head in heads[1:6]),
+            *(percent(scores[head]) if head in scores else "-" for head in heads[1:6]),
             f"{result.num_valid_queries:,}", f"{result.num_skipped_queries:,}",
             f"{_gallery_size(result)}{unit}{each}",
         ))
@@ -333,12 +175,7 @@ def comparison_table(rows: Mapping[str, RankingResult]) -> str:
 
 
 def format_single_shot(result: SingleShotResult, protocol: str = "") -> str:
-    """Returns a table of the mean scores over the trials, in percent, and of how they were made.
-
-    Args:
-        result: what `single_shot_result` returned.
-        protocol: name of the dataset and of the rules, e.g. "VIPeR, split 0, single shot".
-    """
+    """Returns a table of the mean scores over the trials, in percent; see `results_table`."""
     spread = result.trials > 1
     scores = [_spread_row(result, k, spread) for k in result.reported_ranks]
     if spread:
@@ -348,44 +185,20 @@ def format_single_shot(result: SingleShotResult, protocol: str = "") -> str:
         ("trials", f"{result.trials:,}"),
         ("ranked by", result.metric),
     ]
-    if protocol:
-        facts.insert(0, ("protocol", protocol))
-    return ruled_table([scores, facts])
-
-
-def format_split_average(average: SplitAverage) -> str:
-    """Returns a table with a row per split, their mean and their standard deviation, in percent.
-
-    Args:
-        average: what `average_splits` returned.
-    """
-    ranks = average.reported_ranks
-    heads = ("split", *(f"rank-{k}" for k in ranks))
-    rows = [(split, *(_percent(curve[k - 1]) for k in ranks))
-            for split, curve in zip(average.splits, average.curves)]
-    sums = [("mean", *(_percent(average.rank(k)) for k in ranks)),
-            ("std over splits", *(_percent(average.rank_std(k)) for k in ranks))]
-    fewest, most = min(average.identities), max(average.identities)
-    facts = [
-        ("trials in each split", f"{average.trials:,}"),
-        ("identities in a trial", f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"),
-        ("ranked by", average.metric),
-    ]
-    return ruled_table([[heads], rows, sums, facts])
+    return ruled_table([scores, _with_protocol(facts, protocol)])
 
 
 def write_results_json(path: str | os.PathLike, results: Any) -> None:
-    """Writes results as JSON, replacing the file in one step.
+    """Writes results as JSON, replacing the file in one step and making its folder if needed.
 
     Args:
-        path: the file; its folder is made if it is missing.
-        results: a result (of a ranking, of single-shot trials, or their average over splits), or a
-            mapping of names to plain values, NumPy values, paths and results (each written as its
-            `as_dict()`).
+        path: The file.
+        results: A result of this package, written as its `as_dict()`, or a mapping to results,
+            plain or NumPy values and paths.
 
     Raises:
-        TypeError: a value has no JSON form.
-        ValueError: a value is NaN or infinite.
+        TypeError: If a value has no JSON form.
+        ValueError: If a value is NaN or infinite.
     """
     content = json.loads(json.dumps(results, default=_plain, allow_nan=False))
     path = Path(path)
@@ -394,9 +207,9 @@ def write_results_json(path: str | os.PathLike, results: Any) -> None:
 
 
 def ruled_table(blocks: list[list[tuple[str, ...]]]) -> str:
-    """Lays out rows of a name and values, with a rule around each block.
+    """Lays out rows of a name and right-aligned values, with a rule around each block.
 
-    Values stand at the right; rows with equally many values share their columns.
+    Rows with equally many values share their columns.
     """
     widths: dict[int, list[int]] = {}
     for row in (row for block in blocks for row in block):
@@ -415,6 +228,10 @@ def ruled_table(blocks: list[list[tuple[str, ...]]]) -> str:
     return "\n".join(lines)
 
 
+def _with_protocol(facts, protocol: str) -> list[tuple[str, str]]:
+    return [("protocol", protocol), *facts] if protocol else facts
+
+
 def _scores(result: RankingResult) -> dict[str, float]:
     return {
         **{f"rank-{k}": result.rank(k) for k in (1, 5, 10, 20) if k <= len(result.cmc)},
@@ -429,17 +246,18 @@ def _gallery_size(result: RankingResult) -> str:
 
 
 def _spread_row(averaged: AveragedCmc, k: int, spread: bool) -> tuple[str, ...]:
-    row = (f"rank-{k}", _percent(averaged.rank(k)))
-    return (*row, _percent(averaged.rank_std(k))) if spread else row
+    row = (f"rank-{k}", percent(averaged.rank(k)))
+    return (*row, percent(averaged.rank_std(k))) if spread else row
 
 
-def _percent(fraction: float) -> str:
+def percent(fraction: float) -> str:
+    """Formats a fraction in percent."""
     return f"{100 * fraction:.2f} %"
 
 
 def _plain(value: Any) -> Any:
-    """Turns what `json` does not know into plain Python."""
-    if isinstance(value, (RankingResult, SingleShotResult, SplitAverage)):
+    """Converts what `json` does not support to plain Python."""
+    if isinstance(value, (RankingResult, AveragedCmc)):
         return value.as_dict()
     if isinstance(value, Mapping):
         return dict(value)
@@ -449,4 +267,4 @@ def _plain(value: Any) -> Any:
         return value.item()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    raise TypeError(f"results hold a {type(value).__name__}, which has no JSON form")
+    raise TypeError(f"results contain a {type(value).__name__}, which has no JSON form")

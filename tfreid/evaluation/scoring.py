@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -12,11 +11,9 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.distances import find_metric, pairwise_distances
-from tfreid.evaluation.evaluator import Evaluation
+from tfreid.evaluation.evaluator import Scored
 from tfreid.evaluation.features import FeatureExtractor
-from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.single_shot import (
-    SingleShotResult,
     Trial,
     draw_trials,
     single_shot_cmc,
@@ -26,16 +23,16 @@ from tfreid.records import Records
 
 Features = dict[str, np.ndarray]
 _TRIED_IDENTITIES = 4
-# Features of all single-shot trials that are in memory together; of more, each trial has its own.
+# Size up to which the features of all trials are in memory together; else trial by trial.
 _MOST_BYTES = 2e9
 _SPLITS = (("query", "gallery"), ("val_query", "val_gallery"))
 
 
 class Scorer(Protocol):
-    """Scores pairs of images of records; a higher score is more alike.
+    """Scores pairs of images of records; higher is more alike.
 
     Attributes:
-        metric: What the scores are, for reports.
+        metric: Name of the scores, for reports.
         image_bytes: Size of one image's features.
     """
 
@@ -43,24 +40,18 @@ class Scorer(Protocol):
     image_bytes: int
 
     def features(self, split: str, indices: np.ndarray, progress: bool = True) -> Features:
-        """Returns the features of images at some positions of a split, in their order."""
+        """Returns the features of a split's images at `indices`, in their order."""
 
     def cross(self, queries: Features, gallery: Features, progress: bool = True) -> np.ndarray:
-        """Scores every query [q] with every gallery image [g]: [q, g]."""
+        """Returns the scores [q, g] of all queries with all gallery images."""
 
 
 class EmbeddingScorer:
-    """Scores of an embedding model: distances of its feature, negated.
-
-    Args:
-        model: Embedding model.
-        config: Its whole configuration.
-        records: The records of the images.
-    """
+    """Scores of an embedding model: the negated distances of its features; see `Scorer`."""
 
     def __init__(self, model: keras.Model, config: Config, records: Records):
         self.metric = config.evaluation.metric
-        find_metric(self.metric, config.evaluation.minkowski_p)  # before hours of work
+        find_metric(self.metric, config.evaluation.minkowski_p)  # fail fast
         self._evaluation = config.evaluation
         self._extractor, self._model = FeatureExtractor(model, config, records), model
 
@@ -79,58 +70,25 @@ class EmbeddingScorer:
                                    self._evaluation.metric, p=self._evaluation.minkowski_p)
 
 
-@dataclasses.dataclass(frozen=True)
-class Scored(Evaluation):
-    """One evaluation by scores of pairs of images; `result` has its figures."""
-
-    result: SingleShotResult | RankingResult
-
-    @property
-    def main_figure(self) -> float:
-        """Rank-1, or mAP if it has one."""
-        return self.progress().get("mean_ap", self.result.rank(1))
-
-    def scalars(self) -> dict[str, float]:
-        """Returns TensorBoard's points by tag."""
-        names = {"rank_1": "rank_1", "rank_5": "rank_5", "mean_ap": "mAP"}
-        figures = self.result.as_dict()
-        return {f"evaluation/{tag}": figures[name] for name, tag in names.items()
-                if name in figures}
-
-    def progress(self) -> dict[str, float]:
-        """Returns the figures that a run keeps of each evaluation."""
-        figures = self.result.as_dict()
-        return {name: figures[name] for name in ("rank_1", "rank_5", "mean_ap") if name in figures}
-
-    def headline(self) -> str:
-        """Returns the figures in percent."""
-        words = {"rank_1": "rank-1", "rank_5": "rank-5", "mean_ap": "mAP"}
-        return ", ".join(f"{words[name]} {x:.2%}" for name, x in self.progress().items())
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the figures, ready for JSON."""
-        return self.result.as_dict()
-
-
 def scored_splits(config: Config, records: Records, training: bool) -> tuple[str, str] | None:
-    """Returns the splits of the queries and of the gallery that an evaluation by scores uses.
+    """Returns the query and the gallery split that an evaluation by scores uses.
 
     Args:
-        config: Its whole configuration.
+        config: The whole configuration.
         records: The records.
-        training: Whether a model is evaluated while it is trained: on the validation identities,
-            if the records hold any. None where the records hold no images to test on.
+        training: Whether this is an evaluation during training, which prefers the validation
+            splits and returns None if there are no images to test on.
 
     Raises:
-        UserError: The records are missing or broken, or settings contradict each other.
+        UserError: If the records are missing or broken, or settings contradict each other.
     """
     for name in ("multi_query", "expansion", "reranking"):
         if getattr(config.evaluation, name):
-            raise UserError(f"evaluation.{name} needs a gallery that a feature ranks; set it to "
-                            "false for scores of pairs.")
+            raise UserError(f"evaluation.{name} needs features, but this evaluation scores pairs; "
+                            "set it to false.")
     if records.query_galleries is not None:
-        raise UserError(f"{records.directory}: its queries have galleries of their own, which "
-                        "scores of pairs do not know; choose other records.")
+        raise UserError(f"{records.directory}: its queries have galleries of their own, which an "
+                        "evaluation by scores of pairs does not support; choose other records.")
     if config.training.evaluate_queries and config.evaluation.protocol == "single_shot":
         raise UserError("training.evaluate_queries is for evaluation.protocol=full; set "
                         "evaluation.single_shot.identities instead.")
@@ -139,7 +97,7 @@ def scored_splits(config: Config, records: Records, training: bool) -> tuple[str
             return pair
     if training:
         return None
-    raise UserError(f"{records.directory} holds no query and gallery split to test on.")
+    raise UserError(f"{records.directory} has no query and gallery split to test on.")
 
 
 class SingleShotEvaluator:
@@ -149,11 +107,11 @@ class SingleShotEvaluator:
         scorer: Scores the pairs.
         config: The whole configuration.
         records: The records.
-        splits: Names of the splits that queries and gallery images are drawn from.
-        training: Whether the trials are the fewer ones of an evaluation while training.
+        splits: The query and the gallery split.
+        training: Whether to run only `training_trials`, for an evaluation during training.
 
     Raises:
-        UserError: The records are missing or broken, or hold too few identities.
+        UserError: If the records are missing or broken, or have too few identities.
     """
 
     def __init__(self, scorer: Scorer, config: Config, records: Records, splits: tuple[str, str],
@@ -171,7 +129,7 @@ class SingleShotEvaluator:
         """Runs the trials, with all their identities or the first `max_queries`.
 
         Raises:
-            UserError: An image cannot be decoded, or a score is not a number.
+            UserError: If an image cannot be decoded, or a score is NaN.
         """
         trials = [_first(trial, max_queries) for trial in self._trials]
         together = [trials] if self._fit(trials) else [[trial] for trial in trials]
@@ -179,15 +137,11 @@ class SingleShotEvaluator:
         return Scored(single_shot_result(ranks, self._scorer.metric, self._max_rank))
 
     def try_out(self) -> None:
-        """Runs a tiny trial, so that a broken one fails before hours of training.
-
-        Raises:
-            UserError: As `evaluate`.
-        """
+        """See `Evaluator`."""
         self._rank([_first(self._trials[0], _TRIED_IDENTITIES)], progress=False)
 
     def _fit(self, trials: list[Trial]) -> bool:
-        """Whether the features of all trials' images may be in memory together."""
+        """Returns whether the features of all trials' images may be in memory together."""
         images = sum(len(np.unique(np.concatenate(side))) for side in zip(*trials))
         return images * self._scorer.image_bytes <= _MOST_BYTES
 
@@ -215,5 +169,5 @@ def take(features: Features, rows) -> Features:
 
 
 def count(features: Features) -> int:
-    """Returns how many images features are of."""
+    """Returns the number of images."""
     return len(next(iter(features.values())))

@@ -1,9 +1,9 @@
 """Single-shot CMC: every trial draws one query and one gallery image of each identity.
 
-This is how VIPeR, CUHK01 and CUHK03's original protocol are measured (Guo and Cheung, "Efficient
-and deep person re-identification using multi-level similarity", 2018, Section 4.1). Rank-k is the
-share of identities whose one gallery image is among the k most alike of all gallery images. With a
-single match per query there is no mAP.
+This is the protocol of VIPeR, CUHK01 and the original CUHK03 (Guo and Cheung, "Efficient and deep
+person re-identification using multi-level similarity", 2018, Section 4.1). Rank-k is the share of
+identities whose gallery image is among the k most similar ones. With a single match per query
+there is no mAP.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.evaluation.protocol import Labels
+from tfreid.evaluation.protocol import Labels, matches
 
 SINGLE_SHOT = "single_shot"
 REPORTED_RANKS = (1, 5, 10, 20)
 
 
 class Trial(NamedTuple):
-    """Positions [n] of the drawn images, int64; gallery image i shows the person of query i."""
+    """int64 positions [n] of the drawn images; query i and gallery image i match."""
 
     query: np.ndarray
     gallery: np.ndarray
@@ -40,19 +40,19 @@ class AveragedCmc:
 
     @property
     def cmc(self) -> np.ndarray:
-        """The mean curve, float64 [max_rank]."""
+        """Mean curve, float64 [max_rank]."""
         return self.curves.mean(axis=0)
 
     @property
     def std(self) -> np.ndarray:
-        """Sample standard deviation (n - 1) at each rank, float64 [max_rank]; 0 of one drawing."""
+        """Sample standard deviation (n - 1), float64 [max_rank]; 0 for a single drawing."""
         if len(self.curves) == 1:
             return np.zeros(self.curves.shape[1])
         return self.curves.std(axis=0, ddof=1)
 
     @property
     def reported_ranks(self) -> tuple[int, ...]:
-        """Those of 1, 5, 10 and 20 that the curve reaches."""
+        """Ranks 1, 5, 10 and 20, as far as the curve reaches."""
         return tuple(k for k in REPORTED_RANKS if k <= self.curves.shape[1])
 
     def rank(self, k: int) -> float:
@@ -64,7 +64,7 @@ class AveragedCmc:
         return float(self.std[self._place(k)])
 
     def rank_figures(self) -> dict[str, float]:
-        """Returns `rank_1`, `rank_1_std`, `rank_5` and so on, as they stand in results.json."""
+        """Returns `rank_1`, `rank_1_std`, `rank_5` and so on, for results.json."""
         figures = {}
         for k in self.reported_ranks:
             figures[f"rank_{k}"] = self.rank(k)
@@ -82,8 +82,8 @@ class SingleShotResult(AveragedCmc):
     """Scores of all trials on one test set; `curves` [trials, max_rank] has a row for each.
 
     Attributes:
-        num_identities: identities in a trial, and so queries and gallery images too.
-        metric: what ranked, such as a distance.
+        num_identities: Identities in a trial, and so queries and gallery images too.
+        metric: Name of the scores, for example a distance.
     """
 
     num_identities: int
@@ -91,11 +91,11 @@ class SingleShotResult(AveragedCmc):
 
     @property
     def trials(self) -> int:
-        """How many trials are averaged."""
+        """Number of trials."""
         return len(self.curves)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns all but the single trials' curves as plain Python values, ready for JSON."""
+        """Returns all but the curves of single trials as plain Python values, for JSON."""
         return {
             "protocol": SINGLE_SHOT,
             "metric": self.metric,
@@ -107,39 +107,31 @@ class SingleShotResult(AveragedCmc):
         }
 
 
-def draw_trials(
-    query_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_ids: np.ndarray,
-    gallery_cameras: np.ndarray,
-    trials: int,
-    identities: int | None = None,
-    seed: int = 0,
-    same_pool: bool = False,
-) -> list[Trial]:
+def draw_trials(query_ids: np.ndarray, query_cameras: np.ndarray, gallery_ids: np.ndarray,
+                gallery_cameras: np.ndarray, trials: int, identities: int | None = None,
+                seed: int = 0, same_pool: bool = False) -> list[Trial]:
     """Draws the images of every trial.
 
-    Identities are drawn among those with a query image and a gallery image by another camera; a
-    negative camera is unknown and never equal to another. Of each, one such query image is drawn,
-    then one of its matches. Identities come in random order, so that gallery order tells nothing.
-    Junk and distractors are never drawn. Trial t depends on the seed and t only, so fewer trials
-    are the first of more.
+    Identities are drawn, in random order, from those with a query image and a gallery image by
+    another camera; a negative camera is unknown and never equal to another. For each identity,
+    such a query image is drawn, then one of its matches; junk and distractors are never drawn.
+    Trial t depends only on the seed and t.
 
     Args:
-        query_ids: integers [q], 0 or above.
-        query_cameras: integers [q].
-        gallery_ids: integers [g].
-        gallery_cameras: integers [g].
-        trials: how many trials.
-        identities: how many identities each trial draws; None takes all.
-        seed: of the drawings, 0 or above.
-        same_pool: whether queries and gallery are the same images in the same order; no image is
-            then its own match, though its camera be unknown.
+        query_ids: Integers [q], 0 or above.
+        query_cameras: Integers [q].
+        gallery_ids: Integers [g].
+        gallery_cameras: Integers [g].
+        trials: Number of trials.
+        identities: Number of identities in each trial. Defaults to all.
+        seed: Seed of the drawings, 0 or above.
+        same_pool: Whether queries and gallery are the same images in the same order; an image is
+            then never its own match, even if its camera is unknown.
 
     Raises:
-        UserError: no query or gallery images, misshapen labels, a negative query identity, no
-            identity or fewer than asked that can be drawn.
-        ValueError: `trials` or `identities` below 1.
+        UserError: If there are no query or gallery images, labels are misshapen, a query identity
+            is negative, or too few identities can be drawn.
+        ValueError: If `trials` or `identities` is below 1.
     """
     if trials < 1:
         raise ValueError(f"trials must be at least 1, received {trials}")
@@ -149,36 +141,28 @@ def draw_trials(
     gallery = _pool("gallery", gallery_ids, gallery_cameras)
     candidates = _candidates(queries, gallery, same_pool)
     if not candidates:
-        raise UserError(
-            "no identity has a query image and a gallery image by another camera; check the "
-            "identities and cameras of both splits."
-        )
+        raise UserError("no identity has a query image and a gallery image by another camera; "
+                        "check the identities and cameras of both splits.")
     if identities is not None and identities > len(candidates):
-        raise UserError(
-            f"{identities} identities were asked for each single-shot trial, but only "
-            f"{len(candidates)} have a query image and a gallery image by another camera; ask for "
-            "that many, or set evaluation.single_shot.identities to null for all."
-        )
+        raise UserError(f"evaluation.single_shot.identities is {identities}, but only "
+                        f"{len(candidates)} identities have a query image and a gallery image by "
+                        "another camera; lower it, or set it to null for all.")
     return [_draw(candidates, identities, np.random.default_rng([seed, trial]))
             for trial in range(trials)]
 
 
 def single_shot_cmc(scores: np.ndarray) -> np.ndarray:
-    """Ranks each query's match; the match of row i is column i.
+    """Returns the rank [n], from 1, of each query's match: column i is the match of row i.
 
-    Equal scores rank in gallery order. The match of row i is at place i, so over the rows as many
-    equal ones stand before a match as behind one: a model that scores all pairs the same gets
-    rank-k = k / n, which is chance.
+    Equal scores rank in gallery order, so a model that scores all pairs equally gets the chance
+    level, rank-k = k / n.
 
     Args:
-        scores: [n, n] numbers; higher is more alike (negate distances).
-
-    Returns:
-        int64 [n], ranks from 1.
+        scores: Numbers [n, n]; higher is more alike (negate distances).
 
     Raises:
-        UserError: a score is NaN.
-        ValueError: `scores` is no square matrix, or empty.
+        UserError: If a score is NaN.
+        ValueError: If `scores` is not a square matrix, or is empty.
     """
     scores = np.asarray(scores)
     if scores.ndim != 2 or scores.shape[0] != scores.shape[1] or not len(scores):
@@ -190,18 +174,17 @@ def single_shot_cmc(scores: np.ndarray) -> np.ndarray:
     return 1 + np.count_nonzero(ahead, axis=1).astype(np.int64)
 
 
-def single_shot_result(
-    ranks: Sequence[np.ndarray], metric: str, max_rank: int = 50
-) -> SingleShotResult:
+def single_shot_result(ranks: Sequence[np.ndarray], metric: str,
+                       max_rank: int = 50) -> SingleShotResult:
     """Averages the CMC over trials.
 
     Args:
-        ranks: for each trial what `single_shot_cmc` returned, [n] with the same n.
-        metric: what the scores are, for the report.
-        max_rank: length of the curves; there may be fewer identities.
+        ranks: For each trial what `single_shot_cmc` returned, [n] with the same n.
+        metric: Name of the scores, for the report.
+        max_rank: Length of the curves; there may be fewer identities.
 
     Raises:
-        ValueError: no trial, trials of different sizes, or `max_rank` below 1.
+        ValueError: If there is no trial, trials differ in size, or `max_rank` is below 1.
     """
     if max_rank < 1:
         raise ValueError(f"max_rank must be at least 1, received {max_rank}")
@@ -213,46 +196,36 @@ def single_shot_result(
     return SingleShotResult(np.cumsum(found, axis=1) / size, size, metric)
 
 
-class _Candidate(NamedTuple):
-    """What can be drawn of one identity: query positions, and gallery positions for each."""
-
-    queries: list[int]
-    matches: list[np.ndarray]
-
-
 def _pool(name: str, ids, cameras) -> Labels:
     count = len(ids)
     if not count:
-        raise UserError(f"there are no {name} images to draw from; check the {name} split of the "
-                        "records.")
+        raise UserError(f"there are no {name} images to draw; check the records' {name} split.")
     return Labels(name, count, ids, cameras)
 
 
-def _candidates(queries: Labels, gallery: Labels, same_pool: bool) -> list[_Candidate]:
-    """Lists the identities that can be drawn, ascending."""
+def _candidates(queries: Labels, gallery: Labels, same_pool: bool) -> list[list[tuple]]:
+    """Returns for each identity that can be drawn its queries, each with its matches."""
     candidates = []
     for identity in np.intersect1d(queries.ids, gallery.ids):
         shown = np.flatnonzero(gallery.ids == identity)
-        cameras = gallery.cameras[shown]
-        candidate = _Candidate([], [])
+        usable = []
         for query in np.flatnonzero(queries.ids == identity).tolist():
-            camera = queries.cameras[query]
-            usable = (cameras != camera) | (cameras < 0)
+            counts = matches(identity, queries.cameras[query], gallery.ids[shown],
+                             gallery.cameras[shown])
             if same_pool:
-                usable &= shown != query
-            if usable.any():
-                candidate.queries.append(query)
-                candidate.matches.append(shown[usable])
-        if candidate.queries:
-            candidates.append(candidate)
+                counts &= shown != query
+            if counts.any():
+                usable.append((query, shown[counts]))
+        if usable:
+            candidates.append(usable)
     return candidates
 
 
-def _draw(candidates: list[_Candidate], count: int | None, random: np.random.Generator) -> Trial:
+def _draw(candidates: list, count: int | None, random: np.random.Generator) -> Trial:
     query, gallery = [], []
     for place in random.permutation(len(candidates))[:count]:
-        queries, matches = candidates[place]
-        chosen = random.integers(len(queries))
-        query.append(queries[chosen])
-        gallery.append(matches[chosen][random.integers(len(matches[chosen]))])
+        usable = candidates[place]
+        chosen, found = usable[random.integers(len(usable))]
+        query.append(chosen)
+        gallery.append(found[random.integers(len(found))])
     return Trial(np.array(query, np.int64), np.array(gallery, np.int64))

@@ -29,68 +29,47 @@ from tfreid.evaluation.ranking import (
 
 _LARGEST_BLOCK = 8192
 _SMALLEST_BLOCK = 256
-# Distances of all queries to a block, unless it would become too small.
+# Number of distances from all queries to a block, unless the block becomes too small.
 _BLOCK_DISTANCES = 2**25
-# Queries counted at once: their distances to a block stay in a core's cache.
+# Number of queries counted at once, whose distances to a block fit a core's cache.
 _ROWS = 32
-# Dimensions by which copies of gallery images are looked for before whole rows are compared.
+# Number of dimensions that are compared first in the search for copies of gallery images.
 _PRINTED = 64
 
 _Item = TypeVar("_Item")
 
 
-def evaluate_with_distractors(
-    query_features: np.ndarray,
-    query_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_features: np.ndarray,
-    gallery_ids: np.ndarray,
-    gallery_cameras: np.ndarray,
-    distractors: np.ndarray,
-    counts: Sequence[int] | None = None,
-    seed: int = 0,
-    metric: str = "cosine",
-    max_rank: int = 50,
-    block_size: int | None = None,
-    progress: bool = False,
-    p: float = MINKOWSKI_P,
-) -> dict[int, RankingResult]:
-    """Scores the ranking of a gallery with several numbers of distractors behind it.
+def evaluate_with_distractors(query_features: np.ndarray, query_ids: np.ndarray,
+                              query_cameras: np.ndarray, gallery_features: np.ndarray,
+                              gallery_ids: np.ndarray, gallery_cameras: np.ndarray,
+                              distractors: np.ndarray, counts: Sequence[int] | None = None,
+                              seed: int = 0, metric: str = "cosine", max_rank: int = 50,
+                              block_size: int | None = None, progress: bool = False,
+                              p: float = MINKOWSKI_P) -> dict[int, RankingResult]:
+    """Scores the ranking of a gallery with several numbers of distractors appended to it.
 
-    The figures are those of `evaluate_ranking` on the gallery and a random choice of the
-    distractors, joined in their order. A larger choice holds every smaller one. This is the
-    experiment of Almazan et al., "Re-ID done right" (2018), Section 4.5.
+    The figures are those of `evaluate_ranking` on the gallery and a random sample of the
+    distractors, in their order; a larger sample contains the smaller ones. This is the experiment
+    of Almazan et al., "Re-ID done right" (2018), Section 4.5.
 
-    Every positive is in the gallery, so its rank there is found first, and then how many
-    distractors are nearer. They are read once, from first to last, and no more than two blocks are
-    held at a time. A distractor with the features of a gallery image has its distance, and stands
-    behind it. What `evaluate_ranking` says of distances that agree to the last digit or two goes
-    for blocks of distractors too, here even if two distractors have equal features.
+    Distractors are read once, and at most two blocks of them are in memory. The rank of a positive
+    is its rank in the gallery plus the number of distractors that are nearer. A distractor with the
+    features of a gallery image has the same distance, and ranks behind it. As in
+    `evaluate_ranking`, distances that agree to the last digit or two may swap places with another
+    block size, here even those of equal distractors.
 
-    Args:
-        query_features: finite numbers [q, d].
-        query_ids: integers [q], 0 or above.
-        query_cameras: integers [q].
-        gallery_features: finite numbers [g, d].
-        gallery_ids: integers [g].
-        gallery_cameras: integers [g].
-        distractors: finite numbers [n, d], such as `np.load(path, mmap_mode="r")`, of images of
-            nobody who is queried.
-        counts: how many distractors to add, from 0 to n; None for none and all.
-        seed: of the choice, 0 or above.
-        metric: a name that `pairwise_distances` knows.
-        max_rank: length of the CMC curve.
-        block_size: distractors compared at once; by default as many as fit a moderate block.
-        progress: show progress bars.
-        p: exponent of the "minkowski" distance.
+    `distractors` are finite numbers [n, d], for example `np.load(path, mmap_mode="r")`, of
+    identities that are not queried; `counts` are numbers of them, by default 0 and n; `seed`
+    determines the sample, and `block_size` counts distractors. The other arguments are those of
+    `evaluate_ranking`.
 
     Returns:
         The number of distractors -> the scores, in ascending order.
 
     Raises:
-        UserError: as `evaluate_ranking`, or distractors that are misshapen or not finite, or a
-            count that they do not allow.
-        ValueError: `max_rank` or `block_size` below 1.
+        UserError: As in `evaluate_ranking`, or if distractors are misshapen or not finite, or a
+            count is out of range.
+        ValueError: If `max_rank` or `block_size` is below 1.
     """
     check_max_rank(max_rank)
     query, gallery = check_features(query_features, gallery_features)
@@ -107,9 +86,9 @@ def evaluate_with_distractors(
     def scores(count, ranks):
         return score_ranks(ranks, max_rank, base.num_ranked + count, metric, exponent)
 
-    scores(0, base.ranks)  # queries without a match are told before the distractors are read
+    scores(0, base.ranks)  # fail fast if no query has a match
     places = np.random.default_rng(seed).permutation(len(distractors))
-    # A distractor is in its group's count and in all larger ones; beyond the last one, in none.
+    # A distractor is in its group's count and all larger ones; those of the last group in none.
     groups = np.searchsorted(counts, places, side="right")
     reader = _Reader(distractors, groups, len(counts), gallery, find_metric(metric, p))
     if block_size is None:
@@ -127,23 +106,21 @@ def evaluate_with_distractors(
 
 
 def streamed_block_size(num_queries: int) -> int:
-    """Returns how many distractors `evaluate_with_distractors` compares at once by default."""
+    """Returns the default block size of `evaluate_with_distractors`."""
     return min(_LARGEST_BLOCK, max(_SMALLEST_BLOCK, _BLOCK_DISTANCES // num_queries))
 
 
 def check_counts(counts: Sequence[int], total: int) -> list[int]:
-    """Returns numbers of distractors in ascending order, each once.
+    """Returns distinct numbers of distractors in ascending order.
 
     Raises:
-        UserError: there is none, or one is negative or above `total`, the distractors there are.
+        UserError: If there is none, or one is not in 0..`total`.
     """
     checked = sorted(set(counts))
     wrong = [count for count in checked if not 0 <= count <= total]
     if wrong or not checked:
-        raise UserError(
-            f"there are {total} distractors, so numbers of them must be from 0 to {total}, "
-            f"received {wrong[0] if wrong else 'none'}."
-        )
+        raise UserError(f"there are {total} distractors, so numbers of them must be from 0 to "
+                        f"{total}, received {wrong[0] if wrong else 'none'}.")
     return checked
 
 
@@ -151,10 +128,10 @@ class _Base:
     """The ranking without distractors.
 
     Attributes:
-        ranks: per query the ranks of its positives, ascending.
-        thresholds: per query the distances of its positives, ascending.
-        valid: positions of the queries that have one.
-        num_ranked: images of the gallery that are not junk.
+        ranks: Ascending ranks of each query's positives.
+        thresholds: Ascending distances of each query's positives.
+        valid: Positions of the queries that have a positive.
+        num_ranked: Number of gallery images that are not junk.
     """
 
     def __init__(self, distances: FeatureDistances, queries: Labels, gallery: Labels,
@@ -169,16 +146,11 @@ class _Base:
         self.valid = np.flatnonzero([len(own) > 0 for own in self.ranks])
 
     def add_copies(self, ahead: list[np.ndarray], copies: np.ndarray, progress: bool) -> None:
-        """Counts those distractors in that have the features of a gallery image.
-
-        Args:
-            ahead: per valid query the distractors nearer than its positives, [groups, positives].
-            copies: [groups, g], distractors that have the features of each gallery image.
-        """
+        """Adds the `copies` [groups, g] of gallery images to the counts of `_count_ahead`."""
         known = np.flatnonzero(copies.any(axis=0))
         if not len(known):
             return
-        # As images of a stranger behind the gallery: no camera and no junk hides them.
+        # Appended to the gallery as images of another identity, so that they are never ignored.
         ids, count = self._gallery.ids, len(self._gallery.ids)
         stranger = 1 + max(ids.max(), self._queries.ids.max())
         labels = Labels("gallery", count + len(known), np.append(ids, 0 * known + stranger),
@@ -196,10 +168,7 @@ class _Base:
 
 
 class _Block(NamedTuple):
-    """Prepared features of some distractors in the columns of a layout, and how many were read.
-
-    Both are None where none of those read is in any count.
-    """
+    """Prepared features and their layout, or None, and the number of distractors read."""
 
     prepared: Any
     layout: BlockLayout | None
@@ -207,12 +176,11 @@ class _Block(NamedTuple):
 
 
 class _Reader:
-    """Reads blocks of distractors and makes them ready.
+    """Reads blocks of distractors and prepares them for `metric`.
 
     Attributes:
-        metric: what the blocks are prepared for.
-        copies: int64 [groups, g], distractors read so far that have the features of a gallery
-            image. They are in no block.
+        copies: int64 [groups, g], number of distractors read so far that have the features of each
+            gallery image. They are in no block.
     """
 
     def __init__(self, distractors: np.ndarray, groups: np.ndarray, num_groups: int,
@@ -228,7 +196,7 @@ class _Reader:
         """Yields all distractors that are in any count.
 
         Raises:
-            UserError: features that are not finite.
+            UserError: If features are not finite.
         """
         for start in range(0, len(self), size):
             groups = self._groups[start : start + size]
@@ -249,7 +217,7 @@ class _Reader:
                 yield _Block(None, None, len(groups))
 
     def _repeats(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the positions of rows that the gallery has too, and where it has them first."""
+        """Returns the positions of rows that are in the gallery, and the first position there."""
         prints = _fingerprints(rows)
         mine = np.flatnonzero(np.isin(prints, self._prints))
         theirs = np.flatnonzero(np.isin(self._prints, prints[mine]))
@@ -258,13 +226,12 @@ class _Reader:
         return mine[repeats[known] - len(theirs)], theirs[originals[known]]
 
 
-def _count_ahead(
-    base: _Base, query: np.ndarray, reader: _Reader, block_size: int, progress: bool
-) -> list[np.ndarray]:
-    """Returns per valid query the distractors nearer than its positives: [groups, positives]."""
+def _count_ahead(base: _Base, query: np.ndarray, reader: _Reader, block_size: int,
+                 progress: bool) -> list[np.ndarray]:
+    """Counts per valid query the distractors nearer than its positives: [groups, positives]."""
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, received {block_size}")
-    # Queries with about as many positives stand together.
+    # Queries with similar numbers of positives are counted together.
     sizes = [len(base.thresholds[index]) for index in base.valid]
     order = np.argsort(sizes, kind="stable")
     metric, queries = reader.metric, base.valid[order]
@@ -277,7 +244,7 @@ def _count_ahead(
         for block in _one_ahead(reader.blocks(block_size)):
             if block.layout is not None:
                 distances = metric.between(prepared, block.prepared)
-                # The list waits for the threads, and raises what they raise.
+                # The list waits for the threads and passes on their errors.
                 list(pool.map(ThresholdCounts.add, counters, [distances[own] for own in shares],
                               itertools.repeat(block.layout)))
             bar.update(block.read)
@@ -288,7 +255,7 @@ def _count_ahead(
 
 
 def _one_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
-    """Makes the next item in a thread while the one before it is used."""
+    """Computes the next item in a thread while the current one is used."""
     with ThreadPoolExecutor(1) as pool:
         upcoming = pool.submit(next, items, None)
         while (item := upcoming.result()) is not None:
@@ -297,20 +264,18 @@ def _one_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
 
 
 def _fingerprints(rows: np.ndarray) -> np.ndarray:
-    """Returns a number [n] of each row that is equal for equal rows, and seldom for others."""
+    """Returns a hash [n] of each row."""
     # Adding zero makes -0.0 and 0.0 the same bits.
     bits = (rows[:, :_PRINTED] + 0).view(np.uint32 if rows.dtype == np.float32 else np.uint64)
     return np.bitwise_xor.reduce(bits, axis=1)
 
 
 def _check_distractors(distractors: np.ndarray, gallery: np.ndarray) -> np.dtype:
-    """Returns the dtype that gallery and distractors have when they are joined."""
+    """Returns the common dtype of gallery and distractors."""
     if distractors.ndim != 2 or distractors.shape[1] != gallery.shape[1]:
-        raise UserError(
-            f"the distractor features must be a matrix of {gallery.shape[1]} dimensions as the "
-            f"gallery features are, received shape {distractors.shape}; extract both with the "
-            "same model."
-        )
+        raise UserError(f"the distractor features must be a matrix with {gallery.shape[1]} columns "
+                        f"like the gallery features, received shape {distractors.shape}; extract "
+                        "both with the same model.")
     if distractors.dtype.kind not in "fiu":
         raise UserError(f"the distractor features must be numbers, received {distractors.dtype}.")
     own = np.float64 if distractors.dtype == np.float64 else np.float32
@@ -330,27 +295,25 @@ def _num_cores() -> int:
     return os.cpu_count() or 1
 
 
-# Comparisons are summed as bytes, eight to a word, in runs of words too short to overflow a byte.
+# Comparisons are summed as bytes, eight in a word, in runs of words that cannot overflow a byte.
 _WORD = 8
 _WORDS_OF_A_RUN = 255
-# Comparing costs one pass over the block per threshold; above this many, sorting is cheaper.
+# Comparing needs one pass over the block per threshold; above this many, sorting is faster.
 _MOST_COMPARED = 256
 
 
 class BlockLayout:
-    """Where the images of a block stand among its columns.
-
-    Images of one group stand side by side, and every group fills whole words of eight columns.
+    """The columns of a block's images: groups are contiguous and fill whole words of columns.
 
     Args:
-        groups: group of each image, [n], 0 or above.
+        groups: Group of each image, [n], 0 or above.
 
     Attributes:
-        width: columns, a multiple of eight.
+        width: Number of columns, a multiple of eight.
         columns: int64 [n], the column of each image.
         groups: int64 [m], the groups that occur, ascending.
-        slices: the columns of each of these groups.
-        idle: int64, columns that no image stands in.
+        slices: The columns of each of these groups.
+        idle: int64, the unused columns.
     """
 
     def __init__(self, groups: np.ndarray):
@@ -372,8 +335,8 @@ class BlockLayout:
         self._first_runs = np.cumsum([0, *map(len, runs[:-1])])
 
     def count(self, mask: np.ndarray) -> np.ndarray:
-        """Counts the marked columns [rows, width] of each group that occurs: int64 [rows, m]."""
-        # Adding words of eight flags is many times as fast as counting flags row by row.
+        """Counts the true columns of a mask [rows, width] in each group: int64 [rows, m]."""
+        # Adding words of eight flags is many times faster than counting flags row by row.
         lanes = np.add.reduceat(mask.view(np.uint64), self._runs, axis=1)
         lanes = lanes.view(np.uint8).reshape(len(mask), len(self._runs), _WORD)
         return np.add.reduceat(lanes.sum(axis=2, dtype=np.int64), self._first_runs, axis=1)
@@ -383,13 +346,13 @@ class ThresholdCounts:
     """Counts distances below the thresholds of a few rows, over any number of blocks.
 
     Args:
-        thresholds: per row its thresholds in any order, all of one dtype; at least one each.
-        groups: number of groups.
+        thresholds: One or more thresholds for each row, in any order, all of one dtype.
+        groups: Number of groups.
     """
 
     def __init__(self, thresholds: Sequence[np.ndarray], groups: int):
         self._sizes = [len(own) for own in thresholds]
-        # Farthest first: below minus infinity, which fills up the shorter rows, lies nothing.
+        # Largest first; shorter rows are padded with minus infinity, which counts nothing.
         self._thresholds = np.full((len(thresholds), max(self._sizes)), -np.inf,
                                    thresholds[0].dtype)
         for row, own in enumerate(thresholds):
@@ -397,12 +360,7 @@ class ThresholdCounts:
         self._counts = np.zeros((groups, *self._thresholds.shape), np.int64)
 
     def add(self, distances: np.ndarray, layout: BlockLayout) -> None:
-        """Counts a block in.
-
-        Args:
-            distances: [rows, width]; idle columns are overwritten.
-            layout: of the block.
-        """
+        """Counts a block of distances [rows, width], whose idle columns are overwritten."""
         distances[:, layout.idle] = np.inf
         if self._thresholds.shape[1] > _MOST_COMPARED:
             self._add_sorted(distances, layout)
@@ -410,7 +368,7 @@ class ThresholdCounts:
             self._add_compared(distances, layout)
 
     def below(self) -> list[np.ndarray]:
-        """Returns per row int64 [groups, thresholds]: distances below each, nearest first."""
+        """Returns for each row the counts below its ascending thresholds, int64 [groups, n]."""
         return [self._counts[:, row, size - 1 :: -1]
                 for row, size in enumerate(self._sizes)]
 
@@ -419,7 +377,7 @@ class ThresholdCounts:
         for place in range(self._thresholds.shape[1]):
             found = layout.count(distances < self._thresholds[rows, place, np.newaxis])
             self._counts[layout.groups[:, np.newaxis], rows, place] += found.T
-            # Below a nearer threshold lies nothing that is not below a farther one.
+            # Rows without a count have none at smaller thresholds either.
             alive = found.any(axis=1)
             if not alive.any():
                 return

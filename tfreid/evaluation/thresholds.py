@@ -1,4 +1,4 @@
-"""From where on two images count as one identity, by each metric, and how that was chosen."""
+"""Calibrated thresholds: up to which distance two images count as the same identity."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tfreid.evaluation.distances import find_metric, pairwise_distances
 from tfreid.weights.files import weight_keys
 
 THRESHOLDS_NAME = "thresholds.json"
-# What a calibration wrote before: one threshold, with the metric inside.
+# Older calibrations wrote one threshold, with its metric.
 _OLD_NAME = "threshold.json"
-# The metric whose threshold is a logit from which images show one identity.
+# The metric whose threshold is a logit; higher ones mean the same identity.
 PROBABILITY = "probability"
 MOST_ACCURATE = "the most accurate"
-# Metrics that the length of the features does not change.
+# Metrics that do not depend on the length of the features.
 _SCALE_FREE = ("cosine", "correlation")
 
 
@@ -33,20 +33,20 @@ class Threshold:
     """A calibrated threshold. Rates are fractions in 0..1.
 
     Attributes:
-        threshold: Images at this distance or nearer show the same identity; of the metric
-            `probability`, those of this logit or a higher one.
-        metric: Name of the distance, as `pairwise_distances` knows it, or `probability`.
+        threshold: Images at this distance or nearer show the same identity; with the metric
+            `probability`, images with this logit or a higher one.
+        metric: Name of the distance in `pairwise_distances`, or `probability`.
         minkowski_p: Exponent of the Minkowski distance.
         feature: The model's output that is compared, `neck` or `embedding`.
         normalized: Whether features are unit vectors.
         chosen_by: The rule by which the threshold was chosen.
         true_positive_rate: Share of the positive pairs that are accepted.
         false_positive_rate: Share of the negative pairs that are accepted.
-        dataset: What it was measured on.
-        split: Which images: `query x gallery`, or a split paired with itself.
+        dataset: The test set.
+        split: The images: `query x gallery`, or a split paired with itself.
         weights: The weight file.
-        fingerprint: Of the weights' values; see `weights_fingerprint`.
-        measured: Everything else that was measured, for the reader.
+        fingerprint: The `weights_fingerprint`.
+        measured: Further figures, for the reader.
     """
 
     threshold: float
@@ -64,12 +64,12 @@ class Threshold:
     measured: dict = dataclasses.field(default_factory=dict)
 
     def distances(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Computes float32 distances [n, m] of embeddings [n, d] and [m, d] by this metric."""
+        """Computes float32 distances [n, m] between embeddings [n, d] and [m, d]."""
         return pairwise_distances(first, second, self.metric, self.minkowski_p)
 
     def check_fits(self, model: keras.Model, config: Config) -> None:
-        """Raises a `UserError` where the threshold was calibrated for something else."""
-        fix = ("run tools/calibrate_threshold.py again, or delete the file to export without a "
+        """Raises a `UserError` if the threshold was calibrated for another model or settings."""
+        fix = ("run tfreid calibrate again, or delete the file to export without a "
                "threshold")
         if self.fingerprint != weights_fingerprint(model):
             raise UserError(f"the threshold was calibrated for other weights ({self.weights}); "
@@ -78,11 +78,9 @@ class Threshold:
             raise UserError(f"the threshold was calibrated for evaluation.feature={self.feature}, "
                             f"not {config.evaluation.feature}; {fix}.")
         if self.normalized != config.export.normalize and self.metric not in _SCALE_FREE:
-            raise UserError(
-                f"the threshold was calibrated with export.normalize="
-                f"{str(self.normalized).lower()}, on which its {self.metric} distances depend; "
-                f"{fix}."
-            )
+            raise UserError("the threshold was calibrated with "
+                            f"export.normalize={str(self.normalized).lower()}, on which its "
+                            f"{self.metric} distances depend; {fix}.")
 
 
 def save_thresholds(thresholds: Mapping[str, Threshold], path: str | Path) -> None:
@@ -93,7 +91,7 @@ def save_thresholds(thresholds: Mapping[str, Threshold], path: str | Path) -> No
 
 
 def find_thresholds(folder: str | Path) -> Path | None:
-    """Returns the file of thresholds in a folder, also one of before, or None."""
+    """Returns the file of thresholds in a folder, in the present or old format, or None."""
     for name in (THRESHOLDS_NAME, _OLD_NAME):
         if (Path(folder) / name).is_file():
             return Path(folder) / name
@@ -101,14 +99,14 @@ def find_thresholds(folder: str | Path) -> Path | None:
 
 
 def load_thresholds(path: str | Path) -> dict[str, Threshold]:
-    """Reads metric -> threshold, also from files of before; at least one.
+    """Reads metric -> threshold, at least one, also from files in an old format.
 
     Raises:
-        UserError: The file is missing or holds something else.
+        UserError: If the file is missing or is not of this kind.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no thresholds there; tools/calibrate_threshold.py writes them.")
+        raise UserError(f"{path}: no thresholds there; tfreid calibrate writes them.")
     try:
         thresholds = {metric: Threshold(**one) for metric, one in
                       _entries(json.loads(path.read_text(encoding="utf-8"))).items()}
@@ -119,24 +117,17 @@ def load_thresholds(path: str | Path) -> dict[str, Threshold]:
                 raise ValueError("not this metric's threshold")
         next(iter(thresholds))
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError, UserError):
-        raise UserError(
-            f"{path} holds no thresholds of this version; delete it, or calibrate or train again."
-        ) from None
+        raise UserError(f"{path} is not a valid file of thresholds; delete it, or calibrate or "
+                        "train again.") from None
     return thresholds
 
 
-def fitting_thresholds(
-    model: keras.Model, minkowski_p: float, path: Path | None
-) -> dict[str, Threshold]:
-    """Reads the thresholds in a file that were calibrated for a network and an exponent.
-
-    Args:
-        model: The network.
-        minkowski_p: Exponent of the Minkowski distance.
-        path: The file; one that is missing has none.
+def fitting_thresholds(model: keras.Model, minkowski_p: float,
+                       path: Path | None) -> dict[str, Threshold]:
+    """Reads the thresholds that were calibrated for a model and an exponent, if the file exists.
 
     Raises:
-        UserError: The file holds something else.
+        UserError: As in `load_thresholds`.
     """
     if path is None or not path.exists():
         return {}
@@ -147,12 +138,12 @@ def fitting_thresholds(
 
 
 def choose_threshold(thresholds: Mapping[str, Threshold], metric: str) -> Threshold:
-    """Returns the threshold of a metric, or the first one where that has none."""
+    """Returns the threshold of a metric, or else the first one."""
     return thresholds.get(metric, next(iter(thresholds.values())))
 
 
 def weights_fingerprint(model: keras.Model) -> str:
-    """Returns a SHA-256 over the names and values of a model's weights except the classifier's."""
+    """Returns the SHA-256 of a model's weights, names and values, except the classifier's."""
     digest = hashlib.sha256()
     for key, variable in sorted(weight_keys(model).items()):
         if not key.startswith("classifier/"):
@@ -162,12 +153,12 @@ def weights_fingerprint(model: keras.Model) -> str:
 
 
 def _entries(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns metric -> fields of a threshold, of files of now and of before."""
+    """Returns metric -> fields of a threshold, for present and old formats."""
     if "metric" in content:
         return {content["metric"]: content}
     if "values" not in content:
         return content
-    content["values"][PROBABILITY]  # what a Siamese network needs
+    content["values"][PROBABILITY]  # required by Siamese networks
     return {metric: dict(
         threshold=value, metric=metric, minkowski_p=content["minkowski_p"], feature="embedding",
         normalized=False, chosen_by=MOST_ACCURATE, true_positive_rate=None,

@@ -1,4 +1,4 @@
-"""Same person or not: how well a threshold on the distance tells pairs apart."""
+"""Verification: how well a threshold on the distance separates genuine and impostor pairs."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfreid.evaluation.protocol import Protocol
 
-# Float32 distances [p] of pairs of one person and [n] of two, share by share.
+# Blocks of float32 distances of positive pairs [p] and of negative pairs [n].
 Pairs = Iterable[tuple[np.ndarray, np.ndarray]]
 
-# The leading bits of a float32 that choose its bin: bins 2^-11 of the distance wide, or narrower.
+# The leading bits of a float32, which select its bin: at most 2^-11 of the distance wide.
 _BIN_BITS = 20
 _REST_BITS = 32 - _BIN_BITS
-# Distances counted at once, so that a pass over the bins is worth its while.
+# Number of distances counted at once, large enough to justify a pass over the bins.
 _BATCH = 2**22
 _SIGN_BIT, _ALL_BITS = np.uint32(2**31), np.uint32(2**32 - 1)
 _NOT_FINITE = "pair distances hold NaN or infinity; check the features they came from."
 
 
 class OperatingPoint(NamedTuple):
-    """One threshold and what it does; rates are fractions in 0..1.
+    """One threshold and its rates, as fractions in 0..1.
 
     Attributes:
-        threshold: pairs at this distance or nearer count as the same person.
-        true_positive_rate: share of the pairs of one person that are accepted.
-        false_positive_rate: share of the pairs of two persons that are accepted.
+        threshold: Pairs at this distance or nearer are accepted as the same identity.
+        true_positive_rate: Share of the positive pairs that are accepted.
+        false_positive_rate: Share of the negative pairs that are accepted.
     """
 
     threshold: float
@@ -39,12 +39,12 @@ class OperatingPoint(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class VerificationCurve:
-    """How many pairs lie at which distance, and the rates that follow.
+    """The number of pairs at each distance, and the rates that follow.
 
     Attributes:
         distances: float64 [n], ascending and distinct.
-        positives: int64 [n], pairs of one person at that distance.
-        negatives: int64 [n], pairs of two persons at that distance.
+        positives: int64 [n], number of positive (genuine) pairs at each distance.
+        negatives: int64 [n], number of negative (impostor) pairs at each distance.
     """
 
     distances: np.ndarray
@@ -53,54 +53,50 @@ class VerificationCurve:
 
     @property
     def num_positives(self) -> int:
-        """Pairs of one person."""
+        """Number of positive pairs."""
         return int(self.positives.sum())
 
     @property
     def num_negatives(self) -> int:
-        """Pairs of two persons."""
+        """Number of negative pairs."""
         return int(self.negatives.sum())
 
     @property
     def true_positive_rates(self) -> np.ndarray:
-        """float64 [n + 1]; first 0, that of a threshold below all distances."""
+        """Rates at the `thresholds`, float64 [n + 1]."""
         return np.concatenate([[0.0], np.cumsum(self.positives) / self.num_positives])
 
     @property
     def false_positive_rates(self) -> np.ndarray:
-        """float64 [n + 1]; first 0, that of a threshold below all distances."""
+        """Rates at the `thresholds`, float64 [n + 1]."""
         return np.concatenate([[0.0], np.cumsum(self.negatives) / self.num_negatives])
 
     @property
     def thresholds(self) -> np.ndarray:
-        """float64 [n + 1] thresholds of the rates; the first accepts nothing."""
+        """Thresholds, float64 [n + 1]; the first is below all distances and accepts nothing."""
         below = np.nextafter(np.float32(self.distances[0]), np.float32(-np.inf))
         return np.concatenate([[float(below)], self.distances])
 
     @property
     def area(self) -> float:
-        """Area under the ROC curve: the chance that a pair of one person is the nearer one of two.
+        """Area under the ROC curve, the probability that a positive pair is nearer than a negative.
 
-        Pairs at one distance count half.
+        Ties count half.
         """
         rates = self.true_positive_rates
         return float(np.sum(np.diff(self.false_positive_rates) * (rates[1:] + rates[:-1]) / 2))
 
     @property
     def average_precision(self) -> float:
-        """Mean over the pairs of one person of the precision at their distance.
-
-        The precision of a threshold is the share of pairs of one person among the accepted ones;
-        pairs at one distance share theirs.
-        """
+        """Mean over the positive pairs of the precision of a threshold at their distance."""
         accepted = np.cumsum(self.positives + self.negatives)
         precision = np.cumsum(self.positives) / accepted
         return float(np.sum(self.positives * precision) / self.num_positives)
 
     def most_accurate_threshold(self) -> float:
-        """Returns the threshold that judges most pairs rightly, in the middle between distances.
+        """Returns the threshold that maximises accuracy, midway between two distances.
 
-        Of several the lowest; below all distances where nothing is better accepted.
+        Ties go to the lowest threshold; it may be below all distances.
         """
         right = np.concatenate([[0], np.cumsum(self.positives)]) + self.num_negatives
         right = right - np.concatenate([[0], np.cumsum(self.negatives)])
@@ -111,7 +107,7 @@ class VerificationCurve:
 
     @property
     def equal_error_rate(self) -> float:
-        """Rate at which the ROC curve's straight pieces have as many false matches as misses."""
+        """Equal error rate, with linear interpolation of the ROC curve."""
         before, after = self._crossing()
         misses, false = 1.0 - self.true_positive_rates, self.false_positive_rates
         gap_before = misses[before] - false[before]
@@ -122,15 +118,15 @@ class VerificationCurve:
         return float(false[before] + part * (false[after] - false[before]))
 
     def equal_error_point(self) -> OperatingPoint:
-        """Returns the observed distance whose two error rates lie nearest each other."""
+        """Returns the observed distance at which the two error rates differ least."""
         misses, false = 1.0 - self.true_positive_rates, self.false_positive_rates
         return self._point(min(self._crossing(), key=lambda at: abs(misses[at] - false[at])))
 
     def at_false_positive_rate(self, rate: float) -> OperatingPoint:
-        """Returns the highest threshold that accepts at most this share of the negative pairs.
+        """Returns the highest threshold whose false-positive rate is at most `rate`.
 
         Raises:
-            ValueError: the rate is not in 0..1.
+            ValueError: If the rate is not in 0..1.
         """
         if not 0 <= rate <= 1:
             raise ValueError(f"a false-positive rate is from 0 to 1, received {rate}")
@@ -143,14 +139,14 @@ class VerificationCurve:
         return self._point(place)._replace(threshold=float(threshold))
 
     def accuracy(self, threshold: float) -> float:
-        """Returns the share of all pairs that a threshold judges rightly."""
+        """Returns the share of all pairs that a threshold classifies correctly."""
         point = self.at_threshold(threshold)
         right = point.true_positive_rate * self.num_positives
         right += (1.0 - point.false_positive_rate) * self.num_negatives
         return right / (self.num_positives + self.num_negatives)
 
     def _crossing(self) -> tuple[int, int]:
-        """Places before and at which false matches first reach the misses."""
+        """Returns the positions before and at which false positives first reach the misses."""
         misses, false = 1.0 - self.true_positive_rates, self.false_positive_rates
         at = int(np.argmax(false >= misses))
         return max(at - 1, 0), at
@@ -161,48 +157,52 @@ class VerificationCurve:
                               float(self.false_positive_rates[place]))
 
 
-def verification_curve(
-    positive_distances: np.ndarray, negative_distances: np.ndarray
-) -> VerificationCurve:
+def verification_curve(positive_distances: np.ndarray,
+                       negative_distances: np.ndarray) -> VerificationCurve:
     """Computes the exact curve of distances that fit into memory.
 
     Args:
-        positive_distances: distances [p] of pairs that show one person.
-        negative_distances: distances [n] of pairs that show two.
+        positive_distances: Distances [p] of positive (genuine) pairs.
+        negative_distances: Distances [n] of negative (impostor) pairs.
 
     Raises:
-        UserError: there are no pairs of one kind, or a distance is not finite.
+        UserError: If there are no pairs of one kind, or a distance is not finite.
 
     Example:
-
-    >>> curve = tfreid.verification_curve(np.array([0.1, 0.2, 0.7]), np.array([0.6, 0.9]))
-    >>> round(curve.area, 4)
-    0.8333
+        >>> curve = tfreid.verification_curve(np.array([0.1, 0.2, 0.7]), np.array([0.6, 0.9]))
+        >>> round(curve.area, 4)
+        0.8333
     """
     positive, negative = np.ravel(positive_distances), np.ravel(negative_distances)
     _check_pairs(len(positive), len(negative))
-    return _counted(positive, negative)
+    joined = np.concatenate([positive, negative]).astype(np.float64)
+    if not np.isfinite(joined).all():
+        raise UserError(_NOT_FINITE)
+    distances, places = np.unique(joined, return_inverse=True)
+    places = places.ravel()
+    return VerificationCurve(
+        distances,
+        np.bincount(places[: len(positive)], minlength=len(distances)),
+        np.bincount(places[len(positive) :], minlength=len(distances)),
+    )
 
 
-def streamed_verification_curve(
-    pairs: Callable[[], Pairs],
-    false_positive_rates: Sequence[float] = (),
-) -> VerificationCurve:
-    """Computes the curve of any number of distances in a few megabytes.
+def streamed_verification_curve(pairs: Callable[[], Pairs],
+                                false_positive_rates: Sequence[float] = ()) -> VerificationCurve:
+    """Computes the curve of any number of distances in a few megabytes of memory.
 
-    A first pass counts the distances in bins 2^-11 of their size wide. A second one counts single
-    distances in those bins where the equal error rate and the wanted false-positive rates are
-    reached. So these and their thresholds are exact to the last digit of float32, the rates at
-    every other point of the curve are exact too, and only the area takes straight lines inside a
-    bin.
+    A first pass counts the distances in bins of relative width 2^-11, a second one single distances
+    in the bins of the equal error rate and the wanted false-positive rates. These and their
+    thresholds are exact in float32, as are the rates at all points of the curve; only the area
+    interpolates linearly inside a bin.
 
     Args:
-        pairs: makes an iterable of float32 distances, of pairs of one person [p] and of two [n];
-            it is called twice and must give the same both times.
-        false_positive_rates: rates that `at_false_positive_rate` will be asked for.
+        pairs: Returns blocks of float32 distances of positive pairs [p] and negative pairs [n]; it
+            is called twice and must return the same both times.
+        false_positive_rates: Rates that `at_false_positive_rate` will be called with.
 
     Raises:
-        UserError: there are no pairs of one kind, or a distance is not finite.
+        UserError: If there are no pairs of one kind, or a distance is not finite.
     """
     positives, negatives = _count(pairs(), lambda keys: keys >> _REST_BITS, 2**_BIN_BITS)
     _check_pairs(positives.sum(), negatives.sum())
@@ -215,18 +215,15 @@ def streamed_verification_curve(
     reached = np.cumsum(coarse.negatives)
     for rate in false_positive_rates:
         wanted.append(np.searchsorted(reached, _allowed(rate, reached[-1]), side="right"))
-    # The last distance before such a place may lie in the bin before it. The smallest of all tells
-    # which threshold accepts nothing.
+    # The last distance before one of these positions may be in the bin before it. The smallest
+    # distance determines the threshold that accepts nothing.
     wanted = np.concatenate([wanted, np.subtract(wanted, 1), [0]])
     wanted = np.unique(np.clip(wanted, 0, len(bins) - 1))
     return _refined(coarse, pairs(), bins, wanted)
 
 
 def protocol_pairs(protocol: Protocol, progress: bool, description: str) -> Pairs:
-    """Yields per query its float32 distances to its positives and to everybody else.
-
-    Ignored images, those of the query's identity and camera and junk, are in neither.
-    """
+    """Yields each query's float32 distances to positives and negatives, without ignored images."""
     for _, row, positives in protocol.rows(progress=progress, description=description):
         row = row.astype(np.float32, copy=False)
         positive = row[positives]
@@ -234,10 +231,9 @@ def protocol_pairs(protocol: Protocol, progress: bool, description: str) -> Pair
         yield positive[np.isfinite(positive)], row[np.isfinite(row)]
 
 
-def _refined(
-    coarse: VerificationCurve, pairs: Pairs, bins: np.ndarray, wanted: np.ndarray
-) -> VerificationCurve:
-    """Replaces some points of a curve of bins by the single distances in them."""
+def _refined(coarse: VerificationCurve, pairs: Pairs, bins: np.ndarray,
+             wanted: np.ndarray) -> VerificationCurve:
+    """Replaces some bins of a coarse curve by the single distances in them."""
     places = np.full(2**_BIN_BITS, -1, np.int64)
     places[bins[wanted]] = np.arange(len(wanted))
 
@@ -259,10 +255,9 @@ def _refined(
     return VerificationCurve(*(column[order] for column in joined))
 
 
-def _count(
-    pairs: Pairs, code: Callable[[np.ndarray], np.ndarray], size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Counts positive and negative distances by a code of their keys: int64 [size] each."""
+def _count(pairs: Pairs, code: Callable[[np.ndarray], np.ndarray],
+           size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Counts positive and negative distances by the code of their keys: int64 [size] each."""
     counts = np.zeros((2, size), np.int64)
     waiting: tuple[list, list] = ([], [])
 
@@ -284,21 +279,8 @@ def _count(
     return counts[0], counts[1]
 
 
-def _counted(positive: np.ndarray, negative: np.ndarray) -> VerificationCurve:
-    joined = np.concatenate([positive, negative]).astype(np.float64)
-    if not np.isfinite(joined).all():
-        raise UserError(_NOT_FINITE)
-    distances, places = np.unique(joined, return_inverse=True)
-    places = places.ravel()
-    return VerificationCurve(
-        distances,
-        np.bincount(places[: len(positive)], minlength=len(distances)),
-        np.bincount(places[len(positive) :], minlength=len(distances)),
-    )
-
-
 def _keys(distances: np.ndarray) -> np.ndarray:
-    """Returns int64 keys below 2^32 that are in the order of float32 distances."""
+    """Returns int64 keys below 2^32 that sort like the float32 distances."""
     # Adding zero makes -0.0 and 0.0 the same bits.
     distances = np.asarray(distances, np.float32) + np.float32(0)
     if not np.isfinite(distances).all():
@@ -309,24 +291,21 @@ def _keys(distances: np.ndarray) -> np.ndarray:
 
 
 def _distances_of(keys: np.ndarray) -> np.ndarray:
-    """Returns the distances of keys, as float64."""
+    """Inverts `_keys`, to float64."""
     keys = keys.astype(np.uint32)
     bits = keys ^ np.where(keys >> 31, _SIGN_BIT, _ALL_BITS)
     return bits.view(np.float32).astype(np.float64)
 
 
 def _allowed(rate: float, count: int) -> int:
-    """How many of `count` a rate allows; 0.1 stands for the decimal, not for its nearest float."""
+    """Returns rate * count, rounded down; the rate is meant as a decimal, not as a float."""
     return int(np.floor(rate * count * (1 + 1e-12)))
 
 
 def _check_pairs(positives: int, negatives: int) -> None:
     if not positives:
-        raise UserError(
-            "no pair shows one person by two cameras, so no threshold can be found; check the "
-            "identities and cameras."
-        )
+        raise UserError("there is no positive pair across cameras, so no threshold can be found; "
+                        "check the identities and cameras.")
     if not negatives:
-        raise UserError(
-            "no pair shows two persons, so no threshold can be found; give records of several."
-        )
+        raise UserError("there is no negative pair, so no threshold can be found; give records of "
+                        "several identities.")

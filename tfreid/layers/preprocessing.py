@@ -29,7 +29,6 @@ class InputSize:
             2018, Section 3.2). None for a fixed size.
 
     Example:
-
     >>> tfreid.InputSize(256, 128).of(80, 50)
     (256, 128)
     """

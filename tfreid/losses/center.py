@@ -113,7 +113,6 @@ class CenterLoss(FunctionLoss):
         ValueError: If `variant` is unknown, or the loss is called without centers.
 
     Example:
-
     >>> centers = np.zeros((2, 3), np.float32)
     >>> loss = tfreid.CenterLoss(centers)
     >>> round(float(loss(np.array([0, 1]), np.ones((2, 3), np.float32))), 3)

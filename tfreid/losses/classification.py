@@ -49,7 +49,6 @@ class LabelSmoothedSoftmax(FunctionLoss):
         ValueError: If `smoothing` is out of range.
 
     Example:
-
     >>> loss = tfreid.LabelSmoothedSoftmax(smoothing=0.1)
     >>> round(float(loss(np.array([0]), np.zeros((1, 4), np.float32))), 4)
     1.3863

@@ -61,7 +61,6 @@ class ContrastiveLoss(FunctionLoss):
         ValueError: If `margin` is not a finite number above 0, or `scale` is unknown.
 
     Example:
-
     >>> loss = tfreid.ContrastiveLoss(margin=1.0)
     >>> match, distance = np.array([1, 0]), np.array([0.5, 0.25], np.float32)
     >>> round(float(loss(match, distance)), 4)

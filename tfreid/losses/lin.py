@@ -111,7 +111,6 @@ class LinLoss(FunctionLoss):
         ValueError: If a setting is out of range.
 
     Example:
-
     >>> loss = tfreid.LinLoss(reduction="none")
     >>> loss(np.array([0, 0, 1, 1]), np.eye(4, dtype=np.float32)).shape
     TensorShape([4])

@@ -75,7 +75,6 @@ class TripletLoss(FunctionLoss):
         ValueError: If a setting is unknown.
 
     Example:
-
     >>> loss = tfreid.TripletLoss(margin=0.3)
     >>> labels = np.array([0, 0, 1, 1])
     >>> embeddings = np.array([[0.0], [0.1], [0.2], [2.0]], np.float32)

@@ -46,7 +46,6 @@ class TripletRankingLoss(FunctionLoss):
         ValueError: If `margin` is not a finite number above 0.
 
     Example:
-
     >>> loss = tfreid.TripletRankingLoss(margin=0.1)
     >>> triplets = np.eye(3, dtype=np.float32)[None]
     >>> round(float(loss(np.zeros(1), triplets)), 3)

@@ -58,7 +58,6 @@ class VerificationLoss(FunctionLoss):
         name: Name of the loss.
 
     Example:
-
     >>> loss = tfreid.VerificationLoss()
     >>> round(float(loss(np.array([1, 0]), np.zeros(2, np.float32))), 4)
     0.6931
@@ -82,7 +81,6 @@ class PairSoftmax(FunctionLoss):
         name: Name of the loss.
 
     Example:
-
     >>> loss = tfreid.PairSoftmax()
     >>> round(float(loss(np.array([1, 0]), np.zeros((2, 2), np.float32))), 4)
     0.6931

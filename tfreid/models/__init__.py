@@ -1,1 +1,1 @@
-"""The systems: what turns images into embeddings."""
+"""Embedding models, their size and cost."""

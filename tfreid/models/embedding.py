@@ -16,19 +16,18 @@ from tfreid.layers.pooling import pool
 from tfreid.layers.preprocessing import ImagePreprocessing, InputSize
 
 KERAS_APPLICATIONS_EPSILON = 1.001e-5
-# Layers that stand behind the backbone: what `training.frozen_backbone_epochs` leaves trainable.
+# Layers behind the backbone, which `training.frozen_backbone_epochs` leaves trainable.
 HEAD_LAYERS = ("pool", "fc", "fc_bn", "fc_relu", "unit", "neck", "classifier")
 
 
 def input_size(config: ModelConfig) -> InputSize:
-    """Returns what the images of a model are resized to."""
+    """Returns the size that a model's images are resized to."""
     return InputSize(config.height, config.width, config.longest_side)
 
 
-def embedding_model(
-    backbone: str = "resnet50", num_identities: int | None = None, **settings
-) -> keras.Model:
-    """Builds an embedding model for a training loop of one's own, with random weights.
+def embedding_model(backbone: str = "resnet50", num_identities: int | None = None,
+                    **settings) -> keras.Model:
+    """Builds an embedding model with random weights, for a custom training loop.
 
     Args:
         backbone: Name of the backbone, for example `osnet_x0_25`.
@@ -42,38 +41,28 @@ def embedding_model(
         identities, `logits` [n, identities] (Luo et al. 2019, Fig. 3).
 
     Raises:
-        UserError: If the backbone does not exist, or cannot have these settings.
+        UserError: If the backbone does not exist, or does not support these settings.
         TypeError: If a setting does not exist.
 
     Example:
-
-    >>> model = tfreid.embedding_model("osnet_x0_25", num_identities=10, height=64, width=32)
-    >>> images = np.zeros((2, 80, 40, 3), np.uint8)
-    >>> {name: tuple(value.shape) for name, value in model(images).items()}
-    {'embedding': (2, 128), 'neck': (2, 128), 'logits': (2, 10)}
+        >>> model = tfreid.embedding_model("osnet_x0_25", num_identities=10, height=64, width=32)
+        >>> images = np.zeros((2, 80, 40, 3), np.uint8)
+        >>> {name: tuple(value.shape) for name, value in model(images).items()}
+        {'embedding': (2, 128), 'neck': (2, 128), 'logits': (2, 10)}
     """
     config = ModelConfig(backbone=backbone, classifier=num_identities is not None, **settings)
     return build_embedding_model(config, num_identities)
 
 
 def build_embedding_model(config: ModelConfig, num_identities: int | None = None) -> keras.Model:
-    """Builds the network of one recipe.
+    """Builds the network of one recipe; see `embedding_model` for its inputs and outputs.
 
-    The structure is that of Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person
-    Re-identification" (2019), Fig. 3.
-
-    Args:
-        config: The `model` section.
-        num_identities: Width of the classifier, where the configuration leaves it open.
-
-    Returns:
-        A functional model from raw RGB images [n, h, w, 3] in 0-255, of any size, to a dictionary:
-        `embedding` [n, d] for the metric losses, `neck` [n, d] for ranking (the same tensor where
-        there is no neck), `logits` [n, identities], unless there is no classifier; all float32.
+    `num_identities` is the width of the classifier unless `model.num_identities` is set. Without a
+    neck, `neck` is the same tensor as `embedding`.
 
     Raises:
-        UserError: An unknown backbone, settings that it cannot have, images too small for it, or
-            settings that need another one.
+        UserError: If the backbone is unknown or does not support the settings, images are too small
+            for it, or settings contradict each other.
     """
     backbone = _backbone(config)
     identities = config.num_identities or num_identities
@@ -83,20 +72,24 @@ def build_embedding_model(config: ModelConfig, num_identities: int | None = None
     x = ImagePreprocessing(config.height, config.width, config.normalization, config.longest_side,
                            name="preprocess")(images)
     x = backbone(x, **_backbone_settings(config))
-    # What the losses see, and the statistics of the neck, are float32 at any precision.
-    x = _embedding(x, config)
+    # The inputs of the losses and the statistics of the neck are float32 at any precision.
+    x = _head(x, config)
+    if config.dropout:
+        x = StatelessDropout(config.dropout, name="dropout")(x)
     if config.normalize_embedding:
         x = keras.layers.UnitNormalization(dtype="float32", name="unit")(x)
     embedding = keras.layers.Activation("linear", dtype="float32", name="embedding")(x)
     neck = batch_norm_neck(embedding, bias=config.neck_beta) if config.neck else embedding
     outputs = {"embedding": embedding, "neck": neck}
     if config.classifier:
-        outputs["logits"] = _classifier(neck, config, identities)
+        outputs["logits"] = keras.layers.Dense(
+            identities, use_bias=config.classifier_bias, dtype="float32", name="classifier",
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.001))(neck)
     return keras.Model(images, outputs, name=config.backbone)
 
 
 def set_backbone_trainable(model: keras.Model, trainable: bool) -> None:
-    """Freezes or frees all but the head; frozen batch norms also keep their statistics."""
+    """Freezes or unfreezes all but the head; frozen batch norms also keep their statistics."""
     for layer in model.layers:
         if layer.name not in HEAD_LAYERS:
             layer.trainable = trainable
@@ -107,9 +100,8 @@ def _backbone(config):
         return BACKBONES[config.backbone]
     except KeyError:
         close = difflib.get_close_matches(config.backbone, BACKBONES, n=1, cutoff=0.0)[0]
-        raise UserError(
-            f"model.backbone is {config.backbone}, which does not exist; the nearest is {close}."
-        ) from None
+        raise UserError(f"model.backbone is {config.backbone}, which does not exist; the nearest "
+                        f"is {close}.") from None
 
 
 def _backbone_settings(config):
@@ -117,18 +109,14 @@ def _backbone_settings(config):
     if config.stride_in_1x1:
         if not BACKBONES[config.backbone].stride_in_1x1:
             allowed = ", ".join(name for name, entry in BACKBONES.items() if entry.stride_in_1x1)
-            raise UserError(
-                f"model.stride_in_1x1 is for ResNets of bottlenecks ({allowed}); "
-                f"{config.backbone} has no such block."
-            )
+            raise UserError(f"model.stride_in_1x1 is for ResNets of bottlenecks ({allowed}); "
+                            f"{config.backbone} has no such block.")
         settings.update(stride_in_1x1=True, bn_epsilon=KERAS_APPLICATIONS_EPSILON)
     if config.stem != "torchvision":
         if config.stem not in BACKBONES[config.backbone].stems:
             allowed = ", ".join(name for name, x in BACKBONES.items() if config.stem in x.stems)
-            raise UserError(
-                f"model.stem is {config.stem}, which {config.backbone} does not have (only "
-                f"{allowed} do); leave it out."
-            )
+            raise UserError(f"model.stem is {config.stem}, which {config.backbone} does not have "
+                            f"(only {allowed} do); leave it out.")
         settings["stem"] = config.stem
     if config.dropout and BACKBONES[config.backbone].dropout:
         settings["dropout"] = config.dropout
@@ -136,20 +124,16 @@ def _backbone_settings(config):
 
 
 def _check_head(config, identities):
-    """Refuses settings before the backbone is built, which takes seconds."""
+    """Checks settings before the backbone is built, which takes seconds."""
     if config.embedding_size is None and config.embedding_head != "linear":
-        raise UserError(
-            f"model.embedding_head {config.embedding_head} has no width; set "
-            "model.embedding_size (512 for the stock OSNet)."
-        )
+        raise UserError(f"model.embedding_head {config.embedding_head} has no width; set "
+                        "model.embedding_size (512 for the stock OSNet).")
     if config.embedding_head == "linear_bn_relu" and config.pooling != "average":
-        raise UserError(
-            "model.embedding_head linear_bn_relu is the stock OSNet head and pools by the "
-            f"average; set model.pooling to average instead of {config.pooling}."
-        )
+        raise UserError("model.embedding_head linear_bn_relu is the stock OSNet head and pools by "
+                        f"the average; set model.pooling to average instead of {config.pooling}.")
     if config.pooling == "flatten" and config.longest_side is not None:
         raise UserError("model.pooling=flatten needs images of one size; set model.longest_side to "
-                        "null, or pool.")
+                        "null, or choose another pooling.")
     if config.neck_beta and not config.neck:
         raise UserError("model.neck_beta needs a neck; set model.neck to true, or neck_beta to "
                         "false.")
@@ -160,26 +144,9 @@ def _check_head(config, identities):
 def _check_size(config, least):
     height, width = map(int, input_size(config).of(config.height, config.width))
     if min(height, width) < least:
-        raise UserError(
-            f"model.backbone {config.backbone} leaves nothing of images of {height}x{width}; make "
-            f"both sides {least} pixels or more, by model.height and model.width or by "
-            "model.longest_side."
-        )
-
-
-def _classifier(x, config, identities):
-    return keras.layers.Dense(
-        identities,
-        use_bias=config.classifier_bias,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
-        dtype="float32",
-        name="classifier",
-    )(x)
-
-
-def _embedding(x, config):
-    x = _head(x, config)
-    return StatelessDropout(config.dropout, name="dropout")(x) if config.dropout else x
+        raise UserError(f"images of {height}x{width} are too small for model.backbone "
+                        f"{config.backbone}; make both sides {least} pixels or more, by "
+                        "model.height and model.width or by model.longest_side.")
 
 
 def _head(x, config):

@@ -15,12 +15,8 @@ from tfreid.models.embedding import input_size
 def describe_model(config: Config, model: keras.Model) -> dict[str, Any]:
     """Describes an embedding model.
 
-    Args:
-        config: Its settings.
-        model: The model.
-
     Returns:
-        `name`; `trainable_params` and `params` with the classifier; `flops`, 2 x multiply-adds of
+        `name`; `trainable_params` and `params`, with the classifier; `flops`, 2 x multiply-adds for
         the feature of one image; `input_shape` [height, width, 3], with `model.longest_side` that
         of an image of `model.height` x `model.width`; `embedding_size`.
     """
@@ -48,7 +44,7 @@ def count_flops(function, *inputs) -> int:
         *inputs: `tf.TensorSpec` with full shapes, or nests of them.
     """
     graph = tf.function(function).get_concrete_function(*inputs).graph
-    # What the result does not need, such as the classifier, does not run.
+    # Operations that the result does not need, for example the classifier, do not run.
     needed = {tensor.op for tensor in graph.outputs}
     waiting = list(needed)
     while waiting:

@@ -1,4 +1,4 @@
-"""Records read back: opened once by a command, and asked for everything that is in them."""
+"""Reading records: their splits, images and metadata."""
 
 from tfreid.records.images import ImageTable, decode_image, undecodable
 from tfreid.records.records import Records, Split, open_records

@@ -10,7 +10,7 @@ from tfrecords.errors import UserError
 from tfrecords.manifest import Manifest
 from tfrecords.schema import NO_LABEL
 
-# Split -> the part of a fold that it shows, and whether as queries or as gallery.
+# Split -> its part of a fold, and its role in it.
 _SPLITS = {
     "train": ("train", None),
     "val_query": ("val", "query"),
@@ -21,7 +21,7 @@ _SPLITS = {
 
 
 def split_names(manifest: Manifest) -> list[str]:
-    """Returns the splits that can be asked for: train, validation, query, gallery, then others."""
+    """Returns the available splits: train, validation, query, gallery, then others."""
     names = set(manifest.splits)
     if manifest.identity_splits:
         parts = set().union(*manifest.identity_splits)
@@ -30,31 +30,21 @@ def split_names(manifest: Manifest) -> list[str]:
 
 
 def check_fold(directory: Path, manifest: Manifest, fold: int) -> None:
-    """Raises a `UserError` if the records do not have the fold of that number."""
+    """Raises a `UserError` if the records do not have the fold."""
     count = len(manifest.identity_splits)
     if not 0 <= fold < max(count, 1):
-        fix = f"holds {count} folds; set it to 0 to {count - 1}" if count else (
-            "holds no folds; set it to 0")
+        fix = f"has {count} folds; set it to 0 to {count - 1}" if count else (
+            "has no folds; set it to 0")
         raise UserError(f"data.fold is {fold} but {directory} {fix}.")
 
 
-def select_images(
-    fold: dict[str, list[int]], split: str, ids: np.ndarray, cameras: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Selects the images of a split of a fold.
+def select_images(fold: dict[str, list[int]], split: str, ids: np.ndarray,
+                  cameras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns increasing positions [n] of the images of a fold's split, and their labels [n].
 
-    `train` holds all images of the training identities, labelled by their rank among them. The
-    queries are each test identity's images by its lowest-numbered camera; the gallery holds its
-    other images.
-
-    Args:
-        fold: Part of the fold (`train`, `test`, perhaps `val`) -> sorted identities.
-        split: Name of the split.
-        ids: Identity of every stored image, [images].
-        cameras: Its camera, [images].
-
-    Returns:
-        Increasing positions [n] among the stored images, and their labels [n].
+    `train` contains all images of the training identities, labelled by their rank among them. The
+    queries are each test identity's images by its lowest-numbered camera; the gallery contains its
+    other images. `fold` maps `train`, `test` and perhaps `val` to sorted identities.
     """
     part, role = _SPLITS[split]
     people = np.array(fold.get(part, ()), np.int64)

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.layers.preprocessing import InputSize, resize_images
 from tfreid.records.shards import SplitIndex, StoredImages
 
-_FREE, _LIMIT, _USED = (Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max"),
-                        Path("/sys/fs/cgroup/memory.current"))
+_LIMIT, _USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageTable:
-    """Image files and what is known of them.
+    """Image files and their metadata.
 
     Attributes:
         encoded: JPEG or PNG files, one for each row of the index.
-        index: What is known of them.
+        index: Their metadata.
         megabytes: Their size.
-        limit: The megabytes that they exceed, so that `encoded` reads them from disk; None where
-            they are in memory.
+        limit: The memory limit in megabytes if `encoded` reads from disk, or None if the images
+            are in memory.
     """
 
     encoded: Sequence[bytes]
@@ -36,14 +37,14 @@ class ImageTable:
 
     @property
     def place(self) -> str:
-        """Where the images are, for messages."""
+        """Where the images are, as text."""
         if self.limit is None:
             return f"in memory ({self.megabytes:.0f} MB)"
         return (f"streamed from disk ({self.megabytes:,.0f} MB, above the memory limit of "
                 f"{self.limit:,.0f} MB)")
 
     def take(self, rows: np.ndarray) -> ImageTable:
-        """Returns the table of some rows, whose images stay where they are."""
+        """Returns the table of some rows, with their images on disk or in memory as before."""
         if isinstance(self.encoded, StoredImages):
             encoded = self.encoded.take(rows)
             megabytes = encoded.megabytes
@@ -55,13 +56,13 @@ class ImageTable:
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes one JPEG or PNG to uint8 RGB [h, w, 3], in a tf.data graph or a served one."""
-    # The accurate transform is every other library's default; TensorFlow's is a fast one, a grey
-    # level off, which costs weights trained elsewhere 0.2 points. The operation also reads PNG.
+    # The accurate transform is the default of other libraries. TensorFlow's faster default is a
+    # grey level off, which costs weights trained elsewhere 0.2 points. This also reads PNG.
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def undecodable(paths: Sequence[str]) -> UserError:
-    """Returns the error that names images which cannot be decoded."""
+    """Returns the error for images that cannot be decoded."""
     others = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
     return UserError(
         f"{paths[0]}{others}: the image cannot be decoded; replace or remove the file and build "
@@ -70,48 +71,32 @@ def undecodable(paths: Sequence[str]) -> UserError:
 
 
 def chunks_by_size(heights: np.ndarray, widths: np.ndarray, most: int) -> list[np.ndarray]:
-    """Divides images into chunks of one size.
-
-    Args:
-        heights: Heights, [n].
-        widths: Widths, [n].
-        most: Images in a chunk, at most.
-
-    Returns:
-        Increasing places of the images in each chunk; images of one size stay in order.
-    """
+    """Divides images into chunks of one size: increasing positions of at most `most` images."""
     order = np.lexsort((widths, heights))
     ends = np.flatnonzero(np.diff(heights[order]) | np.diff(widths[order])) + 1
     return [alike[start : start + most] for alike in np.split(order, ends)
             for start in range(0, len(alike), most)]
 
 
-def decode_batches(
-    encoded: Sequence[bytes],
-    names: Sequence[str],
-    size: InputSize,
-    batch_size: int,
-    workers: int = 0,
-    stored_sizes: tuple[np.ndarray, np.ndarray] | None = None,
-    positions: np.ndarray | None = None,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields images decoded and resized, in batches of images of one size.
+def decode_batches(encoded: Sequence[bytes], names: Sequence[str], size: InputSize, batch_size: int,
+                   workers: int = 0, stored_sizes: tuple[np.ndarray, np.ndarray] | None = None,
+                   positions: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields decoded images as `tfreid.records.Split.batches` does.
 
     Args:
         encoded: JPEG or PNG files.
-        names: What to call them in messages.
-        size: What they are resized to.
-        batch_size: Images in a batch; the last one of each size is smaller.
-        workers: Threads that decode; 0 lets tf.data choose.
-        stored_sizes: Heights and widths of the files, which `size.longest_side` needs.
-        positions: Which files, in any order; None takes all.
+        names: Names of the files in messages.
+        size: The size that images are resized to.
+        batch_size: Number of images in a batch.
+        workers: Number of decoding threads; 0 lets tf.data choose.
+        stored_sizes: Heights and widths of the files, needed for `size.longest_side`.
+        positions: Positions of the files. Defaults to all.
 
     Yields:
-        int64 places [n] in `positions`, in order where `size` is fixed, and float32 RGB images
-        [n, h, w, 3] in 0-255.
+        Places and images.
 
     Raises:
-        UserError: If an image cannot be decoded; the message names it.
+        UserError: If an image cannot be decoded.
     """
     positions = np.arange(len(encoded)) if positions is None else np.asarray(positions)
     sizes = size.of(*(side[positions] for side in stored_sizes or ())) if (
@@ -149,14 +134,11 @@ def decode_batches(
 
 
 def free_megabytes() -> float:
-    """Returns the memory that this process may still take, infinity where the system hides it."""
-    found = [float("inf")]
-    found += [int(line.split()[1]) * 1024 / 1e6 for line in _lines(_FREE)
-              if line.startswith("MemAvailable:")]
-    limit, used = ("".join(_lines(path)) for path in (_LIMIT, _USED))
-    if limit.isdigit() and used.isdigit():  # of a container that has one
-        found.append((int(limit) - int(used)) / 1e6)
-    return min(found)
+    """Returns the memory that this process may still allocate."""
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):  # unless a container has a limit
+        free = min(free, int(_LIMIT.read_text()) - int(_USED.read_text()))
+    return free / 1e6
 
 
 def _decode_chunk(places, files, height, width):
@@ -172,10 +154,3 @@ def _first_undecodable(encoded, names, positions) -> UserError:
         except tf.errors.InvalidArgumentError:
             return undecodable([names[position]])
     return UserError(f"an image among {names[positions[0]]} and those after it cannot be decoded.")
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []

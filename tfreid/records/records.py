@@ -1,4 +1,4 @@
-"""A folder of records, opened once: its splits, and the images in each."""
+"""A folder of records: its splits, and the images in each."""
 
 from __future__ import annotations
 
@@ -18,38 +18,37 @@ from tfreid.records.folds import check_fold, select_images, split_names
 from tfreid.records.images import ImageTable, decode_batches, free_megabytes, undecodable
 from tfreid.records.shards import SplitIndex, StoredSplit
 
-# Share of the memory that is free when training starts; the network and its batches need the rest.
+# Share of the free memory for images; the network and its batches need the rest.
 _FREE_SHARE = 0.5
 
 
 class Records:
-    """A folder of records; reads its manifest once and the shards of each split at most once.
+    """A folder of records; reads the manifest once and the shards of each split at most once.
 
-    A split is read when it is first asked about. Where the records hold folds, all splits are
-    selections of one stored split, which they share.
+    A split is read when it is first used. In records with folds, all splits are selections of one
+    stored split.
 
     Args:
-        directory: Folder that `python -m tfrecords.build` wrote.
-        fold: Which fold, where the records hold several.
-        verify: `size` compares the sizes of shards with the manifest, `checksum` also reads them
-            through before anything else does.
+        directory: Folder that `tfreid build` wrote.
+        fold: Number of the fold, in records with several.
+        verify: `size` compares the sizes of shards with the manifest, `checksum` also their
+            checksums before anything else is read.
 
     Attributes:
         directory: The folder.
-        fold: The number of the fold.
-        manifest: Its manifest.
+        fold: Number of the fold.
+        manifest: The manifest.
         dataset: Name of the dataset.
-        description: The same, with the number of the fold where there are several.
+        description: Name of the dataset, with the number of the fold if there are several.
         splits: Names of the splits.
 
     Raises:
-        UserError: If the folder holds no records, or no such fold.
+        UserError: If the folder contains no records, or the fold does not exist.
 
     Example:
-
-    >>> records = tfreid.Records("records/people")
-    >>> records.splits, len(records["query"]) == len(records["query"].index.cameras)
-    (['train', 'query', 'gallery'], True)
+        >>> records = tfreid.Records("records/people")
+        >>> records.splits, len(records["query"]) == len(records["query"].index.cameras)
+        (['train', 'query', 'gallery'], True)
     """
 
     def __init__(self, directory: str | Path, fold: int = 0, verify: str = "size"):
@@ -72,10 +71,10 @@ class Records:
         """Returns a split.
 
         Raises:
-            UserError: If there is none of that name.
+            UserError: If it does not exist.
         """
         if split not in self:
-            raise UserError(f"{self.directory} holds no split {split!r}; it has "
+            raise UserError(f"{self.directory} has no split {split!r}; it has "
                             f"{', '.join(self.splits)}.")
         if split not in self._opened:
             stored = STORED_SPLIT if self.manifest.identity_splits else split
@@ -85,7 +84,7 @@ class Records:
 
     @functools.cached_property
     def query_galleries(self) -> list[np.ndarray] | None:
-        """For every query the positions in the gallery that it ranks; None where that is all.
+        """For every query the positions in the gallery that it ranks, or None for all.
 
         Raises:
             UserError: If their file is missing or damaged.
@@ -97,7 +96,7 @@ class Split:
     """The images of one split; `Records` makes it.
 
     Attributes:
-        name: Its name.
+        name: Name of the split.
     """
 
     def __init__(self, directory: Path, manifest: Manifest, fold: int, name: str,
@@ -110,58 +109,55 @@ class Split:
 
     @property
     def index(self) -> SplitIndex:
-        """What is known of the images, in record order.
+        """The images' metadata, in record order.
 
         Raises:
-            UserError: If the shards are missing or damaged, or disagree with the manifest, or the
-                fold has no image of the split.
+            UserError: If the shards are missing or damaged, disagree with the manifest, or have no
+                image of the split.
         """
         return self._selected[0]
 
     @functools.cached_property
     def encoded(self) -> Sequence[bytes]:
-        """The image files by position, from any thread; read from disk unless kept in memory."""
+        """The image files by position, in memory or read from disk; safe in any thread."""
         return self._stored.scan().take(self._selected[1])
 
     @property
     def identities(self) -> int:
-        """Number of identities, for which records without folds need not be read."""
+        """Number of identities; records without folds are not read for it."""
         if not self._manifest.identity_splits:
             return self._manifest.splits[self.name].identities
         return len(np.unique(self.index.ids))
 
     @property
     def checksums(self) -> list[str]:
-        """The checksums of the shards that the images are in, as the manifest lists them."""
+        """Checksums, in the manifest, of the shards that contain the images."""
         return self._stored.checksums
 
     @property
     def distractors(self) -> int:
-        """Number of images of no identity, as the manifest counts them; 0 of a fold."""
+        """Number of images without an identity, from the manifest; 0 in a fold."""
         if self._manifest.identity_splits:
             return 0
         return self._manifest.splits[self.name].distractors
 
-    def load(
-        self,
-        memory_limit: float | None = None,
-        choose: Callable[[SplitIndex], np.ndarray] | None = None,
-    ) -> ImageTable:
-        """Makes the table of the images, in memory where they fit and else on disk.
+    def load(self, memory_limit: float | None = None,
+             choose: Callable[[SplitIndex], np.ndarray] | None = None) -> ImageTable:
+        """Returns the table of the images, in memory if they fit, else on disk.
 
         Args:
-            memory_limit: Megabytes of images up to which they are held in memory. Defaults to half
-                of the memory that is free.
-            choose: From what is known of all images to the positions of those that are wanted,
-                whose labels are then counted from 0. Defaults to all.
+            memory_limit: Size in megabytes up to which images are kept in memory. Defaults to half
+                of the free memory.
+            choose: Function from the index to the positions of the images to load, which then get
+                labels from 0. Defaults to all.
 
         Raises:
-            UserError: As `index`, or if an image is cut off.
+            UserError: As in `index`, or if an image is truncated.
         """
         limit = _FREE_SHARE * free_megabytes() if memory_limit is None else memory_limit
         stored = self._stored.scan(limit)
         index, positions = self._selected
-        # OpenCV would fill the missing part with grey.
+        # OpenCV would decode a truncated image and fill the missing part with grey.
         damaged = np.flatnonzero(~stored.whole[positions])
         if damaged.size:
             raise undecodable(index.paths[damaged].tolist())
@@ -175,27 +171,22 @@ class Split:
             return ImageTable(images, index, images.megabytes, limit)
         return ImageTable(list(stored.take(positions)), index, images.megabytes)
 
-    def batches(
-        self,
-        size: InputSize,
-        batch_size: int,
-        workers: int = 0,
-        positions: np.ndarray | None = None,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields images decoded and resized, each once, in batches of images of one size.
+    def batches(self, size: InputSize, batch_size: int, workers: int = 0,
+                positions: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields images decoded and resized, each once, in batches of one size.
 
         Args:
-            size: What they are resized to.
-            batch_size: Images in a batch; the last one of each size is smaller.
-            workers: Threads that decode; 0 lets tf.data choose.
-            positions: Which images, in any order; None takes all, in record order.
+            size: The size that images are resized to.
+            batch_size: Number of images in a batch; the last batch of each size is smaller.
+            workers: Number of decoding threads; 0 lets tf.data choose.
+            positions: Positions of the images, in any order. Defaults to all, in record order.
 
         Yields:
-            int64 places [n] in `positions`, in order where `size` is fixed, and float32 RGB images
+            int64 places [n] in `positions`, in order if `size` is fixed, and float32 RGB images
             [n, h, w, 3] in 0-255.
 
         Raises:
-            UserError: As `index`, or if an image cannot be decoded; the message names it.
+            UserError: As in `index`, or if an image cannot be decoded.
         """
         index = self.index
         return decode_batches(self.encoded, index.paths, size, batch_size, workers,
@@ -219,9 +210,9 @@ def open_records(data: DataConfig) -> Records:
     """Opens the records that the settings name.
 
     Raises:
-        UserError: If `data.records` is not set, or as `Records`.
+        UserError: If `data.records` is not set, or as in `Records`.
     """
     if data.records is None:
-        raise UserError("data.records is not set; give the folder of the built records, such as "
+        raise UserError("data.records is not set; give the folder of the built records, as in "
                         "data.records=records/market1501.")
     return Records(data.records, data.fold, data.verify)

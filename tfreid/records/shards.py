@@ -1,4 +1,4 @@
-"""The reader of shards: one scan of a stored split finds what is in it and where its images lie."""
+"""The reader of shards: one scan of a stored split finds its metadata and image positions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tfrecords.errors import UserError
 from tfrecords.images import CorruptImage, check_whole
 from tfrecords.manifest import Manifest, Shard, shard_paths
 
-# A TFRecord is its length and a checksum of that (8 and 4 bytes), the record, and its checksum.
+# A TFRecord is the length and its checksum (8 and 4 bytes), the record and its checksum.
 _LENGTH, _HEAD, _TAIL = 8, 12, 4
 _PARSE_BATCH = 1024
 # Column of an index -> the field of a record.
@@ -35,16 +35,16 @@ _COLUMNS = {
 
 @dataclasses.dataclass(frozen=True)
 class SplitIndex:
-    """What is known of a split's images without decoding them; arrays [images] in record order.
+    """Metadata of a split's images; arrays [images] in record order.
 
     Attributes:
         ids: Identity.
         labels: 0-based training label, -1 outside training.
         cameras: Camera id, -1 if unknown.
         paths: Path inside the dataset.
-        tracklets: Tracklet id, -1 where the dataset has none.
+        tracklets: Tracklet id, -1 if there is none.
         heights: Height of the stored image in pixels.
-        widths: Its width in pixels.
+        widths: Width of the stored image in pixels.
     """
 
     ids: np.ndarray
@@ -69,13 +69,13 @@ class SplitIndex:
 
 
 class StoredImages(Sequence):
-    """Image files inside shards, each read from disk when it is asked for, from any thread.
+    """Image files inside shards, each read from disk on access, safe in any thread.
 
     Args:
         files: The shards.
-        shards: Which of them holds each image, [images].
-        offsets: Its first byte there, [images].
-        lengths: Its number of bytes, [images].
+        shards: Number of each image's shard, [images].
+        offsets: Position of the first byte in the shard, [images].
+        lengths: Number of bytes, [images].
     """
 
     def __init__(self, files: OpenFiles, shards: np.ndarray, offsets: np.ndarray,
@@ -97,16 +97,12 @@ class StoredImages(Sequence):
 
     @property
     def megabytes(self) -> float:
-        """The size of all of them."""
+        """Total size."""
         return float(self._lengths.sum(dtype=np.int64)) / 1e6
 
 
 class OpenFiles:
-    """Files that stay open as long as anything reads them.
-
-    Args:
-        paths: Their paths.
-    """
+    """Files that stay open as long as the object exists."""
 
     def __init__(self, paths: Sequence[Path]):
         self._paths = list(paths)
@@ -117,7 +113,7 @@ class OpenFiles:
         """Reads bytes of a file, from any thread.
 
         Raises:
-            UserError: If the file ends before them.
+            UserError: If the file is too short.
         """
         data = os.pread(self._descriptors[number], length, offset)
         if len(data) != length:
@@ -128,12 +124,12 @@ class OpenFiles:
 
 @dataclasses.dataclass(frozen=True)
 class ScannedImages:
-    """What a scan has found in the shards of a split.
+    """The result of scanning the shards of a split.
 
     Attributes:
-        index: What is known of its images.
+        index: Metadata of the images.
         images: The image files on disk.
-        kept: The same files in memory, or None if they were not kept.
+        kept: The image files in memory, or None.
         whole: Whether each image is complete, [images].
     """
 
@@ -150,16 +146,10 @@ class ScannedImages:
 
 
 class StoredSplit:
-    """A split as it lies on disk, scanned when it is first asked about.
-
-    Args:
-        directory: Folder of the records.
-        manifest: Its manifest.
-        name: Name of the split on disk.
-        verify: `size` or `checksum`, as `shard_paths` takes it.
+    """A split as stored on disk, scanned when it is first used.
 
     Attributes:
-        checksums: Of its shards, in order.
+        checksums: Checksums of its shards, in order.
     """
 
     def __init__(self, directory: Path, manifest: Manifest, name: str, verify: str):
@@ -168,23 +158,17 @@ class StoredSplit:
         self.checksums = [shard.checksum for shard in manifest.splits[name].shards]
 
     def scan(self, memory_limit: float = 0.0) -> ScannedImages:
-        """Scans the shards, unless that was done before; see `scan_split`."""
+        """Returns the result of `scan_split`, from the first call."""
         if self._scanned is None:
             self._scanned = scan_split(*self._where, memory_limit)
         return self._scanned
 
 
-def scan_split(
-    directory: Path, manifest: Manifest, split: str, verify: str, memory_limit: float
-) -> ScannedImages:
-    """Reads through the shards of a stored split.
+def scan_split(directory: Path, manifest: Manifest, split: str, verify: str,
+               memory_limit: float) -> ScannedImages:
+    """Reads the shards of a stored split.
 
-    Args:
-        directory: Folder of the records.
-        manifest: Its manifest.
-        split: Name of the split on disk.
-        verify: `size` or `checksum`, as `shard_paths` takes it.
-        memory_limit: Megabytes of images up to which they are kept in memory.
+    Images are kept in memory up to a limit in megabytes; `verify` is that of `Records`.
 
     Raises:
         UserError: If a shard is missing or damaged, or disagrees with the manifest.
@@ -217,7 +201,7 @@ def scan_split(
                         "records again.") from None
     count, expected = sum(map(len, lengths)), manifest.splits[split].images
     if not count or count != expected:
-        raise UserError(f"{directory}: split {split} holds {count} images but its manifest says "
+        raise UserError(f"{directory}: split {split} has {count} images but its manifest says "
                         f"{expected}; build the records again.")
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     index = SplitIndex(**{**joined, "paths": joined["paths"].astype(str)})
@@ -226,14 +210,14 @@ def scan_split(
 
 
 class _Damage(Exception):
-    """What is wrong with a shard."""
+    """Describes the damage of a shard."""
 
 
 def _read_records(path: Path, shard: Shard) -> Iterator[tuple[int, bytes]]:
     """Yields the position of each record's first byte in its shard, and the record.
 
     Raises:
-        _Damage: If a record is cut off, or, at the end, the shard is not the one in the manifest.
+        _Damage: If a record is truncated, or the shard's checksum differs from the manifest's.
     """
     offset = checksum = 0
     with open(path, "rb") as file:
@@ -247,7 +231,7 @@ def _read_records(path: Path, shard: Shard) -> Iterator[tuple[int, bytes]]:
             yield offset + _HEAD, record
             offset += _HEAD + length + _TAIL
     if f"{checksum:08x}" != shard.checksum:
-        raise _Damage(f"{shard.file} has another checksum than expected")
+        raise _Damage(f"{shard.file} has an unexpected checksum")
 
 
 def _is_whole(data: bytes) -> bool:

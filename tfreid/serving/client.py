@@ -1,4 +1,4 @@
-"""Asking an export: a SavedModel on disk, or TF Serving over REST."""
+"""Clients of an export: a SavedModel on disk, or TF Serving over REST."""
 
 from __future__ import annotations
 
@@ -22,59 +22,52 @@ Outputs = dict[str, np.ndarray]
 
 
 class Client(Protocol):
-    """Asks an export, wherever it is."""
+    """Calls the signatures of an export."""
 
     def extract(self, images: Sequence[bytes]) -> Outputs:
-        """Sends image files to the signature that is served by default.
-
-        Args:
-            images: JPEG or PNG files [n], of any sizes.
+        """Sends JPEG or PNG files [n] to the default signature.
 
         Returns:
-            `embedding` [n, d] of an embedding model, the features of a pair model.
+            `embedding` [n, d] of an embedding model, or the features of a pair model.
 
         Raises:
-            UserError: An image cannot be decoded, or the server does not answer as it should.
+            UserError: If an image cannot be decoded, or the server does not answer correctly.
         """
 
     def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
-        """Compares features of q queries and g gallery images, with a pair model's export.
+        """Compares a pair model's features of q queries and g gallery images.
 
         Returns:
-            `probability`, `score` and, where there is a ranking net, `distance`, each [q, g].
+            `probability`, `score` and, if there is a ranking net, `distance`, each [q, g].
 
         Raises:
-            UserError: The server does not answer as it should.
+            UserError: If the server does not answer correctly.
         """
 
 
 class SignatureClient:
-    """Calls the signatures of a model in this process; see `Client`.
-
-    Args:
-        signatures: Name -> concrete function with named inputs.
-    """
+    """Calls signatures, concrete functions with named inputs, in this process."""
 
     def __init__(self, signatures: Mapping[str, Callable[..., Any]]):
         self._signatures = signatures
 
     @property
     def compares(self) -> bool:
-        """Whether it compares features of pairs of images."""
+        """Whether the model compares features of pairs of images."""
         return "compare" in self._signatures
 
     @property
     def judges(self) -> bool:
-        """Whether it gives the probability that two files show one person."""
+        """Whether the model gives the probability that two files show the same identity."""
         verify = self._signatures.get("verify")
         return verify is not None and "probability" in verify.structured_outputs
 
     def extract(self, images: Sequence[bytes]) -> Outputs:
-        """Sends image files to the signature that is served by default."""
+        """See `Client`."""
         return self._ask_about_files("serving_default", image_bytes=list(images))
 
     def extract_images(self, images: np.ndarray) -> Outputs:
-        """Sends uint8 RGB images [n, h, w, 3] of one size to the signature that takes arrays."""
+        """Sends uint8 RGB images [n, h, w, 3] to the signature that takes arrays."""
         name = "images" if "images" in self._signatures else "extract_images"
         return self._ask(name, {"images": images})
 
@@ -83,17 +76,17 @@ class SignatureClient:
         return self._ask("compare", _sided(first=first, second=second))
 
     def verify(self, first: Sequence[bytes], second: Sequence[bytes]) -> Outputs:
-        """Asks whether image files show one identity, pair by pair; exports of before too.
+        """Verifies pairs of image files, also with older exports.
 
         Raises:
-            UserError: An image cannot be decoded.
+            UserError: If an image cannot be decoded.
         """
         signature = VERIFY_PAIRS if VERIFY_PAIRS in self._signatures else "verify"
         names = VERIFY_INPUTS[signature]
         return self._ask_about_files(signature, **dict(zip(names, (list(first), list(second)))))
 
     def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
-        """Compares features of queries and gallery images."""
+        """See `Client`."""
         return self._ask("compare_all", _sided(query=queries, gallery=gallery))
 
     def _ask_about_files(self, signature, **files):
@@ -108,10 +101,7 @@ class SignatureClient:
 
 
 class SavedModelClient(SignatureClient):
-    """Calls the signatures of a SavedModel on disk.
-
-    Args:
-        directory: A version's folder, or the folder of versions, whose highest is taken.
+    """Calls the signatures of a SavedModel, in a version's folder or the highest of several.
 
     Attributes:
         directory: The version's folder.
@@ -126,10 +116,10 @@ class SavedModelClient(SignatureClient):
 
 
 class ServerClient:
-    """Asks a running TF Serving; see `Client`.
+    """Calls a model in TF Serving; see `Client`.
 
     Args:
-        url: Of the model, such as `http://localhost:8501/v1/models/reid`.
+        url: URL of the model, for example `http://localhost:8501/v1/models/reid`.
         timeout: Seconds to wait for an answer.
     """
 
@@ -138,12 +128,12 @@ class ServerClient:
         self._timeout = timeout
 
     def extract(self, images: Sequence[bytes]) -> Outputs:
-        """Sends image files to the signature that is served by default."""
+        """See `Client`."""
         rows = [{"image_bytes": {"b64": base64.b64encode(image).decode()}} for image in images]
         return self._ask({"instances": rows}, "predictions", _from_rows)
 
     def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
-        """Compares features of queries and gallery images."""
+        """See `Client`."""
         sides = _sided(query=queries, gallery=gallery)
         inputs = {name: values.tolist() for name, values in sides.items()}
         return self._ask({"signature_name": "compare_all", "inputs": inputs}, "outputs", _as_arrays)
@@ -160,72 +150,31 @@ class ServerClient:
             reason = error.read().decode(errors="replace")[:300]
             raise UserError(f"{self._url}: the server refused the request ({reason}).") from None
         except (http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(
-                f"{self._url}: something answered, but not TF Serving's REST port (usually 8501)."
-            ) from None
+            raise UserError(f"{self._url}: something answered, but not TF Serving's REST port "
+                            "(usually 8501).") from None
         except OSError as error:
-            raise UserError(
-                f"{self._url}: no answer ({error}); check that TF Serving runs there."
-            ) from None
-
-
-def embed_with_saved_model(directory: str | Path, images: Sequence[bytes]) -> np.ndarray:
-    """Embeds image files with a SavedModel.
-
-    Args:
-        directory: A version's folder, or the folder of versions, whose highest is taken.
-        images: JPEG or PNG files, of any sizes.
-
-    Returns:
-        float32 embeddings [n, d].
-
-    Raises:
-        UserError: There is no SavedModel of an embedding model, or an image cannot be decoded.
-    """
-    return _embedding(SavedModelClient(directory).extract(images), directory)
-
-
-def embed_with_server(url: str, images: Sequence[bytes], timeout: float = 30.0) -> np.ndarray:
-    """Embeds image files with a running TF Serving.
-
-    Args:
-        url: Of the model, such as `http://localhost:8501/v1/models/reid`.
-        images: JPEG or PNG files, of any sizes.
-        timeout: Seconds to wait for the answer.
-
-    Returns:
-        float32 embeddings [n, d].
-
-    Raises:
-        UserError: No server answers there, it answers with an error, or it serves a pair model.
-    """
-    return _embedding(ServerClient(url, timeout).extract(images), url)
+            raise UserError(f"{self._url}: no answer ({error}); check that TF Serving runs "
+                            "there.") from None
 
 
 def exported_thresholds(directory: str | Path) -> dict[str, Threshold]:
-    """Returns metric -> threshold of a SavedModel's folder; empty where it was exported without.
+    """Returns metric -> threshold of a SavedModel, empty if it was exported without.
 
     Raises:
-        UserError: There is no SavedModel, or its thresholds are broken.
+        UserError: If there is no SavedModel, or its thresholds are broken.
     """
     path = find_thresholds(_version(directory) / EXTRA_FILES)
     return load_thresholds(path) if path else {}
 
 
-def _embedding(outputs: Outputs, source) -> np.ndarray:
-    if "embedding" not in outputs:
-        raise UserError(f"{source} is a pair model, which has no embeddings; compare its features.")
-    return outputs["embedding"]
-
-
 def _sided(**sides: Outputs) -> Outputs:
-    """Joins both sides' features under the names that signatures have for them."""
+    """Joins the features of both sides under the signatures' input names."""
     return {f"{side}_{name}": values for side, features in sides.items()
             for name, values in features.items()}
 
 
 def _from_rows(rows: list) -> Outputs:
-    """The outputs of a request by rows: a dictionary each, or bare values of a single output."""
+    """Converts rows of outputs, or of values of the single output."""
     if not isinstance(rows[0], dict):
         rows = [{"embedding": row} for row in rows]
     return _as_arrays({name: [row[name] for row in rows] for name in rows[0]})
@@ -236,17 +185,17 @@ def _as_arrays(outputs: dict) -> Outputs:
 
 
 def holds_saved_model(directory: str | Path) -> bool:
-    """Whether a folder is a SavedModel, or holds versions of one."""
+    """Returns whether a folder is a SavedModel, or contains versions of one."""
     return any((folder / "saved_model.pb").exists()
                for folder in (Path(directory), *Path(directory).glob("[0-9]*")))
 
 
 def _version(directory: str | Path) -> Path:
-    """Returns the folder of a SavedModel: this one, or the highest version in it."""
+    """Returns a folder's highest version, or the folder itself."""
     directory = Path(directory)
     versions = [path for path in directory.glob("[0-9]*") if path.name.isdigit()]
     if versions:
         directory = max(versions, key=lambda path: int(path.name))
     if not (directory / "saved_model.pb").exists():
-        raise UserError(f"{directory}: no SavedModel there; make one with tools/export_model.py.")
+        raise UserError(f"{directory}: no SavedModel there; make one with `tfreid export`.")
     return directory

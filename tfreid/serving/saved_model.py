@@ -1,4 +1,4 @@
-"""What all exports share: versions that appear only when they are right, images in, parity."""
+"""Common parts of all exports: checked versions, decoding of images, parity with training."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tfreid.evaluation.thresholds import Threshold
 from tfreid.layers.preprocessing import resize_images
 from tfreid.records import Records, Split, decode_image
 
-# Files inside a version, which TF Serving leaves alone.
+# Folder inside a version that TF Serving ignores.
 EXTRA_FILES = "assets.extra"
-# The signature that judges pairs of files, and the one with the input names of before.
+# The signature that verifies pairs of files, and the one with the older input names.
 VERIFY_PAIRS = "verify_pairs"
 VERIFY_INPUTS = {VERIFY_PAIRS: ("first_image_bytes", "second_image_bytes"),
                  "verify": ("image_bytes", "other_image_bytes")}
@@ -28,31 +28,27 @@ _PARITY_IMAGES = 8
 
 
 class ServedModel(NamedTuple):
-    """What serves a trained model.
+    """A trained model, ready to serve.
 
     Attributes:
-        module: Has its `signatures`, name -> `tf.function`.
-        thresholds: Metric -> threshold that decides whether two images show one identity.
+        module: Module with `signatures`, name -> `tf.function`.
+        thresholds: Metric -> verification threshold.
     """
 
     module: tf.Module
     thresholds: Mapping[str, Threshold]
 
 
-def write_version(
-    served: tf.Module,
-    signatures: dict[str, Any],
-    output: str | Path,
-    finish: Callable[[Path], None],
-) -> Path:
+def write_version(served: tf.Module, signatures: dict[str, Any], output: str | Path,
+                  finish: Callable[[Path], None]) -> Path:
     """Saves the next version of a SavedModel, which appears only when it is finished.
 
     Args:
-        served: What is saved.
+        served: The module.
         signatures: Its signatures.
         output: Folder of versions: `output/1`, then `output/2`, ...
-        finish: Checks the folder of the unfinished version and adds files to it; whatever it raises
-            leaves no version.
+        finish: Checks the unfinished version's folder and adds files; if it fails, no version
+            appears.
 
     Returns:
         The version's folder.
@@ -80,18 +76,15 @@ def decode_files(files: tf.Tensor, height: int, width: int) -> tf.Tensor:
 
 
 def served_weights(model: keras.Model) -> list[tf.Variable]:
-    """Returns a model's weights for a `tf.Module` to track.
-
-    The graph needs the weights, not Keras's way of keeping them.
-    """
-    return [_tf_variable(weight) for weight in model.weights]
+    """Returns a model's weights as TensorFlow variables, for a `tf.Module` to track."""
+    return [weight if isinstance(weight, tf.Variable) else getattr(weight, "value", weight)
+            for weight in model.weights]
 
 
 def verify_signatures(verify: Callable[[tf.Tensor, tf.Tensor], Any]) -> dict[str, Any]:
-    """Returns the signatures that judge pairs of files, with input names of now and of before.
+    """Returns the signatures that verify pairs of files, with present and older input names.
 
-    Args:
-        verify: Takes JPEG or PNG files [n] and as many others; returns the outputs.
+    `verify` takes two tensors [n] of JPEG or PNG files and returns the outputs.
     """
     # Both call one graph, so that the model is traced once.
     judged = tf.function(verify, input_signature=2 * [tf.TensorSpec([None], tf.string)])
@@ -102,46 +95,39 @@ def verify_signatures(verify: Callable[[tf.Tensor, tf.Tensor], Any]) -> dict[str
     }
 
 
-def ask_verify(
-    signatures: Any, first: list[bytes], second: list[bytes]
-) -> dict[str, dict[str, tf.Tensor]]:
-    """Returns what each of a SavedModel's `verify_signatures` answers, by its name."""
+def ask_verify(signatures: Any, first: list[bytes],
+               second: list[bytes]) -> dict[str, dict[str, tf.Tensor]]:
+    """Returns the outputs of each of a SavedModel's `verify_signatures`, by name."""
     return {signature: signatures[signature](
                 **dict(zip(names, (tf.constant(first), tf.constant(second)))))
             for signature, names in VERIFY_INPUTS.items()}
 
 
 def parity_images(records: Records) -> tuple[Split, np.ndarray]:
-    """Returns the split and the positions in it of the images that an export is checked on."""
+    """Returns the split and positions of the images that an export is checked with."""
     split = records["gallery" if "gallery" in records else records.splits[0]]
     return split, np.arange(min(len(split), _PARITY_IMAGES))
 
 
 def parity_files(records: Records) -> list[bytes]:
-    """Returns the image files that an export is checked on."""
+    """Returns the image files that an export is checked with."""
     split, positions = parity_images(records)
     return [split.encoded[position] for position in positions]
 
 
 def round_alike() -> None:
-    """Has GPUs multiply in full float32; they would otherwise round products by batch size."""
+    """Disables TensorFloat-32 on GPUs, whose rounding depends on the batch size."""
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def check_alike(signature: str, found: np.ndarray, expected: np.ndarray, scale: float) -> None:
-    """Compares what a signature gives with what the trained model gives.
+    """Compares the outputs of a signature with those of the trained model.
 
     Raises:
-        UserError: They differ by more than `TOLERANCE` of the scale.
+        UserError: If they differ by more than `TOLERANCE` of the scale.
     """
     difference = np.abs(found - expected).max() / scale
     if not difference <= TOLERANCE:
-        raise UserError(
-            f"signature {signature} differs from the trained model by {difference:.2g} of the "
-            f"largest value (at most {TOLERANCE} is accepted); nothing was exported."
-        )
-
-
-def _tf_variable(weight):
-    """The TensorFlow variable inside a Keras 3 variable; Keras 2 weights are such themselves."""
-    return getattr(weight, "value", weight) if not isinstance(weight, tf.Variable) else weight
+        raise UserError(f"signature {signature} differs from the trained model by {difference:.2g} "
+                        f"of the largest value (at most {TOLERANCE} is accepted); nothing was "
+                        "exported.")

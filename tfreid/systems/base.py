@@ -32,18 +32,19 @@ MARKET_IDENTITIES = 751
 
 
 class System:
-    """One way to re-identify people, with all its settings.
+    """A way to re-identify people, with all its settings.
 
-    A new system is a folder with a subclass, and a line in `tfreid/systems/registry.py`. It makes
-    batches, a model, an objective and an export. The defaults of the other methods are those of a
-    model that embeds single images: `embedding` says where in the model that is.
+    A new system is a folder with a subclass and a line in `tfreid/systems/registry.py`. It makes
+    batches, a model, an objective and an export. The defaults of the other methods suit a model
+    that embeds single images, which `embedding` returns. Mistakes in settings, records or weights
+    raise a `UserError`.
 
     Args:
         config: All settings.
 
     Attributes:
-        unit: What a batch counts, in the plural, such as `images`.
-        untested: Why there is no evaluation while training where `make_evaluator` returns None.
+        unit: What a batch consists of, in the plural, for example `images`.
+        untested: Why training runs without evaluation when `make_evaluator` returns None.
         validates: Whether it is validated on the images that `data.subset.validation` holds out.
     """
 
@@ -57,24 +58,16 @@ class System:
     # Training.
 
     def check(self, replicas: int) -> None:
-        """Refuses settings that the system cannot be trained with, before anything is loaded.
-
-        Raises:
-            UserError: There are some.
-        """
+        """Refuses settings that the system cannot be trained with, before anything is loaded."""
 
     def pretraining(self) -> Config | None:
-        """Returns the settings of a training that comes before; by default None, for none.
-
-        Its last weights are then the initial ones, as `model.weights`.
-        """
+        """Returns the settings of the stage before, whose last weights are the initial ones."""
 
     def training_images(self, records: Records) -> ImageTable:
-        """Loads the training images that `data.subset` leaves.
+        """Loads the training images that `data.subset` selects.
 
         Raises:
-            UserError: If images are held out for a system that does not validate on them, or as
-                `Split.load` and `draw_subset`.
+            UserError: If images are held out for a system that does not validate on them.
         """
         data, subset = self.config.data, self.config.data.subset
         if subset.validation and not self.validates:
@@ -85,44 +78,28 @@ class System:
             lambda index: draw_subset(index, subset).training))
 
     def resolve(self, table: ImageTable, replicas: int) -> Config:
-        """Returns the settings with what the training images and the devices decide.
-
-        Raises:
-            UserError: The settings contradict the images.
-        """
+        """Returns the settings with the values that training images and devices determine."""
         return self.config
 
     def make_batches(self, table: ImageTable) -> Batches:
-        """Makes the training batches.
-
-        Raises:
-            UserError: There are too few images or identities.
-        """
+        """Makes the training batches."""
         raise NotImplementedError
 
     def steps_per_epoch(self, batches: Batches, replicas: int) -> int:
-        """Returns how many steps an epoch has where `training.steps_per_epoch` is null."""
+        """Returns the number of steps in an epoch if `training.steps_per_epoch` is null."""
         return max(1, batches.batches_per_epoch // replicas)
 
     def build_model(self) -> keras.Model:
-        """Builds the model; called under the strategy's scope.
-
-        Raises:
-            UserError: The settings contradict each other.
-        """
+        """Builds the model; called under the strategy's scope."""
         raise NotImplementedError
 
     def load_initial_weights(self, model: keras.Model) -> None:
-        """Gives the model its initial weights, where `model.weights` names some.
-
-        Raises:
-            UserError: The weights are missing or do not fit.
-        """
+        """Loads the weights that `model.weights` names, if any."""
         if self.config.model.weights is not None:
             load_weights(model, self.config.model.weights)
 
     def set_backbone_trainable(self, model: keras.Model, trainable: bool) -> None:
-        """Freezes or frees what `training.frozen_backbone_epochs` is about: all but the head."""
+        """Freezes or unfreezes all but the head, for `training.frozen_backbone_epochs`."""
         set_backbone_trainable(self.embedding(model), trainable)
 
     def make_objective(self, model: keras.Model) -> Objective:
@@ -130,11 +107,7 @@ class System:
         raise NotImplementedError
 
     def make_evaluator(self, model: keras.Model, records: Records) -> Evaluator | None:
-        """Makes what tests the model while it is trained; None where there is nothing to test on.
-
-        Raises:
-            UserError: The records are broken, or settings of the evaluation are.
-        """
+        """Makes the evaluator used during training, or returns None if there is no test data."""
         if self.scores_pairs:
             return self.make_score_evaluator(model, records, training=True)
         if "query" in records and "gallery" in records:
@@ -146,11 +119,8 @@ class System:
     def load(self, weights: str | Path) -> keras.Model:
         """Builds the model with trained weights.
 
-        Args:
-            weights: `.weights.h5` file.
-
         Raises:
-            UserError: The file is missing, or holds the weights of another architecture.
+            UserError: If the file is missing, or has the weights of another architecture.
         """
         share_gpus()
         model = self.build_model()
@@ -158,18 +128,14 @@ class System:
         return model
 
     def embedding(self, model: keras.Model) -> keras.Model:
-        """Returns the embedding model in one of the system's models; by default the model."""
+        """Returns the embedding model inside one of the system's models; by default the model."""
         return model
 
     def check_embeds(self) -> None:
-        """Raises a `UserError` where the system has no embedding of one image."""
+        """Raises a `UserError` if the system has no embedding of one image."""
 
     def load_embedding(self, weights: str | Path) -> keras.Model:
-        """Builds the embedding model with trained weights.
-
-        Raises:
-            UserError: As `load` and `check_embeds`.
-        """
+        """Builds the embedding model with trained weights."""
         self.check_embeds()
         return self.embedding(self.load(weights))
 
@@ -181,60 +147,37 @@ class System:
         return self.config.evaluation.protocol == "single_shot"
 
     def make_gallery_evaluator(self, model: keras.Model, records: Records) -> GalleryEvaluator:
-        """Makes what ranks the gallery by features.
-
-        Raises:
-            UserError: The records are missing or broken, or do not go with the settings.
-        """
+        """Makes the evaluator that ranks the gallery by features."""
         return GalleryEvaluator(self.embedding(model), self.config, records)
 
-    def make_score_evaluator(
-        self, model: keras.Model, records: Records, training: bool = False
-    ) -> Evaluator | None:
-        """Makes what scores pairs of images.
-
-        Args:
-            model: The system's model.
-            records: The records of the images.
-            training: Whether the model is being trained; see `scored_splits`.
-
-        Raises:
-            UserError: The records are missing or broken, or do not go with the settings.
-        """
+    def make_score_evaluator(self, model: keras.Model, records: Records,
+                             training: bool = False) -> Evaluator | None:
+        """Makes the evaluator that scores pairs of images, or returns None; see `scored_splits`."""
         splits = scored_splits(self.config, records, training)
         if splits is None:
             return None
         scorer = EmbeddingScorer(self.embedding(model), self.config, records)
         return SingleShotEvaluator(scorer, self.config, records, splits, training)
 
-    def prepare_further_figures(
-        self, model: keras.Model, records: Records, output: Path, thresholds: Path | None
-    ) -> Further:
-        """Returns what computes figures beside those of the ranking; by default none."""
+    def prepare_further_figures(self, model: keras.Model, records: Records, output: Path,
+                                thresholds: Path | None) -> Further:
+        """Returns a function that computes figures besides the ranking's; by default none."""
         return dict
 
-    def test(
-        self,
-        weights: str | Path,
-        output: str | Path,
-        ranked_queries: int = 8,
-        thresholds: Path | None = None,
-        records: Sequence[str | Path] = (),
-    ) -> dict[str, Evaluation]:
-        """Tests weights on one set of test images or several, prints tables and writes files.
+    def test(self, weights: str | Path, output: str | Path, ranked_queries: int = 8,
+             thresholds: Path | None = None,
+             records: Sequence[str | Path] = ()) -> dict[str, Evaluation]:
+        """Tests weights on one or several sets of test images, prints tables and writes files.
 
         Args:
             weights: `.weights.h5` file.
             output: Folder for the files; see `TestSets`.
             ranked_queries: Queries in each ranked-list picture, evenly spread; 0 for no pictures.
-            thresholds: File of calibrated thresholds, for systems that judge pairs.
+            thresholds: File of calibrated thresholds, for systems that verify pairs.
             records: Folders of records; see `TestSets`.
 
         Returns:
             Name of the test set -> its evaluation.
-
-        Raises:
-            UserError: A mistake in the settings, the weights or the records.
         """
         sets = TestSets(self.config, weights, output, records)
         model = self.load(weights)
@@ -245,14 +188,9 @@ class System:
             self.prepare_further_figures(model, test_set.records, test_set.output, thresholds),
         ), ranked_queries)
 
-    def rank_distractors(
-        self, weights: str | Path, output: str | Path, **options: Any
-    ) -> dict[int, RankingResult]:
-        """Ranks with more and more distractors in the gallery; see `evaluate_distractors`.
-
-        Raises:
-            UserError: The system scores pairs, or as `evaluate_distractors`.
-        """
+    def rank_distractors(self, weights: str | Path, output: str | Path,
+                         **options: Any) -> dict[int, RankingResult]:
+        """Ranks with more and more distractors in the gallery; see `evaluate_distractors`."""
         if self.scores_pairs:
             raise UserError(
                 f"{self.config.name} scores pairs of images; distractors are ranked by the "
@@ -260,51 +198,43 @@ class System:
         return evaluate_distractors(
             self.config, weights, output, load=lambda: self.load_embedding(weights), **options)
 
-    def calibrate(
-        self, weights: str | Path, output: str | Path, **options: Any
-    ) -> Threshold:
-        """Finds the distance up to which two images count as one identity; see `calibrate`.
-
-        Raises:
-            UserError: The system has no threshold to calibrate, or as `calibrate`.
-        """
+    def calibrate(self, weights: str | Path, output: str | Path, **options: Any) -> Threshold:
+        """Finds the largest distance between images of one identity; see `calibrate`."""
         return calibrate(
             self.config, weights, output, load=lambda: self.load_embedding(weights), **options)
 
-    # Verdicts on pairs.
+    # Verification of pairs.
 
     def verify_pairs(self, weights: str | Path, output: str | Path, **options: Any) -> dict:
-        """Judges the pairs of a file or of one split; by default refuses."""
-        raise self._judges_no_pairs()
+        """Verifies the pairs of a file or of one split; refused by default."""
+        raise self._verifies_no_pairs()
 
-    def make_judge(self, weights: str | Path, thresholds: Path | None):
-        """Makes what judges two image files; by default refuses."""
-        raise self._judges_no_pairs()
+    def verify_files(self, weights: str | Path, run: RunFolder | None, *files: str | Path) -> str:
+        """Verifies two image files and draws the third, a PNG file; refused by default."""
+        raise self._verifies_no_pairs()
 
-    def _judges_no_pairs(self) -> UserError:
+    def _verifies_no_pairs(self) -> UserError:
         return UserError(
-            f"{self.config.name!r} is of system {self.config.system}, which gives no verdict on "
-            "pairs; take a run of system: siamese (tools/calibrate_threshold.py tests the "
-            "distances of other embeddings).")
+            f"{self.config.name!r} is of system {self.config.system}, which cannot verify pairs; "
+            "give a run of system: siamese (`tfreid calibrate` tests the distances of other "
+            "embeddings).")
 
     # Export, size, speed.
 
-    def export(
-        self, model: keras.Model, output: str | Path, run: RunFolder
-    ) -> tuple[Path, str]:
-        """Writes the next version of a SavedModel, once its signatures are found correct.
+    def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
+        """Writes the next version of a SavedModel, after checking its signatures against the model.
 
         Args:
-            model: With trained weights.
+            model: The model with trained weights.
             output: Folder of versions: `output/1`, then `output/2`, ...
             run: The run, whose calibrated thresholds are exported too.
 
         Returns:
-            The version's folder, and words on the thresholds, for the line that is printed.
+            The version's folder, and a note on the thresholds for the user.
 
         Raises:
-            UserError: There are no records to check with, the results differ, or the thresholds
-                were calibrated for something else.
+            UserError: If there are no records to check with, the results differ, or the thresholds
+                were calibrated for another model.
         """
         raise NotImplementedError
 
@@ -312,8 +242,8 @@ class System:
         """Makes what an export would serve, in this process.
 
         Args:
-            model: With trained weights.
-            run: The run, whose thresholds are used where they were calibrated for these weights.
+            model: The model with trained weights.
+            run: The run, whose thresholds are used if they were calibrated for these weights.
         """
         raise NotImplementedError
 
@@ -321,22 +251,22 @@ class System:
         """Describes size and cost of the model; by default of the embedding.
 
         Args:
-            identities: Width of the classifier where the recipe leaves it open.
+            identities: Width of the classifier if the recipe leaves it open.
         """
         return describe_model(self.config, build_embedding_model(self.config.model, identities))
 
     def describe_network(self) -> dict[str, Any]:
-        """Returns which network a measurement is of."""
+        """Names the network that was measured."""
         return {"backbone": self.config.model.backbone}
 
     def make_extractor(self) -> Callable[[tf.Tensor], Any]:
-        """Makes, with random weights, what computes the features of images [n, h, w, 3]."""
+        """Makes a function with random weights that computes features of images [n, h, w, 3]."""
         model = build_embedding_model(
             self.config.model, self.config.model.num_identities or MARKET_IDENTITIES)
         return lambda images: model(images, training=False)[self.config.evaluation.feature]
 
     def measure_gallery(self, queries: int, gallery: int, pairs: int | None) -> dict[str, Any]:
-        """Times comparisons of queries with a gallery; by default refuses."""
+        """Times comparisons of queries with a gallery; refused by default."""
         raise UserError(
             f"{self.config.name} has system: {self.config.system}; gallery compares pairs, so name "
             "a recipe with system: csn, for example csn_l23.")

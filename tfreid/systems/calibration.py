@@ -1,4 +1,4 @@
-"""Finds the distance up to which two images count as one person, on pairs of a record set."""
+"""Finds the largest distance at which two images show the same person, on pairs of records."""
 
 from __future__ import annotations
 
@@ -31,20 +31,15 @@ _TEST_PAIRS = "query x gallery"
 _EQUAL_ERROR = "equal error rate"
 
 
-def calibrate(
-    config: Config,
-    weights: str | Path,
-    output: str | Path,
-    load: Callable[[], keras.Model],
-    false_positive_rates: Sequence[float] = (1e-3, 1e-2, 1e-1),
-    chosen_rate: float | None = None,
-    split: str | None = None,
-) -> Threshold:
+def calibrate(config: Config, weights: str | Path, output: str | Path,
+              load: Callable[[], keras.Model],
+              false_positive_rates: Sequence[float] = (1e-3, 1e-2, 1e-1),
+              chosen_rate: float | None = None, split: str | None = None) -> Threshold:
     """Calibrates a threshold, prints a table and writes `thresholds.json` and two pictures.
 
-    Pairs are formed as the evaluation forms them: images of one identity by one camera are
-    ignored, junk too. Features are compared as they are served, as unit vectors where
-    `export.normalize` says so.
+    Pairs are formed as in the evaluation, without junk and without images of one identity by the
+    same camera. Features are compared as they are served, as unit vectors if `export.normalize` is
+    true.
 
     Args:
         config: The settings; `data.records` names the records, `evaluation` feature and metric.
@@ -52,15 +47,16 @@ def calibrate(
         output: Folder for `thresholds.json`, `pair_distances.png` and `roc.png`.
         load: Builds the embedding model with these weights.
         false_positive_rates: Rates to report, in 0..1.
-        chosen_rate: The threshold is the highest that accepts at most this share of the pairs of
-            two persons; None takes the point of the equal error rate.
+        chosen_rate: False-positive rate that the threshold must not exceed; None chooses the
+            threshold of the equal error rate.
         split: One split whose images are paired with each other; None pairs query and gallery.
 
     Returns:
         The threshold, which is also in the file.
 
     Raises:
-        UserError: A mistake in the settings, the weights or the records, or no pairs of a kind.
+        UserError: If the settings or the records are wrong, or there are no positive or no negative
+            pairs.
     """
     records, evaluation = open_records(config.data), config.evaluation
     find_metric(evaluation.metric, evaluation.minkowski_p)
@@ -90,21 +86,14 @@ def calibrate(
 
 
 def _later(distances: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Leaves each pair of a split's images once, and no image paired with itself."""
+    """Keeps each pair of a split's images once, and pairs no image with itself."""
     distances[np.arange(distances.shape[1]) <= positions[:, np.newaxis]] = np.inf
     return distances
 
 
-def _threshold(
-    curve: VerificationCurve,
-    rates: Sequence[float],
-    chosen_rate: float | None,
-    model: keras.Model,
-    config: Config,
-    records: Records,
-    weights: str | Path,
-    split: str | None,
-) -> Threshold:
+def _threshold(curve: VerificationCurve, rates: Sequence[float], chosen_rate: float | None,
+               model: keras.Model, config: Config, records: Records, weights: str | Path,
+               split: str | None) -> Threshold:
     evaluation = config.evaluation
     if chosen_rate is None:
         point, rule = curve.equal_error_point(), _EQUAL_ERROR
@@ -112,15 +101,9 @@ def _threshold(
         point = curve.at_false_positive_rate(chosen_rate)
         rule = f"false-positive rate of at most {chosen_rate:g}"
     return Threshold(
-        **point._asdict(),
-        metric=evaluation.metric,
-        minkowski_p=evaluation.minkowski_p,
-        feature=evaluation.feature,
-        normalized=config.export.normalize,
-        chosen_by=rule,
-        dataset=records.description,
-        split=split or _TEST_PAIRS,
-        weights=str(weights),
+        **point._asdict(), metric=evaluation.metric, minkowski_p=evaluation.minkowski_p,
+        feature=evaluation.feature, normalized=config.export.normalize, chosen_by=rule,
+        dataset=records.description, split=split or _TEST_PAIRS, weights=str(weights),
         fingerprint=weights_fingerprint(model),
         measured={
             "positive_pairs": curve.num_positives,
@@ -129,10 +112,8 @@ def _threshold(
             "equal_error_rate": curve.equal_error_rate,
             "equal_error_threshold": curve.equal_error_point().threshold,
             "at_false_positive_rates": {
-                f"{rate:g}": curve.at_false_positive_rate(rate)._asdict() for rate in rates
-            },
-        },
-    )
+                f"{rate:g}": curve.at_false_positive_rate(rate)._asdict() for rate in rates},
+        })
 
 
 def _table(curve: VerificationCurve, rates: Sequence[float], threshold: Threshold) -> str:
@@ -143,8 +124,8 @@ def _table(curve: VerificationCurve, rates: Sequence[float], threshold: Threshol
                        f"{point.false_positive_rate:.4%}"))
     facts = [
         ("pairs", f"{threshold.dataset}, {threshold.split}"),
-        ("pairs of one person", f"{curve.num_positives:,}"),
-        ("pairs of two persons", f"{curve.num_negatives:,}"),
+        ("positive pairs", f"{curve.num_positives:,}"),
+        ("negative pairs", f"{curve.num_negatives:,}"),
         ("distance", describe_metric(threshold.metric, threshold.minkowski_p)),
         ("area under the ROC curve", f"{curve.area:.5f}"),
         (_EQUAL_ERROR, f"{curve.equal_error_rate:.3%}"),
@@ -155,15 +136,14 @@ def _table(curve: VerificationCurve, rates: Sequence[float], threshold: Threshol
     unresolved = [rate for rate in rates if 0 < rate * curve.num_negatives < 1]
     if unresolved:
         lines.append(
-            f"note: {curve.num_negatives:,} pairs of two persons cannot resolve a false-positive "
-            f"rate of {unresolved[-1]:g}; its threshold lets none of them pass."
+            f"note: {curve.num_negatives:,} negative pairs cannot resolve a false-positive rate of "
+            f"{unresolved[-1]:g}; its threshold accepts none of them."
         )
     return "\n".join(lines)
 
 
-def _write(
-    curve: VerificationCurve, rates: Sequence[float], threshold: Threshold, output: Path
-) -> None:
+def _write(curve: VerificationCurve, rates: Sequence[float], threshold: Threshold,
+           output: Path) -> None:
     save_thresholds({threshold.metric: threshold}, output / THRESHOLDS_NAME)
     points = {f"FPR {rate:g}": curve.at_false_positive_rate(rate) for rate in rates}
     points["EER"] = curve.equal_error_point()

@@ -27,21 +27,14 @@ _NUM_COUNTS = 6
 _ADDED = "added_distractors"
 
 
-def evaluate_distractors(
-    config: Config,
-    weights: str | Path,
-    output: str | Path,
-    load: Callable[[], keras.Model],
-    counts: Sequence[int] | None = None,
-    seed: int = 0,
-    base: int | None = None,
-    features: str | Path | None = None,
-) -> dict[int, RankingResult]:
+def evaluate_distractors(config: Config, weights: str | Path, output: str | Path,
+                         load: Callable[[], keras.Model], counts: Sequence[int] | None = None,
+                         seed: int = 0, base: int | None = None,
+                         features: str | Path | None = None) -> dict[int, RankingResult]:
     """Ranks galleries with growing numbers of distractors, prints a table and writes JSON.
 
     The experiment of Almazan et al., "Re-ID done right" (2018), Section 4.5. The distractors are
-    the last images of split `gallery`. Random subsets of them are added, each of which contains the
-    smaller ones.
+    the last images of split `gallery`; larger random subsets contain the smaller ones.
 
     Args:
         config: The settings; `data.records` names the records, `evaluation` feature and metric.
@@ -50,15 +43,15 @@ def evaluate_distractors(
         load: Builds the embedding model with these weights.
         counts: Numbers of distractors to add; None takes six numbers from none to all.
         seed: Seed of the random subsets, 0 or above.
-        base: Number of gallery images before the first distractor; None takes the builder's note.
+        base: Number of gallery images before the first distractor; None reads it from the records.
         features: Folder that keeps the features for later runs; None keeps none.
 
     Returns:
-        The number of distractors -> the figures, in ascending order.
+        Number of distractors -> the figures, in ascending order.
 
     Raises:
         UserError: If the settings, the weights or the records are wrong, or the records hold fewer
-            distractors than asked for.
+            distractors than requested.
     """
     records = open_records(config.data)
     base = _check_records(config, records, base)
@@ -90,10 +83,10 @@ def evaluate_distractors(
 
 
 def draw_saved_curves(sources: Sequence[str | Path], path: str | Path) -> None:
-    """Draws the curves of several `distractor_curve.json`, or of folders with one, into one PNG.
+    """Draws several `distractor_curve.json`, or folders with one, into one PNG.
 
     Raises:
-        UserError: If a file is missing, holds no such curve or is named twice.
+        UserError: If a file is missing, holds no curve or is named twice.
     """
     paths = [Path(source) / RESULTS_NAME if Path(source).is_dir() else Path(source)
              for source in sources]
@@ -109,12 +102,12 @@ def draw_saved_curves(sources: Sequence[str | Path], path: str | Path) -> None:
 
 
 def _check_records(config: Config, records: Records, base: int | None) -> int:
-    """Returns the number of gallery images that come before the added distractors."""
+    """Returns the number of gallery images before the added distractors."""
     query, gallery = (records[split].index for split in ("query", "gallery"))
     folder = records.directory
     if records.query_galleries is not None:
-        raise UserError(f"{folder}: every query ranks a gallery of its own there, to which no "
-                        "distractors can be added; give records with one gallery.")
+        raise UserError(f"{folder}: each query ranks its own gallery there, so distractors cannot "
+                        "be added; give records with one gallery.")
     tracked = any((index.tracklets >= 0).any() for index in (query, gallery))
     if tracked and config.evaluation.tracklet_pooling != "none":
         raise UserError(f"{folder} has tracklets, but distractors are single images; set "
@@ -123,13 +116,13 @@ def _check_records(config: Config, records: Records, base: int | None) -> int:
         added = records.manifest.options.get(_ADDED, 0)
         if not added:
             raise UserError(
-                f"{folder} holds no added distractors; build records with `python -m "
-                "tfrecords.build market1501_500k`, or say with --base where they begin."
+                f"{folder} holds no added distractors; build records with `tfreid "
+                "build market1501_500k`, or give --base, the number of images before them."
             )
         base = len(gallery) - added
     if not 0 < base < len(gallery):
-        raise UserError(f"{folder}: the gallery has {len(gallery)} images, so distractors can "
-                        f"begin behind 1 to {len(gallery) - 1} of them, not behind {base}.")
+        raise UserError(f"{folder}: the gallery has {len(gallery)} images, so --base "
+                        f"must be 1 to {len(gallery) - 1}, not {base}.")
     wrong = (gallery.ids[base:] < 0) | np.isin(gallery.ids[base:], query.ids)
     if wrong.any():
         raise UserError(
@@ -171,7 +164,7 @@ def _table(results: dict[int, RankingResult], protocol: str, seed: int) -> str:
 
 def _read_curve(path: Path) -> tuple[str, DistractorCurve]:
     if not path.is_file():
-        raise UserError(f"{path}: no distractor curve there; tools/distractor_curve.py writes one.")
+        raise UserError(f"{path}: no distractor curve there; `tfreid distractor-curve` writes one.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         rows = [(int(point["distractors"]), float(point["mean_ap"]), float(point["rank_1"]))
@@ -183,4 +176,4 @@ def _read_curve(path: Path) -> tuple[str, DistractorCurve]:
         return str(content["name"]), DistractorCurve(counts, mean_ap, rank_1)
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path}: holds no distractor curve; give a {RESULTS_NAME} of "
-                        "tools/distractor_curve.py.") from None
+                        "`tfreid distractor-curve`.") from None

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tfreid.config import Config
     from tfreid.systems.base import System
 
-# Name, also of the section of its own settings -> module and class, imported when they are asked
-# for. Beside that module `settings.py`, if there is one, holds the section's dataclass `Settings`.
+# Name, also of the section of its own settings -> module and class, imported on demand. Beside that
+# module, `settings.py`, if there is one, has the section's dataclass `Settings`.
 SYSTEMS = {
     "embedding": "tfreid.systems.embedding.system:EmbeddingSystem",
     "triplet": "tfreid.systems.triplet.system:TripletSystem",
@@ -27,7 +27,7 @@ def find_system(name: str) -> type[System]:
     """Returns the class of a system.
 
     Raises:
-        UserError: There is none of that name.
+        UserError: If there is none of that name.
     """
     if name not in SYSTEMS:
         nearest = difflib.get_close_matches(name, SYSTEMS, n=1, cutoff=0.0)[0]
@@ -45,9 +45,5 @@ def find_settings(name: str) -> type | None:
 
 
 def make_system(config: Config) -> System:
-    """Returns the system of a recipe.
-
-    Raises:
-        UserError: There is none of that name.
-    """
+    """Returns the system of a recipe."""
     return find_system(config.system)(config)

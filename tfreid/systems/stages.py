@@ -17,15 +17,9 @@ from tfreid.training.strategy import make_strategy, prepare_runtime
 from tfreid.training.trainer import Trainer
 
 
-def train(
-    config_path: str | None,
-    output: str | Path,
-    overrides: list[str],
-    resume: bool = False,
-    command: str = "",
-    variants: Sequence[str] = (),
-) -> bool:
-    """Trains a recipe in a run folder, or goes on with a run.
+def train(config_path: str | None, output: str | Path, overrides: list[str], resume: bool = False,
+          command: str = "", variants: Sequence[str] = ()) -> bool:
+    """Trains a recipe in a run folder, or resumes a run.
 
     Args:
         config_path: The recipe; None, when resuming, takes the run's own settings.
@@ -39,7 +33,7 @@ def train(
         Whether training reached its end.
 
     Raises:
-        UserError: A mistake in settings, records or run folder, or training that failed.
+        UserError: If the settings, records or run folder are wrong, or training failed.
     """
     if config_path is None:
         config_path = RunFolder(Path(output)).config
@@ -58,7 +52,7 @@ def train(
         stage = _Stage(config, folder, table, records, strategy)
         start_run(output, stage.config, command, resume)
         return stage.train()
-    config, _ = _resolve(config, folder, table, replicas)  # so that mistakes show before hours
+    config, _ = _resolve(config, folder, table, replicas)  # to fail fast
     earlier = RunFolder(folder.pretraining)
     stage = None
     if not earlier.last_weights.exists():
@@ -74,7 +68,7 @@ def train(
 
 
 class _Stage:
-    """One training in one folder, made ready.
+    """One training in one folder, ready to start.
 
     Args:
         config: The settings.
@@ -82,15 +76,15 @@ class _Stage:
         table: The training images.
         records: The records to evaluate on.
         strategy: The devices.
-        weights: Weights of a stage before, instead of `model.weights`.
+        weights: Weights of the stage before, instead of `model.weights`.
 
     Attributes:
-        config: The settings, nothing left open.
+        config: The settings, with derived values filled in.
     """
 
     def __init__(self, config: Config, folder: RunFolder, table: ImageTable, records: Records,
                  strategy: tf.distribute.Strategy, weights: Path | None = None):
-        prepare_runtime(config.training)  # the same seed wherever the stage before has ended
+        prepare_runtime(config.training)  # the same seed wherever the stage before ended
         self._folder, self._strategy = folder, strategy
         replicas = strategy.num_replicas_in_sync
         self.config, self._batches = _resolve(config, folder, table, replicas)
@@ -106,14 +100,14 @@ class _Stage:
             + ("" if self._evaluator else f"; {system.untested}: no evaluation"))
 
     def train(self) -> bool:
-        """Trains, from the newest checkpoint on, and returns whether the end was reached."""
+        """Trains from the newest checkpoint on; returns whether training reached its end."""
         print(self._description)
         return Trainer(self.config, self._folder, self._strategy, self._system, self._model,
                        self._batches, self._evaluator).train()
 
 
 def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int):
-    """Returns the settings with nothing left open, and the batches."""
+    """Returns the settings with derived values filled in, and the batches."""
     config = make_system(config).resolve(table, replicas)
     system = make_system(config)
     batches = system.make_batches(table)
@@ -136,6 +130,6 @@ def _has_checkpoints(folder: RunFolder) -> bool:
 def _steps_per_epoch(config: Config, run: RunFolder) -> int | None:
     steps = config.training.steps_per_epoch
     if steps is None and run.config.exists():
-        # On other devices or records an epoch would have another length, and the schedule jump.
+        # On other devices or records the epoch's length, and so the schedule, would change.
         steps = load_config(run.config).training.steps_per_epoch
     return steps

@@ -1,4 +1,4 @@
-"""From a model to tables, JSON, CMC plots and ranked-list pictures, for one test set or several."""
+"""From a model to tables, JSON, CMC plots and ranked-list pictures, for one or more test sets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Further = Callable[[], dict[str, Any]]
 
 
 class TestSet(NamedTuple):
-    """One set of test images: its name, its records, and the folder of its files."""
+    """Name, records and output folder of one set of test images."""
 
     name: str
     records: Records
@@ -48,18 +48,17 @@ class TestSet(NamedTuple):
 
 
 class TestSets:
-    """One set of test images, or several that share a table, a `summary.json` and a CMC plot.
+    """One or several sets of test images; several share a table, a `summary.json` and a CMC plot.
 
     Args:
         config: The settings.
         weights: Name of the weights, for the files.
         output: Folder for `results.json`, `cmc.png` and `ranked_lists.png`; of several sets, for
-            `summary.json`, a `cmc.png` of all, and a folder for each of them.
-        records: Folders of records, several of them named by their own names; one or none is the
-            test set of `data.records`.
+            `summary.json`, a shared `cmc.png` and a folder for each of them.
+        records: Folders of records; one or none is the test set of `data.records`.
 
     Raises:
-        UserError: There are no records, or a set is named twice.
+        UserError: If there are no records, or a set is named twice.
     """
 
     def __init__(self, config: Config, weights: str | Path, output: str | Path,
@@ -76,14 +75,13 @@ class TestSets:
                     self._output / name if self._several else self._output)
             for name, folder in named.items()]
 
-    def rank(
-        self, prepare: Callable[[TestSet], tuple[GalleryEvaluator, Further]], ranked_queries: int
-    ) -> dict[str, Ranked]:
+    def rank(self, prepare: Callable[[TestSet], tuple[GalleryEvaluator, Further]],
+             ranked_queries: int) -> dict[str, Ranked]:
         """Ranks the gallery of each set by features, prints a table and writes the files.
 
         Args:
-            prepare: Makes a set's evaluator, and what computes its further figures; called for
-                every set before the first is evaluated, so that mistakes show at once.
+            prepare: Makes a set's evaluator and the function for its further figures; called for
+                all sets before the first is evaluated, to fail fast.
             ranked_queries: Queries in each ranked-list picture, evenly spread; 0 for no pictures.
 
         Returns:
@@ -119,8 +117,8 @@ class TestSets:
         """Evaluates each set by scores of pairs, prints a table for each and writes the files.
 
         Args:
-            make_evaluator: Makes the evaluator of a set's records; called for every set before the
-                first is evaluated, so that mistakes show at once.
+            make_evaluator: Makes the evaluator of a set's records; called for all sets before the
+                first is evaluated, to fail fast.
 
         Returns:
             Name of the set -> its evaluation.
@@ -155,22 +153,21 @@ class TestSets:
             "name": self._config.name, "weights": self._weights, **facts, "test_sets": figures})
 
 
-def add_variants(
-    ranked: Ranked, extract: FeatureExtractor, config: Config, progress: bool = True
-) -> Ranked:
-    """Ranks an evaluation's gallery again in the other ways that the settings ask for.
+def add_variants(ranked: Ranked, extract: FeatureExtractor, config: Config,
+                 progress: bool = True) -> Ranked:
+    """Adds the variants of the ranking that the settings ask for.
 
     Args:
         ranked: An evaluation of all queries.
-        extract: Of the same model and records.
-        config: Its whole configuration.
-        progress: Show progress bars.
+        extract: Extractor of the same model and records.
+        config: The whole configuration.
+        progress: Whether to show progress bars.
 
     Returns:
         The evaluation with `variants`.
 
     Raises:
-        UserError: The metric cannot be re-ranked, an image cannot be decoded, or a query has no
+        UserError: If the metric cannot be re-ranked, an image cannot be decoded, or a query has no
             image in split `multi_query`.
     """
     evaluation, variants = config.evaluation, {}
@@ -183,10 +180,9 @@ def add_variants(
     return dataclasses.replace(ranked, variants=variants)
 
 
-def _multi_query_result(
-    ranked: Ranked, extract: FeatureExtractor, config: Config, progress: bool
-) -> RankingResult:
-    """Ranks by queries that are the mean of their person's images by their camera."""
+def _multi_query_result(ranked: Ranked, extract: FeatureExtractor, config: Config,
+                        progress: bool) -> RankingResult:
+    """Ranks by queries that are the mean over their identity's images by the same camera."""
     evaluation, records = config.evaluation, ranked.records
     positions, groups, group_of_query = query_groups(
         ranked.query, records[MULTI_QUERY].index, records.directory)
@@ -199,9 +195,7 @@ def _multi_query_result(
     )
 
 
-def _expanded_result(
-    ranked: Ranked, evaluation: EvaluationConfig, progress: bool
-) -> RankingResult:
+def _expanded_result(ranked: Ranked, evaluation: EvaluationConfig, progress: bool) -> RankingResult:
     features, ids, cameras = _without_junk(ranked)
     query, gallery = expand_features(
         ranked.query_features, features, evaluation.expansion_query, evaluation.expansion_gallery,
@@ -214,10 +208,8 @@ def _expanded_result(
     )
 
 
-def _reranked_result(
-    ranked: Ranked, evaluation: EvaluationConfig, progress: bool
-) -> RankingResult:
-    """Scores an evaluation's features again after k-reciprocal re-ranking."""
+def _reranked_result(ranked: Ranked, evaluation: EvaluationConfig, progress: bool) -> RankingResult:
+    """Ranks an evaluation's features by k-reciprocal re-ranking."""
     features, ids, cameras = _without_junk(ranked)
     distances = k_reciprocal_rerank(
         ranked.query_features, features, evaluation.reranking_k1, evaluation.reranking_k2,
@@ -230,7 +222,8 @@ def _reranked_result(
 
 
 def _without_junk(ranked: Ranked) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns features, identities and cameras of the gallery; junk would be neighbours too."""
+    """Returns features, identities and cameras of the gallery without junk."""
+    # Junk would be among the neighbours.
     kept = np.flatnonzero(ranked.gallery.ids >= 0)
     return ranked.gallery_features[kept], ranked.gallery.ids[kept], ranked.gallery.cameras[kept]
 
@@ -243,7 +236,7 @@ def _ranking_protocol(ranked: Ranked, config: Config) -> str:
 
 
 def _named_results(name: str, ranked: Ranked) -> dict[str, RankingResult]:
-    """Returns the plain result under its name, and each variant under that and its title."""
+    """Returns the plain result and each variant by its title."""
     return {name: ranked.result, **{f"{name}, {VARIANTS[key]}": result
                                     for key, result in ranked.variants.items()}}
 
@@ -255,7 +248,7 @@ def _figures(ranked: Ranked, evaluation: EvaluationConfig) -> dict:
 
 
 def _variant_settings(key: str, evaluation: EvaluationConfig) -> dict:
-    """Returns what decided the figures of a variant."""
+    """Returns the settings behind the figures of a variant."""
     return {
         "multi_query": {},
         "expanded": {"query_neighbours": evaluation.expansion_query,
@@ -271,7 +264,7 @@ def _draw_curves(results: dict[str, RankingResult], path: Path) -> None:
 
 
 def _named(records: Sequence[str | Path]) -> dict[str, Path]:
-    """Names each folder of records by its own name, numbered where two have the same."""
+    """Names each folder of records after itself, with a number if two have the same name."""
     named: dict[str, Path] = {}
     for folder in map(Path, records):
         if folder.resolve() in (known.resolve() for known in named.values()):

@@ -12,16 +12,15 @@ from tfrecords.errors import UserError
 class Checkpoints:
     """Saves and restores everything that training changes.
 
-    TensorFlow writes a checkpoint under a temporary name and points to it when it is whole, so one
-    that was being written when the process died is never read.
+    TensorFlow writes a checkpoint under a temporary name first, so an unfinished one is never read.
 
     Args:
         directory: Folder of the checkpoints.
-        keep: How many stay on disk.
-        parts: Name to trackable object, such as the model and the optimizer.
+        keep: Number of checkpoints that stay on disk.
+        **parts: Trackable objects, for example the model and the optimizer.
 
     Raises:
-        UserError: There are checkpoints, but nothing says which is the newest.
+        UserError: If there are checkpoints, but the newest one is unknown.
     """
 
     def __init__(self, directory: Path, keep: int, **parts):
@@ -41,7 +40,7 @@ class Checkpoints:
             raise damaged
 
     def save(self, step: int) -> None:
-        """Writes a checkpoint of this step, unless the newest is one already."""
+        """Writes a checkpoint of a step, unless it exists."""
         latest = self._manager.latest_checkpoint
         if latest and latest.endswith(f"step-{step}"):
             return
@@ -49,19 +48,15 @@ class Checkpoints:
         try:
             self._manager.save(checkpoint_number=step)
         except tf.errors.OpError as error:
-            raise UserError(
-                f"{self._manager.directory}: the checkpoint of step {step} could not be written "
-                f"({error.message.splitlines()[0]}); free some space and run again with --resume."
-            ) from None
+            raise UserError(f"{self._manager.directory}: the checkpoint of step {step} could not "
+                            f"be written ({error.message.splitlines()[0]}); free some space and "
+                            "run again with --resume.") from None
 
     def restore(self) -> int:
-        """Restores the newest checkpoint, if there is one.
-
-        Returns:
-            Its step; 0 where there is none.
+        """Restores the newest checkpoint and returns its step, or 0 if there is none.
 
         Raises:
-            UserError: It does not fit the model.
+            UserError: If it does not fit the model.
         """
         latest = self._manager.latest_checkpoint
         if latest is None:
@@ -70,8 +65,6 @@ class Checkpoints:
             self._checkpoint.restore(latest).assert_existing_objects_matched()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"{latest}: the checkpoint does not fit this model or is damaged ({reason}); "
-                "resume with the settings that it was made with."
-            ) from None
+            raise UserError(f"{latest}: the checkpoint does not fit this model or is damaged "
+                            f"({reason}); resume with its original settings.") from None
         return int(self.step.numpy())

@@ -1,4 +1,4 @@
-"""What the training loop asks of a system: its batches and its objective."""
+"""Interfaces of the training loop to a system: its batches and its objective."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ Batch = tuple[tf.Tensor, ...]
 
 
 class Batches(Protocol):
-    """Training batches, the same for the same epoch however often they are read.
+    """Training batches, determined by the epoch.
 
     Attributes:
-        batch_size: Items of one replica's batch, in the system's unit.
-        description: What is trained on, for the line printed at the start.
-        error: What made a dataset fail with a `tf.errors.OpError`, or None.
-        state: What a checkpoint must keep of them for an epoch to be resumed in its middle, or
-            None.
+        batch_size: Size of one replica's batch, in the system's unit.
+        description: Description of the training set, printed at the start.
+        error: The cause if a dataset failed with a `tf.errors.OpError`, or None.
+        state: State that a checkpoint needs to resume in the middle of an epoch, or None.
     """
 
     batch_size: int
@@ -30,63 +29,55 @@ class Batches(Protocol):
     state: tf.Module | None
 
     def prepare(self, epoch: int, first: int, model: keras.Model) -> dict[str, float]:
-        """Makes an epoch's batches ready, from the batch `first` on; called before `epoch`.
-
-        Returns:
-            Scalars for TensorBoard.
-        """
+        """Prepares an epoch's batches from `first` on; returns scalars for TensorBoard."""
 
     def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:
-        """Returns the batches `first` to `batches` of an epoch, each a tuple of tensors.
-
-        Training does not look into them, it hands them to the objective.
-        """
+        """Returns the batches `first` to `batches` of an epoch, as the objective takes them."""
 
 
 class Objective(tf.Module):
-    """What a system minimises, and its own state; made under the strategy's scope."""
+    """The objective of a system and its state, made under the strategy's scope."""
 
-    def forward(
-        self, model: keras.Model, batch: Batch
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], Any]:
-        """Runs the model in training mode on one replica's batch; called in replica context.
+    def forward(self, model: keras.Model,
+                batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor], Any]:
+        """Runs the model in training mode on one replica's batch, in replica context.
 
         Returns:
-            The scalar loss; the scalars worth plotting, among them `loss/total`; and the model's
+            The scalar loss; scalars for TensorBoard, including `loss/total`; and the model's
             outputs, any nest of tensors, for the methods below.
         """
         raise NotImplementedError
 
     def show_batch(self, summaries: Summaries, batch: Batch) -> None:
-        """Draws the images of a training's first batch; here the first tensor [n, h, w, 3]."""
+        """Shows the first batch; by default the images [n, h, w, 3] that it begins with."""
         summaries.images("training images", batch[0], 0)
 
     def after_step(self, outputs: Any, batch: Batch) -> None:
-        """Changes the objective's state after a step; called in replica context."""
+        """Updates the objective's state after a step, in replica context."""
         return
 
     def watched(self, outputs: Any, batch: Batch) -> Batch:
-        """Returns the tensors that `summarize` is to show; those of the first replica are kept."""
+        """Returns the tensors for `summarize`; those of the first replica are kept."""
         return ()
 
     def summarize(self, summaries: Summaries, watched: Batch, step: int) -> None:
-        """Writes histograms and pictures of one step; called at every `training.log_every`-th."""
+        """Writes histograms and pictures of a step, every `training.log_every` steps."""
 
     def warning(self, means: dict[str, float]) -> str | None:
-        """Says what is wrong with a training whose latest scalars have these means, if anything."""
+        """Returns a warning about the recent means of the scalars, if they show a problem."""
 
 
 class Trainee(Protocol):
-    """What the loop asks of a system.
+    """The system, as the training loop uses it.
 
     Attributes:
-        unit: What a batch counts, in the plural, such as `images`.
+        unit: Unit of the batch size, in the plural, for example `images`.
     """
 
     unit: str
 
     def make_objective(self, model: keras.Model) -> Objective:
-        """Makes the objective; called under the strategy's scope."""
+        """Makes the objective, under the strategy's scope."""
 
     def set_backbone_trainable(self, model: keras.Model, trainable: bool) -> None:
-        """Freezes or frees what `training.frozen_backbone_epochs` is about."""
+        """Freezes or unfreezes the backbone for `training.frozen_backbone_epochs`."""

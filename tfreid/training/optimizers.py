@@ -13,17 +13,11 @@ from tfreid.config import OptimizerConfig, ScheduleConfig
 
 
 def learning_rate_at(config: ScheduleConfig, epoch: int, epochs: int) -> float:
-    """Computes the learning rate of one epoch.
+    """Computes the learning rate of one epoch, from 0, in a training of `epochs`.
 
-    Linear warm-up that starts at `warmup_start` in epoch 0 and reaches `learning_rate` in the last
-    warm-up epoch, then division at `decay_epochs`, a cosine or an exponential decay: with the
-    defaults, Eq. 2 of Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person
-    Re-identification" (2019).
-
-    Args:
-        config: The `schedule` section.
-        epoch: Epoch, from 0.
-        epochs: Length of the training.
+    Linear warm-up from `warmup_start` in epoch 0 to `learning_rate` in the last warm-up epoch, then
+    steps at `decay_epochs`, a cosine or an exponential decay; with the defaults, Eq. 2 of Luo et
+    al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification" (2019).
     """
     peak = config.learning_rate
     if epoch < config.warmup_epochs:
@@ -44,11 +38,11 @@ def learning_rate_at(config: ScheduleConfig, epoch: int, epochs: int) -> float:
 
 
 class GradientApplier:
-    """Turns gradients of one replica into an update of the weights, the same on every replica.
+    """Updates the weights by the gradients of all replicas; made under the strategy's scope.
 
     Args:
         config: The `optimizer` section.
-        variables: All weights that may ever be trained. Made under the strategy, as this is.
+        variables: All weights that may ever be trained.
         loss_scaling: Whether the loss is scaled so that float16 gradients do not vanish.
     """
 
@@ -73,11 +67,11 @@ class GradientApplier:
 
     @property
     def trackable(self):
-        """What a checkpoint saves."""
+        """The object that a checkpoint saves."""
         return self._scaler.optimizer if self._scaler else self.optimizer
 
     def set_learning_rate(self, rate: float) -> None:
-        """Sets the rate of the coming steps."""
+        """Sets the learning rate."""
         self.optimizer.learning_rate = rate
 
     def scale(self, loss: tf.Tensor) -> tf.Tensor:
@@ -85,10 +79,7 @@ class GradientApplier:
         return self._scaler.scale(loss) if self._scaler else loss
 
     def apply(self, gradients: list[tf.Tensor], variables: list) -> None:
-        """Averages the gradients over the replicas, clips them, adds the decay and updates.
-
-        Called in replica context.
-        """
+        """Averages gradients over replicas, clips, adds decay and updates, in replica context."""
         context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
@@ -100,7 +91,7 @@ class GradientApplier:
         if self._config.clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self._config.clip_norm)
         gradients = [self._decayed(g, v) for g, v in zip(gradients, variables)]
-        # The optimizer adds up what it gets from the replicas.
+        # The optimizer sums over the replicas.
         gradients = [gradient / replicas for gradient in gradients]
         target = self._scaler or self.optimizer
         target.apply_gradients(list(zip(gradients, variables)))
@@ -130,7 +121,7 @@ class _LossScaler:
 
     def apply_gradients(self, pairs):
         if not self._keras_2:
-            # Keras 3 takes the scale off by itself.
+            # Keras 3 removes the scale itself.
             pairs = [(gradient * self._factor(), variable) for gradient, variable in pairs]
         self.optimizer.apply_gradients(pairs)
 
@@ -144,16 +135,13 @@ def _biases_and_norms(variables):
 
 
 class GradientAccumulator(tf.Module):
-    """Adds up gradients over steps; a checkpoint keeps the sum, so that a run can stop in between.
+    """Accumulates gradients over steps; checkpoints contain the sums.
 
-    Made under the strategy's scope, called in replica context; every replica has its own sum.
+    Made under the strategy's scope, called in replica context; every replica has its own sums.
 
     Args:
         variables: All weights that may ever be trained.
-        steps: Steps whose gradients are averaged.
-
-    Attributes:
-        steps: As given.
+        steps: Number of steps whose gradients are averaged.
     """
 
     def __init__(self, variables: list, steps: int):
@@ -173,7 +161,7 @@ class GradientAccumulator(tf.Module):
             total.assign_add(tf.convert_to_tensor(gradient))
 
     def take(self, variables: list) -> list[tf.Tensor]:
-        """Returns the mean gradients of some of the weights and starts anew."""
+        """Returns the mean gradients of some of the weights and resets the sums."""
         sums = self._sums_of(variables)
         means = [total.read_value() / self.steps for total in sums]
         with tf.control_dependencies(means):
@@ -186,12 +174,12 @@ class GradientAccumulator(tf.Module):
 
 
 class WeightAverage(tf.Module):
-    """Keeps average = momentum * average + (1 - momentum) * weight for every weight of a model.
+    """An exponential moving average of a model's weights, including batch-norm statistics.
 
     Args:
-        model: The model, batch-norm statistics included.
-        momentum: In (0, 1). At step n it is at most n / (n + 9), so that the early average is not
-            held back by the initial weights.
+        model: The model.
+        momentum: In (0, 1). At step n it is at most n / (n + 9), which reduces the influence of the
+            initial weights.
     """
 
     def __init__(self, model: keras.Model, momentum: float):
@@ -202,7 +190,7 @@ class WeightAverage(tf.Module):
         self.averages = [tf.Variable(w, trainable=False) for w in model.get_weights()]
 
     def update(self) -> None:
-        """Takes the model's present weights into the average; called in cross-replica context."""
+        """Updates the average by the current weights, in cross-replica context."""
         steps = tf.cast(self.steps.assign_add(1), tf.float32)
         momentum = tf.minimum(self._momentum, steps / (steps + 9.0))
         for average, weight in zip(self.averages, self._weights):
@@ -211,7 +199,7 @@ class WeightAverage(tf.Module):
 
     @contextlib.contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Gives the model its average weights inside a `with` block."""
+        """Sets the model's weights to their averages inside a `with` block."""
         own = [weight.numpy() for weight in self._weights]
         self._assign([average.numpy() for average in self.averages])
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,64 +11,39 @@ from tfreid.config.trees import leaves
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME
 
 
-@dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """Paths inside one run's folder. `path` is the folder itself."""
+    """Paths inside one run's folder.
 
-    path: Path
+    Attributes:
+        path: The folder.
+        config: All settings, resolved.
+        checkpoints: Resumable checkpoints and weight files.
+        best_weights: Weights of the best evaluation so far.
+        last_weights: Weights at the end of training.
+        progress: The evaluations so far and the best one.
+        pretraining: Run folder of the preceding stage, if the system has one.
+        tensorboard: Event files.
+        results: Figures of the best evaluation, or of tfreid test on the run's records.
+        thresholds: Calibrated thresholds, if any.
+    """
 
-    @property
-    def config(self) -> Path:
-        """The settings, all of them, resolved."""
-        return self.path / "config.yaml"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Resumable checkpoints and weight files."""
-        return self.path / "checkpoints"
-
-    @property
-    def best_weights(self) -> Path:
-        """Weights of the best evaluation so far."""
-        return self.checkpoints / "best.weights.h5"
-
-    @property
-    def last_weights(self) -> Path:
-        """Weights at the end of training."""
-        return self.checkpoints / "last.weights.h5"
-
-    @property
-    def progress(self) -> Path:
-        """Which evaluations were done, and the best."""
-        return self.checkpoints / "progress.json"
-
-    @property
-    def pretraining(self) -> Path:
-        """Folder of the run of a stage before, where the system has one."""
-        return self.path / "pretraining"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Event files."""
-        return self.path / "tensorboard"
-
-    @property
-    def results(self) -> Path:
-        """Figures of the best evaluation, or of test_net.py on the run's own records."""
-        return self.path / "results.json"
-
-    @property
-    def thresholds(self) -> Path:
-        """Calibrated thresholds, if any."""
-        return self.path / THRESHOLDS_NAME
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.yaml"
+        self.checkpoints = path / "checkpoints"
+        self.best_weights = self.checkpoints / "best.weights.h5"
+        self.last_weights = self.checkpoints / "last.weights.h5"
+        self.progress = self.checkpoints / "progress.json"
+        self.pretraining = path / "pretraining"
+        self.tensorboard = path / "tensorboard"
+        self.results = path / "results.json"
+        self.thresholds = path / THRESHOLDS_NAME
 
     def weights(self, choice: str = "best") -> Path:
-        """Returns a weight file: `best`, `last`, or the path of another.
-
-        Without evaluations there is no best, and `best` means the last.
+        """Returns a weight file: `best` (`last` if there were no evaluations), `last` or a path.
 
         Raises:
-            UserError: There is none yet.
+            UserError: If there is none yet.
         """
         if choice not in ("best", "last"):
             return Path(choice)
@@ -78,38 +52,34 @@ class RunFolder:
         for path in candidates:
             if path.exists():
                 return path
-        raise UserError(
-            f"{self.path}: the run has no {choice} weights yet; train it to an evaluation or to "
-            "its end first."
-        )
+        raise UserError(f"{self.path}: the run has no {choice} weights yet; train it to an "
+                        "evaluation or to its end first.")
 
 
 def start_run(path: str | Path, config: Config, command: str, resume: bool) -> RunFolder:
-    """Makes the run's folder and writes the settings and the command into it.
+    """Makes the run's folder and writes the resolved settings and the command line into it.
 
     Args:
         path: The folder.
-        config: Resolved settings.
-        command: Command line; a resumed run appends to those before it.
-        resume: Whether the folder may hold a run already.
+        config: The settings.
+        command: The command line.
+        resume: Whether to continue the run in the folder.
 
     Raises:
-        UserError: The folder holds something and `resume` is false, or the resumed run's settings
-            do not fit its checkpoints.
+        UserError: If the folder is not empty and `resume` is false, or the settings do not fit the
+            resumed run.
     """
     run = RunFolder(Path(path))
     if run.path.exists() and not run.path.is_dir():
         raise UserError(f"{path} is a file; choose another --output, a folder.")
     if run.path.exists() and any(run.path.iterdir()):
         if not resume:
-            raise UserError(
-                f"{path} is not empty; add --resume to continue the run in it, or choose another "
-                "--output."
-            )
+            raise UserError(f"{path} is not empty; add --resume to continue the run in it, or "
+                            "choose another --output.")
         if run.config.exists():
             _check_same(load_config(run.config), config, run.path)
         else:
-            raise UserError(f"{path} holds no run to resume (no config.yaml); choose another one.")
+            raise UserError(f"{path} has no run to resume (no config.yaml); choose another one.")
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     save_config(config, run.config)
     with open(run.path / "command.txt", "a", encoding="utf-8") as file:
@@ -118,19 +88,19 @@ def start_run(path: str | Path, config: Config, command: str, resume: bool) -> R
 
 
 def open_run(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder, Config]:
-    """Returns a finished or unfinished run and its settings, with overrides on top.
+    """Returns a run and its settings with overrides.
 
     Raises:
-        UserError: There is no run.
+        UserError: If there is no run.
     """
     run = RunFolder(Path(path))
     if not run.config.exists():
-        raise UserError(f"{path}: no run there (no config.yaml); give train_net.py's --output.")
+        raise UserError(f"{path}: no run there (no config.yaml); give tfreid train's --output.")
     return run, load_config(run.config, overrides)
 
 
 def _check_same(old: Config, new: Config, path: Path) -> None:
-    """Refuses other values of settings that are fixed on resuming."""
+    """Raises a `UserError` if a setting changed that must not change on resuming."""
     changes = [(key, flat(old)[key], flat(new)[key]) for key, field in all_settings().items()
                if field.metadata["resume"] == "fixed" and key != "pretraining"]
     stages = [stage_config(config) for config in (old, new)]
@@ -143,7 +113,5 @@ def _check_same(old: Config, new: Config, path: Path) -> None:
                     for key in keys]
     for key, value, other in changes:
         if value != other:
-            raise UserError(
-                f"{path}: the run was started with {key}={value}, which cannot become {other} on "
-                "resuming; set it back or start a new run."
-            )
+            raise UserError(f"{path}: the run was started with {key}={value}, which cannot become "
+                            f"{other} on resuming; set it back or start a new run.")

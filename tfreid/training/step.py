@@ -14,29 +14,14 @@ from tfreid.training.optimizers import GradientAccumulator, GradientApplier, Wei
 class TrainStep:
     """Computes losses and gradients on every replica, averages and applies them.
 
-    The trained weights are those that are trainable when the object is made, so a change of
-    `layer.trainable` needs a new one.
-
-    Args:
-        strategy: Under whose scope the rest was made.
-        model: What is trained.
-        objective: What it minimises.
-        applier: Its optimizer.
-        average: Moving average of the weights, or None.
-        jit_compile: Whether XLA compiles the forward and backward pass.
-        accumulator: Adds up the gradients of several steps for one update, or None.
+    It trains the weights that are trainable when the object is made, so a change of
+    `layer.trainable` needs a new one. All arguments are made under the strategy's scope;
+    `jit_compile` has XLA compile the forward and backward pass.
     """
 
-    def __init__(
-        self,
-        strategy: tf.distribute.Strategy,
-        model: keras.Model,
-        objective: Objective,
-        applier: GradientApplier,
-        average: WeightAverage | None = None,
-        jit_compile: bool = False,
-        accumulator: GradientAccumulator | None = None,
-    ):
+    def __init__(self, strategy: tf.distribute.Strategy, model: keras.Model, objective: Objective,
+                 applier: GradientApplier, average: WeightAverage | None = None,
+                 jit_compile: bool = False, accumulator: GradientAccumulator | None = None):
         self._strategy = strategy
         self._model = model
         self._objective = objective
@@ -52,11 +37,7 @@ class TrainStep:
         self._update = tf.function(self._apply_accumulated)
 
     def specify(self, spec: Any) -> None:
-        """Says what batches look like, so that sizes which vary need one graph, not one each.
-
-        Args:
-            spec: `element_spec` of a dataset of the strategy; the first one counts.
-        """
+        """Sets the `element_spec` of distributed batches, once, so that all sizes share a graph."""
         if not self._specified:
             self._run = tf.function(self._step, input_signature=[spec])
             self._specified = True
@@ -65,12 +46,12 @@ class TrainStep:
         """Trains on one batch per replica.
 
         Args:
-            batch: Per-replica tensors, as the objective takes them.
-            step: Number of the step, from 0. With an accumulator, weights change at the last of
-                every `accumulator.steps`.
+            batch: Per-replica tensors for the objective.
+            step: Number of the step, from 0. With an accumulator, weights change in the last one
+                of every `accumulator.steps`.
 
         Returns:
-            Scalars averaged over the replicas, and what the objective watches on the first one.
+            Scalars averaged over the replicas, and the tensors that the objective watches.
         """
         result = self._run(batch)
         if self._accumulator is not None and (step + 1) % self._accumulator.steps == 0:
@@ -109,7 +90,7 @@ class TrainStep:
             loss, scalars, outputs = self._objective.forward(self._model, batch)
             loss = self._applier.scale(loss)
         gradients = tape.gradient(loss, self._variables)
-        # A loss of weight zero leaves weights out, such as the classifier's.
+        # Weights without influence on the loss, for example the classifier's, have no gradient.
         gradients = [
             tf.zeros(variable.shape) if gradient is None else gradient
             for gradient, variable in zip(gradients, self._variables)

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run."""
+"""TensorBoard summaries of a run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,7 @@ _THUMBNAIL = (64, 32)  # height and width, in pixels, in the projector
 
 
 class Summaries:
-    """Writes a run's scalars, histograms, images and projector files.
-
-    Args:
-        directory: The run's TensorBoard folder.
-    """
+    """Writes a run's scalars, histograms, images and projector files into a folder."""
 
     def __init__(self, directory: Path):
         self._directory = directory
@@ -35,32 +31,21 @@ class Summaries:
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 
-    def distances(self, features: tf.Tensor, labels: tf.Tensor, normalize: bool,
-                  step: int) -> None:
+    def distances(self, features: tf.Tensor, labels: tf.Tensor, normalize: bool, step: int) -> None:
         """Writes histograms of the distances of a batch's pairs; features [n, d], labels [n]."""
         with self._writer.as_default(step=step):
-            tf.summary.histogram(
-                "distance/positive", positive_distances(features, labels, normalize)
-            )
-            tf.summary.histogram(
-                "distance/negative", negative_distances(features, labels, normalize)
-            )
+            for name, distances in (("positive", positive_distances),
+                                    ("negative", negative_distances)):
+                tf.summary.histogram(f"distance/{name}", distances(features, labels, normalize))
 
-    def images(
-        self, tag: str, images: tf.Tensor, step: int, columns: int = _GRID_COLUMNS
-    ) -> None:
+    def images(self, tag: str, images: tf.Tensor, step: int, columns: int = _GRID_COLUMNS) -> None:
         """Writes a grid of the first images of [n, h, w, 3]: uint8, or floats in 0-1."""
         images = tf.image.convert_image_dtype(images[:_GRID_IMAGES], tf.uint8, saturate=True)
         with self._writer.as_default(step=step):
             tf.summary.image(tag, _grid(images.numpy(), columns)[None])
 
     def projector(self, projection: Projection, count: int) -> None:
-        """Writes gallery features, identities, cameras and thumbnails for the projector tab.
-
-        Args:
-            projection: The features.
-            count: How many images to show at most.
-        """
+        """Writes the features, identities, cameras and thumbnails of at most `count` images."""
         features, index = projection.features, projection.split.index
         count = min(count, len(index))
         np.savetxt(self._directory / "gallery.tsv", features[:count], "%.5g", "\t")
@@ -83,12 +68,12 @@ class Summaries:
         projector.visualize_embeddings(str(self._directory), config)
 
     def flush(self) -> None:
-        """Puts everything on disk."""
+        """Writes everything to disk."""
         self._writer.flush()
 
 
 def _grid(images: np.ndarray, columns: int, square: bool = False) -> np.ndarray:
-    """Tiles images [n, h, w, 3] row by row; the projector wants as many rows as columns."""
+    """Tiles images [n, h, w, 3] row by row, into a square for the projector."""
     count, height, width, _ = images.shape
     rows = columns if square else -(-count // columns)
     grid = np.zeros((rows * columns, height, width, 3), np.uint8)

@@ -37,10 +37,7 @@ from tfreid.weights.files import save_weights
 
 @dataclasses.dataclass
 class EvaluationProgress:
-    """Which evaluations a run has behind it. Figures are shares; steps count from 0.
-
-    `best_figure` is the evaluation's main figure at `best`.
-    """
+    """The evaluations of a run: the last step, the figures, and the best main figure."""
 
     evaluated_step: int = -1
     untrained: dict | None = None
@@ -52,25 +49,18 @@ class Trainer:
     """Trains one model in one run folder.
 
     Args:
-        config: Resolved settings; nothing that the training hangs on is left open.
+        config: Resolved settings.
         run: The run's folder.
-        strategy: Under whose scope the model was made.
-        system: Which made the following.
-        model: What is trained.
+        strategy: The strategy under whose scope the model was made.
+        system: The system that made the model and the batches.
+        model: The model.
         batches: Training batches.
-        evaluator: Tests the model, or None where the records hold nothing to test on.
+        evaluator: Tests the model, or None if the records have no test images.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        run: RunFolder,
-        strategy: tf.distribute.Strategy,
-        system: Trainee,
-        model: keras.Model,
-        batches: Batches,
-        evaluator: Evaluator | None,
-    ):
+    def __init__(self, config: Config, run: RunFolder, strategy: tf.distribute.Strategy,
+                 system: Trainee, model: keras.Model, batches: Batches,
+                 evaluator: Evaluator | None):
         self._config = config
         self._run = run
         self._strategy = strategy
@@ -103,17 +93,14 @@ class Trainer:
         self._train_step: TrainStep | None = None
         self._frozen = False
         self._profiling = False
-        self._steps_here = 0  # steps of this process, which may have resumed the run
+        self._steps_here = 0  # steps since the start or resumption
         self._pending: list[tuple[int, dict[str, tf.Tensor]]] = []
 
     def train(self) -> bool:
-        """Trains from the newest checkpoint, if any, to the end.
-
-        Returns:
-            Whether the end was reached; otherwise a signal stopped the run, which can be resumed.
+        """Trains from the newest checkpoint, if any; returns False if a signal stopped it.
 
         Raises:
-            UserError: The loss is no longer finite, an image cannot be decoded, the disk is full.
+            UserError: If the loss is not finite, an image cannot be decoded, or the disk is full.
         """
         training = self._config.training
         step = self._restore()
@@ -147,10 +134,8 @@ class Trainer:
             try:
                 self._progress = EvaluationProgress(**json.loads(self._run.progress.read_text()))
             except (ValueError, TypeError):
-                raise UserError(
-                    f"{self._run.progress} is damaged; delete it, and the run evaluates again and "
-                    "looks for its best weights anew."
-                ) from None
+                raise UserError(f"{self._run.progress} is damaged; delete it to evaluate again and "
+                                "to search for new best weights.") from None
         if step:
             print(f"resuming after step {step}")
         return step
@@ -189,7 +174,7 @@ class Trainer:
         return step
 
     def _begin_epoch(self, epoch):
-        """Freezes or frees the backbone; either needs a new train step."""
+        """Freezes or unfreezes the backbone, which requires a new train step."""
         frozen = epoch < self._config.training.frozen_backbone_epochs
         if self._train_step is not None and frozen == self._frozen:
             return
@@ -202,7 +187,7 @@ class Trainer:
         )
 
     def _epoch_batches(self, epoch, first, last):
-        """Yields per-replica batches; each replica takes the next batch in turn."""
+        """Yields per-replica batches; the replicas take batches in turn."""
         replicas = self._strategy.num_replicas_in_sync
         dataset = self._batches.epoch(
             epoch, self._steps_per_epoch * replicas, first * replicas
@@ -217,7 +202,7 @@ class Trainer:
             raise
 
     def _log(self, step, rate, bar):
-        """Checks and writes what has gathered since the last time."""
+        """Checks and writes the scalars since the last call."""
         if not self._pending:
             return
         start, first = self._logged
@@ -239,7 +224,7 @@ class Trainer:
                          f"{unit}/s": f"{per_second:.0f}", "lr": f"{rate:.2g}"})
 
     def _save(self, step):
-        """Writes a checkpoint, unless the last update has spoilt the weights."""
+        """Writes a checkpoint, if the weights are finite."""
         for weight in self._model.trainable_variables:
             if not np.isfinite(weight.numpy()).all():
                 raise self._diverged("a weight", "not finite", step)
@@ -253,7 +238,7 @@ class Trainer:
         )
 
     def _profile(self):
-        """Records a profile of some steps; the first two build graphs and are left out."""
+        """Profiles some steps, without the first two, which build graphs."""
         self._steps_here += 1
         steps = self._config.training.profile_steps
         if steps and self._steps_here == 3:
@@ -307,17 +292,15 @@ class Trainer:
             self._summaries.projector(projection, count)
 
     def _evaluated_weights(self):
-        """The moving average, where there is one, as the model's weights."""
+        """Returns a context in which the model has its average weights, if any."""
         return self._average.swapped_in() if self._average else contextlib.nullcontext()
 
 
 class StopSignals:
-    """Notes SIGINT and SIGTERM inside a `with` block instead of dying of them.
-
-    A second signal of the same kind acts as it would have without the block.
+    """Records SIGINT and SIGTERM inside a `with` block; a second one of a kind acts as usual.
 
     Attributes:
-        received: Name of the first signal, or None.
+        received: Name of the last signal, or None.
     """
 
     def __init__(self):

@@ -142,5 +142,5 @@ def test_embedding_model():
     ],
 )
 def test_images_too_small(settings, size):
-    with pytest.raises(UserError, match=f"nothing of images of {size}; make both sides 32 pixels"):
+    with pytest.raises(UserError, match=f"images of {size} are too small .* make both sides 32"):
         build_embedding_model(ModelConfig(backbone="vgg16", num_identities=4, **settings))

@@ -93,7 +93,7 @@ def test_splits_may_have_epochs_of_different_lengths(average, tmp_path):
 def test_evaluations_made_while_training_are_refused(average, runs, tmp_path, capsys):
     write_run(tmp_path / "run-1", 1, step=300)
     assert average([*runs, "--output", str(tmp_path / "average")]) == 2
-    assert "run test_net.py --run" in capsys.readouterr().err
+    assert "run tfreid test --run" in capsys.readouterr().err
 
 
 def test_a_split_may_lack_an_identity(average, runs, tmp_path, capsys):
@@ -117,10 +117,10 @@ def test_refuses_other_protocols_and_recipes(average, runs, tmp_path, capsys):
         "metric": (dict(split=1, metric="euclidean"), "has metric euclidean and"),
         "split": (dict(split=0), "are both of split 0; give one run for each split"),
         "full": (dict(split=1, protocol="full"), "not a single-shot result"),
-        "averaged": (dict(split=1, splits=[]), "an average over splits already"),
-        "sets": (dict(split=1, test_sets={}), "holds several test sets"),
-        "broken": (dict(split=1, cmc=[2.0]), "holds no CMC curve"),
-        "trialless": (dict(split=1, trials=None), "does not tell its trials"),
+        "averaged": (dict(split=1, splits=[]), "already an average over splits"),
+        "sets": (dict(split=1, test_sets={}), "contains several test sets"),
+        "broken": (dict(split=1, cmc=[2.0]), "has no CMC curve"),
+        "trialless": (dict(split=1, trials=None), "lacks the trials"),
     }
     for name, (changes, words) in others.items():
         other = write_run(tmp_path / name, **changes)

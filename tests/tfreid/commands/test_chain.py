@@ -163,7 +163,7 @@ def test_weights_of_another_architecture_are_refused(world, capsys):
     (test_net.main, ["--run", "RUN", "--records", "nowhere", "elsewhere"], "nowhere"),
     (test_net.main, ["--run", "RUN", "--records", "tests", "./tests"], "named twice"),
     (test_net.main, ["--run", "RUN", "evaluation.metric=dot", "evaluation.reranking=true"],
-     "'dot' has no part in"),
+     "'dot' is not supported"),
     (test_net.main, ["--run", "RUN", "evaluation.minkowski_p=0.5"], "minkowski_p"),
     (export_model.main, ["--run", "nowhere"], "no run there"),
     (query_export.main, ["--model", "nowhere", "no.jpg"], "no.jpg"),

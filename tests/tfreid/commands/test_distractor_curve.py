@@ -127,14 +127,14 @@ def test_features_are_kept_and_of_one_model(curve, world, capsys, tmp_path, monk
     assert curve([*common, "--output", str(tmp_path / "third"), "model.height=48"]) == 2
     message = capsys.readouterr().err
     assert "gallery.json" in message or "query.json" in message
-    assert "of other settings" in message and message.count("\n") == 1
+    assert "from other settings" in message and message.count("\n") == 1
     (tmp_path / "features" / "gallery.npy").write_bytes(b"\x93NUMPY")
     assert curve([*common, "--output", str(tmp_path / "third")]) == 2
     message = capsys.readouterr().err
     assert "gallery.npy is missing or broken; delete" in message and message.count("\n") == 1
     (tmp_path / "features" / "query.json").write_text("[]")
     assert curve([*common, "--output", str(tmp_path / "third")]) == 2
-    assert "of other weights and settings and records" in capsys.readouterr().err
+    assert "from other weights and settings and records" in capsys.readouterr().err
 
 
 def test_interrupted_extraction_leaves_nothing_that_looks_whole(
@@ -160,7 +160,7 @@ def test_other_records_say_where_distractors_begin(
     assert "holds no added distractors" in capsys.readouterr().err
     gallery = Records(records)["gallery"].index
     for base, words in ((1, "not all images behind the first 1 are distractors"),
-                        (len(gallery), f"not behind {len(gallery)}")):
+                        (len(gallery), f"not {len(gallery)}")):
         assert curve([*common, str(records), "--base", str(base)]) == 2
         message = capsys.readouterr().err
         assert words in message and message.count("\n") == 1
@@ -185,7 +185,7 @@ def test_galleries_without_room_for_distractors(
                                 for place, entry in enumerate(query)]
         build_records(scan, "other", tmp_path / name, shards=1)
     common = ["--run", str(folder / "run"), "--output", str(tmp_path / "out"), "--records"]
-    for name, words in (("own", "a gallery of its own"), ("tracked", "has tracklets")):
+    for name, words in (("own", "ranks its own gallery"), ("tracked", "has tracklets")):
         assert curve([*common, str(tmp_path / name)]) == 2
         message = capsys.readouterr().err
         assert words in message and message.count("\n") == 1

@@ -87,7 +87,7 @@ def test_single_shot_results_have_a_deviation_and_no_mean_ap(plot, runs, capsys)
 ])
 def test_broken_figures_are_no_curve(runs, changes):
     (runs / "first" / "results.json").write_text(json.dumps(single_shot(**changes)))
-    with pytest.raises(UserError, match="holds no CMC curve"):
+    with pytest.raises(UserError, match="has no CMC curve"):
         read_curves([runs / "first"])
 
 
@@ -97,9 +97,9 @@ def test_mistakes_are_one_sentence(plot, runs, capsys):
     (runs / "no-json.json").write_text("half a fi")
     first = str(runs / "first")
     for arguments, words in (
-        ([str(runs / "empty")], "evaluate the run with test_net.py first"),
+        ([str(runs / "empty")], "evaluate the run with tfreid test first"),
         ([str(runs / "nowhere")], "no results there"),
-        ([str(runs / "no-curve.json")], "holds no CMC curve"),
+        ([str(runs / "no-curve.json")], "has no CMC curve"),
         ([str(runs / "no-object.json")], "not a results file"),
         ([str(runs / "no-json.json")], "not a results file"),
         ([first, "--labels", "a", "b"], "2 labels for 1 results"),

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from tfreid.commands import augmentation_preview
-from tfreid.commands import visualize_augmentation as visualize_augmentation
+from tfreid.commands import visualize_augmentation
+from tfreid.visualization import curriculum as pictures
 
 AUGMENTATION = {"pad": 0, "flip_probability": 0.0, "erasing_probability": 0.0,
                 "cutout_probability": 1.0, "cutout_area_end": 0.4, "cutout_epochs": 8}
@@ -27,8 +27,8 @@ def recipe(records, tmp_path):
 
 def test_the_schedule_and_images_of_some_epochs(recipe, tmp_path, monkeypatch):
     drawn = []
-    draw = augmentation_preview.draw_curriculum
-    monkeypatch.setattr(augmentation_preview, "draw_curriculum",
+    draw = pictures.draw_curriculum
+    monkeypatch.setattr(pictures, "draw_curriculum",
                         lambda *arguments: (drawn.append(arguments), draw(*arguments)))
     output = tmp_path / "out" / "curriculum.png"
     assert visualize_augmentation.main(

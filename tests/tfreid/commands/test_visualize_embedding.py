@@ -146,7 +146,7 @@ def test_ranked_lists(visualize, run, records, drawn):
     (["--attention", "FILES/a.jpg", "FILES/short.jpg"], "short.jpg: truncated"),
     (["--attention", "FILES/text.jpg"], "text.jpg: neither JPEG nor PNG"),
     (["--attention", "data.verify=size"], "--attention names no file"),
-    (["--attention", "FILES/a.jpg", "system=csn"], "tools/visualize_csn.py"),
+    (["--attention", "FILES/a.jpg", "system=csn"], "tfreid visualize-csn"),
     (["--attention", "FILES/a.jpg", "model.neck=false"], "do not fit the model"),
     (["--ranked", "2", "--weights", "no.weights.h5"], "does not exist"),
     (["--ranked", "2", "--config", "x.yaml"], "either --run"),

@@ -113,9 +113,9 @@ def test_seed_and_epoch_decide():
 
 
 @pytest.mark.parametrize(("images", "settings", "words"), [
-    ([(0, 1, 1), (1, 1, 2)], {}, "hold no two images of one identity"),
-    ([(0, 1, 1), (0, 2, 2)], {}, "hold one identity"),
-    (IMAGES, {"batch_size": 1}, "leaves no room for a non-matching pair"),
+    ([(0, 1, 1), (1, 1, 2)], {}, "no positive pair, because no identity has two images"),
+    ([(0, 1, 1), (0, 2, 2)], {}, "because there is only one identity"),
+    (IMAGES, {"batch_size": 1}, "leaves no room for a negative pair"),
 ])
 def test_what_makes_no_pairs_is_refused(images, settings, words):
     with pytest.raises(UserError, match=words):

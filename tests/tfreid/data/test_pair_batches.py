@@ -132,7 +132,7 @@ def test_an_image_that_cannot_be_decoded_is_kept_as_an_error_that_names_it(table
 def test_records_without_matching_pairs_are_refused(table):
     labels = np.arange(len(table.index))
     lone = dataclasses.replace(table, index=dataclasses.replace(table.index, labels=labels))
-    with pytest.raises(UserError, match="no matching pair"):
+    with pytest.raises(UserError, match="no positive pair"):
         make(lone)
 
 

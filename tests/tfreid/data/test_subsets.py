@@ -73,10 +73,10 @@ def test_the_seed_decides():
 
 
 @pytest.mark.parametrize(("settings", "words"), [
-    ({"identities": 11}, "data.subset.identities is 11 but only 10 training identities are there"),
+    ({"identities": 11}, "data.subset.identities is 11 but there are only 10 training identities"),
     ({"identities": 7, "images": 140}, "only 4 training identities with 20 images or more"),
-    ({"images": 171}, "data.subset.images is 171 but only 170 are there"),
-    ({"validation": 0.1}, "leaves 1 of 10 identities to validate on and 9 to train on"),
+    ({"images": 171}, "data.subset.images is 171 but there are only 170"),
+    ({"validation": 0.1}, "leaves 1 of 10 identities for validation and 9 for training"),
     ({"validation": 0.95}, "leaves 10 of 10 identities"),
     ({"identities": 2, "validation": 0.5}, "leaves 1 of 2 identities"),
 ])

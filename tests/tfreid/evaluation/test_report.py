@@ -11,14 +11,13 @@ import pytest
 
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.results import (
-    SplitAverage,
     comparison_table,
     format_single_shot,
-    format_split_average,
     results_table,
     write_results_json,
 )
 from tfreid.evaluation.single_shot import SingleShotResult
+from tfreid.evaluation.split_average import SplitAverage, format_split_average
 
 
 def make_result(max_rank=20, **changes):

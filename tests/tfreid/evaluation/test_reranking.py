@@ -161,7 +161,7 @@ def test_inputs_stay_untouched():
 
 def test_mistakes():
     query, gallery = clustered(9)
-    with pytest.raises(UserError, match="'cityblock' has no part in"):
+    with pytest.raises(UserError, match="'cityblock' is not supported"):
         k_reciprocal_rerank(query, gallery, metric="cityblock")
     with pytest.raises(UserError, match="12 dimensions and the gallery features 11"):
         k_reciprocal_rerank(query, gallery[:, :11])

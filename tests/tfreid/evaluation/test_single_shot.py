@@ -100,7 +100,7 @@ def test_all_machines_draw_the_same():
 
 def test_refuses_what_cannot_be_drawn():
     labels = [[1, 2], [0, 0], [1, 2, 2], [1, 1, 1]]
-    with pytest.raises(UserError, match="3 identities were asked .* only 2 have"):
+    with pytest.raises(UserError, match="single_shot.identities is 3, but only 2 identities have"):
         draw_trials(*labels, trials=1, identities=3)
     with pytest.raises(UserError, match="no query images"):
         draw_trials([], [], *labels[2:], trials=1)

@@ -156,7 +156,7 @@ def test_a_block_without_any_wanted_distractor_is_not_looked_at():
     (line_of(1, 2), {"counts": [0, 3]}, "there are 2 distractors, .* received 3"),
     (line_of(1, 2), {"counts": [-1]}, "from 0 to 2, received -1"),
     (line_of(1, 2), {"counts": []}, "received none"),
-    (np.ones((3, 2), np.float32), {}, "1 dimensions .* received shape \\(3, 2\\)"),
+    (np.ones((3, 2), np.float32), {}, "1 columns .* received shape \\(3, 2\\)"),
     (np.array([["a"]]), {}, "must be numbers"),
     (line_of(*[1.0] * 9, np.inf), {"block_size": 4}, "NaN or infinity \\(first: row 9\\)"),
     (line_of(1, 2), {"metric": "cosin"}, "did you mean 'cosine'"),

@@ -187,9 +187,9 @@ def test_pairs_follow_the_protocol():
         lambda: [(np.float32(positive), np.float32(negative))]),
 ])
 def test_mistakes_are_one_sentence(make):
-    with pytest.raises(UserError, match="no pair shows one person"):
+    with pytest.raises(UserError, match="no positive pair"):
         make([], [1.0])
-    with pytest.raises(UserError, match="no pair shows two persons"):
+    with pytest.raises(UserError, match="no negative pair"):
         make([1.0], [])
     with pytest.raises(UserError, match="NaN or infinity"):
         make([1.0], [np.nan])

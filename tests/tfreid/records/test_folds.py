@@ -110,10 +110,10 @@ def test_all_splits_of_a_fold_share_one_scan(drawn, count_reads):
 
 def test_a_fold_out_of_range(drawn, records):
     for fold in (2, -1):
-        with pytest.raises(UserError, match=f"data.fold is {fold} but .*records holds 2 folds; set "
+        with pytest.raises(UserError, match=f"data.fold is {fold} but .*records has 2 folds; set "
                                             "it to 0 to 1"):
             Records(drawn, fold)
-    with pytest.raises(UserError, match="data.fold is 1 but .* holds no folds; set it to 0"):
+    with pytest.raises(UserError, match="data.fold is 1 but .* has no folds; set it to 0"):
         Records(records, 1)
 
 

@@ -167,7 +167,7 @@ def test_png_and_grey_images_decode_to_rgb():
 def test_records_that_disagree_with_their_manifest(write_records, present, claimed):
     directory = write_records([jpeg(i) for i in range(present)], claimed)
     for read in READERS.values():
-        with pytest.raises(UserError, match=f"train holds {present} images .* says {claimed}"):
+        with pytest.raises(UserError, match=f"train has {present} images .* says {claimed}"):
             read(Records(directory)["train"])
 
 

@@ -1,4 +1,4 @@
-"""test_net.py on queries of several images, on tracklets, and on a gallery for each query."""
+"""tfreid test on queries of several images, on tracklets, and on a gallery for each query."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def searched(frames):
 
 @pytest.fixture(scope="module")
 def trained(tiny_backbone, tmp_path_factory):
-    """Folder with a recipe and weights, and a function that runs test_net.py on records."""
+    """Folder with a recipe and weights, and a function that runs tfreid test on records."""
     folder = tmp_path_factory.mktemp("trained")
     keras.utils.set_random_seed(4)
     recipe = folder / "recipe.yaml"

@@ -7,11 +7,12 @@ import matplotlib
 import numpy as np
 import pytest
 
-from tfreid.systems.embedding.attention import AttendedImage, AttentionRow, draw_attention
-from tfreid.systems.embedding.matching_regions import (
+from tfreid.systems.embedding.drawing import draw_attention, draw_matching_regions
+from tfreid.systems.embedding.grad_cam import (
+    AttendedImage,
+    AttentionRow,
     MatchingDimension,
     MatchingRegions,
-    draw_matching_regions,
 )
 from tfreid.visualization.heat import HEAT_COLORS, overlay_cam
 from tfreid.visualization.page import fit_image

@@ -1,4 +1,4 @@
-"""Match probabilities and distances: of pairs, or of many images against many."""
+"""Match probabilities and distances: of pairs, or of many images with many others."""
 
 from __future__ import annotations
 
@@ -11,22 +11,18 @@ from tfreid.losses.distances import pairwise_euclidean
 from tfreid.systems.csn.network import CsnParts, pair_inputs, pool_level
 
 
-def compare_pairs(
-    parts: CsnParts,
-    first: dict[str, tf.Tensor],
-    second: dict[str, tf.Tensor],
-    both_orders: bool = False,
-) -> dict[str, tf.Tensor]:
+def compare_pairs(parts: CsnParts, first: dict[str, tf.Tensor], second: dict[str, tf.Tensor],
+                  both_orders: bool = False) -> dict[str, tf.Tensor]:
     """Compares n pairs of images.
 
     Args:
-        parts: Of the model.
+        parts: Parts of the model.
         first: Features of n images, as `parts.extract` returns them.
         second: Features of the images that they are compared with.
         both_orders: Whether the probability is the mean over (first, second) and (second, first).
 
     Returns:
-        What `parts.compare` does, and the `probability` of a match [n].
+        The outputs of `parts.compare`, and the `probability` of a match [n].
     """
     compared = parts.compare(pair_inputs(first, second), training=False)
     probabilities = tf.nn.softmax(compared["logits"])[:, 1]
@@ -36,21 +32,17 @@ def compare_pairs(
     return {**compared, "probability": probabilities}
 
 
-def compare_all(
-    parts: CsnParts,
-    levels: Sequence[int],
-    queries: dict[str, tf.Tensor],
-    gallery: dict[str, tf.Tensor],
-    both_orders: bool = False,
-) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """Compares every query with every gallery image, as `compare_pairs` does with pairs.
+def compare_all(parts: CsnParts, levels: Sequence[int], queries: dict[str, tf.Tensor],
+                gallery: dict[str, tf.Tensor],
+                both_orders: bool = False) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Compares every query with every gallery image, like `compare_pairs`.
 
     The parts of one image slide over the maps of all images of the other side in one convolution,
-    which needs no filter per sample. conv4 is linear, so each group of maps is reduced to its share
-    of conv4's output as soon as it is made, and the groups are never stored.
+    which needs no filter per sample. conv4 is linear, so each group of maps is reduced at once to
+    its share of conv4's output, and the groups are never stored.
 
     Args:
-        parts: Of the model.
+        parts: Parts of the model.
         levels: The levels that it compares, `csn.levels`.
         queries: Features of q images, as `parts.extract` returns them.
         gallery: Features of g images.
@@ -58,10 +50,10 @@ def compare_all(
 
     Returns:
         The probability of a match [q, g], and the distances of the descriptors [q, g], or None
-        where there is no ranking net. About 20 kB a pair are held meanwhile.
+        without ranking net. Needs about 20 kB of memory a pair.
     """
     weights, shift = _reduction(parts.decide)
-    # The channels of a level: the query's parts on the gallery's map, then the reverse.
+    # Channels of a level: the query's parts on the gallery's map, then the reverse.
     halves = tf.split(weights, 2 * len(levels), 0)
     probabilities = _judge(parts, levels, queries, gallery, halves[::2], halves[1::2], shift)
     if both_orders:
@@ -74,7 +66,7 @@ def compare_all(
 
 
 def _reduction(decide):
-    """The similarity maps' batch normalisation and conv4 as one product: weights [c, 32], shift."""
+    """Returns the similarity maps' batch norm and conv4 as one product: weights [c, 32], shift."""
     norm, convolution = decide.get_layer("similarity_bn"), decide.get_layer("conv4")
     gamma, beta, mean, variance = (
         tf.convert_to_tensor(x)
@@ -85,7 +77,7 @@ def _reduction(decide):
 
 
 def _judge(parts, levels, queries, gallery, weights, back_weights, shift):
-    """The probabilities [q, g], from conv4's sums over the levels and both directions."""
+    """Returns the probabilities [q, g], from conv4's sums over the levels and both directions."""
     there = [_slide(level, queries, gallery, w) for level, w in zip(levels, weights)]
     back = [_slide(level, gallery, queries, w) for level, w in zip(levels, back_weights)]
     reduced = tf.add_n(there) + tf.einsum("gqhwc->qghwc", tf.add_n(back)) + shift

@@ -1,4 +1,4 @@
-"""Export of a CSN: features of images once, comparisons of them as often as asked."""
+"""Export of a CSN: features of images, and comparisons of them."""
 
 from __future__ import annotations
 
@@ -12,70 +12,33 @@ import tensorflow as tf
 
 from tfreid.config import Config
 from tfreid.losses.distances import paired_euclidean, pairwise_euclidean
-from tfreid.records import Records, decode_image, open_records
-from tfreid.serving.saved_model import (
-    check_alike,
-    decode_files,
-    parity_files,
-    parity_images,
-    round_alike,
-    served_weights,
-    write_version,
-)
+from tfreid.models.embedding import input_size
+from tfreid.records import Records, open_records
+from tfreid.serving.saved_model import check_alike, parity_files, parity_images
 from tfreid.systems.csn.comparison import compare_all, compare_pairs
 from tfreid.systems.csn.network import compared_features, csn_parts
-from tfreid.systems.csn.scores import CsnScorer, Features, simi_score, take
+from tfreid.systems.csn.scores import CsnScorer, Features, count, simi_score, take
+from tfreid.systems.exporting import ServedComparisons, check_extraction, write_checked
 
 
-class ServedCsn(tf.Module):
-    """A CSN with the signatures that are served.
+class ServedCsn(ServedComparisons):
+    """A CSN that serves the features of `CsnParts.extract` without the regions, and comparisons.
 
-    Features are those of `CsnParts.extract` but for the regions. As inputs their names have the
-    side in front, such as `first_map_2` or `gallery_descriptor`.
+    `compare` and `compare_all` return the `probability` of a match, the SimiScore `score` and, if
+    there is a ranking net, the `distance` of the descriptors. `compare_all` needs about 2 MB of
+    memory for a gallery image, and 20 kB for a pair.
 
     Args:
         model: What `build_csn` made.
-        config: `csn.score` says how scores are computed.
-
-    Attributes:
-        compare: Features of n first and n second images -> `probability` of a match, `distance` of
-            the descriptors, where there is a ranking net, and SimiScore `score`, each [n].
-        compare_all: Features of q queries and g gallery images -> the same, each [q, g]. About 2 MB
-            a gallery image are held meanwhile, and 20 kB a pair.
+        config: `csn.score` defines the scores.
     """
 
     def __init__(self, model: keras.Model, config: Config):
-        super().__init__(name="served_csn")
-        self.weights = served_weights(model)
         self._parts = csn_parts(model)
+        super().__init__("served_csn", model, input_size(config.model),
+                         compared_features(self._parts.extract.output))
         self._levels = tuple(config.csn.levels)
         self._score = config.csn.score
-        self._size = (config.model.height, config.model.width)
-        self.compare = tf.function(
-            self._compare, input_signature=[self._specify("first"), self._specify("second")])
-        self.compare_all = tf.function(
-            self._compare_all, input_signature=[self._specify("query"), self._specify("gallery")])
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
-    def extract(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Extracts the features of JPEG or PNG files [n], of any sizes."""
-        return self._extract(decode_files(image_bytes, *self._size))
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
-    def extract_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Extracts the features of RGB images [n, h, w, 3] of one size."""
-        return self._extract(tf.cast(images, tf.float32))
-
-    @property
-    def signatures(self) -> dict[str, Any]:
-        """All signatures, by name."""
-        return {
-            "serving_default": self.extract,
-            "extract": self.extract,
-            "extract_images": self.extract_images,
-            "compare": self.compare,
-            "compare_all": self.compare_all,
-        }
 
     def _extract(self, images):
         return compared_features(self._parts.extract(images, training=False))
@@ -93,18 +56,9 @@ class ServedCsn(tf.Module):
                    "score": simi_score(probability, distance, self._score)}
         return results if distance is None else {**results, "distance": distance}
 
-    def _specify(self, side):
-        return {
-            name: tf.TensorSpec([None, *value.shape[1:]], tf.float32, name=f"{side}_{name}")
-            for name, value in compared_features(self._parts.extract.output).items()
-        }
-
 
 def export_csn(model: keras.Model, config: Config, output: str | Path) -> Path:
-    """Writes the next version of a SavedModel, once its features and scores are found right.
-
-    Some of the records' images are extracted and compared with each other by every signature; the
-    results must equal those of the evaluation. Only then does the version appear in `output`.
+    """Writes the next version of a SavedModel, after checking features and scores of some images.
 
     Args:
         model: CSN with trained weights.
@@ -115,21 +69,15 @@ def export_csn(model: keras.Model, config: Config, output: str | Path) -> Path:
         The version's folder.
 
     Raises:
-        UserError: There are no records to check with, or the results differ.
+        UserError: If there are no records to check with, or the results differ.
     """
     records = open_records(config.data)
     served = ServedCsn(model, config)
-
-    def finish(directory):
-        _check_parity(directory, model, config, records)
-
-    return write_version(served, served.signatures, output, finish)
+    return write_checked(served, served.signatures, output,
+                         lambda loaded: _check_parity(loaded, model, config, records))
 
 
-def _check_parity(
-    directory: Path, model: keras.Model, config: Config, records: Records
-) -> None:
-    round_alike()
+def _check_parity(signatures: Any, model: keras.Model, config: Config, records: Records) -> None:
     # Without the distance's part a score is the probability.
     plain = dataclasses.replace(config.csn.score, distance_weight=0.0)
     plain = dataclasses.replace(config.csn, score=plain)
@@ -139,26 +87,14 @@ def _check_parity(
     }
     split, positions = parity_images(records)
     features = scorers["score"].features(split.name, positions, progress=False)
-    signatures = tf.saved_model.load(str(directory)).signatures
-    _check_features(signatures, parity_files(records), features)
-    # From here on with the evaluation's features: a score magnifies differences of near ones.
+    check_extraction(signatures, parity_files(records), features)
+    # From here on with the evaluation's features: scores magnify small differences.
     _check_pairs(signatures, scorers, features)
     _check_all(signatures, scorers, features)
 
 
-def _check_features(signatures, crops: list[bytes], expected: Features) -> None:
-    encoded = signatures["extract"](image_bytes=tf.constant(crops))
-    # Crops differ in size, and the signature takes one size a batch.
-    single = [signatures["extract_images"](images=decode_image(crop)[None]) for crop in crops]
-    for name, values in expected.items():
-        scale = np.abs(values).max()
-        check_alike("extract", encoded[name].numpy(), values, scale)
-        joined = np.concatenate([found[name] for found in single])
-        check_alike("extract_images", joined, values, scale)
-
-
 def _check_pairs(signatures, scorers: dict[str, CsnScorer], features: Features) -> None:
-    rows = np.arange(_count(features))
+    rows = np.arange(count(features))
     columns = rows[::-1]
     second = take(features, columns)
     expected = {name: scorer.pairs(features, features, rows, columns)
@@ -169,7 +105,7 @@ def _check_pairs(signatures, scorers: dict[str, CsnScorer], features: Features) 
 
 
 def _check_all(signatures, scorers: dict[str, CsnScorer], features: Features) -> None:
-    half = _count(features) // 2
+    half = count(features) // 2
     queries, gallery = take(features, slice(max(half, 1))), take(features, slice(half, None))
     expected = {name: scorer.cross(queries, gallery, progress=False)
                 for name, scorer in scorers.items()}
@@ -183,10 +119,6 @@ def _check_results(signatures, signature: str, sides: dict[str, Features], expec
               for side, features in sides.items() for name, values in features.items()}
     found = signatures[signature](**inputs)
     for name, values in expected.items():
-        # Probabilities and the distances of unit vectors are of the size of 1, or rightly smaller.
+        # Probabilities and distances of unit vectors are about 1 at most.
         scale = max(np.abs(values).max(), 1.0)
         check_alike(signature, found[name].numpy(), np.asarray(values), scale)
-
-
-def _count(features: Features) -> int:
-    return len(next(iter(features.values())))

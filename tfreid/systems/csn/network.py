@@ -48,13 +48,13 @@ class CsnParts:
     """The models inside a pair model, which share its weights.
 
     Attributes:
-        extract: images [n, h, w, 3] -> features, computed once per image: for every level j `map_j`
+        extract: Images [n, h, w, 3] -> features, computed once per image: for every level j `map_j`
             [n, h, w, c], `parts_j` [n, 3, f, f, c], `regions_j` [n, 3, 6], with c = `csn.width`;
             and `descriptor` [n, 256], unit vectors, where there is a ranking net.
         compare: `pair_inputs` of n pairs -> `similarity_j` [n, h, w, 6 c], `logits` [n, 2] (no
             match, match) and, where there is a ranking net, `distance` [n].
-        decide: pooled similarity maps [n, 10, 4, 6 c * levels] -> `logits`; the end of `compare`.
-        judge: what conv4 makes of them [n, 10, 4, 32] -> `logits`; the end of `decide`.
+        decide: Pooled similarity maps [n, 10, 4, 6 c * levels] -> `logits`; the end of `compare`.
+        judge: Output of conv4 [n, 10, 4, 32] -> `logits`; the end of `decide`.
     """
 
     extract: keras.Model
@@ -162,7 +162,7 @@ def _extractor(config: Config) -> keras.Model:
 
 
 def _levels(x, width: int, highest: int) -> dict:
-    """The maps x(2) to x(highest)."""
+    """Returns the maps x(2) to x(highest)."""
     x = _pool(conv_bn(x, width // 3, 5, "conv1"), "pool1")
     maps = {2: _pool(conv_bn(x, width, 3, "conv2"), "pool2")}
     if highest > 2:
@@ -186,7 +186,7 @@ def _attend(maps, level: int, csn: CsnSettings):
 
 
 def _ranking_net(parts: dict, width: int):
-    """Describes the attended parts of an image by a unit vector [n, 256] (Section 3.1)."""
+    """Returns the descriptors of attended parts, unit vectors [n, 256] (Section 3.1)."""
     convolutions = [
         keras.layers.Conv2D(width, 3, padding="same", use_bias=False,
                             kernel_initializer=he_normal("fan_out"), name=f"rank_conv{number}")

@@ -1,4 +1,4 @@
-"""The training objective of the CSN: classification and contrastive loss, and priors of regions."""
+"""The training objective of the CSN: classification, contrastive loss and priors of regions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tfreid.layers.spatial_transformer import inside_penalty, rotation_penalty, 
 from tfreid.losses.contrastive import ContrastiveLoss
 from tfreid.losses.statistics import pair_statistics
 from tfreid.losses.verification import PairSoftmax
+from tfreid.systems.csn.inspection import draw_regions
 from tfreid.systems.csn.network import map_shape
-from tfreid.systems.csn.regions import draw_regions
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.summaries import Summaries
 
@@ -23,15 +23,14 @@ _PICTURES = 16
 
 
 def check_csn_losses(config: Config) -> None:
-    """Refuses losses that leave nothing to learn.
+    """Refuses settings without any loss.
 
     Raises:
-        UserError: No loss has a weight.
+        UserError: If no loss has a weight.
     """
     losses = config.loss
     if not losses.match.weight and not (losses.contrastive.weight and config.csn.ranking_net):
-        raise UserError("no loss has a weight, so nothing can be learnt; set "
-                        "loss.match.weight above 0.")
+        raise UserError("no loss has a weight; set loss.match.weight above 0.")
 
 
 class CsnObjective(Objective):
@@ -50,10 +49,9 @@ class CsnObjective(Objective):
         self._contrastive_loss = ContrastiveLoss(
             config.contrastive.margin, config.contrastive.scale, reduction="none")
 
-    def forward(
-        self, model: keras.Model, batch: Batch
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """Computes the loss of a batch of `tfreid.data.batches.PairBatches`."""
+    def forward(self, model: keras.Model,
+                batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Computes the loss of a batch of `PairBatches`."""
         images, first, second, matches = batch
         outputs = model(
             {"images": tf.cast(images, tf.float32), "first": first, "second": second},
@@ -62,14 +60,13 @@ class CsnObjective(Objective):
         loss, scalars = self(outputs, matches)
         return loss, scalars, outputs
 
-    def __call__(
-        self, outputs: dict[str, tf.Tensor], matches: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def __call__(self, outputs: dict[str, tf.Tensor],
+                 matches: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Computes the loss of pairs.
 
         Args:
-            outputs: Of the CSN.
-            matches: [n], 1 where both images show one identity, else 0.
+            outputs: Outputs of the CSN.
+            matches: [n], 1 for positive pairs, else 0.
 
         Returns:
             The scalar loss, and the scalars worth plotting, among them `loss/total`.
@@ -77,10 +74,10 @@ class CsnObjective(Objective):
         config = self._config
         losses = {}
         if config.match.weight:
-            entropies = self._match_loss(matches, outputs["logits"])
+            entropies = self._match_loss.call(matches, outputs["logits"])
             losses["match"] = config.match.weight * tf.reduce_mean(entropies)
         if "distance" in outputs and config.contrastive.weight:
-            pulls = self._contrastive_loss(matches, outputs["distance"])
+            pulls = self._contrastive_loss.call(matches, outputs["distance"])
             losses["contrastive"] = config.contrastive.weight * tf.reduce_mean(pulls)
         losses["regions"] = tf.add_n(
             [self._priors(outputs[f"regions_{level}"]) for level in self._levels])

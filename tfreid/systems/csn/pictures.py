@@ -1,9 +1,8 @@
-"""From the weights of a CSN to pictures: of two files, of two test pairs, of a ranked gallery."""
+"""Pictures of what a CSN sees: in two files, in two test pairs, in a ranked gallery."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,115 +17,96 @@ from tfreid.evaluation.picture_images import (
 from tfreid.evaluation.protocol import counted
 from tfreid.records import SplitIndex, open_records
 from tfreid.systems.base import System
-from tfreid.systems.csn.inspection import describe_pair
-from tfreid.systems.csn.ranked_comparisons import RankedPair, draw_ranked_pairs
+from tfreid.systems.csn.drawing import RankedPair, draw_pair, draw_ranked_pairs, pair_limits
+from tfreid.systems.csn.inspection import PairDetails, describe_pair
 from tfreid.systems.csn.scores import CsnScorer
-from tfreid.systems.csn.similarity_maps import PairDetails, draw_pair, pair_limits
 from tfreid.systems.csn.system import CsnSystem
 
 
-def picture_files(
-    system: System, weights: str | Path, first: str | Path, second: str | Path, path: str | Path
-) -> None:
-    """Draws what a CSN sees in two image files.
+class CsnPictures:
+    """Draws what a CSN sees.
+
+    Its methods raise a `UserError` if the weights do not fit, or an image or the records cannot be
+    read.
 
     Args:
-        system: Its settings.
+        system: The system; its `data.records` holds the test images.
         weights: `.weights.h5` file.
-        first: JPEG or PNG file, image A.
-        second: Another, image B.
-        path: PNG file of the picture.
 
     Raises:
-        UserError: Settings of another system, weights that do not fit, or a file that is no image.
+        UserError: If the system is not a CSN.
     """
-    _check_system(system)
-    images = [read_image_file(file) for file in (first, second)]
-    details = describe_pair(system.load(weights), system.config, *images)
-    draw_pair(details, path, (Path(first).name, Path(second).name))
 
+    def __init__(self, system: System, weights: str | Path):
+        if not isinstance(system, CsnSystem):
+            config = system.config
+            raise UserError(f"only `system: csn` has similarity maps, and {config.name!r} is of "
+                            f"system {config.system}; give a run or recipe of the CSN.")
+        self._system, self._weights = system, weights
 
-def picture_example_pairs(
-    system: System, weights: str | Path, output: str | Path, gallery: int = 100, seed: int = 0
-) -> None:
-    """Draws a random query with its match, and with the wrong person that scores highest.
+    def pair(self, first: str | Path, second: str | Path, path: str | Path) -> None:
+        """Draws two image files, A and B, into the PNG file `path`."""
+        images = [read_image_file(file) for file in (first, second)]
+        details = describe_pair(self._system.load(self._weights), self._system.config, *images)
+        draw_pair(details, path, (Path(first).name, Path(second).name))
 
-    Args:
-        system: Its settings; the pairs are of the test images of `data.records`.
-        weights: `.weights.h5` file.
-        output: Folder for `match.png` and `non_match.png`, whose heat maps share their scales.
-        gallery: How many gallery images are scored, drawn at random, one of them a match.
-        seed: Of the drawings.
+    def example_pairs(self, output: str | Path, gallery: int = 100, seed: int = 0) -> None:
+        """Draws a random query with a match, and with the wrong person that scores highest.
 
-    Raises:
-        UserError: Settings of another system, weights that do not fit, broken records, or none of
-            the drawn gallery images shows another person.
-    """
-    scored = _ScoredGallery(system, weights, None, gallery, seed)
-    wrong = np.flatnonzero(~scored.is_match)
-    if not wrong.size:
-        raise UserError(f"none of the {len(scored.scores)} gallery images drawn shows another "
-                        "person; draw more with --gallery.")
-    chosen = {"match": scored.match, "non_match": wrong[np.argmax(scored.scores[wrong])]}
-    details = {name: scored.describe(place) for name, place in chosen.items()}
-    limits = pair_limits(list(details.values()))
-    headings = {"match": "Two images of one person",
-                "non_match": f"Two persons: the highest score of {wrong.size} wrong gallery "
-                             "images"}
-    for name, place in chosen.items():
-        draw_pair(details[name], Path(output) / f"{name}.png",
-                  (scored.query_label, scored.label(place)), headings[name], limits)
+        Args:
+            output: Folder for `match.png` and `non_match.png`, whose heat maps share their scales.
+            gallery: Number of random gallery images to score, among them at least one match.
+            seed: Seed of the random choices.
 
+        Raises:
+            UserError: If the chosen gallery images all show the query's person.
+        """
+        scored = _ScoredGallery(self._system, self._weights, None, gallery, seed)
+        wrong = np.flatnonzero(~scored.is_match)
+        if not wrong.size:
+            raise UserError(f"none of the {len(scored.scores)} gallery images drawn shows another "
+                            "person; draw more with --gallery.")
+        chosen = {"match": scored.match, "non_match": wrong[np.argmax(scored.scores[wrong])]}
+        details = {name: scored.describe(place) for name, place in chosen.items()}
+        limits = pair_limits(list(details.values()))
+        headings = {"match": "The same person",
+                    "non_match": f"Different people: the highest score of {wrong.size} wrong "
+                                 "gallery images"}
+        for name, place in chosen.items():
+            draw_pair(details[name], Path(output) / f"{name}.png",
+                      (scored.query_label, scored.label(place)), headings[name], limits)
 
-def picture_ranking(
-    system: System,
-    weights: str | Path,
-    query: str,
-    path: str | Path,
-    top: int = 5,
-    gallery: int = 100,
-    seed: int = 0,
-) -> None:
-    """Draws a query's best gallery images and what the CSN sees in each.
+    def ranking(self, query: str, path: str | Path, top: int = 5, gallery: int = 100,
+                seed: int = 0) -> None:
+        """Draws a query's best gallery images and what the CSN sees in each.
 
-    Args:
-        system: Its settings; queries and gallery are the test images of `data.records`.
-        weights: `.weights.h5` file.
-        query: Its position in the query split, or its path or file name in the records.
-        path: PNG file of the picture.
-        top: How many results.
-        gallery: How many gallery images are ranked, drawn at random, one of them a match.
-        seed: Of the drawing.
+        Args:
+            query: Its position in the query split, or its path or file name in the records.
+            path: PNG file of the picture.
+            top: Number of results.
+            gallery: Number of random gallery images to rank, among them at least one match.
+            seed: Seed of the random choice.
 
-    Raises:
-        UserError: Settings of another system, weights that do not fit, broken records, or no such
-            query.
-    """
-    scored = _ScoredGallery(system, weights, query, gallery, seed)
-    order = np.argsort(-scored.scores, kind="stable")
-    results = [RankedPair(scored.describe(place), bool(scored.is_match[place]),
-                          scored.label(place)) for place in order[:top]]
-    best = 1 + int(np.argmax(scored.is_match[order]))
-    heading = (f"Best {len(results)} of {len(order)} gallery images by SimiScore; first match at "
-               f"rank {best}")
-    draw_ranked_pairs(results, path, scored.query_label, heading)
-
-
-class _Drawn(NamedTuple):
-    """Increasing positions [m] in the gallery, and which of them is sure to be a match."""
-
-    positions: np.ndarray
-    match: int
+        Raises:
+            UserError: If the query does not exist.
+        """
+        scored = _ScoredGallery(self._system, self._weights, query, gallery, seed)
+        order = np.argsort(-scored.scores, kind="stable")
+        results = [RankedPair(scored.describe(place), bool(scored.is_match[place]),
+                              scored.label(place)) for place in order[:top]]
+        best = 1 + int(np.argmax(scored.is_match[order]))
+        heading = (f"Best {len(results)} of {len(order)} gallery images by SimiScore; first match "
+                   f"at rank {best}")
+        draw_ranked_pairs(results, path, scored.query_label, heading)
 
 
 class _ScoredGallery:
-    """A query and gallery images drawn for it, with their scores [m].
+    """A query and random gallery images, with their scores [m].
 
-    `is_match` [m] says which show the query's person, `match` is the place of one of them.
+    `is_match` [m] tells which show the query's identity, `match` is the place of one of them.
     """
 
     def __init__(self, system: System, weights, query: str | None, count: int, seed: int):
-        _check_system(system)
         self._config = config = system.config
         random = np.random.default_rng(seed)
         self._records = open_records(config.data)
@@ -145,7 +125,7 @@ class _ScoredGallery:
                                    scorer.features("gallery", self._positions))[0]
 
     def label(self, place: int) -> str:
-        """Returns what the records say of the gallery image at a place."""
+        """Returns identity and camera of the gallery image at a place."""
         return image_label(self._gallery, self._positions[place])
 
     def describe(self, place: int) -> PairDetails:
@@ -158,17 +138,9 @@ class _ScoredGallery:
         return image
 
 
-def _check_system(system: System) -> None:
-    if not isinstance(system, CsnSystem):
-        config = system.config
-        raise UserError(f"similarity maps are those of `system: csn`, and {config.name!r} is of "
-                        f"system {config.system}; give a run or recipe of the CSN.")
-
-
-def _draw_gallery(
-    gallery: SplitIndex, identity: int, camera: int, count: int, random: np.random.Generator
-) -> _Drawn:
-    """Draws gallery images, the first of them among the query's matches."""
+def _draw_gallery(gallery: SplitIndex, identity: int, camera: int, count: int,
+                  random: np.random.Generator) -> tuple[np.ndarray, int]:
+    """Draws increasing gallery positions [m], and the place of a sure match among them."""
     usable = counted(identity, camera, gallery.ids, gallery.cameras)
     matches = np.flatnonzero(usable & (gallery.ids == identity))
     if not matches.size:
@@ -178,4 +150,4 @@ def _draw_gallery(
     others = np.setdiff1d(np.flatnonzero(usable), [match])
     drawn = random.choice(others, min(count - 1, len(others)), replace=False)
     positions = np.sort(np.append(drawn, match))
-    return _Drawn(positions, int(np.searchsorted(positions, match)))
+    return positions, int(np.searchsorted(positions, match))

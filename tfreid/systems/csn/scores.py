@@ -1,4 +1,4 @@
-"""How alike two images are, for models that compare: features once per image, scores per pair."""
+"""SimiScores of a CSN: features once per image, scores per pair."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _PAIRS = 64
 
 
 class CsnScorer:
-    """SimiScores (Guo and Cheung 2018, Eq. 7) of a CSN.
+    """Computes SimiScores (Guo and Cheung 2018, Eq. 7).
 
     Args:
         model: What `build_csn` made.
         config: Its whole configuration.
-        records: The records of the images; None if no features are asked for.
+        records: The records of the images; None if no features are computed.
     """
 
     metric = "SimiScore"
@@ -49,7 +49,7 @@ class CsnScorer:
 
     def features(self, split: str, indices: np.ndarray | None = None,
                  progress: bool = True) -> Features:
-        """Returns what `CsnParts.extract` does, without the regions: about 0.44 MB an image."""
+        """Returns the features that are compared, about 0.44 MB an image."""
         blocks = list(self.feature_blocks(split, indices, progress))
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
@@ -66,7 +66,7 @@ class CsnScorer:
                 bar.update(len(places))
 
     def cross(self, queries: Features, gallery: Features, progress: bool = True) -> np.ndarray:
-        """Returns the scores [q, g]: q + g extractions served for them."""
+        """Returns the scores [q, g] of q queries and g gallery images."""
         scores = np.empty((count(queries), count(gallery)), np.float32)
         with tqdm(total=scores.size, desc="pairs", unit="pair", unit_scale=True,
                   disable=not progress, leave=False) as bar:
@@ -99,15 +99,14 @@ class CsnScorer:
         return simi_score(compared["probability"], compared.get("distance"), self._score)
 
 
-def simi_score(
-    probabilities: tf.Tensor, distances: tf.Tensor | None, config: ScoreSettings
-) -> tf.Tensor:
+def simi_score(probabilities: tf.Tensor, distances: tf.Tensor | None,
+               config: ScoreSettings) -> tf.Tensor:
     """Computes SimiScore = p + lambda / (d + epsilon) (Guo and Cheung 2018, Eq. 7).
 
     Args:
-        probabilities: Of a match, any shape.
-        distances: Of the descriptors, the same shape; None, of a network without them, leaves the
-            probability alone.
+        probabilities: Probabilities of a match, any shape.
+        distances: Distances of the descriptors, the same shape; None, for a network without them,
+            returns the probabilities.
         config: lambda and epsilon.
 
     Returns:

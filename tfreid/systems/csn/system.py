@@ -15,8 +15,7 @@ from tfreid.evaluation.evaluator import Evaluator
 from tfreid.records import ImageTable, Records
 from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.base import MARKET_IDENTITIES, System
-from tfreid.systems.csn.benchmark import measure_gallery
-from tfreid.systems.csn.cost import describe_csn
+from tfreid.systems.csn.cost import describe_csn, measure_gallery
 from tfreid.systems.csn.export import ServedCsn, export_csn
 from tfreid.systems.csn.network import build_csn, csn_parts
 from tfreid.systems.csn.objective import CsnObjective, check_csn_losses
@@ -25,13 +24,13 @@ from tfreid.training.run_folder import RunFolder
 
 
 class CsnSystem(System):
-    """Pairs, its losses of section `loss`, single-shot CMC or a ranked shortlist."""
+    """Pairs, the losses of the `loss` section, single-shot CMC or a ranked shortlist."""
 
     unit = "pairs"
     scores_pairs = True
 
     def check(self, replicas: int) -> None:
-        """Refuses losses without a weight, and settings that are for other systems."""
+        """Refuses losses without a weight, and settings of other systems."""
         config = self.config
         check_csn_losses(config)
         if config.training.jit_compile:
@@ -54,26 +53,25 @@ class CsnSystem(System):
         return CsnObjective(self.config.loss, self.config.csn.levels)
 
     def check_embeds(self) -> None:
-        """Refuses: two images are compared."""
+        """Refuses: a CSN compares two images."""
         raise UserError(f"{self.config.name!r} is of system csn, which has no embedding of one "
-                        "image; give another run or recipe, or draw this one with "
-                        "tools/visualize_csn.py.")
+                        "image; give another run or recipe, or draw this one with `tfreid "
+                        "visualize-csn`.")
 
     def embedding(self, model: keras.Model) -> keras.Model:
-        """Refuses: two images are compared."""
+        """Refuses: a CSN compares two images."""
         self.check_embeds()
 
-    def make_score_evaluator(
-        self, model: keras.Model, records: Records, training: bool = False
-    ) -> Evaluator | None:
-        """Makes the evaluator, of single-shot trials or of a shortlist."""
+    def make_score_evaluator(self, model: keras.Model, records: Records,
+                             training: bool = False) -> Evaluator | None:
+        """Makes the evaluator of single-shot trials or of a shortlist."""
         return make_csn_evaluator(model, self.config, records, training)
 
     def calibrate(self, weights: str | Path, output: str | Path, **options: Any) -> None:
-        """Refuses: there is no distance of embeddings."""
+        """Refuses: a CSN has no distance of embeddings."""
         raise UserError("a distance threshold is for embeddings; with system: csn the export's "
-                        "signature compare gives the probability of a match, so choose from 0.5 "
-                        "upwards.")
+                        "signature compare gives the probability of a match, so choose 0.5 or "
+                        "more.")
 
     def serve(self, model: keras.Model, run: RunFolder | None) -> ServedModel:
         """Serves features and comparisons of them."""
@@ -84,15 +82,15 @@ class CsnSystem(System):
         return export_csn(model, self.config, output), ""
 
     def describe_model(self, identities: int = MARKET_IDENTITIES) -> dict[str, Any]:
-        """Describes size and cost of one pair's comparison, and of its parts."""
+        """Describes size and cost of comparing one pair, and of its parts."""
         return describe_csn(self.config, self.build_model())
 
     def describe_network(self) -> dict[str, Any]:
-        """Returns which levels are compared."""
+        """Names the levels that are compared."""
         return {"levels": list(self.config.csn.levels)}
 
     def make_extractor(self) -> Callable[[tf.Tensor], Any]:
-        """Makes what computes the features that are compared."""
+        """Makes a function that computes the compared features."""
         parts = csn_parts(self.build_model())
         return lambda images: parts.extract(images, training=False)
 

@@ -20,20 +20,9 @@ from tfreid.systems.csn.scores import CsnScorer
 _GALLERY_BLOCK = 256
 
 
-def make_csn_evaluator(
-    model: keras.Model, config: Config, records: Records, training: bool = False
-) -> SingleShotEvaluator | ShortlistEvaluator | None:
-    """Makes the evaluator that `evaluation.protocol` names.
-
-    Args:
-        model: What `build_csn` made.
-        config: Its whole configuration.
-        records: The records.
-        training: Whether the model is being trained; see `scored_splits`.
-
-    Raises:
-        UserError: The records are missing or broken, or settings contradict each other.
-    """
+def make_csn_evaluator(model: keras.Model, config: Config, records: Records,
+                       training: bool = False) -> SingleShotEvaluator | ShortlistEvaluator | None:
+    """Makes the evaluator of `evaluation.protocol`, or returns None; see `scored_splits`."""
     splits = scored_splits(config, records, training)
     if splits is None:
         return None
@@ -46,19 +35,19 @@ def make_csn_evaluator(
 class ShortlistEvaluator:
     """Ranks the whole gallery: descriptors choose the best for each query, the CSN ranks those.
 
-    Behind the shortlist the gallery stands in the order of the descriptors' distances. What the
-    query's own camera took of its person does not count, and takes no place on the shortlist.
-    Memory holds the features of all queries, 0.44 MB each, those of a block of the gallery, and 5
-    bytes for each query and gallery image.
+    Behind the shortlist the gallery is in the order of the descriptors' distances. Images of the
+    query's identity by its own camera do not count, and take no place on the shortlist. Memory
+    holds the features of all queries, 0.44 MB each, those of a block of the gallery, and 5 bytes
+    for each query and gallery image.
 
     Args:
-        scorer: Of a CSN with a ranking net.
+        scorer: Scorer of a CSN with a ranking net.
         config: The whole configuration.
         records: The records.
         splits: Names of the splits of the queries and of the gallery.
 
     Raises:
-        UserError: The records are missing or broken, or the network has no descriptors.
+        UserError: If the network has no descriptors.
     """
 
     def __init__(self, scorer: CsnScorer, config: Config, records: Records,
@@ -74,21 +63,13 @@ class ShortlistEvaluator:
         self._query, self._gallery = (records[split].index for split in splits)
 
     def evaluate(self, progress: bool = True, max_queries: int | None = None) -> Scored:
-        """Ranks the gallery for all queries, or for `max_queries` spread evenly over them.
-
-        Raises:
-            UserError: An image cannot be decoded, or no query has a match.
-        """
+        """Ranks the gallery for all queries, or for `max_queries` spread evenly over them."""
         count = min(max_queries or len(self._query), len(self._query))
         wanted = np.linspace(0, len(self._query) - 1, count).astype(int)
         return self._rank(wanted, np.arange(len(self._gallery)), progress)
 
     def try_out(self) -> None:
-        """Runs a tiny evaluation, so that a broken one fails before hours of training.
-
-        Raises:
-            UserError: As `evaluate`.
-        """
+        """Runs a tiny evaluation, to fail fast."""
         queries, matches = trial_matches(self._query, self._gallery, self._directory)
         self._rank(queries, np.unique(matches), progress=False)
 
@@ -103,7 +84,6 @@ class ShortlistEvaluator:
         ranked = np.empty((len(query), len(gallery)), np.float32)
         chosen = np.zeros(ranked.shape, bool)
         for row, position in enumerate(query):
-            # Whatever is not on the shortlist comes behind it.
             ranked[row] = pairwise_distances(
                 queries["descriptor"][row : row + 1], descriptors, "euclidean")
             counts = counted(self._query.ids[position], self._query.cameras[position],

@@ -19,15 +19,15 @@ from tfreid.training.summaries import Summaries
 
 
 def check_losses(config: LossConfig, jit_compile: bool = False, replicas: int = 1) -> None:
-    """Refuses losses that cannot be had here, so that a run fails before it begins.
+    """Refuses losses that are not available here, to fail fast.
 
     Args:
         config: The `loss` section.
-        jit_compile: Whether XLA is to compile them.
-        replicas: On how many devices.
+        jit_compile: Whether XLA compiles them.
+        replicas: Number of devices.
 
     Raises:
-        UserError: No loss has a weight, `addons_loss` is set and TensorFlow Addons is not
+        UserError: If no loss has a weight, `loss.addons.name` is set and TensorFlow Addons is not
             installed, or XLA cannot compile a loss.
     """
     addons_weight = config.addons.weight if config.addons.name else 0.0
@@ -35,8 +35,8 @@ def check_losses(config: LossConfig, jit_compile: bool = False, replicas: int = 
                config.center.weight)
     others = make_other_losses(config)
     if not any((*weights, *others)):
-        raise UserError("no loss has a weight, so nothing can be learnt; set loss.id.weight or "
-                        "another loss's weight above 0.")
+        raise UserError("no loss has a weight; set loss.id.weight or another loss's weight "
+                        "above 0.")
     if addons_weight:
         addons.require(f"loss.addons.name={config.addons.name}")
     uncompilable = {
@@ -79,16 +79,13 @@ class EmbeddingObjective(Objective):
 
     By default L = L_ID + L_triplet + beta * L_center (Luo et al., "Bag of Tricks and a Strong
     Baseline for Deep Person Re-identification", 2019, Eq. 6); L_ID + w * Lin is Eq. 6 of
-    `tfreid.losses.lin`'s paper. A loss of weight 0 is not computed. Made under the strategy's
+    `tfreid.losses.lin`'s paper. Losses of weight 0 are not computed. Made under the strategy's
     scope, called in replica context.
 
     Args:
         config: The `loss` section.
         num_identities: Number of class centers.
         embedding_size: Length of an embedding.
-
-    Raises:
-        UserError: As `check_losses`.
     """
 
     def __init__(self, config: LossConfig, num_identities: int, embedding_size: int):
@@ -112,22 +109,21 @@ class EmbeddingObjective(Objective):
         self._other_losses = make_other_losses(config)
         self._center_loss = CenterLoss(self.centers, config.center.variant, reduction="none")
 
-    def forward(
-        self, model: keras.Model, batch: Batch
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def forward(self, model: keras.Model,
+                batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """Computes the loss of images [n, h, w, 3] and their labels [n], as `__call__`."""
         images, labels = batch
         outputs = model(images, training=True)
         loss, scalars = self(outputs, labels)
         return loss, scalars, outputs
 
-    def __call__(
-        self, outputs: dict[str, tf.Tensor], labels: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def __call__(self, outputs: dict[str, tf.Tensor],
+                 labels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Computes the loss of one batch.
 
         Args:
-            outputs: Of the embedding model, `embedding` [n, d], `neck` [n, d] and `logits` [n, c].
+            outputs: Outputs of the embedding model, `embedding` [n, d], `neck` [n, d] and `logits`
+                [n, c].
             labels: [n] integers.
 
         Returns:
@@ -137,7 +133,7 @@ class EmbeddingObjective(Objective):
         features = outputs[config.metric_feature]
         losses, scalars = {}, {}
         if config.id.weight:
-            entropies = self._id_loss(labels, outputs["logits"])
+            entropies = self._id_loss.call(labels, outputs["logits"])
             losses["id"] = config.id.weight * tf.reduce_mean(entropies)
         if config.triplet.weight:
             candidates = _candidates(features, labels, config.triplet.across_replicas)
@@ -151,9 +147,9 @@ class EmbeddingObjective(Objective):
                 config.addons.name, features, labels, config.addons.margin
             )
         for name, (weight, loss) in self._other_losses.items():
-            losses[name] = weight * tf.reduce_mean(loss(labels, features))
+            losses[name] = weight * tf.reduce_mean(loss.call(labels, features))
         if config.center.weight:
-            pulls = self._center_loss(labels, outputs["embedding"])
+            pulls = self._center_loss.call(labels, outputs["embedding"])
             losses["center"] = config.center.weight * tf.reduce_mean(pulls)
         total = tf.add_n(list(losses.values()))
         scalars.update({f"loss/{name}": value for name, value in losses.items()})
@@ -187,7 +183,7 @@ class EmbeddingObjective(Objective):
         summaries.distances(features, labels, self._compares_unit_vectors(), step)
 
     def warning(self, means: dict[str, float]) -> str | None:
-        """Tells of a collapse of all embeddings to one."""
+        """Warns if all embeddings have collapsed to one."""
         if not collapsed(means):
             return None
         return (
@@ -213,7 +209,7 @@ class EmbeddingObjective(Objective):
         return reduce(terms.positive_losses + terms.negative_losses), shares
 
     def _statistics(self, outputs, labels):
-        """Distances as the metric losses see them, lengths and spread as the backbone made them."""
+        """Returns distances as the metric losses see them, lengths and spread before the neck."""
         config = self._config
         settings = (labels, config.triplet.margin, self._compares_unit_vectors())
         statistics = batch_statistics(outputs["embedding"], *settings)
@@ -232,26 +228,22 @@ def make_triplet_loss(config: LossConfig) -> TripletLoss:
     return TripletLoss(triplet.mining, triplet.margin, triplet.normalize, reduction="none")
 
 
-def mean_triplet(
-    loss: TripletLoss, features: tf.Tensor, labels: tf.Tensor, **candidates
-) -> tf.Tensor:
-    """Computes the mean triplet loss of a batch.
+def mean_triplet(loss: TripletLoss, features: tf.Tensor, labels: tf.Tensor,
+                 **candidates) -> tf.Tensor:
+    """Computes the mean triplet loss of a batch, zero if no anchor has a positive and a negative.
 
     Args:
         loss: The loss.
         features: [n, d].
         labels: Integers [n].
-        candidates: As `triplet_terms` takes them.
-
-    Returns:
-        float32 [], zero where no anchor has a positive and a negative.
+        candidates: Further arguments of `triplet_terms`.
     """
     sums, counts = loss.terms(labels, features, **candidates)
     return tf.math.divide_no_nan(tf.reduce_sum(sums), tf.reduce_sum(counts))
 
 
 def _candidates(features, labels, across_replicas):
-    """Returns the images of all replicas, in the terms of `tfreid.losses.distances`."""
+    """Returns the images of all replicas as candidates, see `tfreid.losses.distances`."""
     context = tf.distribute.get_replica_context()
     if not across_replicas or context.num_replicas_in_sync == 1:
         return {}

@@ -34,7 +34,7 @@ class EmbeddingSystem(System):
     """P x K batches, the losses of the `loss` section, a gallery ranked by feature distance."""
 
     def check(self, replicas: int) -> None:
-        """Refuses losses that cannot be had here; see `check_losses`."""
+        """Refuses losses that are not available here; see `check_losses`."""
         config = self.config
         check_losses(config.loss, config.training.jit_compile, replicas)
         if config.siamese.loss is not None:
@@ -46,7 +46,7 @@ class EmbeddingSystem(System):
             raise UserError("model.longest_side makes images of many sizes, which only system: "
                             "triplet can train on; set it to null and give height and width.")
         if config.data.sampling == "images" and _compares_images(config.loss):
-            raise UserError("data.sampling=images draws no two images of a person; set it to "
+            raise UserError("data.sampling=images draws no pairs of an identity; set it to "
                             "identities, or the weights of all losses but the ID and center loss "
                             "to 0.")
 
@@ -74,14 +74,14 @@ class EmbeddingSystem(System):
         return build_embedding_model(self.config.model)
 
     def load_initial_weights(self, model: keras.Model) -> None:
-        """Loads ImageNet's weights, or those of a file except for its classifier."""
+        """Loads ImageNet weights, or those of a file without its classifier."""
         load_initial_weights(model, model, self.config.model)
 
     def load(self, weights: str | Path) -> keras.Model:
         """Builds the model with trained weights.
 
-        The classifier takes the width that it has in the file; a file without one, such as a
-        converted checkpoint, leaves it untrained, on which no ranking depends.
+        The classifier has its width in the file. A file without one, for example a converted
+        checkpoint, leaves it untrained; no ranking depends on it.
         """
         share_gpus()
         kernel = read_shapes(weights).get(_CLASSIFIER + "kernel", (0, 1))
@@ -103,7 +103,7 @@ class EmbeddingSystem(System):
         return ServedModel(ServedEmbedding(model, self.config), thresholds)
 
     def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
-        """Exports embeddings and, where a threshold was calibrated, verdicts on pairs."""
+        """Exports embeddings and, if a threshold was calibrated, verification of pairs."""
         calibrated = find_thresholds(run.path)
         if calibrated is None:
             return export_embedding(model, self.config, output), ""

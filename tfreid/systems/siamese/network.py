@@ -1,11 +1,11 @@
-"""The Siamese network of MARS: twins that embed two images, and a merge network that judges them.
+"""The Siamese network of MARS: twins that embed two images, and a merge network that compares them.
 
 Bojja, "Metric Learning for Person ReIdentification task", Section 1.4 and Figure 1.1. The twin is
 an embedding model (`tfreid/models/embedding.py`) without a classifier: with `backbone:
-siamese_twin`, `pooling: flatten` and 4096 sigmoid units it is the author's network, and any other
-backbone may stand in its place (Section 1.9.1). The merge network is one linear unit over what
-`siamese.merge` makes of the two embeddings (Section 1.9.5), times a constant; its sigmoid is the
-probability that both show one person.
+siamese_twin`, `pooling: flatten` and 4096 sigmoid units it is the author's network; any other
+backbone is possible (Section 1.9.1). The merge network is one linear unit, times a constant, over
+the two embeddings as merged by `siamese.merge` (Section 1.9.5); its sigmoid is the probability that
+both images show the same identity.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tfreid.losses.distances import unit_length
 from tfreid.models.embedding import build_embedding_model
 
 SIDES = ("first", "second")
-# How many times as fast as the twins the merge network learns: its weights must grow from nothing
-# to tens where embeddings are unit vectors, and an optimizer's steps are those of the twins.
-_HASTE = 10.0
+# Learning-rate multiplier of the merge network: for unit vectors its weights must grow to tens,
+# while the optimizer's steps suit the twins.
+_RATE = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +32,8 @@ class SiameseParts:
     """The models inside a Siamese network, which share its weights.
 
     Attributes:
-        embed: the twin: images [n, h, w, 3] -> `embedding` [n, d], computed once per image.
-        compare: embeddings `first` [n, d] and `second` [n, d] -> logits [n] of a match.
+        embed: The twin: images [n, h, w, 3] -> `embedding` [n, d], computed once per image.
+        compare: Embeddings `first` [n, d] and `second` [n, d] -> logits [n] of a match.
     """
 
     embed: keras.Model
@@ -41,11 +41,10 @@ class SiameseParts:
 
 
 class Merge(keras.layers.Layer):
-    """Joins two embeddings [n, d] into what the merge network sees, float32.
+    """Merges two embeddings [n, d] for the merge network, float32.
 
     Args:
-        kind: `absolute`, |a - b|; `squared`, (a - b)^2; or `cosine`, 1 - cos(a, b), which is
-            [n, 1].
+        kind: `absolute`, |a - b|; `squared`, (a - b)^2; or `cosine`, 1 - cos(a, b), [n, 1].
     """
 
     def __init__(self, kind: str, **kwargs):
@@ -74,16 +73,16 @@ def build_siamese(config: Config) -> keras.Model:
     """Builds the network of one recipe.
 
     Args:
-        config: `model` says what the twin is, `siamese` how two embeddings are merged.
+        config: `model` defines the twin, `siamese` how two embeddings are merged.
 
     Returns:
         A model from `images` [m, h, w, 3], raw RGB in 0-255 of any size, and the positions `first`
-        [n] and `second` [n] of the images that make up each pair, to their `embedding` [m, d] and
-        the `logits` [n] of a match. Each image is looked at once, in however many pairs it is. It
-        holds the weights; training, evaluation and export call its parts.
+        [n] and `second` [n] of the images of each pair, to their `embedding` [m, d] and the
+        `logits` [n] of a match. Each image is embedded once, however many pairs it is in. It holds
+        the weights; training, evaluation and export call its parts.
 
     Raises:
-        UserError: As `build_embedding_model`, or the model section asks for a classifier or a neck.
+        UserError: If the model section has a classifier or a neck.
     """
     if config.model.classifier or config.model.neck:
         raise UserError("system: siamese has neither a classifier nor a neck; set model.classifier "
@@ -111,9 +110,9 @@ def _comparer(merge: str, size: int) -> keras.Model:
     inputs = {side: keras.Input((size,), name=side) for side in SIDES}
     merged = Merge(merge, dtype="float32", name="merge")([inputs[side] for side in SIDES])
     # Glorot's initial values, divided by what multiplies the result.
-    initial = keras.initializers.VarianceScaling(1 / _HASTE**2, "fan_avg", "uniform")
+    initial = keras.initializers.VarianceScaling(1 / _RATE**2, "fan_avg", "uniform")
     logits = keras.layers.Dense(1, kernel_initializer=initial, dtype="float32", name="verdict")(
         merged)
-    logits = keras.layers.Rescaling(_HASTE, dtype="float32", name="haste")(logits)
+    logits = keras.layers.Rescaling(_RATE, dtype="float32", name="haste")(logits)
     logits = keras.layers.Reshape((), dtype="float32", name="logits")(logits)
     return keras.Model(inputs, logits, name="compare")

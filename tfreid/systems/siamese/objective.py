@@ -19,19 +19,19 @@ from tfreid.systems.siamese.scores import sigmoid
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.summaries import Summaries
 
-# Losses by which the twins learn from the merge network's logits.
+# Losses in which the twins learn from the merge network's logits.
 _JUDGED = ("verification", "combined")
 _PICTURES = 16
 _PICTURE_COLUMNS = 4
-# Steps between pictures: at every logging they would fill the disk.
+# Steps between pictures; pictures at every logging would fill the disk.
 _PICTURE_STEPS = 500
 
 
 def check_siamese_losses(config: Config) -> None:
-    """Refuses losses that leave nothing to learn.
+    """Refuses settings without a loss.
 
     Raises:
-        UserError: There is no name of a loss, or no part of the sum has a weight.
+        UserError: If no loss is named, or a part of the sum has no weight.
     """
     if config.siamese.loss is None:
         raise UserError("siamese.loss is not set; system: siamese takes contrastive, verification, "
@@ -51,9 +51,10 @@ class SiameseLosses:
 
     Args:
         name: `contrastive` (Eq. 1.1) and `verification` (Eq. 1.2) have weight 1; `combined` is both
-            by their weights in the settings; `triplet` compares images and not pairs. With
-            `contrastive` and `triplet`, `verification` trains the merge network alone: the caller
-            stops the gradient from `logits` to the embeddings.
+            with their weights in the settings; `triplet` compares images rather than pairs. With
+            `contrastive` and `triplet`, `verification` trains only the merge network: the caller
+                stops
+            the gradient from `logits` to the embeddings.
         config: Weights, margin and scale.
     """
 
@@ -80,14 +81,14 @@ class SiameseLosses:
         losses = {}
         if self._compares:
             losses["contrastive"] = self._contrastive_weight * tf.reduce_mean(
-                self._contrastive_loss(matches, distance))
+                self._contrastive_loss.call(matches, distance))
         losses["verification"] = self._verification_weight * tf.reduce_mean(
-            self._verification_loss(matches, logits))
+            self._verification_loss.call(matches, logits))
         return losses
 
 
 class SiameseObjective(Objective):
-    """The loss of `siamese.loss`, and what the merge network learns.
+    """The loss of `siamese.loss`, and that of the merge network.
 
     Args:
         config: `siamese.loss` and the section `loss`.
@@ -101,10 +102,9 @@ class SiameseObjective(Objective):
         self._triplet_loss = make_triplet_loss(config.loss)
         self._next_picture = 0
 
-    def forward(
-        self, model: keras.Model, batch: Batch
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """Computes the loss of a batch of `tfreid.data.batches.PairBatches` with labels."""
+    def forward(self, model: keras.Model,
+                batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Computes the loss of a batch of `PairBatches` with labels."""
         images, first, second, matches, labels = batch
         parts = siamese_parts(model)
         embedding = parts.embed(tf.cast(images, tf.float32), training=True)["embedding"]
@@ -117,14 +117,13 @@ class SiameseObjective(Objective):
         loss, scalars = self(outputs, matches, labels)
         return loss, scalars, outputs
 
-    def __call__(
-        self, outputs: dict[str, tf.Tensor], matches: tf.Tensor, labels: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def __call__(self, outputs: dict[str, tf.Tensor], matches: tf.Tensor,
+                 labels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Computes the loss of pairs.
 
         Args:
             outputs: `embedding` [m, d] of the images, `distance` [n] and `logits` [n] of the pairs.
-            matches: [n], 1 where both images show one identity, else 0.
+            matches: [n], 1 for positive pairs, else 0.
             labels: [m], the identities of the images.
 
         Returns:
@@ -140,14 +139,14 @@ class SiameseObjective(Objective):
         return total, {**scalars, "loss/total": total, **pair_statistics(right, matches, distance)}
 
     def watched(self, outputs: dict[str, tf.Tensor], batch: Batch) -> Batch:
-        """Returns some pairs' images [k, h, w, 3] twice, matches, distances and logits [k]."""
+        """Returns both images [k, h, w, 3] of some pairs, matches, distances and logits [k]."""
         images, first, second, matches, _ = batch
         sides = [tf.gather(images, side[:_PICTURES]) for side in (first, second)]
         return (*sides, matches[:_PICTURES], outputs["distance"][:_PICTURES],
                 outputs["logits"][:_PICTURES])
 
     def summarize(self, summaries: Summaries, watched: Batch, step: int) -> None:
-        """Draws pairs with their distance and probability, at every 500th step or so."""
+        """Draws pairs with their distance and probability, about every 500 steps."""
         if step < self._next_picture:
             return
         self._next_picture = step + _PICTURE_STEPS

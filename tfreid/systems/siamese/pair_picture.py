@@ -20,7 +20,7 @@ _SIDE, _LETTERS = 432, 34
 
 def draw_small_pair(first: np.ndarray, second: np.ndarray, is_match: bool, distance: float,
                     probability: float) -> np.ndarray:
-    """Draws a pair for a grid of many, framed green for a positive pair and red for a negative one.
+    """Draws a pair for a grid, framed green for a positive pair and red for a negative one.
 
     Args:
         first: uint8 RGB [h, w, 3].
@@ -42,19 +42,14 @@ def draw_small_pair(first: np.ndarray, second: np.ndarray, is_match: bool, dista
     return np.vstack([framed, strip])
 
 
-def draw_verdict(
-    images: tuple[np.ndarray, np.ndarray],
-    names: tuple[str, str],
-    heading: str,
-    distances: Mapping[str, float],
-    path: str | os.PathLike,
-) -> None:
-    """Draws two images, the verdict on them and their distances above (Bojja, Figure 1.3).
+def draw_verdict(images: tuple[np.ndarray, np.ndarray], names: tuple[str, str], heading: str,
+                 distances: Mapping[str, float], path: str | os.PathLike) -> None:
+    """Draws two images below the decision on them and their distances (Bojja, Figure 1.3).
 
     Args:
         images: uint8 RGB [h, w, 3], of any sizes.
         names: Names of the images.
-        heading: The verdict.
+        heading: The decision.
         distances: Name -> distance of the embeddings.
         path: PNG file; its folder is created if it is missing.
     """

@@ -1,7 +1,4 @@
-"""Pairs of images to be judged: drawn from records, or listed in a file.
-
-The files that the pairs need are in memory.
-"""
+"""Pairs of images to verify: drawn from records, or listed in a file, with the files in memory."""
 
 from __future__ import annotations
 
@@ -26,11 +23,15 @@ _DISTRACTOR = 0
 
 @dataclasses.dataclass(frozen=True)
 class PairSet:
-    """Pairs of image files.
+    """n pairs of m image files.
 
-    encoded: the files [m], each once. names: of them [m]. first, second: positions of each pair's
-    images among them [n]. matches: whether both show one person, bool [n]. description: what the
-    pairs are, in words.
+    Attributes:
+        encoded: The files [m], each once.
+        names: Their names [m].
+        first: Positions [n] of the first images among the files.
+        second: Positions [n] of the second images.
+        matches: Whether both show one identity, bool [n].
+        description: Text that describes the pairs.
     """
 
     encoded: Sequence[bytes]
@@ -45,17 +46,17 @@ class PairSet:
 
 
 def draw_pairs(table: ImageTable, count: int, apart: str, seed: int, source: str) -> PairSet:
-    """Draws pairs of a table's images, half of them matching.
+    """Draws pairs of a table's images, half of them positive.
 
     Args:
-        table: The images; `labels` of the index tells identities.
+        table: The images; `labels` of the index are their identities.
         count: Number of pairs, 2 or more.
-        apart: What matching images differ in, as in `DrawnPairSampler`.
+        apart: How the images of positive pairs differ, as in `DrawnPairSampler`.
         seed: Non-negative integer.
-        source: What the images are, in words.
+        source: Text that describes the images.
 
     Raises:
-        UserError: There is no matching or no non-matching pair.
+        UserError: If there is no positive or no negative pair.
     """
     sampler = DrawnPairSampler(table.index, count, 1, apart, seed, source)
     plan = sampler.epoch(0, 1)
@@ -68,8 +69,8 @@ def draw_pairs(table: ImageTable, count: int, apart: str, seed: int, source: str
 def pairs_of_splits(config: Config, records: Records, splits: Sequence[str]) -> PairSet:
     """Draws pairs of the images of some splits, taken together.
 
-    Junk is left out; distractors are nobody's match, also each other's. An image in two splits, as
-    MARS's queries that are in the gallery too, counts once.
+    Junk is omitted; distractors match nothing, not even each other. An image in two splits, like
+    MARS's queries that are also in the gallery, counts once.
 
     Args:
         config: `evaluation.verification_pairs` and `data.pairs.apart`.
@@ -77,12 +78,12 @@ def pairs_of_splits(config: Config, records: Records, splits: Sequence[str]) -> 
         splits: Their names.
 
     Raises:
-        UserError: The records are missing or broken, lack a split, or make no pairs of a kind.
+        UserError: If the records lack a split, or make no positive or no negative pairs.
     """
     data = config.data
     tables = [records[split].load(memory_limit=0) for split in splits]
     ids = [_identities(records[split]) for split in splits]
-    # What is of no identity gets one of its own.
+    # Images without identity match nothing.
     labels = np.concatenate(ids)
     alone = labels < 0
     labels[alone] = labels.max(initial=0) + 1 + np.arange(np.count_nonzero(alone))
@@ -107,12 +108,12 @@ def read_pairs_file(path: str | Path) -> PairSet:
     """Reads pairs from a CSV table with the columns first, second and same.
 
     Args:
-        path: The table. Images are named relative to its folder; `same` is 1 or 0, true or false,
+        path: The table. Image names are relative to its folder; `same` is 1 or 0, true or false,
             yes or no.
 
     Raises:
-        UserError: The table cannot be read, has lines that are wrong or names files that hold no
-            whole image (ten are named at most), or has no pair of a kind.
+        UserError: If the table cannot be read, has wrong lines or names files without a whole image
+            (up to ten are listed), or has no positive or no negative pair.
     """
     path = Path(path)
     rows, problems = _read_rows(path)
@@ -126,7 +127,7 @@ def read_pairs_file(path: str | Path) -> PairSet:
     refuse_problems(path, problems)
     matches = np.array([same for *_, same in rows], bool)
     if matches.all() or not matches.any():
-        raise UserError(f"{path} needs pairs of one person (same is 1) and pairs of two (same is "
+        raise UserError(f"{path} needs positive pairs (same is 1) and negative pairs (same is "
                         "0); add lines of the other kind.")
     place = {name: position for position, name in enumerate(names)}
     first, second = (np.array([place[row[side]] for row in rows]) for side in (0, 1))
@@ -134,7 +135,7 @@ def read_pairs_file(path: str | Path) -> PairSet:
 
 
 class _Joined(Sequence):
-    """Some images of several sequences one behind the other, each read when it is asked for."""
+    """Some images of several sequences, one after the other, each read on demand."""
 
     def __init__(self, parts: Sequence[Sequence[bytes]], kept: np.ndarray):
         self._parts, self._kept = parts, kept
@@ -156,7 +157,7 @@ def _identities(split: Split) -> np.ndarray:
 
 
 def _read_rows(path: Path) -> tuple[list[tuple[str, str, bool]], list[str]]:
-    """Returns the valid rows, and what is wrong with the others."""
+    """Returns the valid rows, and the problems of the others."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream)
@@ -166,7 +167,7 @@ def _read_rows(path: Path) -> tuple[list[tuple[str, str, bool]], list[str]]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path.") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is no CSV table in UTF-8 ({error}); save it as one.") from None
+        raise UserError(f"{path} is not a CSV table in UTF-8 ({error}); save it as one.") from None
     if not lines:
         raise UserError(f"{path} has no pairs; write one line for each.")
     rows, problems = [], []

@@ -1,8 +1,10 @@
-"""What a Siamese network finds of pairs: the probability of one person, and every distance."""
+"""Scores of a Siamese network for pairs, and how well they separate positive and negative pairs."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,31 +19,32 @@ from tfreid.evaluation.distances import (
     scaled_cosine_metric,
     weighted_metric,
 )
-from tfreid.evaluation.thresholds import PROBABILITY
+from tfreid.evaluation.results import ruled_table
+from tfreid.evaluation.thresholds import MOST_ACCURATE, PROBABILITY, Threshold
+from tfreid.evaluation.verification import VerificationCurve, verification_curve
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records.images import decode_batches
 from tfreid.systems.siamese.network import SIDES, siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
 
+# The logit of probability 0.5, which decides without a calibrated threshold.
+EVEN = 0.0
+
 
 @dataclasses.dataclass(frozen=True)
 class SiameseScores:
-    """Of n pairs: logits [n] of a match, and name of a metric -> distances [n]; float32."""
+    """Scores of n pairs: logits [n] of a match, and metric -> distances [n]; float32."""
 
     logits: np.ndarray
     distances: dict[str, np.ndarray]
 
     def apart(self) -> dict[str, np.ndarray]:
-        """Returns by name how far apart pairs are.
-
-        For `probability` that is the negated logit, which orders pairs as the probability does but
-        does not round to 0 or 1.
-        """
+        """Returns distances by name; the logits are negated and never round to 0 or 1."""
         return {PROBABILITY: -self.logits, **self.distances}
 
 
 class SiameseScorer:
-    """Judges pairs with a Siamese network; every image is embedded once.
+    """Scores pairs with a Siamese network; every image is embedded once.
 
     Args:
         model: What `build_siamese` made.
@@ -60,10 +63,10 @@ class SiameseScorer:
             reduce_retracing=True)
 
     def __call__(self, pairs: PairSet, progress: bool = True) -> SiameseScores:
-        """Judges pairs.
+        """Scores pairs.
 
         Raises:
-            UserError: An image cannot be decoded.
+            UserError: If an image cannot be decoded.
         """
         shape, data = self._config.model, self._config.data
         blocks = []
@@ -84,15 +87,14 @@ class SiameseScorer:
         return SiameseScores(logits, dict(zip(METRICS, distances)))
 
 
-def compare_embeddings(
-    compare: keras.Model, first: tf.Tensor, second: tf.Tensor, minkowski_p: float
-) -> dict[str, tf.Tensor]:
+def compare_embeddings(compare: keras.Model, first: tf.Tensor, second: tf.Tensor,
+                       minkowski_p: float) -> dict[str, tf.Tensor]:
     """Computes `logits` of pairs of embeddings [n, d] and their distance by every metric, [n].
 
     Args:
         compare: The merge network of `SiameseParts`.
-        first: Embeddings of one side.
-        second: Those of the other.
+        first: First embeddings.
+        second: Second embeddings.
         minkowski_p: Exponent of the Minkowski distance.
     """
     logits = compare(dict(zip(SIDES, (first, second))), training=False)
@@ -101,9 +103,9 @@ def compare_embeddings(
 
 
 def probability_metric(model: keras.Model) -> Metric:
-    """Returns the distance that ranks by the merge network's probability, the likeliest first.
+    """Returns the distance that ranks by the merge network's probability, the most probable first.
 
-    The sigmoid rises with the logit w . m(a, b) + c, so -w . m(a, b) ranks alike.
+    The sigmoid increases with the logit w . m(a, b) + c, so -w . m(a, b) gives the same ranking.
 
     Args:
         model: What `build_siamese` made.
@@ -119,3 +121,111 @@ def probability_metric(model: keras.Model) -> Metric:
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Computes 1 / (1 + exp(-logit)) without overflow."""
     return np.exp(-np.logaddexp(0.0, -logits))
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdicts:
+    """How well each score separates positive from negative pairs.
+
+    Attributes:
+        curves: Metric -> distances of both kinds; of `probability` negated logits.
+        description: Text that describes the pairs.
+    """
+
+    curves: dict[str, VerificationCurve]
+    description: str
+
+    def thresholds(self, **facts: Any) -> dict[str, Threshold]:
+        """Returns the most accurate threshold of each score.
+
+        Args:
+            facts: The other fields of `Threshold`.
+        """
+        found = {}
+        for name, curve in self.curves.items():
+            distance = curve.most_accurate_threshold()
+            rates = curve.at_threshold(distance)._asdict()
+            found[name] = Threshold(**{
+                **rates, "threshold": _turned(name, distance), "metric": name,
+                "feature": "embedding", "normalized": False, "chosen_by": MOST_ACCURATE,
+                "dataset": self.description, "weights": None, **facts})
+        return found
+
+    def accuracy(self, name: str, threshold: float) -> float:
+        """Returns the share of pairs that a threshold of a score decides correctly."""
+        return self.curves[name].accuracy(_turned(name, threshold))
+
+    def figures(self, thresholds: Mapping[str, Threshold]) -> dict[str, Any]:
+        """Returns the figures of every score, ready for JSON; logits become probabilities.
+
+        Args:
+            thresholds: Metric -> threshold at which the accuracy is reported; without that of the
+                probability, 0.5 decides.
+        """
+        any_curve = self.curves[PROBABILITY]
+        figures: dict[str, Any] = {
+            "pairs": self.description,
+            "matching_pairs": any_curve.num_positives,
+            "non_matching_pairs": any_curve.num_negatives,
+        }
+        for name, curve in self.curves.items():
+            figures[name] = {
+                "roc_auc": curve.area,
+                "average_precision": curve.average_precision,
+                "equal_error_rate": curve.equal_error_rate,
+            }
+            if name in thresholds or name == PROBABILITY:
+                value = thresholds[name].threshold if name in thresholds else EVEN
+                shown = float(sigmoid(value)) if name == PROBABILITY else value
+                figures[name].update(threshold=shown, accuracy=self.accuracy(name, value))
+        figures[PROBABILITY]["accuracy_at_0.5"] = self.accuracy(PROBABILITY, EVEN)
+        return figures
+
+
+def judge(pairs: PairSet, scores: SiameseScores) -> Verdicts:
+    """Compares scores with the truth."""
+    curves = {name: verification_curve(distances[pairs.matches], distances[~pairs.matches])
+              for name, distances in scores.apart().items()}
+    return Verdicts(curves, pairs.description)
+
+
+def verdicts_table(figures: Mapping[str, Any], note: str) -> str:
+    """Returns a table with one row per score.
+
+    Args:
+        figures: Those of `Verdicts.figures`.
+        note: Where the thresholds come from.
+    """
+    heads = ("same person, by", "accuracy", "at threshold", "ROC AUC", "avg precision", "EER")
+    rows = []
+    for name, found in figures.items():
+        if not isinstance(found, Mapping):
+            continue
+        at = ((f"{found['accuracy']:.2%}", f"{found['threshold']:.4f}") if "accuracy" in found
+              else ("-", "-"))
+        rows.append((name, *at, f"{found['roc_auc']:.4f}", f"{found['average_precision']:.4f}",
+                     f"{found['equal_error_rate']:.2%}"))
+    facts = [
+        ("positive, negative pairs",
+         f"{figures['matching_pairs']:,}, {figures['non_matching_pairs']:,}"),
+    ]
+    table = ruled_table([[heads], rows, facts])
+    return f"{figures['pairs']}\n{table}\nthresholds: {note}"
+
+
+def logit_threshold(thresholds: Mapping[str, Threshold]) -> float:
+    """Returns the smallest logit of a positive decision."""
+    return thresholds[PROBABILITY].threshold if PROBABILITY in thresholds else EVEN
+
+
+def thresholds_note(thresholds: Mapping[str, Threshold]) -> str:
+    """Describes where thresholds come from."""
+    if PROBABILITY not in thresholds:
+        return "none were calibrated for these weights, so a probability of 0.5 decides"
+    chosen = thresholds[PROBABILITY]
+    return f"{chosen.chosen_by} on {chosen.dataset}"
+
+
+def _turned(name: str, threshold: float) -> float:
+    """Turns a logit into a distance by negating it, and back; distances stay."""
+    return -threshold if name == PROBABILITY else threshold

@@ -1,4 +1,4 @@
-"""The section `siamese`: the network behind the twins, and its loss."""
+"""The section `siamese`: the merge network, and the loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfreid.setting import Section, setting
 
 @dataclasses.dataclass
 class Settings(Section):
-    """The network behind the twins; see `tfreid/systems/siamese/network.py`."""
+    """The merge network and the loss; see `tfreid/systems/siamese/network.py`."""
 
     merge: Literal["absolute", "squared", "cosine"] = setting(
         "absolute", "What the merge network sees of the embeddings a and b: `absolute`, |a - b|; "
@@ -19,4 +19,4 @@ class Settings(Section):
         None, "What is learned: `contrastive` (loss.contrastive), `verification` (cross-entropy of "
         "the merge network's probability), `combined` (both, by loss.contrastive.weight and "
         "loss.match.weight) or `triplet` (loss.triplet). With `contrastive` and `triplet` the "
-        "merge network learns beside the twins, without changing them.")
+        "merge network learns separately, without changing the twins.")

@@ -1,4 +1,4 @@
-"""The system that learns from pairs whether two images show one person."""
+"""The system that learns from pairs whether two images show the same person."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from tfreid.models.embedding import HEAD_LAYERS
 from tfreid.records import ImageTable, Records
 from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.base import System
+from tfreid.systems.exporting import make_client
 from tfreid.systems.siamese.export import ServedSiamese, export_siamese
-from tfreid.systems.siamese.judging import RunJudge
 from tfreid.systems.siamese.network import build_siamese, siamese_parts
 from tfreid.systems.siamese.objective import SiameseObjective, check_siamese_losses
 from tfreid.systems.siamese.pair_sets import pairs_of_splits
 from tfreid.systems.siamese.testing import (
     make_siamese_ranker,
     verify,
+    verify_files,
     verify_pairs,
 )
-from tfreid.systems.siamese.validation import make_siamese_evaluator
+from tfreid.systems.siamese.validation import SiameseEvaluator
 from tfreid.systems.testing import Further
 from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.run_folder import RunFolder
@@ -39,7 +40,7 @@ class SiameseSystem(System):
     validates = True
 
     def check(self, replicas: int) -> None:
-        """Refuses losses that leave nothing to learn, and settings that are for other systems."""
+        """Refuses missing losses, and settings of other systems."""
         config = self.config
         check_siamese_losses(config)
         if config.training.jit_compile:
@@ -50,7 +51,7 @@ class SiameseSystem(System):
                             "set it to false.")
         if config.model.longest_side is not None:
             raise UserError("model.longest_side makes images of many sizes, which system: siamese "
-                            "does not pair; set it to null and give height and width.")
+                            "cannot pair; set it to null and give height and width.")
 
     def make_batches(self, table: ImageTable) -> PairBatches:
         """Makes the batches of pairs."""
@@ -63,7 +64,7 @@ class SiameseSystem(System):
         return build_siamese(self.config)
 
     def load_initial_weights(self, model: keras.Model) -> None:
-        """Loads ImageNet's weights, those of another run, or those of an embedding model."""
+        """Loads ImageNet weights, those of another run, or those of an embedding model."""
         load_initial_weights(model, self.embedding(model), self.config.model,
                              skip=("classifier", "neck"), heads=(*HEAD_LAYERS, "verdict"))
 
@@ -76,42 +77,47 @@ class SiameseSystem(System):
         return SiameseObjective(self.config)
 
     def make_evaluator(self, model: keras.Model, records: Records) -> Evaluator | None:
-        """Makes the evaluator, where something is held out to validate on."""
-        return make_siamese_evaluator(model, self.config, records)
+        """Makes the evaluator of held-out pairs, if `data.subset.validation` holds any out."""
+        if self.config.training.evaluate_queries:
+            raise UserError("training.evaluate_queries is for galleries; system: siamese is "
+                            "validated on evaluation.verification_pairs, so set that.")
+        if not self.config.data.subset.validation:
+            return None
+        return SiameseEvaluator(model, self.config, records)
 
     def make_gallery_evaluator(self, model: keras.Model, records: Records) -> GalleryEvaluator:
-        """Makes what ranks a gallery, by a distance or by the probability."""
+        """Makes the evaluator that ranks a gallery by a distance or by the probability."""
         return make_siamese_ranker(model, self.config, records)
 
-    def prepare_further_figures(
-        self, model: keras.Model, records: Records, output: Path, thresholds: Path | None
-    ) -> Further:
-        """Returns what judges pairs of the test images."""
+    def prepare_further_figures(self, model: keras.Model, records: Records, output: Path,
+                                thresholds: Path | None) -> Further:
+        """Returns a function that verifies pairs of the test images."""
         pairs = pairs_of_splits(self.config, records, ("query", "gallery"))
         return lambda: {"verification": verify(model, self.config, pairs, output, thresholds)}
 
     def calibrate(self, weights: str | Path, output: str | Path, **options: Any) -> None:
-        """Refuses: training has calibrated."""
+        """Refuses: training calibrates already."""
         raise UserError(
-            "a run of system: siamese calibrates its thresholds while it is trained, on the people "
-            "of data.subset.validation; test_net.py uses them.")
+            "a run of system: siamese calibrates its thresholds during training, on the people of "
+            "data.subset.validation; `tfreid test` uses them.")
 
     def verify_pairs(self, weights: str | Path, output: str | Path, **options: Any) -> dict:
-        """Judges the pairs of a file or of one split; see `verify_pairs`."""
+        """Verifies the pairs of a file or of one split; see `verify_pairs`."""
         return verify_pairs(self, weights, output, **options)
 
-    def make_judge(self, weights: str | Path, thresholds: Path | None) -> RunJudge:
-        """Makes what judges two image files."""
-        return RunJudge(self.load(weights), self.config, thresholds)
+    def verify_files(self, weights: str | Path, run: RunFolder | None, *files: str | Path) -> str:
+        """Verifies two image files; see `verify_files`."""
+        served = self.serve(self.load(weights), run)
+        return verify_files(make_client(served), served.thresholds, *files)
 
     def serve(self, model: keras.Model, run: RunFolder | None) -> ServedModel:
-        """Serves embeddings, and verifications of pairs of them."""
+        """Serves embeddings, and verification of pairs of them."""
         thresholds = fitting_thresholds(
             model, self.config.evaluation.minkowski_p, run.thresholds) if run else {}
         return ServedModel(ServedSiamese(model, self.config, thresholds), thresholds)
 
     def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
-        """Exports features, and verdicts on pairs of files or features."""
+        """Exports features, and verification of pairs of files or features."""
         thresholds = fitting_thresholds(model, self.config.evaluation.minkowski_p, run.thresholds)
         version = export_siamese(model, self.config, output, thresholds)
         if PROBABILITY not in thresholds:

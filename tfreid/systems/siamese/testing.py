@@ -1,7 +1,8 @@
-"""Testing a Siamese network: verdicts on pairs, and the way in which it ranks a gallery."""
+"""Testing a Siamese network: verifies pairs of images, and ranks a gallery."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,24 @@ import keras
 
 from tfrecords.errors import UserError
 from tfreid.config import Config
+from tfreid.evaluation.distances import METRICS, describe_metric
 from tfreid.evaluation.evaluator import GalleryEvaluator
+from tfreid.evaluation.picture_images import read_file
 from tfreid.evaluation.results import write_results_json
-from tfreid.evaluation.thresholds import PROBABILITY, fitting_thresholds
-from tfreid.records import Records, open_records
+from tfreid.evaluation.scoring import take
+from tfreid.evaluation.thresholds import PROBABILITY, Threshold, fitting_thresholds
+from tfreid.records import Records, decode_image, open_records
+from tfreid.serving.client import SignatureClient
 from tfreid.systems.base import System
 from tfreid.systems.siamese.network import siamese_parts
+from tfreid.systems.siamese.pair_picture import draw_verdict
 from tfreid.systems.siamese.pair_sets import PairSet, pairs_of_splits, read_pairs_file
-from tfreid.systems.siamese.scores import SiameseScorer, probability_metric, sigmoid
-from tfreid.systems.siamese.verdicts import (
+from tfreid.systems.siamese.scores import (
+    SiameseScorer,
     judge,
     logit_threshold,
+    probability_metric,
+    sigmoid,
     thresholds_note,
     verdicts_table,
 )
@@ -27,10 +35,10 @@ from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
 
 
 def make_siamese_ranker(model: keras.Model, config: Config, records: Records) -> GalleryEvaluator:
-    """Makes what ranks a gallery by the twin's features, or by the probability.
+    """Makes the evaluator that ranks a gallery by the twin's features or by the probability.
 
     Raises:
-        UserError: As `GalleryEvaluator`, or a setting of the evaluation needs a named distance.
+        UserError: If a setting of the evaluation needs a named distance.
     """
     evaluation = config.evaluation
     if evaluation.metric != PROBABILITY:
@@ -43,32 +51,24 @@ def make_siamese_ranker(model: keras.Model, config: Config, records: Records) ->
         siamese_parts(model).embed, config, records, probability_metric(model))
 
 
-def verify_pairs(
-    system: System,
-    weights: str | Path,
-    output: str | Path,
-    thresholds: Path | None = None,
-    pairs_file: str | None = None,
-    split: str | None = None,
-) -> dict[str, Any]:
-    """Judges the pairs of a file or of one split, prints a table and writes files.
+def verify_pairs(system: System, weights: str | Path, output: str | Path,
+                 thresholds: Path | None = None, pairs_file: str | None = None,
+                 split: str | None = None) -> dict[str, Any]:
+    """Verifies the pairs of a file or of one split, prints a table and writes files.
 
     Args:
-        system: Its settings; `data.records` names the records of the split.
+        system: The system; `data.records` names the records of the split.
         weights: `.weights.h5` file.
         output: Folder for `verification.json`, `roc.png` and `pair_probabilities.png`.
-        thresholds: File of calibrated thresholds; one that is not there counts as None.
+        thresholds: File of calibrated thresholds, which may be missing.
         pairs_file: CSV table of pairs, or None.
-        split: Name of a split whose images are paired, where there is no file.
+        split: Name of a split whose images are paired if there is no file.
 
     Returns:
         The figures.
-
-    Raises:
-        UserError: A mistake in the settings, the weights, the records or the table.
     """
     config = system.config
-    # Mistakes in the pairs are reported before the model is built.
+    # Fails for wrong pairs, before the model is built.
     pairs = read_pairs_file(pairs_file) if pairs_file else pairs_of_splits(
         config, open_records(config.data), [split])
     figures = verify(system.load(weights), config, pairs, Path(output), thresholds)
@@ -77,21 +77,9 @@ def verify_pairs(
     return figures
 
 
-def verify(
-    model: keras.Model, config: Config, pairs: PairSet, output: Path, thresholds: Path | None
-) -> dict[str, Any]:
-    """Judges pairs, prints a table and draws `roc.png` and `pair_probabilities.png`.
-
-    Args:
-        model: What `build_siamese` made.
-        config: Its whole configuration.
-        pairs: The pairs.
-        output: Folder of the pictures.
-        thresholds: File of calibrated thresholds; one that is not there counts as None.
-
-    Returns:
-        The figures.
-    """
+def verify(model: keras.Model, config: Config, pairs: PairSet, output: Path,
+           thresholds: Path | None) -> dict[str, Any]:
+    """Verifies pairs, prints a table and draws it; returns the figures."""
     verdicts = judge(pairs, SiameseScorer(model, config)(pairs))
     calibrated = fitting_thresholds(model, config.evaluation.minkowski_p, thresholds)
     note = thresholds_note(calibrated)
@@ -105,5 +93,37 @@ def verify(
     draw_pair_distances(sigmoid(-curve.distances), curve.positives, curve.negatives,
                         output / "pair_probabilities.png",
                         thresholds={name: figures[PROBABILITY]["threshold"]},
-                        label="probability of one person", title="Probabilities of pairs")
+                        label="probability of the same person", title="Probabilities of pairs")
     return figures
+
+
+def verify_files(client: SignatureClient, thresholds: Mapping[str, Threshold], first: str | Path,
+                 second: str | Path, picture: str | Path) -> str:
+    """Verifies two image files and draws them with the decision and every distance.
+
+    Args:
+        client: Asks the signatures of a Siamese network.
+        thresholds: Its calibrated thresholds.
+        first: JPEG or PNG file.
+        second: Another, of any size.
+        picture: PNG file of the picture.
+
+    Returns:
+        Lines to print.
+
+    Raises:
+        UserError: If a file cannot be read or holds no whole image.
+    """
+    files = [read_file(path) for path in (first, second)]
+    features = client.extract(files)
+    found = client.compare(*(take(features, slice(place, place + 1)) for place in (0, 1)))
+    decision = "the same person" if found["same_person"][0] else "different people"
+    heading = f"{decision}: probability of the same person {found['probability'][0]:.4f}"
+    distances = {name: float(found[name][0]) for name in METRICS}
+    draw_verdict(tuple(decode_image(file).numpy() for file in files),
+                 (Path(first).name, Path(second).name), heading, distances, picture)
+    lines = [f"{heading} (threshold {sigmoid(logit_threshold(thresholds)):.4f})",
+             f"threshold: {thresholds_note(thresholds)}", "distances of the embeddings:"]
+    lines += [f"  {describe_metric(name, None):12} {value:.6f}"
+              for name, value in distances.items()]
+    return "\n".join(lines)

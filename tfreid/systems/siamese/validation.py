@@ -1,4 +1,4 @@
-"""Validation of a Siamese network while it is trained: pairs held out, beside pairs trained on."""
+"""Validation of a Siamese network during training, on held-out pairs and on pairs trained on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.data.subsets import describe_subset, draw_subset
 from tfreid.evaluation.evaluator import Evaluation
@@ -16,8 +15,7 @@ from tfreid.evaluation.thresholds import PROBABILITY, Threshold, weights_fingerp
 from tfreid.records import Records
 from tfreid.systems.siamese.objective import SiameseLosses
 from tfreid.systems.siamese.pair_sets import PairSet, draw_pairs
-from tfreid.systems.siamese.scores import SiameseScorer
-from tfreid.systems.siamese.verdicts import EVEN, Verdicts, judge
+from tfreid.systems.siamese.scores import EVEN, SiameseScorer, Verdicts, judge
 
 VALIDATION, TRAINING = "validation", "training"
 _TRIAL_PAIRS = 4
@@ -28,11 +26,11 @@ class Validated(Evaluation):
     """One validation.
 
     Attributes:
-        verdicts: `validation` and `training` -> how well pairs were told.
-        losses: the same -> the losses of these pairs, their sum as `total`. The triplet loss, which
-            compares the images of a batch, is not among them.
-        calibrated: metric -> threshold of the validation pairs.
-        leaking: whether people of the validation pairs were trained on.
+        verdicts: `validation` and `training` -> how well pairs are separated.
+        losses: `validation` and `training` -> the losses of these pairs, their sum as `total`,
+            without the triplet loss, which compares the images of a batch.
+        calibrated: Metric -> threshold of the validation pairs.
+        leaking: Whether identities of the validation pairs were trained on.
     """
 
     verdicts: dict[str, Verdicts]
@@ -43,7 +41,7 @@ class Validated(Evaluation):
     @property
     def main_figure(self) -> float:
         """The accuracy on validation pairs at the calibrated threshold."""
-        return self._accuracy(VALIDATION)
+        return self._main(VALIDATION)["accuracy"]
 
     def scalars(self) -> dict[str, float]:
         """Returns TensorBoard's points by tag."""
@@ -51,9 +49,7 @@ class Validated(Evaluation):
         for name, verdicts in self.verdicts.items():
             curve, tag = verdicts.curves[PROBABILITY], f"evaluation/{self._marked(name)}"
             points.update({
-                f"{tag}/accuracy": self._accuracy(name),
-                f"{tag}/accuracy_at_0.5": verdicts.accuracy(PROBABILITY, EVEN),
-                f"{tag}/roc_auc": curve.area,
+                **{f"{tag}/{figure}": value for figure, value in self._main(name).items()},
                 f"{tag}/average_precision": curve.average_precision,
                 f"{tag}/equal_error_rate": curve.equal_error_rate,
                 **{f"{tag}/loss/{loss}": value for loss, value in self.losses[name].items()},
@@ -62,19 +58,17 @@ class Validated(Evaluation):
 
     def progress(self) -> dict[str, float]:
         """Returns the figures that a run keeps of each evaluation."""
-        return {f"{self._marked(name)}_{figure}": value for name, verdicts in self.verdicts.items()
-                for figure, value in (
-                    ("accuracy", self._accuracy(name)),
-                    ("accuracy_at_0.5", verdicts.accuracy(PROBABILITY, EVEN)),
-                    ("roc_auc", verdicts.curves[PROBABILITY].area))}
+        return {f"{self._marked(name)}_{figure}": value for name in self.verdicts
+                for figure, value in self._main(name).items()}
 
     def headline(self) -> str:
-        """Returns accuracies in percent, marked where they leak."""
-        words = [f"{self._marked(name)} accuracy {self._accuracy(name):.2%} (at 0.5: "
-                 f"{verdicts.accuracy(PROBABILITY, EVEN):.2%}), ROC AUC "
-                 f"{verdicts.curves[PROBABILITY].area:.4f}"
-                 for name, verdicts in self.verdicts.items()]
-        return "; ".join(words)
+        """Returns accuracies in percent, marked if identities leak."""
+        texts = []
+        for name in self.verdicts:
+            accuracy, at_half, area = self._main(name).values()
+            texts.append(f"{self._marked(name)} accuracy {accuracy:.2%} (at 0.5: {at_half:.2%}), "
+                         f"ROC AUC {area:.4f}")
+        return "; ".join(texts)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything, ready for JSON."""
@@ -87,17 +81,22 @@ class Validated(Evaluation):
         """Returns the thresholds of the validation pairs."""
         return self.calibrated
 
-    def _accuracy(self, name):
-        return self.verdicts[name].accuracy(PROBABILITY, self.calibrated[PROBABILITY].threshold)
+    def _main(self, name):
+        """Returns accuracies and area under the ROC curve."""
+        verdicts = self.verdicts[name]
+        threshold = self.calibrated[PROBABILITY].threshold
+        return {"accuracy": verdicts.accuracy(PROBABILITY, threshold),
+                "accuracy_at_0.5": verdicts.accuracy(PROBABILITY, EVEN),
+                "roc_auc": verdicts.curves[PROBABILITY].area}
 
     def _marked(self, name):
         return f"LEAKING {name}" if self.leaking and name == VALIDATION else name
 
 
 class SiameseEvaluator:
-    """Judges pairs of held-out images and, to show overfitting, pairs of training images.
+    """Verifies pairs of held-out images and, to show overfitting, pairs of training images.
 
-    Both are drawn once, half of them matching; images are shown as they are, without dropout.
+    Both are drawn once, half of them positive; images are not augmented, and there is no dropout.
 
     Args:
         model: What `build_siamese` made.
@@ -105,7 +104,7 @@ class SiameseEvaluator:
         records: The records, whose training images were divided.
 
     Raises:
-        UserError: If the records are broken, or leave no pairs of a kind.
+        UserError: If the records leave no positive or no negative pairs.
     """
 
     def __init__(self, model: keras.Model, config: Config, records: Records):
@@ -125,7 +124,7 @@ class SiameseEvaluator:
             for name, (rows, words) in kinds.items()}
 
     def try_out(self) -> None:
-        """Judges a few pairs, so that a broken evaluation fails before hours of training."""
+        """Verifies a few pairs, to fail fast."""
         pairs = self._pairs[VALIDATION]
         some = np.concatenate([np.flatnonzero(pairs.matches == kind)[:_TRIAL_PAIRS]
                                for kind in (True, False)])
@@ -136,11 +135,7 @@ class SiameseEvaluator:
                             pairs.matches[some], pairs.description), progress=False)
 
     def evaluate(self, progress: bool = True, max_queries: int | None = None) -> Validated:
-        """Judges all pairs; there are no queries to take fewer of.
-
-        Raises:
-            UserError: An image cannot be decoded, or a score is not a number.
-        """
+        """Verifies all pairs; there are no queries to take fewer of."""
         judged = {name: self._judge(pairs, progress) for name, pairs in self._pairs.items()}
         verdicts = {name: found for name, (found, _) in judged.items()}
         calibrated = verdicts[VALIDATION].thresholds(
@@ -157,17 +152,3 @@ class SiameseEvaluator:
         if self._config.siamese.loss != "triplet":
             values["total"] = sum(values.values())
         return judge(pairs, scores), values
-
-
-def make_siamese_evaluator(
-    model: keras.Model, config: Config, records: Records
-) -> SiameseEvaluator | None:
-    """Makes the evaluator, or returns None where nothing is held out.
-
-    Raises:
-        UserError: As `SiameseEvaluator`, or `training.evaluate_queries` is set.
-    """
-    if config.training.evaluate_queries:
-        raise UserError("training.evaluate_queries is for galleries; system: siamese is validated "
-                        "on evaluation.verification_pairs, so set that.")
-    return SiameseEvaluator(model, config, records) if config.data.subset.validation else None

@@ -20,8 +20,7 @@ from tfreid.systems.triplet.settings import Settings as TripletSettings
 
 
 class MinedTriplets(tf.Module):
-    """The triplets of one mining round, kept in checkpoints: a round that is resumed in its middle
-    goes on with what was mined at its beginning.
+    """The triplets of one mining round, kept in checkpoints for a run that resumes midway.
 
     Args:
         number: Triplets of a round.
@@ -34,30 +33,30 @@ class MinedTriplets(tf.Module):
 
 
 class TripletBatches(ImageLoader):
-    """Batches of triplets that are mined anew for every epoch with the model's weights.
+    """Batches of triplets, mined again for every epoch with the model's weights.
 
     An epoch is a mining round: `updates_per_mining` updates of `batch_size` triplets. Within an
-    update, whose gradients are averaged, triplets with images of the same sizes are put into the
-    same batches. Apart from the weights, the batches depend on (seed, epoch) alone.
+        update,
+    whose gradients are averaged, triplets with images of the same sizes share batches. Apart from
+    the weights, the batches depend only on (seed, epoch).
 
     Args:
         table: The training images.
         config: The augmentation and the batch size of feature extraction.
-        size: What images are resized to.
+        size: Size that images are resized to.
         ranking: The mining.
-        seed: Of the mining and the augmentation.
+        seed: Seed of the mining and the augmentation.
 
     Attributes:
         batch_size: Triplets of one replica's batch.
         images_per_batch: Their images.
-        description: Counts images and identities.
+        description: Counts of images and identities.
         state: The mined triplets.
         table: The training images.
-        error: What is wrong with the image that made a dataset fail with a `tf.errors.OpError`,
-            or None.
+        error: Problem of the image that made a dataset fail with a `tf.errors.OpError`, or None.
 
     Raises:
-        UserError: No training image has another one of its person.
+        UserError: If no identity has two training images.
     """
 
     def __init__(self, table: ImageTable, config: DataConfig, size: InputSize,
@@ -65,8 +64,8 @@ class TripletBatches(ImageLoader):
         super().__init__(table, config)
         if not possible_queries(table.index.labels).size:
             raise UserError(
-                f"{config.records}: triplets need two persons and two images of one of them, which "
-                "the train split does not hold; check its identities.")
+                f"{config.records}: triplets need two identities and two images of one, but the "
+                "train split has none; check its identities.")
         self.batch_size = ranking.triplets_at_once
         self.images_per_batch = 3 * self.batch_size
         self.description = (
@@ -80,20 +79,21 @@ class TripletBatches(ImageLoader):
         self._predict = None
 
     def prepare(self, epoch: int, first: int, model: keras.Model) -> dict[str, float]:
-        """Mines the triplets of an epoch, unless it is resumed in its middle.
+        """Mines the triplets of an epoch, unless the epoch is resumed midway.
 
         Args:
             epoch: The epoch, from 0.
-            first: The first batch of it that is wanted.
+            first: The first batch of it that is needed.
             model: Embedding model, whose `embedding` is compared.
 
         Returns:
-            What TensorBoard shows: the limit of the cut-out; of the drawn triplets the mean loss
-            and the share of losses above zero; the mean of the queries' largest losses; the share
-            of sampled images that can be queries; and the seconds that it all took.
+            Scalars for TensorBoard: the limit of the cut-out; of the drawn triplets the mean loss
+                and the
+            share of losses above zero; the mean of the queries' largest losses; the share of
+            sampled images that can be queries; and the seconds that it all took.
 
         Raises:
-            UserError: An image cannot be decoded, or none of the sampled ones can be a query.
+            UserError: If an image cannot be decoded, or no sampled image can be a query.
         """
         scalars = {"augmentation/cutout_limit": cutout_limit(self._config.augmentation, epoch)}
         if first and int(self.state.epoch) == epoch:
@@ -107,8 +107,8 @@ class TripletBatches(ImageLoader):
         possible = len(possible_queries(labels))
         if not possible:
             raise UserError(
-                f"triplet.mining_images is {count}, and so many random images hold no two of one "
-                "person; raise it.")
+                f"triplet.mining_images is {count}, and that many random images have no positive "
+                "pair; raise it.")
         triplets, losses, hardest = draw_triplets(
             self._features(model, sample), labels, ranking.margin,
             ranking.updates_per_mining * ranking.batch_size, ranking.hardest, random)
@@ -124,12 +124,12 @@ class TripletBatches(ImageLoader):
         }
 
     def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:
-        """Returns the batches `first` to `batches` of the epoch that was prepared.
+        """Returns the batches `first` to `batches` of the prepared epoch.
 
-        Each element is (pixels, groups, places): the uint8 RGB images of n triplets in one row
-        [bytes], one after the other, sorted by size; int32 [m, 3], of each run of images of one
-        size their number, height and width; and int32 [3, n], the places of the queries, positives
-        and negatives among the images.
+        Each element is (pixels, groups, places): the uint8 RGB images of n triplets [bytes], one
+        after the other, sorted by size; int32 [m, 3], number, height and width of each run of
+        images of one size; and int32 [3, n], the places of the queries, positives and negatives
+        among the images.
         """
         rows = self._arranged().reshape(batches, self.images_per_batch)
         heights, widths = self._heights[rows], self._widths[rows]

@@ -29,23 +29,23 @@ class HardTriplets(NamedTuple):
     losses: np.ndarray
 
 
-def hardest_triplets(
-    features: np.ndarray, labels: np.ndarray, queries: np.ndarray, margin: float, count: int = 25
-) -> HardTriplets:
+def hardest_triplets(features: np.ndarray, labels: np.ndarray, queries: np.ndarray, margin: float,
+                     count: int = 25) -> HardTriplets:
     """Finds, among all possible triplets of each query, those with the largest loss.
 
-    A triplet's loss grows with the negative's similarity and falls with the positive's, so the
-    `count` hardest are made of the nearest `count` negatives and the farthest `count` positives,
-    and exactly so: the i-th positive with the j-th negative has i * j - 1 triplets before it. Where
-    the hinge cuts losses off at zero, they are ordered by what lies under it; equal ones by the
-    rank of the positive, then of the negative, and images alike by row.
+    A triplet's loss increases with the negative's similarity and decreases with the positive's, so
+    the `count` hardest consist of the nearest `count` negatives and the farthest `count` positives:
+        the
+    i-th positive with the j-th negative has i * j - 1 triplets before it. Triplets of zero loss are
+    ordered by the value under the hinge; equal ones by the rank of the positive, then of the
+    negative, and equal images by row.
 
     Args:
-        features: float32 [n, d]; unit vectors, for the loss to be that of the paper.
-        labels: integers [n].
-        queries: rows [q] of the features.
+        features: float32 [n, d]; unit vectors for the paper's loss.
+        labels: Integers [n].
+        queries: Rows [q] of the features.
         margin: m.
-        count: k, triplets for each query.
+        count: k, triplets per query.
     """
     found = [_of_block(features, labels, queries[start : start + _BLOCK], count)
              for start in range(0, max(1, len(queries)), _BLOCK)]
@@ -60,29 +60,23 @@ def possible_queries(labels: np.ndarray) -> np.ndarray:
     return np.flatnonzero((own > 1) & (own < len(labels)))
 
 
-def draw_triplets(
-    features: np.ndarray,
-    labels: np.ndarray,
-    margin: float,
-    number: int,
-    count: int,
-    random: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, HardTriplets]:
+def draw_triplets(features: np.ndarray, labels: np.ndarray, margin: float, number: int, count: int,
+                  random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, HardTriplets]:
     """Draws random queries, and for each a random one of its hardest triplets.
 
-    No query comes twice before all have come.
+    Every possible query is drawn once before any is drawn twice.
 
     Args:
         features: float32 [n, d].
-        labels: integers [n]; some row has a positive and a negative.
+        labels: Integers [n]; some row has a positive and a negative.
         margin: m.
-        number: How many triplets.
-        count: Of how many hardest ones of a query.
-        random: Source of the draws.
+        number: Number of triplets.
+        count: Number of a query's hardest triplets from which one is drawn.
+        random: Random generator.
 
     Returns:
-        int64 [number, 3], rows of query, positive and negative; float64 [number], their losses;
-        and the hardest triplets of these queries.
+        int64 [number, 3], rows of query, positive and negative; float64 [number], their losses; and
+        the hardest triplets of these queries.
     """
     possible = possible_queries(labels)
     rounds = -(-number // len(possible))
@@ -121,11 +115,11 @@ def _of_block(features, labels, queries, count):
 def _first(values, allowed, count):
     """Returns columns and values [q, count] of each row's smallest allowed values, in order.
 
-    Where a row has fewer, their values are infinite.
+    If a row has fewer, the missing values are infinite.
     """
     values = np.where(allowed, values, np.inf)
     count_here = min(count, values.shape[1])
-    # All that can be among the first, ties included, before anything is sorted.
+    # Candidates for the first places, ties included, before sorting.
     bound = np.partition(values, count_here - 1, axis=1)[:, count_here - 1 : count_here]
     values[values > bound] = np.inf
     columns = np.argsort(values, axis=1, kind="stable")[:, :count_here]

@@ -29,9 +29,8 @@ class TripletObjective(Objective):
         self._config = config
         self._loss = TripletRankingLoss(config.margin, reduction="none")
 
-    def forward(
-        self, model: keras.Model, batch: Batch
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
+    def forward(self, model: keras.Model,
+                batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor]:
         """Computes the loss of a batch of `TripletBatches`; outputs are embeddings [3, n, d]."""
         pixels, groups, places = batch
         training = self._config.batch_norm == "batch"
@@ -40,7 +39,7 @@ class TripletObjective(Objective):
             model.output["embedding"].shape[-1])
         streams = tf.gather(embeddings, places)
         queries, positives, negatives = tf.unstack(streams)
-        losses = self._loss(places[0], tf.stack([queries, positives, negatives], axis=1))
+        losses = self._loss.call(places[0], tf.stack([queries, positives, negatives], axis=1))
         loss = tf.reduce_mean(losses)
         return loss, {
             "loss/total": loss,
@@ -50,7 +49,7 @@ class TripletObjective(Objective):
         }, streams
 
     def show_batch(self, summaries: Summaries, batch: Batch) -> None:
-        """Draws triplets, a row each, on a grey ground where their images differ in size."""
+        """Draws triplets, a row each, on a grey background if their images differ in size."""
         pixels, groups, places = (part.numpy() for part in batch)
         images = _images(pixels, groups)
         shown = [images[place] for place in places.T[:_PICTURES].reshape(-1)]
@@ -59,15 +58,14 @@ class TripletObjective(Objective):
                          columns=3)
 
 
-def embed_groups(
-    embed: Callable[[tf.Tensor], tf.Tensor], pixels: tf.Tensor, groups: tf.Tensor, size: int
-) -> tf.Tensor:
+def embed_groups(embed: Callable[[tf.Tensor], tf.Tensor], pixels: tf.Tensor, groups: tf.Tensor,
+                 size: int) -> tf.Tensor:
     """Embeds images of several sizes, each run of images of one size in one pass.
 
     Args:
         embed: float32 images [n, h, w, 3] -> embeddings [n, size].
         pixels: uint8 RGB images one after the other, [bytes].
-        groups: int32 [m, 3], of each run of images of one size their number, height and width.
+        groups: int32 [m, 3], number, height and width of each run of images of one size.
         size: Length of an embedding.
 
     Returns:
@@ -88,7 +86,7 @@ def embed_groups(
     count = tf.shape(groups)[0]
     found = tf.TensorArray(
         tf.float32, count, infer_shape=False, element_shape=tf.TensorShape([None, size]))
-    # Several at a time, for small groups leave cores idle.
+    # Several in parallel, since small groups leave cores idle.
     _, found = tf.while_loop(lambda number, _: number < count, step, (0, found))
     return tf.ensure_shape(found.concat(), [None, size])
 

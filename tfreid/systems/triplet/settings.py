@@ -14,7 +14,7 @@ from tfreid.setting import Positive, PositiveFloat, Section, setting
 class Settings(Section):
     """Mining and updates.
 
-    An epoch is one mining round: triplets are mined with the current weights and serve for
+    An epoch is one mining round: triplets are mined with the current weights and used for
     `updates_per_mining` updates.
     """
 
@@ -30,6 +30,6 @@ class Settings(Section):
     hardest: Positive = setting(
         25, "Number of triplets with the largest loss from which one is drawn for each query.")
     batch_norm: Literal["frozen", "batch"] = setting(
-        "frozen", "`frozen` normalises by the statistics of the stage before, as images one by one "
-        "must; `batch` normalises by those of each group of images of one size in a step and "
-        "updates the moving ones: for networks that start from random weights.")
+        "frozen", "`frozen` normalises by the statistics of the stage before, as single images "
+        "require; `batch` normalises by those of each group of images of one size in a step and "
+        "updates the moving ones, for networks that start from random weights.")

@@ -19,15 +19,15 @@ class TripletSystem(EmbeddingSystem):
     """Almazan et al., "Re-ID done right" (2018): mined triplets, undistorted images, curriculum.
 
     Choices where the paper is silent: the gradient of an update is the mean over its triplets; the
-    batch norms keep the statistics of the stage before (`triplet.batch_norm`), since an image of a
-    size of its own makes no batch; the first stage pools by the average, as the ImageNet networks
-    do. The model, its weights and its evaluation are those of the embedding system.
+    batch norms keep the statistics of the stage before (`triplet.batch_norm`), since images of
+    different sizes cannot form a batch; the first stage uses average pooling, like the ImageNet
+    networks. Model, weights and evaluation are those of the embedding system.
     """
 
     unit = "triplets"
 
     def check(self, replicas: int) -> None:
-        """Refuses settings that the triplets have no use for."""
+        """Refuses settings that do not fit triplets."""
         config = self.config
         model, triplet, training = config.model, config.triplet, config.training
         if not model.normalize_embedding or model.classifier:
@@ -37,23 +37,23 @@ class TripletSystem(EmbeddingSystem):
             raise UserError("training.jit_compile is not available with system: triplet, whose "
                             "images differ in size; set it to false.")
         if model.longest_side and config.data.augmentation.crop_aspect_min is not None:
-            raise UserError("data.augmentation.crop_aspect_min distorts images that are to keep "
-                            "their aspect ratio; set it to null, or model.longest_side.")
+            raise UserError("data.augmentation.crop_aspect_min distorts images, but "
+                            "model.longest_side keeps their aspect ratio; set one to null.")
         together = triplet.triplets_at_once * replicas
         if triplet.batch_size % together:
             raise UserError(
-                f"triplet.batch_size is {triplet.batch_size}, which steps of {together} triplets "
-                "(triplet.triplets_at_once on every device) do not make up; choose a multiple.")
+                f"triplet.batch_size is {triplet.batch_size} and not a multiple of {together} "
+                "(triplet.triplets_at_once on every device); choose a multiple.")
 
     def pretraining(self) -> Config | None:
-        """Returns the settings of the training before, as a classifier of identities."""
+        """Returns the settings of the stage before, which classifies identities."""
         first = stage_config(self.config)
         if first is None:
             return None
         return dataclasses.replace(first, name=f"{self.config.name} (pretraining)")
 
     def resolve(self, table: ImageTable, replicas: int) -> Config:
-        """Sets how many steps make an update, and how many a mining round."""
+        """Sets the number of steps in an update and in a mining round."""
         config, triplet = self.config, self.config.triplet
         steps = triplet.batch_size // (triplet.triplets_at_once * replicas)
         decided = {"accumulate_steps": steps,
@@ -63,7 +63,7 @@ class TripletSystem(EmbeddingSystem):
             if given not in (None, value):
                 raise UserError(
                     f"training.{name} is {given} but the triplet section and {replicas} device(s) "
-                    f"make it {value}; leave it out.")
+                    f"require {value}; leave it out.")
         return dataclasses.replace(
             config, training=dataclasses.replace(config.training, **decided))
 

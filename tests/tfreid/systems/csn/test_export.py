@@ -23,16 +23,13 @@ from tfreid.commands import export as export_model
 from tfreid.commands import query as query_export
 from tfreid.config import Config, DataConfig, ModelConfig, save_config
 from tfreid.records import Records
-from tfreid.serving.client import (
-    ServerClient,
-    embed_with_saved_model,
-    exported_thresholds,
-)
+from tfreid.serving.client import ServerClient, exported_thresholds
 from tfreid.systems.csn import export as pair_export
 from tfreid.systems.csn.export import export_csn
 from tfreid.systems.csn.network import build_csn, csn_parts
 from tfreid.systems.csn.settings import ScoreSettings
 from tfreid.systems.csn.settings import Settings as CsnSettings
+from tfreid.trained_model import load
 from tfreid.weights.files import save_weights
 
 pytestmark = pytest.mark.slow
@@ -296,8 +293,8 @@ def test_what_a_pair_model_cannot_do_is_one_sentence(
 
 
 def test_a_pair_model_has_neither_embeddings_nor_a_threshold(small, files, run, capsys):
-    with pytest.raises(UserError, match="is a pair model"):
-        embed_with_saved_model(small[2], [Path(files[0]).read_bytes()])
+    with pytest.raises(UserError, match="has no embedding"):
+        load(small[2]).embed(files[0])
     assert exported_thresholds(small[2]) == {}
     assert calibrate.main(["--run", str(run[0])]) == 2
     message = capsys.readouterr().err

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfreid.systems.csn.regions import cell_sides, draw_regions, region_color, region_corners
+from tfreid.systems.csn.inspection import (
+    cell_sides,
+    draw_regions,
+    region_color,
+    region_corners,
+)
 
 WHOLE = [1, 0, 0, 0, 1, 0]
 IMAGE = (160, 60)  # x(2) of it has 40 x 15 cells of 4 pixels, x(3) 20 x 8 of 8

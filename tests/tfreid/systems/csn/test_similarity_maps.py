@@ -6,16 +6,16 @@ import cv2
 import numpy as np
 import pytest
 
-from tfreid.systems.csn.ranked_comparisons import RankedPair, draw_ranked_pairs
-from tfreid.systems.csn.similarity_maps import (
-    LevelDetails,
-    PairDetails,
+from tfreid.systems.csn.drawing import (
+    RankedPair,
     draw_pair,
+    draw_ranked_pairs,
     heat_scale,
     level_name,
     overlay_map,
     pair_limits,
 )
+from tfreid.systems.csn.inspection import LevelDetails, PairDetails
 
 SHAPES = {2: (40, 15), 3: (20, 8), 4: (20, 8)}
 

@@ -85,7 +85,7 @@ def test_records_without_a_test_split(tmp_path):
     build_records(scan, "alone", tmp_path / "records", shards=1)
     config, opened = _config(tmp_path / "records"), Records(tmp_path / "records")
     assert make_csn_evaluator(None, config, opened, training=True) is None
-    with pytest.raises(UserError, match="holds no query and gallery split to test on"):
+    with pytest.raises(UserError, match="has no query and gallery split to test on"):
         make_csn_evaluator(None, config, opened)
 
 

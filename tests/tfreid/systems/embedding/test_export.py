@@ -19,13 +19,13 @@ from tfreid.config import Config, DataConfig, ExportConfig, ModelConfig
 from tfreid.evaluation.thresholds import Threshold, weights_fingerprint
 from tfreid.models.embedding import build_embedding_model, input_size
 from tfreid.records import Records
-from tfreid.serving.client import (
-    embed_with_saved_model,
-    embed_with_server,
-    exported_thresholds,
-)
+from tfreid.serving.client import SavedModelClient, ServerClient, exported_thresholds
 from tfreid.systems.embedding import export
 from tfreid.systems.embedding.export import export_embedding
+
+
+def embed(directory, files):
+    return SavedModelClient(directory).extract(files)["embedding"]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_png_and_jpeg_are_both_served(exported):
     image = np.random.default_rng(6).integers(0, 255, (80, 40, 3)).astype(np.uint8)
     png = cv2.imencode(".png", image)[1].tobytes()
     jpeg = cv2.imencode(".jpg", image)[1].tobytes()
-    embeddings = embed_with_saved_model(exported[3], [png, jpeg])
+    embeddings = embed(exported[3], [png, jpeg])
     assert embeddings.shape[0] == 2 and np.isfinite(embeddings).all()
 
 
@@ -76,8 +76,8 @@ def test_next_export_is_the_next_version_and_the_newest_is_read(exported):
     raw = Config(model=config.model, data=config.data, export=ExportConfig(normalize=False))
     assert export_embedding(model, raw, folder).name == "2"
     crop = list(Records(config.data.records)["gallery"].encoded)[:1]
-    newest = embed_with_saved_model(folder, crop)[0]
-    first = embed_with_saved_model(folder / "1", crop)[0]
+    newest = embed(folder, crop)[0]
+    first = embed(folder / "1", crop)[0]
     assert np.linalg.norm(newest) != pytest.approx(1.0)
     np.testing.assert_allclose(newest / np.linalg.norm(newest), first, atol=1e-5)
 
@@ -99,11 +99,11 @@ def test_mistakes_get_one_sentence(exported, tmp_path):
     with pytest.raises(UserError, match="data.records is not set"):
         export_embedding(model, Config(model=config.model), tmp_path)
     with pytest.raises(UserError, match="no SavedModel"):
-        embed_with_saved_model(tmp_path, [b""])
+        embed(tmp_path, [b""])
     with pytest.raises(UserError, match="cannot be decoded"):
-        embed_with_saved_model(version, [b"not an image"])
+        embed(version, [b"not an image"])
     with pytest.raises(UserError, match="no answer"):
-        embed_with_server("http://127.0.0.1:9/v1/models/reid", [b""], timeout=2)
+        ServerClient("http://127.0.0.1:9/v1/models/reid", timeout=2).extract([b""])
 
 
 def make_threshold(model, config, **changes):
@@ -118,7 +118,7 @@ def make_threshold(model, config, **changes):
 def test_a_threshold_is_exported_with_a_verdict_on_pairs(exported, tmp_path, capsys):
     model, config, _, plain = exported
     crops = list(Records(config.data.records)["gallery"].encoded)[:6]
-    embeddings = embed_with_saved_model(plain, crops)
+    embeddings = embed(plain, crops)
     distances = np.linalg.norm(embeddings[:3] - embeddings[3:], axis=1)
     # Half-way, so that at least one pair is on either side.
     limit = float((np.sort(distances)[0] + np.sort(distances)[1]) / 2)
@@ -145,7 +145,7 @@ def test_a_threshold_is_exported_with_a_verdict_on_pairs(exported, tmp_path, cap
     printed = capsys.readouterr().out
     assert printed.startswith("euclidean distances")
     for first, distance in enumerate(distances):
-        verdict = "the same person" if distance <= limit else "two persons"
+        verdict = "the same person" if distance <= limit else "different people"
         assert f"{first + 1} and {first + 4}: {verdict} ({distance:.3f})" in printed
 
 
@@ -175,9 +175,10 @@ def test_rest_client_speaks_the_predict_protocol():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/v1/models/reid"
     try:
-        np.testing.assert_array_equal(embed_with_server(url, [b"a", b"bcd"]), [[1, 0.5], [3, 0.5]])
+        found = ServerClient(url).extract([b"a", b"bcd"])["embedding"]
+        np.testing.assert_array_equal(found, [[1, 0.5], [3, 0.5]])
         with pytest.raises(UserError, match="no image"):
-            embed_with_server(url, [b"bad"])
+            ServerClient(url).extract([b"bad"])
     finally:
         server.shutdown()
 
@@ -195,7 +196,7 @@ def test_undistorted_images_are_served_one_by_one(records, tiny_backbone, tmp_pa
     crops = list(Records(records)["gallery"].encoded)[:4]
     arrays = [cv2.imdecode(np.frombuffer(c, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for c in crops]
     assert len({array.shape for array in arrays}) > 1
-    for array, embedding in zip(arrays, embed_with_saved_model(version, crops)):
+    for array, embedding in zip(arrays, embed(version, crops)):
         height, width = input_size(config.model).of(*array.shape[:2])
         resized = tf.image.resize(array, (height, width), antialias=True)
         expected = model(resized[None], training=False)["embedding"][0]

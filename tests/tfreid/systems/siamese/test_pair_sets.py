@@ -73,7 +73,7 @@ def test_pairs_of_training_images_say_so(records):
 
 
 def test_a_missing_split(records):
-    with pytest.raises(UserError, match="holds no split 'val'"):
+    with pytest.raises(UserError, match="has no split 'val'"):
         pairs_of_splits(config(), Records(records), ["val"])
 
 
@@ -111,7 +111,7 @@ def test_pairs_of_a_table(table):
     ("first,second,same\ncrops/a.jpg,crops/b.jpg,1,2\n", "line 2: it needs two images"),
     ("first,second,same\ncrops/a.jpg,nowhere.jpg,1\n", "nowhere.jpg: cannot be read"),
     ("first,second,same\ncrops/a.jpg,pairs.csv,0\n", "pairs.csv: .*give a whole JPEG or PNG"),
-    ("first,second,same\ncrops/a.jpg,crops/b.jpg,1\n", "needs pairs of one person .* and pairs"),
+    ("first,second,same\ncrops/a.jpg,crops/b.jpg,1\n", "needs positive pairs .* and negative"),
 ])
 def test_mistakes_in_a_table_are_one_sentence(table, text, words):
     with pytest.raises(UserError, match=words) as caught:
@@ -123,5 +123,5 @@ def test_a_table_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="none.csv: cannot be read"):
         read_pairs_file(tmp_path / "none.csv")
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="no CSV table in UTF-8"):
+    with pytest.raises(UserError, match="not a CSV table in UTF-8"):
         read_pairs_file(tmp_path / "bytes.csv")

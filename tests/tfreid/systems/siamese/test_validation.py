@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tfreid.systems.siamese.pair_sets import PairSet
-from tfreid.systems.siamese.scores import SiameseScores, sigmoid
-from tfreid.systems.siamese.verdicts import judge, verdicts_table
+from tfreid.systems.siamese.scores import SiameseScores, judge, sigmoid, verdicts_table
 
 # Probabilities of one person: 0.9, 0.6 and 0.3 of pairs of one, 0.7, 0.2 and 0.1 of pairs of two.
 MATCHES = np.array([True, False, True, False, True, False])

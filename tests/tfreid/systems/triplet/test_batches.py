@@ -169,14 +169,14 @@ def test_images_of_one_fixed_size_have_a_static_shape(table):
 
 
 def test_mistakes_get_one_sentence(table, model):
-    with pytest.raises(UserError, match="no two of one person; raise it") as error:
+    with pytest.raises(UserError, match="have no positive pair; raise it") as error:
         alone = type(table.index)(**{**vars(table.index),
                                      "labels": np.r_[0, 0, 2:len(table.index)]})
         batches = make(ImageTable(table.encoded, alone, 0.0), mining_images=3)
         batches.prepare(0, 0, model)
     assert "mining_images is 3" in str(error.value)
     alone = type(table.index)(**{**vars(table.index), "labels": np.arange(len(table.index))})
-    with pytest.raises(UserError, match="R: triplets need two persons"):
+    with pytest.raises(UserError, match="R: triplets need two identities"):
         make(ImageTable(table.encoded, alone, 0.0))
 
 

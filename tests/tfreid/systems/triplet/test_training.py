@@ -178,15 +178,15 @@ def test_a_run_is_evaluated_exported_and_queried(recipe, records, tmp_path, caps
     (["training.jit_compile=true"], "jit_compile is not available"),
     (["data.augmentation.crop_aspect_min=0.5"], "crop_aspect_min distorts"),
     (["triplet.triplets_at_once=3"], "choose a multiple"),
-    (["training.accumulate_steps=3"], "make it 2; leave it out"),
-    (["training.steps_per_epoch=5"], "make it 4; leave it out"),
+    (["training.accumulate_steps=3"], "require 2; leave it out"),
+    (["training.steps_per_epoch=5"], "require 4; leave it out"),
     (["triplet.mining_image=5"], "the nearest is `triplet.mining_images`"),
     (["pretraining.data.augmentation.crop_area=1"],
      "the nearest is `pretraining.data.augmentation.crop_area_m"),
     (["system=embedding"], "model.classifier=false is for system: triplet"),
     (["system=embedding", "model.classifier=true"], "model.longest_side makes images of many"),
     (["system=embedding", "model.classifier=true", "model.longest_side=null",
-      "data.sampling=images"], "draws no two images of a person"),
+      "data.sampling=images"], "draws no pairs of an identity"),
 ])
 def test_mistakes_get_one_sentence(recipe, tmp_path, overrides, words):
     with pytest.raises(UserError, match=words):
