@@ -146,7 +146,7 @@ def test_the_match_is_always_drawn(visualize, run, drawn):
     (["--pair", "FILES/a.jpg", "FILES/b.jpg", "--weights", "no.weights.h5"], "does not exist"),
     (["--pair", "FILES/a.jpg", "FILES/b.jpg", "--config", "x.yaml"], "either --run"),
     (["--query", "99999"], "99999"),
-    (["--query", "nobody.jpg"], "nobody.jpg names 0"),
+    (["--query", "nobody.jpg"], "nobody.jpg matches 0"),
     (["--query", "0", "data.records=null"], "data.records is not set"),
     (["--query", "0", "data.records=nowhere"], "nowhere"),
     (["--query", "0", "--seed", "-1"], "--seed"),

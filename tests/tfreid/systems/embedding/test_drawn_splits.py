@@ -87,5 +87,5 @@ def test_a_split_that_is_not_there_is_told_first(prepared, tmp_path):
                  lambda: system.test(tmp_path / "none.h5", tmp_path / "out"),
                  lambda: system.calibrate(tmp_path / "none.h5", tmp_path / "out"),
                  lambda: export_embedding(model, config, tmp_path / "export")):
-        with pytest.raises(UserError, match="data.fold is 2 but .* holds 2 folds"):
+        with pytest.raises(UserError, match="data.fold is 2 but .* has 2 folds"):
             call()
