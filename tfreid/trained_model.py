@@ -108,7 +108,7 @@ class TrainedModel:
     Example:
         >>> model = tfreid.load("runs/first")
         >>> gallery = model.embed(["images/a.jpg", "images/b.jpg"])
-        >>> model.rank(["images/a.jpg"], gallery).indices[0, 0]
+        >>> int(model.rank(["images/a.jpg"], gallery).indices[0, 0])
         0
     """
 
