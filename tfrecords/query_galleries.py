@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import Manifest, QueryGalleries, file_checksum, write_whole
+from tfrecords.files import file_checksum, write_whole
+from tfrecords.manifest import Manifest, QueryGalleries
 from tfrecords.scan import ImageEntry, Scan, name_some
 
 FILE_NAME = "query_galleries.npz"
