@@ -1,18 +1,12 @@
-"""Reading files within bounds, writing them whole, and locks against a second writer."""
+"""Reading files from elsewhere within bounds."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import glob
 import json
 import math
 import os
-import re
-import socket
 import stat
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +14,6 @@ from tfrecords.errors import UserError
 
 MAX_TEXT_BYTES = 256 << 20
 _MAX_DIGITS = 400
-_HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())
 
 
 def regular_file(path: str | os.PathLike, fix: str) -> Path:
@@ -115,89 +108,3 @@ def file_checksum(path: str | os.PathLike) -> str:
         for block in iter(lambda: stream.read(1 << 20), b""):
             checksum = zlib.crc32(block, checksum)
     return f"{checksum:08x}"
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a temporary path to write to, renamed to `path` at the end if nothing fails.
-
-    Readers see the old file or the new one, whole. The temporary name is in the same folder, keeps
-    the suffix and differs between processes; those of processes that were killed are removed.
-    """
-    path = Path(path)
-    for left in path.parent.glob(f".tmp-{_HOST}-*-{glob.escape(path.name)}"):
-        if not _alive(int(left.name.split("-")[2])):
-            left.unlink(missing_ok=True)
-    temporary = path.with_name(f".tmp-{_HOST}-{os.getpid()}-{path.name}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        # A failed write names no file (errno 28 of a full disk, for one).
-        if error.filename in (None, str(temporary)):
-            error.filename = str(path)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def write_whole(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a file in one step, as `replacing`."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-
-
-def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:
-    """Writes a JSON object in one step."""
-    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-@contextlib.contextmanager
-def locked(path: str | os.PathLike, work: str) -> Iterator[None]:
-    """Holds a lock file for as long as the block lasts; the lock of a dead process does not count.
-
-    Args:
-        path: The lock file, made and removed here. It holds the process id and the host.
-        work: What the holder does, for the sentence that a second one gets: "trains in runs/a".
-
-    Raises:
-        UserError: If another process holds the lock.
-    """
-    stream = _open_locked(Path(path), work)
-    try:
-        yield
-    finally:
-        Path(path).unlink(missing_ok=True)
-        stream.close()
-
-
-def _open_locked(path: Path, work: str):
-    while True:
-        stream = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (closed by the caller)
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read(200).strip() or "another process"
-            stream.close()
-            raise UserError(f"{holder} {work}; wait for it to end, or stop it.") from None
-        except OSError:
-            pass  # A file system without locks.
-        # The holder before removes the file: a lock on a removed file keeps no one out.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(stream.fileno()), os.stat(path)):
-                stream.truncate(0)
-                stream.write(f"process {os.getpid()} on {socket.gethostname()}")
-                stream.flush()
-                return stream
-        stream.close()

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
-from tfrecords.files import file_checksum, read_json, write_json
+from tfrecords.files import file_checksum, read_json
 from tfrecords.schema import SCHEMA_VERSION
+from tfrecords.writing import write_json
 
 MANIFEST_NAME = "manifest.json"
 STORED_SPLIT = "images"

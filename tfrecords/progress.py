@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
-from tfrecords.files import read_json, write_json
+from tfrecords.files import read_json
 from tfrecords.manifest import MANIFEST_NAME, Shard, shard_from_json, shard_problem
 from tfrecords.schema import SCHEMA_VERSION
 from tfrecords.writer import ShardJob, ShardResult
+from tfrecords.writing import write_json
 
 PROGRESS_NAME = "build-state.json"
 _FIX = "name an empty --output folder, or delete this one"

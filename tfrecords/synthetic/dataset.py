@@ -13,10 +13,11 @@ import cv2
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfrecords.files import read_json, write_json, write_whole
+from tfrecords.files import read_json
 from tfrecords.synthetic.camera import camera_of
 from tfrecords.synthetic.crop import DISTRACTOR, JUNK, render_crop
 from tfrecords.synthetic.streams import Stream, generator
+from tfrecords.writing import write_json, write_whole
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 MANIFEST = "synthetic.json"

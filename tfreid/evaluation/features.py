@@ -14,7 +14,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfrecords.files import read_json, replacing, write_json
+from tfrecords.files import read_json
+from tfrecords.writing import whole_file, write_json
 from tfreid.config import Config
 from tfreid.evaluation.thresholds import weights_fingerprint
 from tfreid.models.embedding import input_size
@@ -131,7 +132,7 @@ class FeatureStore:
 
 def _write_matrix(path: Path, count: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
     """Writes a float32 matrix from blocks of rows and their positions."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
         # Not through a memory map, where a full disk would crash the process.
         for positions, features in blocks:
             features = np.ascontiguousarray(features, "<f4")

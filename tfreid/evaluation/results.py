@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.files import read_json, write_json
+from tfrecords.files import read_json
+from tfrecords.writing import write_json
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.ranking import VARIANTS, RankingResult
 from tfreid.evaluation.single_shot import SINGLE_SHOT, AveragedCmc, SingleShotResult

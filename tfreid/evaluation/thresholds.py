@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.files import read_json, write_json
+from tfrecords.files import read_json
+from tfrecords.writing import write_json
 from tfreid.config import Config
 from tfreid.evaluation.distances import find_metric, pairwise_distances
 from tfreid.weights.files import weight_keys
