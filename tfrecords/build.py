@@ -11,11 +11,12 @@ from tfrecords.arguments import positive
 from tfrecords.datasets import DATASETS, load_dataset
 from tfrecords.errors import command_line
 from tfrecords.identity_splits import describe_identity_splits
+from tfrecords.images import MAX_PIXELS
 from tfrecords.manifest import Manifest
 from tfrecords.records import build_records
 from tfrecords.scan import name_some
 
-_COMMON = ("dataset", "root", "output", "shards", "workers", "skip_corrupt")
+_COMMON = ("dataset", "root", "output", "shards", "workers", "skip_corrupt", "max_pixels")
 
 
 @command_line
@@ -31,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     result = build_records(
         scan, settings.dataset, settings.output, shards=settings.shards, workers=settings.workers,
-        skip_corrupt=settings.skip_corrupt, progress=True)
+        skip_corrupt=settings.skip_corrupt, max_pixels=settings.max_pixels, progress=True)
+    if result.blemished:
+        print(f"warning: the decoder finds fault with {len(result.blemished)} images, which are "
+              f"kept: {name_some(result.blemished)}", file=sys.stderr)
     if result.corrupt:
         print(f"warning: {len(result.corrupt)} corrupt images are left out: "
               f"{name_some(result.corrupt)}", file=sys.stderr)
@@ -94,6 +98,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--skip-corrupt", action="store_true",
         help="leave out images that are truncated or cannot be decoded, and count them; without "
              "it they are an error, because a broken copy should be repaired")
+    parser.add_argument(
+        "--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
+        help="images of more pixels count as corrupt and are not decoded, because a file of a few "
+             "kB can declare gigabytes (default: %(default)s)")
 
 
 def _processors() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import importlib
 import sys
 from typing import Callable
 
@@ -34,6 +35,14 @@ def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
         return 2
 
     return wrapped
+
+
+def command(module: str) -> Callable[..., int]:
+    """Returns a module's `main`, which is imported when it is called.
+
+    Ctrl-C during the imports is then answered like any later one.
+    """
+    return command_line(lambda *args: importlib.import_module(module).main(*args))
 
 
 def _explain(error: OSError) -> str:

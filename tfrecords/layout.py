@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfrecords.errors import UserError
-from tfrecords.images import IMAGE_SUFFIXES
 from tfrecords.scan import (
     NO_CAMERA,
     ImageEntry,
@@ -67,7 +66,6 @@ def list_people(
     folder: str,
     names: FileNames,
     nested: bool = False,
-    suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
 ) -> list[ImageEntry]:
     """Lists the images of a folder whose file names contain the person.
 
@@ -78,12 +76,11 @@ def list_people(
         folder: Folder of the dataset.
         names: How the images are named.
         nested: Whether to list the subfolders of `folder` too.
-        suffixes: Lower-case suffixes of image files.
 
     Raises:
         UserError: If no image is left.
     """
-    paths, others = list_files(scan.root / folder, nested, suffixes)
+    paths, others = list_files(scan.root / folder, nested)
     entries, strangers, junk = [], [], 0
     for path in paths:
         match = names.pattern.fullmatch(path.rpartition("/")[2])
@@ -109,20 +106,18 @@ def count_dropped(scan: Scan, **counts: int) -> None:
     scan.dropped.update({reason: count for reason, count in counts.items() if count})
 
 
-def list_files(
-    folder: Path, nested: bool = False, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
-) -> tuple[list[str], int]:
+def list_files(folder: Path, nested: bool = False) -> tuple[list[str], int]:
     """Returns the sorted image paths of a folder and the number of other files.
 
     With `nested`, its subfolders are listed too.
     """
-    paths, others = list_images(folder, suffixes)
+    paths, others = list_images(folder)
     if nested:
         with os.scandir(folder) as found:
             inner = sorted(item.name for item in found
                            if item.is_dir() and not item.name.startswith("."))
         for name in inner:
-            images, skipped = list_images(folder / name, suffixes)
+            images, skipped = list_images(folder / name)
             paths += [f"{name}/{image}" for image in images]
             others += skipped
     return paths, others

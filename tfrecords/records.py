@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import functools
 import os
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.identity_splits import refuse_losses
+from tfrecords.images import DECODABLE_PIXELS, MAX_PIXELS
 from tfrecords.manifest import Manifest, write_manifest
 from tfrecords.pool import run_jobs
 from tfrecords.progress import Progress, make_directory, open_progress
@@ -20,17 +22,26 @@ from tfrecords.query_galleries import write_query_galleries
 from tfrecords.scan import Scan, name_some
 from tfrecords.schema import SCHEMA_VERSION
 from tfrecords.shards import count_split, plan_shards
-from tfrecords.writer import ShardJob, write_shard
+from tfrecords.writer import ShardJob, ShardResult, write_shard
 
 CORRUPT = "corrupt"
 
 
 class BuildResult(NamedTuple):
-    """The manifest, the number of shards made this time, and "path (reason)" of corrupt images."""
+    """The result of a build.
+
+    Attributes:
+        manifest: What the folder holds.
+        shards_made: Number of shards made this time.
+        corrupt: "path (reason)" of images that are left out.
+        blemished: "path (reason)" of images that this time were written although their decoder
+            found fault with them, at no cost of pixels.
+    """
 
     manifest: Manifest
     shards_made: int
     corrupt: list[str]
+    blemished: list[str]
 
 
 def build_records(
@@ -41,6 +52,7 @@ def build_records(
     shards: int = 4,
     workers: int = 1,
     skip_corrupt: bool = False,
+    max_pixels: int = MAX_PIXELS,
     progress: bool = False,
 ) -> BuildResult:
     """Writes the missing shards and, last, the manifest.
@@ -55,22 +67,29 @@ def build_records(
         shards: Number of record files per split.
         workers: Number of processes.
         skip_corrupt: Whether to leave corrupt images out and count them, instead of raising.
+        max_pixels: Images of more pixels count as corrupt and are not decoded.
         progress: Whether to show a progress bar on standard error.
 
     Raises:
-        UserError: If images are corrupt (after all of them were read), or if `output` holds another
-            build or cannot be written.
+        UserError: If images are corrupt (after all of them were read), `max_pixels` is larger than
+            what TensorFlow decodes, or `output` holds another build or cannot be written.
         OSError: If the disk is full (ENOSPC); finished shards are kept.
     """
+    if max_pixels > DECODABLE_PIXELS:
+        raise UserError(f"--max-pixels {max_pixels:,} is too large: TensorFlow decodes no image of "
+                        f"more than {DECODABLE_PIXELS:,} pixels.")
     options = dict(scan.options, shards=shards)
     jobs = plan_shards(scan, shards)
+    blemished: list[str] = []
     directory = make_directory(output)
     try:
         build = open_progress(directory, dataset, options, jobs)
         pending = [job for job in jobs if not build.is_finished(job)]
         if pending:
             build.save()
-            _write_pending(pending, build, workers, skip_corrupt, progress)
+            write = functools.partial(_write_job, output=build.directory, skip_corrupt=skip_corrupt,
+                                      max_pixels=max_pixels)
+            blemished = _write_pending(write, pending, build, workers, progress)
         manifest = _summarize(scan, jobs, build)
         write_manifest(directory, manifest)
     except OSError as error:
@@ -78,37 +97,43 @@ def build_records(
             raise
         raise UserError(f"--output {directory} cannot be written ({error.strerror}): name another "
                         "folder.") from error
-    corrupt = [f"{path} ({reason})" for job in jobs
-               for path, reason in build.shards[job.file].corrupt]
-    return BuildResult(manifest, len(pending), corrupt)
+    corrupt = [text for job in jobs for text in _with_reasons(build.shards[job.file].corrupt)]
+    return BuildResult(manifest, len(pending), corrupt, blemished)
 
 
 def _write_pending(
+    write: Callable[[ShardJob, Callable[[int], object]], ShardResult],
     pending: list[ShardJob],
     build: Progress,
     workers: int,
-    skip_corrupt: bool,
     progress: bool,
-) -> None:
+) -> list[str]:
+    """Writes shards and returns the blemished images."""
     by_file = {job.file: job for job in pending}
-    write = functools.partial(_write_job, output=build.directory, skip_corrupt=skip_corrupt)
     corrupt: list[str] = []
+    blemished: list[str] = []
     total = sum(len(job.images) for job in pending)
     with tqdm(total=total, unit="images", disable=not progress) as bar, closing(
             run_jobs(write, pending, workers, bar.update)) as results:
         for result in results:
+            blemished += _with_reasons(result.blemished)
             if result.shard is None:
-                corrupt += [f"{path} ({reason})" for path, reason in result.corrupt]
+                corrupt += _with_reasons(result.corrupt)
             else:
                 build.add(by_file[result.job_file], result)
     if corrupt:
         raise UserError(f"{len(corrupt)} of {total} images in {pending[0].source} are corrupt: "
                         f"{name_some(sorted(corrupt))}; repair them, or pass --skip-corrupt to "
                         "leave them out, and run again (finished shards are kept).")
+    return blemished
 
 
-def _write_job(job: ShardJob, advance, *, output: Path, skip_corrupt: bool):
-    return write_shard(job, output, skip_corrupt, advance)
+def _with_reasons(images: Iterable[Sequence[str]]) -> list[str]:
+    return [f"{path} ({reason})" for path, reason in images]
+
+
+def _write_job(job: ShardJob, advance, *, output: Path, skip_corrupt: bool, max_pixels: int):
+    return write_shard(job, output, skip_corrupt, advance, max_pixels)
 
 
 def _summarize(scan: Scan, jobs: list[ShardJob], build: Progress) -> Manifest:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfrecords.errors import UserError
-from tfrecords.images import IMAGE_SUFFIXES
+from tfrecords.image_headers import IMAGE_SUFFIXES
 from tfrecords.schema import NO_CAMERA
 from tfrecords.source import FolderSource, ImageSource
 
@@ -95,9 +95,7 @@ def existing_root(root: str | os.PathLike) -> Path:
     return root
 
 
-def list_images(
-    folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
-) -> tuple[list[str], int]:
+def list_images(folder: Path) -> tuple[list[str], int]:
     """Returns the sorted image files of a folder and the number of its other and hidden files."""
     try:
         with os.scandir(folder) as found:
@@ -105,7 +103,7 @@ def list_images(
     except PermissionError as error:
         raise UserError(f"{folder} cannot be read: fix its permissions.") from error
     images = sorted(name for name in names
-                    if name.lower().endswith(suffixes) and not name.startswith("."))
+                    if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
     return images, len(names) - len(images)
 
 

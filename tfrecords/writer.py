@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from tfrecords.errors import UserError
 from tfrecords.files import file_checksum
-from tfrecords.images import CorruptImage, inspect_image
+from tfrecords.image_headers import CorruptImage
+from tfrecords.images import MAX_PIXELS, stored_image
 from tfrecords.manifest import Shard
 from tfrecords.scan import ImageEntry, PackedImages
 from tfrecords.schema import encode_record
@@ -42,11 +43,20 @@ class ShardJob(NamedTuple):
 
 
 class ShardResult(NamedTuple):
-    """The result of a job; `shard` is None if corrupt images prevented it from being written."""
+    """The result of a job.
+
+    Attributes:
+        job_file: Name of the job's file.
+        shard: The shard, or None if corrupt images prevented it from being written.
+        corrupt: Path and reason of each corrupt image.
+        blemished: Path of each image with a blemish that costs no pixels, and what the decoder
+            printed.
+    """
 
     job_file: str
     shard: Shard | None
     corrupt: list[tuple[str, str]]
+    blemished: Sequence[tuple[str, str]] = ()
 
 
 def write_shard(
@@ -54,6 +64,7 @@ def write_shard(
     output: str | os.PathLike,
     skip_corrupt: bool,
     advance: Callable[[int], object],
+    max_pixels: int = MAX_PIXELS,
 ) -> ShardResult:
     """Writes a shard under a temporary name and renames it when it is complete.
 
@@ -65,9 +76,7 @@ def write_shard(
         skip_corrupt: Whether to leave corrupt images out; otherwise one of them prevents the shard
             from being written.
         advance: Called with 1 after each image; whatever it raises ends the work.
-
-    Returns:
-        The shard, and the path and reason of each corrupt image.
+        max_pixels: Images of more pixels count as corrupt.
 
     Raises:
         OSError: If the disk is full (ENOSPC).
@@ -76,15 +85,21 @@ def write_shard(
     path = Path(output) / job.file
     temporary = path.with_name(path.name + ".tmp")
     corrupt: list[tuple[str, str]] = []
+    blemished: list[tuple[str, str]] = []
     images = size = 0
     try:
         with open_records(temporary) as write, job.source.open() as read:
             for entry, label in zip(job.images, job.labels):
                 try:
-                    record = _make_record(read(entry.path), entry, label)
+                    data, info = stored_image(read(entry.path), max_pixels)
                 except CorruptImage as error:
                     corrupt.append((entry.path, str(error)))
                 else:
+                    if info.remark:
+                        blemished.append((entry.path, info.remark))
+                    record = encode_record(
+                        data, info.format, info.height, info.width, entry.path, entry.person_id,
+                        label, entry.camera_id, entry.tracklet_id)
                     write(record)
                     images += 1
                     size += len(record) + _FRAME_BYTES
@@ -100,7 +115,7 @@ def write_shard(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return ShardResult(job.file, shard, corrupt)
+    return ShardResult(job.file, shard, corrupt, blemished)
 
 
 @contextlib.contextmanager
@@ -115,12 +130,6 @@ def open_records(path: Path) -> Iterator[Callable[[bytes], None]]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise UserError(f"{path} cannot be written ({error.message}): fix the folder and run the "
                         "same command again.") from error
-
-
-def _make_record(data: bytes, entry: ImageEntry, label: int) -> bytes:
-    info = inspect_image(data)
-    return encode_record(data, info.format, info.height, info.width, entry.path, entry.person_id,
-                         label, entry.camera_id, entry.tracklet_id)
 
 
 def import_tensorflow():
