@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 # Larger files hold more pixels than any limit admits.
 MAX_BYTES = 512 << 20
 # What records, training and serving hold; the builders convert the others.

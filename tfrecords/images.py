@@ -24,6 +24,7 @@ from tfrecords.image_headers import (
 if TYPE_CHECKING:
     import numpy as np
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MAX_PIXELS = 40_000_000
 # TensorFlow decodes no JPEG of 2^29 numbers or more.
 DECODABLE_PIXELS = (2**29 - 1) // 3

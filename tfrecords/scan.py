@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfrecords.errors import UserError
-from tfrecords.image_headers import IMAGE_SUFFIXES
+from tfrecords.images import IMAGE_SUFFIXES
 from tfrecords.schema import NO_CAMERA
 from tfrecords.source import FolderSource, ImageSource
 
