@@ -12,6 +12,12 @@ class UserError(Exception):
     """A mistake in input or settings; one sentence names the file or setting and the fix."""
 
 
+def printable(text: str) -> str:
+    """Escapes what a terminal cannot show or would act upon: control characters, broken UTF-8."""
+    return "".join(character if character.isprintable()
+                   else character.encode("unicode_escape").decode() for character in text)
+
+
 def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
     """Decorates a command's `main` to print user mistakes as one sentence without a traceback.
 
@@ -22,12 +28,14 @@ def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> int:
+        if hasattr(sys.stdout, "reconfigure"):  # as standard error is by default
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return main(*args, **kwargs) or 0
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
         except OSError as error:
-            print(f"error: {_explain(error)}", file=sys.stderr)
+            print(f"error: {printable(_explain(error))}", file=sys.stderr)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130

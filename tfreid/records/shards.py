@@ -41,7 +41,7 @@ class SplitIndex:
         ids: Identity.
         labels: 0-based training label, -1 outside training.
         cameras: Camera id, -1 if unknown.
-        paths: Path inside the dataset.
+        paths: Path inside the dataset, as `os.fsdecode` reads its bytes.
         tracklets: Tracklet id, -1 if there is none.
         heights: Height of the stored image in pixels.
         widths: Width of the stored image in pixels.
@@ -204,7 +204,7 @@ def scan_split(directory: Path, manifest: Manifest, split: str, verify: str,
         raise UserError(f"{directory}: split {split} has {count} images but its manifest says "
                         f"{expected}; build the records again.")
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    index = SplitIndex(**{**joined, "paths": joined["paths"].astype(str)})
+    index = SplitIndex(**{**joined, "paths": np.array(list(map(os.fsdecode, joined["paths"])))})
     images = StoredImages(OpenFiles(paths), *map(np.concatenate, (shards, offsets, lengths)))
     return ScannedImages(index, images, kept, np.concatenate(whole))
 
