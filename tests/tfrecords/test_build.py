@@ -350,7 +350,7 @@ def test_a_wrong_table_stops_the_build_before_anything_is_written(tmp_path, writ
     arguments = ["csv", "--root", str(tmp_path), "--output", str(tmp_path / "out"),
                  "--csv", str(tmp_path / "mine.csv"), "--workers", "1", "--allow-single"]
     assert main(arguments) == 2
-    assert "mine.csv: 1 problem: line 3: 2.jpg is not in" in capsys.readouterr().err
+    assert "mine.csv: 1 problem: line 3: 2.jpg is not a file in" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     (tmp_path / "mine.csv").write_text("path,person_id,split\n1.jpg,5,train\n")
     assert main(arguments) == 0
