@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tfrecords.arguments import positive
 from tfrecords.datasets import DATASETS, load_dataset
-from tfrecords.errors import command_line
+from tfrecords.errors import command_line, printable
 from tfrecords.identity_splits import describe_identity_splits
 from tfrecords.manifest import Manifest
 from tfrecords.records import build_records
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.update(workers=settings.workers, progress=True)
     scan = dataset.scan(settings.root, **options)
     for warning in scan.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {printable(warning)}", file=sys.stderr)
     result = build_records(
         scan, settings.dataset, settings.output, shards=settings.shards, workers=settings.workers,
         skip_corrupt=settings.skip_corrupt, progress=True)

@@ -63,7 +63,7 @@ def test_validation_is_not_needed_otherwise(root):
     (root / "list_val.txt").unlink()
     [warning] = scan_msmt17(root).warnings
     assert "train has 4 images of 3 identities, not 30,248 of 1,041" in warning
-    with pytest.raises(UserError, match="list_val.txt cannot be read .*; put the release's four lists"):
+    with pytest.raises(UserError, match="list_val.txt cannot be .*; put the release's four lists"):
         scan_msmt17(root, combine_train_val=True)
 
 
