@@ -102,7 +102,7 @@ def _valid_rows(
         if wrong is None:
             camera = row.get(_CAMERA)
             if camera is not None and camera.isdecimal():
-                camera = str(int(camera))
+                camera = camera.lstrip("0") or "0"
             image = OwnImage(f"line {line}", path, row["person_id"], camera, row["split"].lower(),
                              row.get(_TRACKLET))
             first = first_lines.setdefault((image.path, image.split), line)

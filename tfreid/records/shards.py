@@ -204,6 +204,10 @@ def scan_split(directory: Path, manifest: Manifest, split: str, verify: str,
         raise UserError(f"{directory}: split {split} has {count} images but its manifest says "
                         f"{expected}; build the records again.")
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    labels, identities = joined["labels"], manifest.splits[split].identities
+    if labels.min() < schema.NO_LABEL or labels.max() >= identities:
+        raise UserError(f"{directory}: split {split} has labels up to {labels.max()} but its "
+                        f"manifest says {identities} identities; build the records again.")
     index = SplitIndex(**{**joined, "paths": np.array(list(map(os.fsdecode, joined["paths"])))})
     images = StoredImages(OpenFiles(paths), *map(np.concatenate, (shards, offsets, lengths)))
     return ScannedImages(index, images, kept, np.concatenate(whole))
