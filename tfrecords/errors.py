@@ -9,7 +9,14 @@ from typing import Callable
 
 
 class UserError(Exception):
-    """A mistake in input or settings; one sentence names the file or setting and the fix."""
+    """A mistake in input or settings; one sentence names the file or setting and the fix.
+
+    As text it has no control characters, whatever names from elsewhere it quotes.
+    """
+
+    def __str__(self) -> str:
+        """Returns the sentence."""
+        return printable(super().__str__())
 
 
 def printable(text: str) -> str:
@@ -34,7 +41,7 @@ def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
         try:
             return main(*args, **kwargs) or 0
         except UserError as error:
-            print(f"error: {printable(str(error))}", file=sys.stderr)
+            print(f"error: {error}", file=sys.stderr)
         except OSError as error:
             print(f"error: {printable(_explain(error))}", file=sys.stderr)
         except KeyboardInterrupt:

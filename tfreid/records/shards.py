@@ -181,7 +181,10 @@ def scan_split(directory: Path, manifest: Manifest, split: str, verify: str,
         for number, shard in enumerate(manifest.splits[split].shards):
             records = _read_records(paths[number], shard)
             while block := list(islice(records, _PARSE_BATCH)):
-                parsed = schema.parse_records([record for _, record in block])
+                try:
+                    parsed = schema.parse_records([record for _, record in block])
+                except tf.errors.OpError:
+                    raise _Damage(f"{shard.file} holds a record that is not an image's") from None
                 for name, field in _COLUMNS.items():
                     columns[name].append(parsed[field].numpy())
                 images = parsed["image/encoded"].numpy().tolist()
@@ -195,9 +198,8 @@ def scan_split(directory: Path, manifest: Manifest, split: str, verify: str,
                     kept = None
                 elif kept is not None:
                     kept += images
-    except (_Damage, tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        reason = getattr(error, "message", str(error)).splitlines()[0]
-        raise UserError(f"{directory}: a shard of split {split} is damaged ({reason}); build the "
+    except _Damage as error:
+        raise UserError(f"{directory}: a shard of split {split} is damaged ({error}); build the "
                         "records again.") from None
     count, expected = sum(map(len, lengths)), manifest.splits[split].images
     if not count or count != expected:
