@@ -58,8 +58,8 @@ def _row(tally: Tally) -> str:
 
 
 def _table(tallies: list[Tally]) -> str:
-    return "\n".join(["| group | inputs | refused | accepted | faults | slowest (s) | memory (MB) |",
-                      "|---|---|---|---|---|---|---|", *map(_row, tallies)])
+    heads = "| group | inputs | refused | accepted | faults | slowest (s) | memory (MB) |"
+    return "\n".join([heads, "|---|---|---|---|---|---|---|", *map(_row, tallies)])
 
 
 if __name__ == "__main__":
