@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import functools
+import itertools
 import sys
+from collections.abc import Iterable
 from typing import Callable
+
+_COMPARED_NAMES, _COMPARED_CHARACTERS = 500, 80
 
 
 class UserError(Exception):
     """A mistake in input or settings; one sentence names the file or setting and the fix."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns the one of some names that a mistyped name is most like, for "did you mean".
+
+    It takes no noticeable time: of many or long names only the beginning is compared.
+
+    Args:
+        name: What was asked for.
+        names: What there is, at least one.
+    """
+    beginnings = {known[:_COMPARED_CHARACTERS]: known
+                  for known in itertools.islice(names, _COMPARED_NAMES)}
+    best, = difflib.get_close_matches(name[:_COMPARED_CHARACTERS], beginnings, n=1, cutoff=0.0)
+    return beginnings[best]
 
 
 def command_line(main: Callable[..., int | None]) -> Callable[..., int]:

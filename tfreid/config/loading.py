@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, nearest
 from tfreid.config.config import Config, section_type
 from tfreid.config.old_names import new_path, notice, translate
 from tfreid.config.recipes import DESCRIPTIONS, find_recipe
@@ -71,9 +70,8 @@ def _with_variants(tree: Tree, names: Sequence[str], path: str | Path) -> Tree:
     known = tree.pop("variants", None) or {}
     for name in names:
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise UserError(f"{path}: there is no variant `{name}`; "
-                            + (f"the nearest is `{nearest[0]}`." if nearest else "it has none."))
+            raise UserError(f"{path}: there is no variant `{name}`; " + (
+                f"the nearest is `{nearest(name, known)}`." if known else "it has none."))
         variant = {key: value for key, value in known[name].items() if key not in DESCRIPTIONS}
         tree = merge(tree, variant)
     if names:
@@ -170,9 +168,10 @@ def _validate(tree: Tree, source: str, prefix: str = "") -> Config:
         # JSON mode in strict form: lists may become lists, but "3" never a number nor true a 1.
         return _CONFIG.validate_json(text, strict=True)
     except ValidationError as error:
-        problems = [_explain(problem, prefix) for problem in _distinct(error.errors())]
+        problems = _distinct(error.errors())
+        said = "; ".join(_explain(problem, prefix) for problem in problems[:3])
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise UserError(f"{source}: {'; '.join(problems[:3])}{more}.") from None
+        raise UserError(f"{source}: {said}{more}.") from None
 
 
 def _distinct(problems: list[Any]) -> list[Any]:
@@ -199,8 +198,8 @@ def _setting(location: tuple[Any, ...]) -> str:
 def _explain(problem: Any, prefix: str) -> str:
     key = _setting(problem["loc"])
     if problem["type"] == "unexpected_keyword_argument":
-        close = difflib.get_close_matches(key, list(_all_keys(Config)), n=1, cutoff=0.0)
-        return f"unknown setting `{prefix}{key}`; the nearest is `{prefix}{close[0]}`"
+        close = nearest(key, _all_keys(Config))
+        return f"unknown setting `{prefix}{key}`; the nearest is `{prefix}{close}`"
     message = problem["msg"]
     value = json.dumps(problem["input"])
     return f"`{prefix}{key}` is {value}: {message[0].lower()}{message[1:]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, nearest
 from tfreid.config.trees import Tree
 
 FOLDERS = (Path(__file__).parent / "recipes",)
@@ -64,9 +63,9 @@ def find_recipe(name: str, folder: Path = Path()) -> Path:
     if now is not None:
         raise UserError(f"{path}: this recipe is now --config {now[0]}"
                         + "".join(f" --variant {variant}" for variant in now[1:]) + ".")
-    nearest = difflib.get_close_matches(Path(name).stem, shipped_recipes(), n=1, cutoff=0.0)[0]
-    raise UserError(f"{path}: no such recipe; the nearest of those that ship is `{nearest}`, and "
-                    "docs/recipes.md has them all.")
+    raise UserError(f"{path}: no such recipe; the nearest of those that ship is "
+                    f"`{nearest(Path(name).stem, shipped_recipes())}`, and docs/recipes.md "
+                    "has them all.")
 
 
 def renamed_recipe(old: str) -> list[str] | None:
