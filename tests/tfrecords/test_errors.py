@@ -21,8 +21,8 @@ def test_a_name_that_is_cut_for_the_comparison_is_returned_whole():
 
 def test_many_and_long_names_take_no_noticeable_time():
     start = time.process_time()
-    nearest("learning_rate" * 100_000, ["learning_rte" * 1000 + str(n) for n in range(100_000)])
-    assert time.process_time() - start < 3
+    nearest("learning_rate" * 100_000, ("learning_rte" * 1000 + str(n) for n in range(100_000)))
+    assert time.process_time() - start < 1
 
 
 def test_a_name_like_none_of_them_has_an_answer_too():
