@@ -17,6 +17,11 @@ class UserError(Exception):
     """A mistake in input or settings; one sentence names the file or setting and the fix."""
 
 
+def shortened(text: str, length: int = 80) -> str:
+    """Returns a text as it may stand in a message: of a long one only the beginning."""
+    return text if len(text) <= length else f"{text[:length - 3]}..."
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Returns the one of some names that a mistyped name is most like, for "did you mean".
 

@@ -92,7 +92,7 @@ def open_weights(parsed: argparse.Namespace,
 
 def records_override(directory: str | None) -> list[str]:
     """Returns the override that names a folder of records; empty without one."""
-    return [f"data.records={json.dumps(directory)}"] if directory else []
+    return [f"data.records={json.dumps(directory, ensure_ascii=False)}"] if directory else []
 
 
 def seed(text: str) -> int:

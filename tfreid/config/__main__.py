@@ -83,9 +83,12 @@ def _type(kind: Any) -> str:
     """Says in English which values a type has."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        limits = [limit for part in arguments[1:] for limit in part.metadata]
-        bounds = [words.format(getattr(limit, name)) for limit in limits
-                  for name, words in _WORDS.items() if hasattr(limit, name)]
+        limits = {name: f"{getattr(limit, name):,.12g}" for part in arguments[1:]
+                  for limit in getattr(part, "metadata", ()) for name in _WORDS
+                  if hasattr(limit, name)}
+        if {"ge", "le"} <= limits.keys():
+            return f"{_type(arguments[0])}, {limits['ge']} to {limits['le']}"
+        bounds = [words.format(limits[name]) for name, words in _WORDS.items() if name in limits]
         return ", ".join([_type(arguments[0]), *bounds])
     if origin is Literal:
         return " | ".join(map(str, arguments))

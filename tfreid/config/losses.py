@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import Field
 
-from tfreid.setting import NotNegativeFloat, PositiveFloat, Section, section, setting
+from tfreid.setting import NotNegativeFloat, PositiveFloat, Section, ShareBelowOne, section, setting
 
 
 @dataclasses.dataclass
@@ -15,7 +15,7 @@ class IdLossConfig(Section):
     """Cross-entropy of the identity classifier."""
 
     weight: NotNegativeFloat = setting(1.0, "Weight of the loss; 0 leaves it out.")
-    smoothing: Annotated[float, Field(ge=0, lt=1)] = setting(0.1, "Label smoothing.")
+    smoothing: ShareBelowOne = setting(0.1, "Label smoothing.")
 
 
 @dataclasses.dataclass
