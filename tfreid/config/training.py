@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Optional
 
 from pydantic import Field
 
+from tfrecords.errors import UserError
 from tfreid.setting import (
     NotNegativeFloat,
     PositiveFloat,
@@ -115,3 +116,28 @@ class TrainingConfig(Section):
     profile_steps: Whole[0, 10**4] = setting(
         0, "First steps that are profiled for TensorBoard; 0 for none.",
         resume="free", average="free")
+
+
+def check_length(name: str, training: TrainingConfig, schedule: ScheduleConfig) -> None:
+    """Refuses a training that would end before settings of it take effect.
+
+    Args:
+        name: Name of the training, for the message.
+        training: The section, with its number of steps per epoch.
+        schedule: The learning rates.
+
+    Raises:
+        UserError: If the warm-up or the frozen epochs go beyond the last epoch, or the weights
+            would never be updated.
+    """
+    for key, epochs in (("schedule.warmup_epochs", schedule.warmup_epochs),
+                        ("training.frozen_backbone_epochs", training.frozen_backbone_epochs)):
+        if epochs > training.epochs:
+            raise UserError(f"{name}: {key} is {epochs}, but training.epochs only "
+                            f"{training.epochs}; set {key} to {training.epochs} or less.")
+    steps = training.epochs * training.steps_per_epoch
+    steps = min(steps, training.max_steps or steps)
+    if (training.accumulate_steps or 1) > steps:
+        raise UserError(f"{name}: gradients of {training.accumulate_steps} steps make an update, "
+                        f"but the training has only {steps}, so no weight would ever change; train "
+                        "longer, or accumulate fewer.")
