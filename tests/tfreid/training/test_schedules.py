@@ -56,7 +56,7 @@ def test_exponential_decay_halves_or_ends_at_the_final_rate():
 @pytest.mark.parametrize(("schedule", "training", "words"), [
     ({"warmup_epochs": 4}, {}, "schedule.warmup_epochs is 4, but training.epochs only 3"),
     ({}, {"frozen_backbone_epochs": 4}, "training.frozen_backbone_epochs is 4"),
-    ({}, {"accumulate_steps": 13}, "gradients of 13 steps make an update, but the training has only 12"),
+    ({}, {"accumulate_steps": 13}, "13 steps make an update, but the training has only 12"),
     ({}, {"accumulate_steps": 3, "max_steps": 2}, "has only 2,"),
 ])
 def test_a_training_that_ends_before_its_settings_take_effect_is_refused(
