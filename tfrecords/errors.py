@@ -17,9 +17,15 @@ class UserError(Exception):
     """A mistake in input or settings; one sentence names the file or setting and the fix."""
 
 
+def printable(text: str) -> str:
+    """Escapes what a terminal cannot show or would act upon: control characters, broken UTF-8."""
+    return "".join(character if character.isprintable()
+                   else character.encode("unicode_escape").decode() for character in text)
+
+
 def shortened(text: str, length: int = 80) -> str:
-    """Returns a text as it may stand in a message: of a long one only the beginning."""
-    return text if len(text) <= length else f"{text[:length - 3]}..."
+    """Returns a text as it may stand in a message: printable, of a long one only the beginning."""
+    return printable(text if len(text) <= length else f"{text[:length - 3]}...")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -71,8 +71,8 @@ def _with_variants(tree: Tree, names: Sequence[str], path: str | Path) -> Tree:
     known = tree.pop("variants", {})
     for name in names:
         if name not in known:
-            raise UserError(f"{path}: there is no variant `{name}`; " + (
-                f"the nearest is `{nearest(name, known)}`." if known else "it has none."))
+            has = f"the nearest is `{shortened(nearest(name, known))}`" if known else "it has none"
+            raise UserError(f"{path}: there is no variant `{shortened(name)}`; {has}.")
         variant = {key: value for key, value in known[name].items() if key not in DESCRIPTIONS}
         tree = merge(tree, variant)
     if names:

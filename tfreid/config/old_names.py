@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, shortened
 from tfreid.config.trees import Tree, leaves, set_value
 
 # Old dotted name, of a setting or a section -> the new one.
@@ -109,5 +109,5 @@ def notice(source: str, renamed: tuple[tuple[str, str], ...]) -> None:
     """Says once in a process, on standard error, which old names a source has."""
     said = ", ".join(f"{old} is now {new}" for old, new in renamed[:3])
     more = f" and {len(renamed) - 3} more" if len(renamed) > 3 else ""
-    print(f"{source}: settings have been renamed and are read by their old names: {said}{more}.",
-          file=sys.stderr)
+    print(f"{source}: settings have been renamed and are read by their old names: "
+          f"{shortened(said, 300)}{more}.", file=sys.stderr)
