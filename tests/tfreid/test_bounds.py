@@ -62,6 +62,12 @@ def _numbers(kind, marks):
             yield from _numbers(part, ())
 
 
+@pytest.mark.parametrize("weight", ["1e308", "-1", ".nan", "true", "'1'", "null"])
+def test_the_weight_of_another_loss_has_bounds(recipe, weight):
+    message = problem(recipe(""), [f"loss.others={{triplet: {{weight: {weight}}}}}"])
+    assert "`loss.others` is" in message and "its weight must be a number from 0 to" in message
+
+
 def test_long_values_and_many_mistakes_make_a_short_message_soon(recipe):
     start = time.process_time()
     keys = "".join(f"unknown_{number}: 1\n" for number in range(2000))
