@@ -157,8 +157,23 @@ def test_text_that_yaml_reads_otherwise_says_how_to_quote_it(recipe):
         assert f"as text it is written name='\"{text}\"' here" in message
         assert load_config(recipe(""), [f'name="{text}"']).name == text
     assert load_config(recipe(""), ["name=on"]).name == "on"
+    assert """as text it is written data.records='"[a]/b"' here""" in problem(
+        recipe(""), ["data.records=[a]/b"])
     assert "what follows # would be a comment" in problem(recipe(""), ["name=run #3"])
     assert load_config(recipe(""), ["name='run #3'"]).name == "run #3"
+
+
+def test_a_section_is_laid_over_that_of_the_recipe(recipe):
+    path = recipe("model: {backbone: osnet_x0_25, height: 64}\nloss: {others: {lin: {}}}\n")
+    config = load_config(path, ["model={height: 32, width: 16}", "data={}", "model={}",
+                                "data.augmentation={pad: 0}", "loss={triplet_weight: 0.5}"])
+    assert (config.model.backbone, config.model.height, config.model.width) == (
+        "osnet_x0_25", 32, 16)
+    assert (config.data.augmentation.pad, config.loss.triplet.weight) == (0, 0.5)
+    assert load_config(path, ["loss.others={triplet: {}}"]).loss.others == {
+        "lin": {}, "triplet": {}}
+    assert load_config(path, ["loss.others={}"]).loss.others == {}
+    assert "`name` is {}" in problem(path, ["name={}"])
 
 
 def test_paths_begin_in_the_home_folder(recipe, monkeypatch):

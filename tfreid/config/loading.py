@@ -12,11 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from tfrecords.errors import UserError, nearest, shortened
 from tfrecords.writing import write_whole
-from tfreid.config.config import Config, section_type
+from tfreid.config.config import Config, all_settings, section_type
 from tfreid.config.notation import parse, write
 from tfreid.config.old_names import new_path, notice, translate
 from tfreid.config.recipes import DESCRIPTIONS, find_recipe, read_recipe
-from tfreid.config.trees import Tree, merge, set_value
+from tfreid.config.trees import Tree, leaves, merge, set_value
 
 _CONFIG = TypeAdapter(Config)
 _MAX_BASES = 8
@@ -58,7 +58,7 @@ def load_config(
         tree["system"] = renamed["system: ranking"] = "triplet"
     stage = tree.get("pretraining")
     training = stage.get("training") if isinstance(stage, dict) else None
-    if isinstance(training, dict) and training.get("epochs") == 0:
+    if isinstance(training, dict) and str(training.get("epochs")) == "0":
         tree["pretraining"] = None
     if renamed:
         notice(str(path), tuple(renamed.items()))
@@ -150,12 +150,19 @@ def _apply_override(tree: Tree, override: str, renamed: dict[str, str]) -> None:
     names = tuple(key.split("."))
     if len(names) > _MAX_NAMES:
         raise UserError(f"{source}: there is no setting in so many sections.")
-    value = parse(text, source)
+    try:
+        value = parse(text, source)
+    except UserError as error:
+        raise UserError(f"{str(error)[:-1]}; {_as_text(key, text)}.") from None
     if " #" in text and not text.lstrip().startswith(("'", '"')):
         raise UserError(f"{source}: what follows # would be a comment; {_as_text(key, text)}.")
-    blocking = set_value(tree, new_path(names, renamed), value)
-    if blocking is not None:
-        raise UserError(f"{source}: `{shortened(blocking)}` is a value, not a section.")
+    # A section is laid over the recipe's, like a recipe over its base.
+    section = value or any(name.startswith(f"{key}.") for name in all_settings())
+    laid = leaves(value, names) if isinstance(value, dict) and section else [(names, value)]
+    for path, leaf in laid:
+        blocking = set_value(tree, new_path(path, renamed), leaf)
+        if blocking is not None:
+            raise UserError(f"{source}: `{shortened(blocking)}` is a value, not a section.")
 
 
 def _validate(tree: Tree, source: str, prefix: str = "") -> Config:
