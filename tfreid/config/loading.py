@@ -211,7 +211,8 @@ def _explain(problem: Any, prefix: str) -> str:
 
 def _as_text(key: str, value: str) -> str:
     """Says how a text is written that YAML reads as something else."""
-    return f"as text it is written {key}='\"{shortened(value)}\"' here, and quoted in a recipe"
+    quoted = json.dumps(shortened(value), ensure_ascii=False)
+    return f"as text it is written {shortened(key)}='{quoted}' here, and quoted in a recipe"
 
 
 def _all_keys(section: Any, prefix: str = "") -> Any:
