@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import functools
+import itertools
 import sys
+from collections.abc import Iterable
 from typing import Callable
+
+_COMPARED_NAMES, _COMPARED_CHARACTERS = 500, 80
 
 
 class UserError(Exception):
     """A mistake in input or settings; one sentence names the file or setting and the fix."""
+
+
+def printable(text: str) -> str:
+    """Escapes what a terminal cannot show or would act upon: control characters, broken UTF-8."""
+    return "".join(character if character.isprintable()
+                   else character.encode("unicode_escape").decode() for character in text)
+
+
+def shortened(text: str, length: int = 80) -> str:
+    """Returns a text as it may stand in a message: printable, of a long one only the beginning."""
+    return printable(text if len(text) <= length else f"{text[:length - 3]}...")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns the one of some names that a mistyped name is most like, for "did you mean".
+
+    It takes no noticeable time: of many or long names only the beginning is compared.
+
+    Args:
+        name: What was asked for.
+        names: What there is, at least one.
+    """
+    beginnings = {known[:_COMPARED_CHARACTERS]: known
+                  for known in itertools.islice(names, _COMPARED_NAMES)}
+    best, = difflib.get_close_matches(name[:_COMPARED_CHARACTERS], beginnings, n=1, cutoff=0.0)
+    return beginnings[best]
 
 
 def command_line(main: Callable[..., int | None]) -> Callable[..., int]:

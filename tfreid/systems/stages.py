@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, load_config
+from tfreid.config.training import check_length
 from tfreid.records import ImageTable, Records, open_records
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import RunFolder, start_run
@@ -113,6 +114,8 @@ def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int
     batches = system.make_batches(table)
     steps = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, replicas)
     training = dataclasses.replace(config.training, steps_per_epoch=steps)
+    if not _has_checkpoints(folder):
+        check_length(config.name, training, config.schedule)
     return dataclasses.replace(config, training=training), batches
 
 
