@@ -23,6 +23,7 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfrecords.files import regular_file
 from tfrecords.writing import write_whole
 
 FORMAT_VERSION = 1
@@ -240,15 +241,11 @@ def _checksums(content):
 
 def _refuse_other_kinds(path):
     """Refuses what is not a file, and files of other programs that users mistake for weights."""
-    best = "give the run's checkpoints/best.weights.h5 or last.weights.h5"
-    if os.path.isdir(path):
-        raise UserError(f"the weight file {path} is a folder; {best} if it is a run.")
-    if os.path.isfile(f"{path}.index") or path.endswith(".index") and os.path.isfile(path):
+    fix = "give a weight file, such as checkpoints/best.weights.h5 of a run"
+    if os.path.isfile(f"{path}.index") or (path.endswith(".index") and os.path.isfile(path)):
         raise UserError(f"{path} is a checkpoint for resuming, which only the TensorFlow that "
-                        f"wrote it reads; {best}, which load on every supported TensorFlow.")
-    if not os.path.isfile(path):
-        raise UserError(f"the weight file {path} does not exist; check the path.")
-    with open(path, "rb") as file:
+                        f"wrote it reads; {fix}, which every supported TensorFlow loads.")
+    with open(regular_file(path, fix), "rb") as file:
         start = file.read(_START)
     if start[:2] in (b"PK", b"\x80\x02") or start[8:9] == b"{":
         raise UserError(f"{path} looks like a file of PyTorch or Keras instead of a .weights.h5 "
