@@ -245,6 +245,8 @@ def _refuse_other_kinds(path):
     if os.path.isfile(f"{path}.index") or (path.endswith(".index") and os.path.isfile(path)):
         raise UserError(f"{path} is a checkpoint for resuming, which only the TensorFlow that "
                         f"wrote it reads; {fix}, which every supported TensorFlow loads.")
+    if not os.path.exists(path):
+        raise UserError(f"the weight file {path} does not exist; {fix}.")
     with open(regular_file(path, fix), "rb") as file:
         start = file.read(_START)
     if start[:2] in (b"PK", b"\x80\x02") or start[8:9] == b"{":

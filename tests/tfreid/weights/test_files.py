@@ -152,7 +152,7 @@ def test_weights_of_another_model(saved):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(UserError, match="absent.weights.h5 cannot be read .No such file"):
+    with pytest.raises(UserError, match="absent.weights.h5 does not exist"):
         load_weights(tiny_model(), tmp_path / "absent.weights.h5")
 
 
