@@ -243,13 +243,14 @@ def _refuse_misfit(trunk, state, backbone, source, others=True):
         ]
         if keys
     ]
-    fitting = _fitting_backbone(state, backbone, source) if others else None
     some = [key[:_LONGEST_NAME] for key in [*state][:: max(1, len(state) - 1)]]
-    fix = (
-        f"its weights are those of {fitting}, so give that as the architecture"
-        if fitting
-        else "it fits no other backbone of this project either"
-    )
+    fitting = _fitting_backbone(state, backbone, source) if others else None
+    if fitting:
+        fix = f"its weights are those of {fitting}, so give that as the architecture"
+    elif others:
+        fix = "it fits no other backbone of this project either"
+    else:
+        fix = "without these it would compute other features"
     raise MisfitError(
         f"{os.fspath(source)} does not hold the weights of {backbone}: {len(trunk.weights)} of "
         f"{total} match, {', '.join(counts)}; {fix} (its keys are like {' and '.join(some)}).",

@@ -38,7 +38,7 @@ def load_imagenet(
             `BACKBONE_weights_tf_dim_ordering_tf_kernels_notop.h5`, or the Keras model itself.
 
     Raises:
-        UserError: If the model does not fit the weights, or they cannot be loaded or are not finite.
+        UserError: If the model does not fit the weights, or these cannot be loaded or hold NaN.
         ValueError: If there are no ImageNet weights of `backbone`.
     """
     if backbone not in IMAGENET_BACKBONES:
