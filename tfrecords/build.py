@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tfrecords.arguments import HomeParser, whole
 from tfrecords.datasets import DATASETS, load_dataset
-from tfrecords.errors import command_line
+from tfrecords.errors import command_line, printable
 from tfrecords.identity_splits import describe_identity_splits
 from tfrecords.manifest import Manifest
 from tfrecords.records import build_records
@@ -27,20 +27,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if dataset.renders:
         options.update(workers=settings.workers, progress=True)
     scan = dataset.scan(settings.root, **options)
-    for warning in scan.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    _warn(scan.warnings)
     result = build_records(
         scan, settings.dataset, settings.output, shards=settings.shards, workers=settings.workers,
         skip_corrupt=settings.skip_corrupt, progress=True)
+    _warn(result.warnings)
     if result.corrupt:
-        print(f"warning: {len(result.corrupt)} corrupt images are left out: "
-              f"{name_some(result.corrupt)}", file=sys.stderr)
+        _warn([f"{len(result.corrupt)} corrupt images are left out: {name_some(result.corrupt)}"])
     if result.shards_made:
         print(f"{settings.output}: {result.shards_made} shards made.")
     else:
         print(f"{settings.output} already holds this build; nothing to do.")
     print(format_summary(result.manifest))
     return 0
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {printable(warning)}", file=sys.stderr)
 
 
 def format_summary(manifest: Manifest) -> str:

@@ -14,7 +14,14 @@ _COMPARED_NAMES, _COMPARED_CHARACTERS = 500, 80
 
 
 class UserError(Exception):
-    """A mistake in input or settings; one sentence names the file or setting and the fix."""
+    """A mistake in input or settings; one sentence names the file or setting and the fix.
+
+    As text it has no control characters, whatever names from elsewhere it quotes.
+    """
+
+    def __str__(self) -> str:
+        """Returns the sentence."""
+        return printable(super().__str__())
 
 
 def printable(text: str) -> str:
@@ -53,12 +60,15 @@ def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return main(*args, **kwargs) or 0
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
         except OSError as error:
-            print(f"error: {_explain(error)}", file=sys.stderr)
+            print(f"error: {printable(_explain(error))}", file=sys.stderr)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130

@@ -1,12 +1,14 @@
-"""What errors suggest."""
+"""What errors suggest, and what a command prints of names that come from elsewhere."""
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
 
-from tfrecords.errors import nearest
+from tfrecords.errors import UserError, command_line, nearest
+
 
 
 @pytest.mark.parametrize("name, best", [
@@ -27,3 +29,16 @@ def test_many_and_long_names_take_no_noticeable_time():
 
 def test_a_name_like_none_of_them_has_an_answer_too():
     assert nearest("", ["build", "train"]) in ("build", "train")
+
+
+def test_control_characters_and_broken_names_are_escaped(capsys):
+    @command_line
+    def main():
+        print("\udcb0")
+        raise UserError("José 张三 \x1b[2J\r\u202e\udcb0\n")
+
+    assert main() == 2
+    captured = capsys.readouterr()
+    assert captured.out == "\\udcb0\n"
+    assert captured.err == "error: José 张三 \\x1b[2J\\r\\u202e\\udcb0\\n\n"
+    assert sys.stdout.errors == "backslashreplace"

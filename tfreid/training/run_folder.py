@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfrecords.errors import UserError
+from tfrecords.writing import check_name
 from tfreid.config import Config, all_settings, flat, load_config, save_config, stage_config
 from tfreid.config.trees import leaves
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME
@@ -69,6 +70,7 @@ def start_run(path: str | Path, config: Config, command: str, resume: bool) -> R
         UserError: If the folder is not empty and `resume` is false, or the settings do not fit the
             resumed run.
     """
+    check_name(path)
     run = RunFolder(Path(path))
     if run.path.exists() and not run.path.is_dir():
         raise UserError(f"{path} is a file; choose another --output, a folder.")

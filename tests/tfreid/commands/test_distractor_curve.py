@@ -128,10 +128,12 @@ def test_features_are_kept_and_of_one_model(curve, world, capsys, tmp_path, monk
     message = capsys.readouterr().err
     assert "gallery.json" in message or "query.json" in message
     assert "from other settings" in message and message.count("\n") == 1
-    (tmp_path / "features" / "gallery.npy").write_bytes(b"\x93NUMPY")
-    assert curve([*common, "--output", str(tmp_path / "third")]) == 2
-    message = capsys.readouterr().err
-    assert "gallery.npy is missing or broken; delete" in message and message.count("\n") == 1
+    np.savez(tmp_path / "several.npz", features=np.zeros((3, 2)))
+    for damaged in (b"\x93NUMPY", b"", (tmp_path / "several.npz").read_bytes()):
+        (tmp_path / "features" / "gallery.npy").write_bytes(damaged)
+        assert curve([*common, "--output", str(tmp_path / "third")]) == 2
+        message = capsys.readouterr().err
+        assert "gallery.npy is missing or broken; delete" in message and message.count("\n") == 1
     (tmp_path / "features" / "query.json").write_text("[]")
     assert curve([*common, "--output", str(tmp_path / "third")]) == 2
     assert "from other weights and settings and records" in capsys.readouterr().err
