@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfrecords.manifest import file_checksum, read_json, write_json
+from tfrecords.files import file_checksum, read_json
+from tfrecords.writing import write_json
 
 
 def write_checksums(path: Path, files: Iterable[Path]) -> None:
@@ -23,7 +24,7 @@ def find_changed_file(path: Path) -> Path | None:
     """
     if not path.is_file():
         return None
-    for name, checksum in read_json(path).items():
+    for name, checksum in read_json(path, "delete it to read the files unchecked").items():
         file = path.with_name(Path(name).name)
         if not file.is_file() or file_checksum(file) != checksum:
             return file

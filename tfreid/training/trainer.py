@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import signal
@@ -16,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfrecords.errors import UserError
+from tfrecords.errors import Stopped, UserError
+from tfrecords.files import read_json
 from tfreid.config import Config
 from tfreid.evaluation.evaluator import Evaluation, Evaluator
 from tfreid.evaluation.results import write_results_json
@@ -37,12 +37,24 @@ from tfreid.weights.files import save_weights
 
 @dataclasses.dataclass
 class EvaluationProgress:
-    """The evaluations of a run: the last step, the figures, and the best main figure."""
+    """The evaluations of a run: the last step, the figures, and the best main figure.
+
+    Raises:
+        TypeError: If a value is of another type.
+    """
 
     evaluated_step: int = -1
     untrained: dict | None = None
     best: dict | None = None
     best_figure: float | None = None
+
+    def __post_init__(self):
+        nothing = type(None)
+        for value, kinds in ((self.evaluated_step, int), (self.untrained, (dict, nothing)),
+                             (self.best, (dict, nothing)),
+                             (self.best_figure, (float, int, nothing))):
+            if not isinstance(value, kinds):
+                raise TypeError(f"{value!r} is of another type")
 
 
 class Trainer:
@@ -56,6 +68,9 @@ class Trainer:
         model: The model.
         batches: Training batches.
         evaluator: Tests the model, or None if the records have no test images.
+
+    Raises:
+        UserError: If the run's newest checkpoint cannot be restored, or the evaluation fails.
     """
 
     def __init__(self, config: Config, run: RunFolder, strategy: tf.distribute.Strategy,
@@ -89,23 +104,26 @@ class Trainer:
         replicas = strategy.num_replicas_in_sync
         self._steps_per_epoch = config.training.steps_per_epoch
         self._items_per_step = batches.batch_size * replicas
-        self._progress = EvaluationProgress()
         self._train_step: TrainStep | None = None
         self._frozen = False
         self._profiling = False
         self._steps_here = 0  # steps since the start or resumption
         self._pending: list[tuple[int, dict[str, tf.Tensor]]] = []
+        self._first_step = self._checkpoints.restore()
+        self._progress = self._read_progress()
+        if self._evaluator:
+            self._evaluator.try_out()
 
-    def train(self) -> bool:
-        """Trains from the newest checkpoint, if any; returns False if a signal stopped it.
+    def train(self) -> None:
+        """Trains from the newest checkpoint, if any.
 
         Raises:
             UserError: If the loss is not finite, an image cannot be decoded, or the disk is full.
+            Stopped: If SIGINT or SIGTERM arrived; what was trained is saved.
         """
-        training = self._config.training
-        step = self._restore()
-        if self._evaluator:
-            self._evaluator.try_out()
+        training, step = self._config.training, self._first_step
+        if step:
+            print(f"resuming after step {step}")
         self._summaries = Summaries(self._run.tensorboard)
         end = training.epochs * self._steps_per_epoch
         end = min(end, training.max_steps or end)
@@ -120,25 +138,24 @@ class Trainer:
                     self._evaluate_if_due(step, end)
         self._stop_profile()
         self._summaries.flush()
-        unfinished = step < end or (self._evaluator and self._progress.evaluated_step != step)
-        if signals.received and unfinished:
-            print(f"stopped by {signals.received} after step {step}; run again with --resume.")
-            return False
+        if signals.received:
+            raise Stopped(signals.received, f"after step {step}; run again with --resume")
         with self._evaluated_weights():
             save_weights(self._model, self._run.last_weights)
-        return True
 
-    def _restore(self) -> int:
-        step = self._checkpoints.restore()
-        if self._run.progress.exists():
-            try:
-                self._progress = EvaluationProgress(**json.loads(self._run.progress.read_text()))
-            except (ValueError, TypeError):
-                raise UserError(f"{self._run.progress} is damaged; delete it to evaluate again and "
-                                "to search for new best weights.") from None
-        if step:
-            print(f"resuming after step {step}")
-        return step
+    def _read_progress(self) -> EvaluationProgress:
+        path = self._run.progress
+        fix = "delete it to evaluate again and to search for new best weights"
+        if not path.exists():
+            return EvaluationProgress()
+        content = read_json(path, fix)
+        try:
+            progress = EvaluationProgress(**content)
+        except TypeError:
+            raise UserError(f"{path} is damaged (not the progress of a training); {fix}.") from None
+        if progress.evaluated_step > self._first_step:  # of a damaged checkpoint
+            progress.evaluated_step = -1
+        return progress
 
     def _train_epoch(self, epoch, first, last, signals) -> int:
         training = self._config.training
@@ -228,6 +245,7 @@ class Trainer:
         for weight in self._model.trainable_variables:
             if not np.isfinite(weight.numpy()).all():
                 raise self._diverged("a weight", "not finite", step)
+        self._run.restore_files()
         self._checkpoints.save(step)
 
     def _diverged(self, what, value, step):
@@ -300,11 +318,11 @@ class StopSignals:
     """Records SIGINT and SIGTERM inside a `with` block; a second one of a kind acts as usual.
 
     Attributes:
-        received: Name of the last signal, or None.
+        received: The last signal, or None.
     """
 
     def __init__(self):
-        self.received: str | None = None
+        self.received: signal.Signals | None = None
         self._previous = {}
 
     def __enter__(self) -> StopSignals:
@@ -317,8 +335,9 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _note(self, number, _frame):
-        self.received = signal.Signals(number).name
+        self.received = signal.Signals(number)
         signal.signal(number, self._previous[number])
-        text = f"\n{self.received}: finishing the step and saving; once more to stop at once.\n"
+        text = (f"\n{self.received.name}: finishing the step and saving; once more to stop at "
+                "once.\n")
         with contextlib.suppress(OSError):  # a closed terminal
             os.write(2, text.encode())  # `print` may not interrupt itself

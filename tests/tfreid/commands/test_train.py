@@ -131,12 +131,12 @@ def test_stopped_and_killed_and_resumed_ends_with_the_same_weights(
 ):
     run = tmp_path / "run"
     more = ["training.evaluate_untrained=true", "training.keep_checkpoints=9"]
-    # SIGTERM in the middle of the first epoch saves and exits with zero.
+    # SIGTERM in the middle of the first epoch saves and exits as shells have it.
     process = _start(recipe, run, "training.checkpoint_every_steps=1", *more)
     _wait_for(run / "checkpoints" / "step-1.index", process)
     process.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=100)
-    assert process.returncode == 0, text
+    assert process.returncode == 128 + signal.SIGTERM, text
     assert "SIGTERM" in text and "--resume" in text
     # From there on a checkpoint at every other step, and a kill in the middle of the second epoch.
     more.append("training.checkpoint_every_steps=2")
