@@ -115,7 +115,7 @@ class _Stage:
 
     def train(self) -> None:
         """Trains to the end, unless a signal stops it."""
-        print(self._description)
+        print("\nnote: ".join([self._description, *_cut_off(self.config)]))
         self._trainer.train()
 
 
@@ -129,6 +129,22 @@ def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int
     config = dataclasses.replace(config, training=training)
     folder.check_settings(config)
     return config, batches
+
+
+def _cut_off(config: Config) -> list[str]:
+    """Describes what the end of the training cuts off."""
+    training, notes = config.training, []
+    whole = training.epochs * training.steps_per_epoch
+    end = min(whole, training.max_steps or whole)
+    unused = end % (training.accumulate_steps or 1)
+    if unused:
+        notes.append(f"the last {unused} of {end} steps change no weights, because "
+                     f"{training.accumulate_steps} together make an update")
+    for name, epochs in (("schedule.warmup_epochs", config.schedule.warmup_epochs),
+                         ("training.frozen_backbone_epochs", training.frozen_backbone_epochs)):
+        if end < whole and epochs * training.steps_per_epoch >= end:
+            notes.append(f"training.max_steps={training.max_steps} ends within {name}={epochs}")
+    return notes
 
 
 def _starting_from(config: Config, weights: Path | None) -> Config:

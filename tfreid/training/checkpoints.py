@@ -96,10 +96,7 @@ class Checkpoints:
         """Describes what is wrong with the files of a checkpoint, None if they are whole."""
         prefix = self._directory / f"step-{step}"
         sums = prefix.with_suffix(".sums")
-        try:
-            changed = find_changed_file(sums)
-        except UserError as error:
-            return str(error).rstrip(".")
+        changed = find_changed_file(sums)
         if changed is not None:
             return f"{changed} is damaged (its checksum differs)"
         if not sums.exists():  # of before there were checksums, or killed before they were written

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -55,6 +56,27 @@ class EvaluationProgress:
                              (self.best_figure, (float, int, nothing))):
             if not isinstance(value, kinds):
                 raise TypeError(f"{value!r} is of another type")
+
+    @classmethod
+    def read(cls, path: Path, step: int) -> EvaluationProgress:
+        """Reads the file of a run, if it exists.
+
+        Args:
+            path: The file.
+            step: The step that the run was restored to.
+
+        Raises:
+            UserError: If the file is broken.
+        """
+        fix = "delete it to evaluate again and to search for new best weights"
+        content = read_json(path, fix) if path.exists() else {}
+        try:
+            progress = cls(**content)
+        except TypeError:
+            raise UserError(f"{path} is broken (not the progress of a training); {fix}.") from None
+        if progress.evaluated_step > step:  # the step of a checkpoint that is damaged now
+            progress.evaluated_step = -1
+        return progress
 
 
 class Trainer:
@@ -110,7 +132,7 @@ class Trainer:
         self._steps_here = 0  # steps since the start or resumption
         self._pending: list[tuple[int, dict[str, tf.Tensor]]] = []
         self._first_step = self._checkpoints.restore()
-        self._progress = self._read_progress()
+        self._progress = EvaluationProgress.read(run.progress, self._first_step)
         if self._evaluator:
             self._evaluator.try_out()
 
@@ -142,20 +164,6 @@ class Trainer:
             raise Stopped(signals.received, f"after step {step}; run again with --resume")
         with self._evaluated_weights():
             save_weights(self._model, self._run.last_weights)
-
-    def _read_progress(self) -> EvaluationProgress:
-        path = self._run.progress
-        fix = "delete it to evaluate again and to search for new best weights"
-        if not path.exists():
-            return EvaluationProgress()
-        content = read_json(path, fix)
-        try:
-            progress = EvaluationProgress(**content)
-        except TypeError:
-            raise UserError(f"{path} is damaged (not the progress of a training); {fix}.") from None
-        if progress.evaluated_step > self._first_step:  # of a damaged checkpoint
-            progress.evaluated_step = -1
-        return progress
 
     def _train_epoch(self, epoch, first, last, signals) -> int:
         training = self._config.training
@@ -260,15 +268,15 @@ class Trainer:
         self._steps_here += 1
         steps = self._config.training.profile_steps
         if steps and self._steps_here == 3:
-            tf.profiler.experimental.start(str(self._run.tensorboard))
             self._profiling = True
+            self._summaries.attempt(tf.profiler.experimental.start, str(self._run.tensorboard))
         if self._steps_here == 3 + steps:
             self._stop_profile()
 
     def _stop_profile(self):
         if self._profiling:
-            tf.profiler.experimental.stop()
             self._profiling = False
+            self._summaries.attempt(tf.profiler.experimental.stop)
 
     def _evaluate_if_due(self, step, end):
         training = self._config.training
@@ -307,7 +315,7 @@ class Trainer:
             save_thresholds(thresholds, self._run.thresholds)
         count, projection = self._config.training.projector_images, evaluation.projection()
         if count and projection is not None:
-            self._summaries.projector(projection, count)
+            self._summaries.attempt(self._summaries.projector, projection, count)
 
     def _evaluated_weights(self):
         """Returns a context in which the model has its average weights, if any."""

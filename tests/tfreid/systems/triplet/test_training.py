@@ -157,7 +157,7 @@ def test_a_run_is_evaluated_exported_and_queried(recipe, records, tmp_path, caps
     run = tmp_path / "run"
     with_tests = f"data.records={records}"
     assert train_net.main(["--config", str(recipe), "--output", str(run), with_tests,
-                           "pretraining=null", "training.max_steps=1"]) == 0
+                           "pretraining=null", "training.max_steps=2"]) == 0
     trained = json.loads((run / "results.json").read_text())
     assert test_net.main(["--run", str(run), "--output", str(tmp_path / "again"),
                           "--ranked-queries", "1"]) == 0
