@@ -6,6 +6,7 @@ import difflib
 import errno
 import functools
 import itertools
+import signal
 import sys
 from collections.abc import Iterable
 from typing import Callable
@@ -50,12 +51,26 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return beginnings[best]
 
 
+class Stopped(Exception):
+    """A signal stopped what a process did, in an orderly way, before its end.
+
+    Args:
+        number: The signal.
+        where: Where it stopped and how to go on.
+    """
+
+    def __init__(self, number: signal.Signals, where: str):
+        super().__init__(f"stopped by {number.name} {where}.")
+        self.number = number
+
+
 def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
     """Decorates a command's `main` to print user mistakes as one sentence without a traceback.
 
     Returns:
         A function with the same arguments that returns the exit status: that of `main` (None is
-        0), 2 after a `UserError` or a full disk, 130 after Ctrl-C.
+        0), 2 after a `UserError` or a full disk, 128 and the signal's number if one stopped it, as
+        shells have it: 130 after Ctrl-C (SIGINT), 143 after SIGTERM.
     """
 
     @functools.wraps(main)
@@ -69,6 +84,9 @@ def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
             print(f"error: {error}", file=sys.stderr)
         except OSError as error:
             print(f"error: {printable(_explain(error))}", file=sys.stderr)
+        except Stopped as stop:
+            print(printable(str(stop)), file=sys.stderr)
+            return 128 + stop.number
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130

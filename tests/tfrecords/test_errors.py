@@ -10,7 +10,6 @@ import pytest
 from tfrecords.errors import UserError, command_line, nearest
 
 
-
 @pytest.mark.parametrize("name, best", [
     ("trian", "train"), ("test", "test"), ("exprt", "export")])
 def test_the_nearest_name_is_found(name, best):

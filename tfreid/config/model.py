@@ -38,7 +38,7 @@ class ModelConfig(Section):
         "images of one size.")
     embedding_size: Optional[Whole[1, 2**16]] = setting(
         None, "Width of a linear layer before the neck; null keeps the backbone's own feature.")
-    hidden_size: Optional[Positive] = setting(
+    hidden_size: Optional[Whole[1, 2**16]] = setting(
         None, "Width of a linear layer with batch normalisation and ReLU before that of "
         "embedding_size (mmtracking: 1024).")
     embedding_head: Literal["linear", "sigmoid", "linear_bn_relu"] = setting(
