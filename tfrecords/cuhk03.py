@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfrecords.arguments import seed_type, whole
 from tfrecords.cuhk03_images import MatSource, missing_images
 from tfrecords.cuhk03_original import CAMERA_PAIRS, SPLITS, scan_original
 from tfrecords.datasets import Dataset
@@ -72,11 +73,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
              "randomly drawn splits whose results are averaged (default: %(default)s)")
     original = parser.add_argument_group("with --protocol original")
     original.add_argument(
-        "--splits", type=int, metavar="N",
+        "--splits", type=whole(high=1000), metavar="N",
         help=f"identity splits to draw; images are stored once and data.fold selects a split "
              f"(default: {SPLITS})")
     original.add_argument(
-        "--seed", type=int,
+        "--seed", type=seed_type,
         help="seed of the drawing; the same seed draws the same identities on every machine "
              "(default: 0)")
     original.add_argument(

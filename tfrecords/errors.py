@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import functools
+import itertools
+import signal
 import sys
+from collections.abc import Iterable
 from typing import Callable
+
+_COMPARED_NAMES, _COMPARED_CHARACTERS = 500, 80
 
 
 class UserError(Exception):
@@ -25,12 +31,46 @@ def printable(text: str) -> str:
                    else character.encode("unicode_escape").decode() for character in text)
 
 
+def shortened(text: str, length: int = 80) -> str:
+    """Returns a text as it may stand in a message: printable, of a long one only the beginning."""
+    return printable(text if len(text) <= length else f"{text[:length - 3]}...")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns the one of some names that a mistyped name is most like, for "did you mean".
+
+    It takes no noticeable time: of many or long names only the beginning is compared.
+
+    Args:
+        name: What was asked for.
+        names: What there is, at least one.
+    """
+    beginnings = {known[:_COMPARED_CHARACTERS]: known
+                  for known in itertools.islice(names, _COMPARED_NAMES)}
+    best, = difflib.get_close_matches(name[:_COMPARED_CHARACTERS], beginnings, n=1, cutoff=0.0)
+    return beginnings[best]
+
+
+class Stopped(Exception):
+    """A signal stopped what a process did, in an orderly way, before its end.
+
+    Args:
+        number: The signal.
+        where: Where it stopped and how to go on.
+    """
+
+    def __init__(self, number: signal.Signals, where: str):
+        super().__init__(f"stopped by {number.name} {where}.")
+        self.number = number
+
+
 def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
     """Decorates a command's `main` to print user mistakes as one sentence without a traceback.
 
     Returns:
         A function with the same arguments that returns the exit status: that of `main` (None is
-        0), 2 after a `UserError` or a full disk, 130 after Ctrl-C.
+        0), 2 after a `UserError` or a full disk, 128 and the signal's number if one stopped it, as
+        shells have it: 130 after Ctrl-C (SIGINT), 143 after SIGTERM.
     """
 
     @functools.wraps(main)
@@ -44,6 +84,9 @@ def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
             print(f"error: {error}", file=sys.stderr)
         except OSError as error:
             print(f"error: {printable(_explain(error))}", file=sys.stderr)
+        except Stopped as stop:
+            print(printable(str(stop)), file=sys.stderr)
+            return 128 + stop.number
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130

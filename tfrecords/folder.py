@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrecords.arguments import seed_type, whole
 from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.layout import count_dropped
@@ -35,11 +36,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="share of the identities held out for query and gallery, because identities seen in "
              "training would inflate the scores (default: %(default)s)")
     parser.add_argument(
-        "--query-per-identity", type=int, metavar="N",
+        "--query-per-identity", type=whole(high=10_000), metavar="N",
         help="images of a held-out identity that become queries; the others are the gallery "
              "(default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int,
+        "--seed", type=seed_type,
         help="seed of the drawing; the same seed gives the same splits on every machine "
              "(default: %(default)s)")
     parser.add_argument(

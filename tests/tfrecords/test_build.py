@@ -248,7 +248,7 @@ def test_a_split_must_keep_an_image(market_root, output, capsys):
 def test_counts_must_be_positive(market_root, output, capsys, number):
     with pytest.raises(SystemExit):
         _build(market_root, output, f"--workers={number}")
-    assert f"must be a whole number from 1, not '{number}'" in capsys.readouterr().err
+    assert f"must be a whole number from 1 to 1,024, not '{number}'" in capsys.readouterr().err
 
 
 def test_an_output_that_is_a_file_is_refused(market_root, tmp_path, capsys):

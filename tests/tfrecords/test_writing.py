@@ -76,3 +76,12 @@ def test_names_that_tensorflow_cannot_open_are_refused():
     check_name("Łódź/照片")
     with pytest.raises(UserError, match="is not UTF-8"):
         check_name("a/\udcb0")
+
+
+def test_a_folder_made_for_the_lock_stays_only_if_it_is_used(tmp_path):
+    with sole_writer(tmp_path / "run", "training"):
+        pass
+    assert names(tmp_path) == []
+    with sole_writer(tmp_path / "run", "training"):
+        (tmp_path / "run" / "config.yaml").touch()
+    assert names(tmp_path / "run") == ["config.yaml"]

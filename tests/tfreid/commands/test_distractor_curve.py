@@ -237,7 +237,6 @@ def test_broken_curves(curve, tmp_path, capsys, content):
     (["--run", "RUN", "--counts", "0", "13"], "there are 12 distractors"),
     (["--run", "RUN", "--counts", "-1"], "received -1"),
     (["--run", "RUN", "--counts", "many"], "--counts must be whole numbers, not many"),
-    (["--run", "RUN", "--seed", "-1"], "--seed is negative"),
     (["--run", "RUN", "evaluation.metric=cosin"], "did you mean 'cosine'"),
     (["--run", "RUN", "evaluation.protocol=single_shot"], "evaluation.protocol=full"),
     (["--run", "RUN", "data.records=null"], "data.records is not set"),
