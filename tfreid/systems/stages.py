@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, find_os_error
 from tfrecords.writing import sole_writer
 from tfreid.config import Config, load_config
 from tfreid.config.training import check_length
@@ -48,7 +48,14 @@ def train(config_path: str | None, output: str | Path, overrides: list[str], res
             raise UserError("--config is missing; it can be left out only with --resume of a run.")
     config = load_config(config_path, overrides, variants)
     with sole_writer(folder.path, "training"):
-        _train(config, folder, command)
+        try:
+            _train(config, folder, command)
+        except Exception as error:
+            problem = find_os_error(error)
+            if problem is None or problem.filename is None or not folder.config.exists():
+                raise
+            raise UserError(f"{problem.filename}: {problem.strerror}; once that is put right, run "
+                            "again with --resume.") from error
 
 
 def _train(config: Config, folder: RunFolder, command: str | None) -> None:

@@ -44,23 +44,14 @@ class Checkpoints:
         self._last: int | None = None  # the step that was saved or restored last
 
     def save(self, step: int) -> None:
-        """Writes a checkpoint of a step, unless it exists, and removes what is left of others.
-
-        Raises:
-            UserError: If it cannot be written.
-        """
+        """Writes a checkpoint of a step, unless it exists, and removes what is left of others."""
         if step == self._last:
             return
         self.step.assign(step)
         name = f"step-{step}"
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            with plain_path(self._directory) as folder:
-                self._checkpoint.write(str(folder / name))
-        except tf.errors.OpError as error:
-            raise UserError(f"{self._directory}: the checkpoint of step {step} could not "
-                            f"be written ({error.message.splitlines()[0]}); free some space and "
-                            "run again with --resume.") from None
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with plain_path(self._directory) as folder:
+            self._checkpoint.write(str(folder / name))
         files = [path for path in self._directory.iterdir()
                  if path.name.startswith(f"{name}.") and path.suffix != ".sums"]
         write_checksums(self._directory / f"{name}.sums", sorted(files))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +12,11 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
-from tfrecords.errors import printable
+from tfrecords.errors import find_os_error, printable
 from tfreid.evaluation.evaluator import Projection
 from tfreid.layers.preprocessing import InputSize
 from tfreid.losses.statistics import negative_distances, positive_distances
 
-# What TensorFlow adds to messages about its operations.
-_INTERNALS = re.compile(r"\{\{.*?\}\}|\[Op:\w+\]")
 _GRID_IMAGES = 32
 _GRID_COLUMNS = 8
 _THUMBNAIL = (64, 32)  # height and width, in pixels, in the projector
@@ -42,12 +39,12 @@ class Summaries:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             write(*arguments)
-        except (OSError, tf.errors.OpError) as error:
-            if isinstance(error, tf.errors.InvalidArgumentError):  # of its other operations
+        except (OSError, tf.errors.OpError, RuntimeError) as error:
+            found = find_os_error(error)
+            if found is None:
                 raise
-            reason = _INTERNALS.sub("", str(error)).splitlines()[0].strip()
             warnings.warn(f"{self._directory}: files for TensorBoard could not be written "
-                          f"({reason}); training goes on without them", stacklevel=3)
+                          f"({found.strerror}); training goes on without them", stacklevel=3)
             self._writer, self._paused = None, True
 
     def scalars(self, values: dict[str, float], step: int) -> None:
