@@ -97,8 +97,8 @@ def _backbone(config):
     try:
         return BACKBONES[config.backbone]
     except KeyError:
-        raise UserError(f"model.backbone is {shortened(config.backbone)}, which does not exist; the nearest "
-                        f"is {nearest(config.backbone, BACKBONES)}.") from None
+        raise UserError(f"model.backbone is {shortened(config.backbone)}, which does not exist; "
+                        f"the nearest is {nearest(config.backbone, BACKBONES)}.") from None
 
 
 def _backbone_settings(config):
