@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 import keras
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, nearest
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import linear_bn_relu, osnet_head
 from tfreid.config import ModelConfig
@@ -100,9 +98,8 @@ def _backbone(config):
     try:
         return BACKBONES[config.backbone]
     except KeyError:
-        close = difflib.get_close_matches(config.backbone, BACKBONES, n=1, cutoff=0.0)[0]
         raise UserError(f"model.backbone is {config.backbone}, which does not exist; the nearest "
-                        f"is {close}.") from None
+                        f"is {nearest(config.backbone, BACKBONES)}.") from None
 
 
 def _backbone_settings(config):

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME, Threshold, save_thresholds
 from tfreid.layers.preprocessing import InputSize
+from tfreid.plain_paths import plain_path
 from tfreid.records import decode_image
 from tfreid.serving.client import SignatureClient
 from tfreid.serving.saved_model import (
@@ -105,7 +106,8 @@ def write_checked(served: tf.Module, signatures: dict[str, Any], output: str | P
     """
     def finish(directory):
         round_alike()
-        check(tf.saved_model.load(str(directory)).signatures)
+        with plain_path(directory) as readable:
+            check(tf.saved_model.load(str(readable)).signatures)
         if thresholds:
             save_thresholds(thresholds, directory / EXTRA_FILES / THRESHOLDS_NAME)
 
