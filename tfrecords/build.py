@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tfrecords.arguments import positive
+from tfrecords.arguments import HomeParser, whole
 from tfrecords.datasets import DATASETS, load_dataset
-from tfrecords.errors import command_line
+from tfrecords.errors import command_line, printable
 from tfrecords.identity_splits import describe_identity_splits
-from tfrecords.images import MAX_PIXELS
+from tfrecords.images import DECODABLE_PIXELS, MAX_PIXELS
 from tfrecords.manifest import Manifest
 from tfrecords.records import build_records
 from tfrecords.scan import name_some
@@ -28,23 +28,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if dataset.renders:
         options.update(workers=settings.workers, progress=True)
     scan = dataset.scan(settings.root, **options)
-    for warning in scan.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    _warn(scan.warnings)
     result = build_records(
         scan, settings.dataset, settings.output, shards=settings.shards, workers=settings.workers,
         skip_corrupt=settings.skip_corrupt, max_pixels=settings.max_pixels, progress=True)
-    if result.blemished:
-        print(f"warning: the decoder finds fault with {len(result.blemished)} images, which are "
-              f"kept: {name_some(result.blemished)}", file=sys.stderr)
+    _warn(result.warnings)
     if result.corrupt:
-        print(f"warning: {len(result.corrupt)} corrupt images are left out: "
-              f"{name_some(result.corrupt)}", file=sys.stderr)
+        _warn([f"{len(result.corrupt)} corrupt images are left out: {name_some(result.corrupt)}"])
     if result.shards_made:
         print(f"{settings.output}: {result.shards_made} shards made.")
     else:
         print(f"{settings.output} already holds this build; nothing to do.")
     print(format_summary(result.manifest))
     return 0
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {printable(warning)}", file=sys.stderr)
 
 
 def format_summary(manifest: Manifest) -> str:
@@ -67,7 +68,7 @@ def format_summary(manifest: Manifest) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tfreid build", description=__doc__)
+    parser = HomeParser(prog="tfreid build", description=__doc__)
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     for name in DATASETS:
         dataset = load_dataset(name)
@@ -86,11 +87,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="folder for the records; run the same command again to resume an interrupted build: "
              "finished shards are kept")
     parser.add_argument(
-        "--shards", type=positive, default=4, metavar="N",
+        "--shards", type=whole(high=10_000), default=4, metavar="N",
         help="record files of a split: readers open several at a time, and an interrupted build "
              "loses unfinished ones, so use more for a large dataset (default: %(default)s)")
     parser.add_argument(
-        "--workers", type=positive, default=_processors(), metavar="N",
+        "--workers", type=whole(high=1024), default=_processors(), metavar="N",
         help="processes; each writes one shard at a time and takes about 0.1 GB of memory, besides "
              "the 0.5 GB or more of the TensorFlow that they share (outside Linux each loads its "
              "own) (default: the processors, %(default)s)")
@@ -99,7 +100,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="leave out images that are truncated or cannot be decoded, and count them; without "
              "it they are an error, because a broken copy should be repaired")
     parser.add_argument(
-        "--max-pixels", type=positive, default=MAX_PIXELS, metavar="N",
+        "--max-pixels", type=whole(high=DECODABLE_PIXELS), default=MAX_PIXELS, metavar="N",
         help="images of more pixels count as corrupt and are not decoded, because a file of a few "
              "kB can declare gigabytes (default: %(default)s)")
 

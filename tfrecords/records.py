@@ -14,34 +14,35 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.identity_splits import refuse_losses
-from tfrecords.images import DECODABLE_PIXELS, MAX_PIXELS
+from tfrecords.images import MAX_PIXELS
 from tfrecords.manifest import Manifest, write_manifest
 from tfrecords.pool import run_jobs
 from tfrecords.progress import Progress, make_directory, open_progress
 from tfrecords.query_galleries import write_query_galleries
 from tfrecords.scan import Scan, name_some
 from tfrecords.schema import SCHEMA_VERSION
+from tfrecords.self_matches import identical_images, lost_matches, read_digests
 from tfrecords.shards import count_split, plan_shards
 from tfrecords.writer import ShardJob, ShardResult, write_shard
+from tfrecords.writing import sole_writer
 
 CORRUPT = "corrupt"
 
 
 class BuildResult(NamedTuple):
-    """The result of a build.
+    """What a build made.
 
     Attributes:
-        manifest: What the folder holds.
+        manifest: The manifest.
         shards_made: Number of shards made this time.
-        corrupt: "path (reason)" of images that are left out.
-        blemished: "path (reason)" of images that this time were written although their decoder
-            found fault with them, at no cost of pixels.
+        corrupt: "path (reason)" of corrupt images.
+        warnings: Sentences for the user on the images that were written.
     """
 
     manifest: Manifest
     shards_made: int
     corrupt: list[str]
-    blemished: list[str]
+    warnings: Sequence[str] = ()
 
 
 def build_records(
@@ -71,34 +72,35 @@ def build_records(
         progress: Whether to show a progress bar on standard error.
 
     Raises:
-        UserError: If images are corrupt (after all of them were read), `max_pixels` is larger than
-            what TensorFlow decodes, or `output` holds another build or cannot be written.
+        UserError: If images are corrupt (after all of them were read), or if `output` holds another
+            build or cannot be written.
         OSError: If the disk is full (ENOSPC); finished shards are kept.
     """
-    if max_pixels > DECODABLE_PIXELS:
-        raise UserError(f"--max-pixels {max_pixels:,} is too large: TensorFlow decodes no image of "
-                        f"more than {DECODABLE_PIXELS:,} pixels.")
     options = dict(scan.options, shards=shards)
     jobs = plan_shards(scan, shards)
-    blemished: list[str] = []
     directory = make_directory(output)
+    warnings: list[str] = []
     try:
-        build = open_progress(directory, dataset, options, jobs)
-        pending = [job for job in jobs if not build.is_finished(job)]
-        if pending:
-            build.save()
-            write = functools.partial(_write_job, output=build.directory, skip_corrupt=skip_corrupt,
-                                      max_pixels=max_pixels)
-            blemished = _write_pending(write, pending, build, workers, progress)
-        manifest = _summarize(scan, jobs, build)
-        write_manifest(directory, manifest)
+        with sole_writer(directory, "building records"):
+            build = open_progress(directory, dataset, options, jobs)
+            pending = [job for job in jobs if not build.is_finished(job)]
+            digests: dict[str, bytes] = {}
+            if pending:
+                build.save()
+                write = functools.partial(_write_job, output=directory, skip_corrupt=skip_corrupt,
+                                          max_pixels=max_pixels)
+                digests, warnings = _write_pending(write, pending, build, workers, progress)
+            manifest, corrupt = _summarize(scan, jobs, build)
+            if pending:
+                warnings += _warnings(scan, jobs, corrupt, directory, digests)
+            write_manifest(directory, manifest)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         raise UserError(f"--output {directory} cannot be written ({error.strerror}): name another "
                         "folder.") from error
-    corrupt = [text for job in jobs for text in _with_reasons(build.shards[job.file].corrupt)]
-    return BuildResult(manifest, len(pending), corrupt, blemished)
+    left_out = [text for job in jobs for text in _with_reasons(build.shards[job.file].corrupt)]
+    return BuildResult(manifest, len(pending), left_out, warnings)
 
 
 def _write_pending(
@@ -107,11 +109,12 @@ def _write_pending(
     build: Progress,
     workers: int,
     progress: bool,
-) -> list[str]:
-    """Writes shards and returns the blemished images."""
+) -> tuple[dict[str, bytes], list[str]]:
+    """Writes shards and returns the digests of their images by shard, and warnings."""
     by_file = {job.file: job for job in pending}
     corrupt: list[str] = []
     blemished: list[str] = []
+    digests: dict[str, bytes] = {}
     total = sum(len(job.images) for job in pending)
     with tqdm(total=total, unit="images", disable=not progress) as bar, closing(
             run_jobs(write, pending, workers, bar.update)) as results:
@@ -121,11 +124,14 @@ def _write_pending(
                 corrupt += _with_reasons(result.corrupt)
             else:
                 build.add(by_file[result.job_file], result)
+                digests[result.job_file] = result.digests
     if corrupt:
         raise UserError(f"{len(corrupt)} of {total} images in {pending[0].source} are corrupt: "
                         f"{name_some(sorted(corrupt))}; repair them, or pass --skip-corrupt to "
                         "leave them out, and run again (finished shards are kept).")
-    return blemished
+    warnings = [f"the decoder finds fault with {len(blemished)} images, which are kept: "
+                f"{name_some(sorted(blemished))}"] if blemished else []
+    return digests, warnings
 
 
 def _with_reasons(images: Iterable[Sequence[str]]) -> list[str]:
@@ -136,8 +142,14 @@ def _write_job(job: ShardJob, advance, *, output: Path, skip_corrupt: bool, max_
     return write_shard(job, output, skip_corrupt, advance, max_pixels)
 
 
-def _summarize(scan: Scan, jobs: list[ShardJob], build: Progress) -> Manifest:
-    """Writes the queries' galleries, if there are any, and returns the manifest."""
+def _summarize(
+    scan: Scan, jobs: list[ShardJob], build: Progress
+) -> tuple[Manifest, dict[str, set[str]]]:
+    """Writes the queries' galleries, if there are any.
+
+    Returns:
+        The manifest, and the paths of corrupt images by split.
+    """
     splits, dropped, corrupt = {}, dict(scan.dropped), {}
     for split in scan.splits:
         finished = [build.shards[job.file] for job in jobs if job.split == split]
@@ -148,5 +160,20 @@ def _summarize(scan: Scan, jobs: list[ShardJob], build: Progress) -> Manifest:
         if corrupt[split]:
             dropped[CORRUPT] = dropped.get(CORRUPT, 0) + len(corrupt[split])
     query_galleries = write_query_galleries(build.directory, scan, corrupt)
-    return Manifest(SCHEMA_VERSION, build.dataset, build.options, splits, dropped,
-                    scan.identity_splits, query_galleries)
+    manifest = Manifest(SCHEMA_VERSION, build.dataset, build.options, splits, dropped,
+                        scan.identity_splits, query_galleries)
+    return manifest, corrupt
+
+
+def _warnings(
+    scan: Scan,
+    jobs: list[ShardJob],
+    corrupt: dict[str, set[str]],
+    directory: Path,
+    digests: dict[str, bytes],
+) -> list[str]:
+    """Warns of images that mislead evaluations; shards of earlier builds are read for it."""
+    joined = {split: b"".join(
+        digests[job.file] if job.file in digests else read_digests(directory / job.file)
+        for job in jobs if job.split == split) for split in scan.splits}
+    return [*identical_images(scan, corrupt, joined), *lost_matches(scan, corrupt)]

@@ -17,7 +17,9 @@ from tfrecords.images import MAX_PIXELS, stored_image
 from tfrecords.manifest import Shard
 from tfrecords.scan import ImageEntry, PackedImages
 from tfrecords.schema import encode_record
+from tfrecords.self_matches import image_digest
 from tfrecords.source import ImageSource
+from tfrecords.writing import whole_file
 
 _FRAME_BYTES = 16  # TFRecord stores a length and two checksums around each record
 
@@ -43,19 +45,17 @@ class ShardJob(NamedTuple):
 
 
 class ShardResult(NamedTuple):
-    """The result of a job.
+    """The result of a job; `shard` is None if corrupt images prevented it from being written.
 
-    Attributes:
-        job_file: Name of the job's file.
-        shard: The shard, or None if corrupt images prevented it from being written.
-        corrupt: Path and reason of each corrupt image.
-        blemished: Path of each image with a blemish that costs no pixels, and what the decoder
-            printed.
+    `blemished` has the path of each image that was written although its decoder found fault with
+    it, at no cost of pixels, and what it printed. `digests` has those of the images that were
+    written, one after the other.
     """
 
     job_file: str
     shard: Shard | None
     corrupt: list[tuple[str, str]]
+    digests: bytes = b""
     blemished: Sequence[tuple[str, str]] = ()
 
 
@@ -78,16 +78,18 @@ def write_shard(
         advance: Called with 1 after each image; whatever it raises ends the work.
         max_pixels: Images of more pixels count as corrupt.
 
+    Returns:
+        The shard, and the path and reason of each corrupt image.
+
     Raises:
         OSError: If the disk is full (ENOSPC).
         UserError: If the folder cannot be written for another reason.
     """
     path = Path(output) / job.file
-    temporary = path.with_name(path.name + ".tmp")
     corrupt: list[tuple[str, str]] = []
     blemished: list[tuple[str, str]] = []
-    images = size = 0
-    try:
+    digests, images, size = bytearray(), 0, 0
+    with contextlib.suppress(_Unwanted), whole_file(path) as temporary:
         with open_records(temporary) as write, job.source.open() as read:
             for entry, label in zip(job.images, job.labels):
                 try:
@@ -101,21 +103,22 @@ def write_shard(
                         data, info.format, info.height, info.width, entry.path, entry.person_id,
                         label, entry.camera_id, entry.tracklet_id)
                     write(record)
+                    digests += image_digest(data)
                     images += 1
                     size += len(record) + _FRAME_BYTES
                 advance(1)
         if corrupt and not skip_corrupt:
-            temporary.unlink()
-            return ShardResult(job.file, None, corrupt)
+            raise _Unwanted
         # A failed last flush does not always surface as an error of the writer.
         if temporary.stat().st_size != size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         shard = Shard(job.file, images, size, file_checksum(temporary))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return ShardResult(job.file, shard, corrupt, blemished)
+        return ShardResult(job.file, shard, corrupt, bytes(digests), blemished)
+    return ShardResult(job.file, None, corrupt)
+
+
+class _Unwanted(Exception):
+    """Ends the writing of a shard of which nothing is to be kept."""
 
 
 @contextlib.contextmanager

@@ -23,6 +23,15 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _cleared: set[Path] = set()
 
 
+def check_name(path: str | os.PathLike) -> None:
+    """Raises a `UserError` if a path to write to is not UTF-8: TensorFlow cannot open it."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{path} is not UTF-8, and TensorFlow can write to no other names: choose "
+                        "another folder (images may have any names).") from None
+
+
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Gives the body a temporary file to write, which is renamed to `path` when it is whole.
@@ -74,7 +83,7 @@ def sole_writer(folder: str | os.PathLike, activity: str) -> Iterator[None]:
     it ends, so none is ever stale. File systems that know no locks get none.
 
     Args:
-        folder: The folder, created if it is missing.
+        folder: The folder, created if it is missing, and then removed if it stays empty.
         activity: What the process does there, such as `training`, for the other one's message.
 
     Raises:
@@ -82,6 +91,7 @@ def sole_writer(folder: str | os.PathLike, activity: str) -> Iterator[None]:
         OSError: If the folder cannot be written.
     """
     path = Path(folder) / LOCK_NAME
+    new = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = _locked(path)
     try:
@@ -93,6 +103,9 @@ def sole_writer(folder: str | os.PathLike, activity: str) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         os.close(lock)
+        if new:
+            with contextlib.suppress(OSError):  # it is not empty
+                path.parent.rmdir()
 
 
 def _locked(path):

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.evaluation.thresholds import Threshold, find_thresholds, load_thresholds
+from tfreid.plain_paths import plain_path
 from tfreid.serving.saved_model import EXTRA_FILES, VERIFY_INPUTS, VERIFY_PAIRS
 
 Outputs = dict[str, np.ndarray]
@@ -112,7 +113,8 @@ class SavedModelClient(SignatureClient):
 
     def __init__(self, directory: str | Path):
         self.directory = _version(directory)
-        super().__init__(tf.saved_model.load(str(self.directory)).signatures)
+        with plain_path(self.directory) as readable:
+            super().__init__(tf.saved_model.load(str(readable)).signatures)
 
 
 class ServerClient:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME, Threshold, save_thresholds
 from tfreid.layers.preprocessing import InputSize
+from tfreid.plain_paths import plain_path
 from tfreid.records import decode_image
 from tfreid.serving.batches import decode_files, in_slices, same_rows
 from tfreid.serving.client import SignatureClient
@@ -48,7 +49,7 @@ class ServedFeatures(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def extract_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Extracts the features of RGB images [n, h, w, 3] of one size."""
+        """Extracts the features of images [n, h, w, 3] of one size, RGB and not BGR."""
         return in_slices(lambda some: self._extract(tf.cast(some, tf.float32)), images)
 
     def _extract_files(self, files):
@@ -115,7 +116,8 @@ def write_checked(served: tf.Module, signatures: dict[str, Any], output: str | P
     """
     def finish(directory):
         round_alike()
-        check(tf.saved_model.load(str(directory)).signatures)
+        with plain_path(directory) as readable:
+            check(tf.saved_model.load(str(readable)).signatures)
         if thresholds:
             save_thresholds(thresholds, directory / EXTRA_FILES / THRESHOLDS_NAME)
 
