@@ -49,8 +49,8 @@ def read_query_galleries(
             positions, offsets = (content[name].astype(np.int64)
                                   for name in ("positions", "offsets"))
         galleries = np.split(positions, offsets[1:-1])
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile,
-            zlib.error) as error:
+    except (OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
+            OverflowError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is broken ({type(error).__name__}: {error}): {_REBUILD}."
                         ) from error
     problem = _problem(galleries, manifest.splits["query"].images,

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
-from tfrecords.errors import find_os_error
+from tfrecords.errors import find_os_error, printable
 from tfreid.evaluation.evaluator import Projection
 from tfreid.layers.preprocessing import InputSize
 from tfreid.losses.statistics import negative_distances, positive_distances
@@ -78,14 +78,16 @@ class Summaries:
 
     def projector(self, projection: Projection, count: int) -> None:
         """Writes the features, identities, cameras and thumbnails of at most `count` images."""
-        features, index = projection.features, projection.split.index
+        features, split = projection
+        index, names = split.index, (split.person_names, split.camera_names)
         count = min(count, len(index))
         np.savetxt(self._directory / "gallery.tsv", features[:count], "%.5g", "\t")
-        rows = zip(index.ids[:count], index.cameras[:count])
+        rows = zip(*([printable(str(known.get(value, value))) for value in values[:count].tolist()]
+                     for known, values in zip(names, (index.ids, index.cameras))))
         (self._directory / "gallery_labels.tsv").write_text(
-            "identity\tcamera\n" + "".join(f"{identity}\t{camera}\n" for identity, camera in rows)
-        )
-        ((_, images),) = projection.split.batches(
+            "".join(f"{identity}\t{camera}\n" for identity, camera in
+                    [("identity", "camera"), *rows]), encoding="utf-8")
+        ((_, images),) = split.batches(
             InputSize(*_THUMBNAIL), count, positions=np.arange(count))
         thumbnails = np.clip(images, 0, 255).astype(np.uint8)
         sprite = _grid(thumbnails, int(np.ceil(np.sqrt(count))), square=True)

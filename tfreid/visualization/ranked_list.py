@@ -41,13 +41,13 @@ class RankedImage:
     Attributes:
         image: uint8 RGB [h, w, 3].
         is_match: Whether it shows the query's identity.
-        camera: Its camera; unknown if negative.
+        camera: Its camera, or what to call it; unknown if negative.
         distance: Its distance to the query.
     """
 
     image: np.ndarray
     is_match: bool
-    camera: int
+    camera: int | str
     distance: float
 
 
@@ -57,16 +57,16 @@ class RankedRow:
 
     Attributes:
         query: uint8 RGB [h, w, 3].
-        identity: The query's identity.
-        camera: The query's camera; unknown if negative.
+        identity: The query's identity, or what to call it.
+        camera: The query's camera, or what to call it; unknown if negative.
         results: Gallery images, best first.
         average_precision: The query's average precision in 0..1, if known.
         relevant: Number of gallery images relevant to the query, if known.
     """
 
     query: np.ndarray
-    identity: int
-    camera: int
+    identity: int | str
+    camera: int | str
     results: Sequence[RankedImage]
     average_precision: float | None = None
     relevant: int | None = None
@@ -79,8 +79,15 @@ class RankedRow:
         return f"AP {100 * self.average_precision:.1f} %{relevant}"
 
 
-def camera_name(camera: int) -> str:
+def person_name(identity: int | str) -> str:
+    """Returns what to call an identity."""
+    return identity if isinstance(identity, str) else f"person {identity}"
+
+
+def camera_name(camera: int | str) -> str:
     """Returns what to call a camera; a negative one is unknown."""
+    if isinstance(camera, str):
+        return camera
     return f"camera {camera}" if camera >= 0 else "camera unknown"
 
 
@@ -112,7 +119,7 @@ def draw_ranked_lists(
              for head in ("query", *map(str, range(1, places + 1)))]
     boxes = [_line(heads)]
     for found in rows:
-        query = [f"person {found.identity}", camera_name(found.camera)]
+        query = [person_name(found.identity), camera_name(found.camera)]
         cells = [_cell(found.query, cell_size, _QUERY, query + [found.score() or " "] * scored)]
         for result in found.results:
             sign = "\N{CHECK MARK}" if result.is_match else "\N{MULTIPLICATION X}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tfrecords.schema import encode_record
 from tfreid.commands import export as export_model
 from tfreid.commands import plot_cmc as plot_cmc
 from tfreid.commands import query as query_export
+from tfreid.records import Records
 
 TINY = [
     "model.backbone=tiny", "model.height=64", "model.width=32",
@@ -132,6 +134,37 @@ def test_export_is_queried(world, exported, capsys):
     rows = capsys.readouterr().out.splitlines()[1:]
     assert len(rows) == 3
     assert all(float(row.split()[number + 1]) < 1e-3 for number, row in enumerate(rows))
+
+
+def test_names_of_any_letters_go_from_the_build_to_the_export(world, capsys, tmp_path):
+    """Accents in both Unicode forms, Chinese, and bytes of GBK that are not UTF-8."""
+    images = sorted((world / "images" / "bounding_box_train").glob("*.jpg"))
+    root = tmp_path / os.fsdecode("照片 é".encode() + b"\xb0")
+    names = ["José", "Jose\u0301", "张三", os.fsdecode("李四".encode("gbk")), "50% [a] #1"]
+    for place, name in enumerate(names):
+        (root / name).mkdir(parents=True)
+        for number in range(4):
+            file = os.fsdecode("图_".encode("gbk")) + f"{number}_c{number % 2}.jpg"
+            shutil.copy(images[place * 4 + number], root / name / file)
+    records, run = tmp_path / "記録 ñ", tmp_path / "Lauf ü 跑"
+    assert build.main(["folder", "--root", str(root), "--output", str(records), "--workers", "1",
+                       "--camera-pattern", r"_c(\d)", "--test-fraction", "0.6"]) == 0
+    warning = capsys.readouterr().err
+    assert r"'Jose\u0301' and 'Jos\xe9'" in warning
+    assert train_net.main(["--config", "quickstart", "--output", str(run),
+                           f"data.records={json.dumps(str(records))}", *TINY,
+                           "data.identities_per_batch=2", "training.projector_images=6"]) == 0
+    assert test_net.main(["--run", str(run)]) == 0
+    assert json.loads((run / "results.json").read_text())["num_valid_queries"] == 3
+    assert cv2.imdecode(np.fromfile(run / "ranked_lists.png", np.uint8), 1) is not None
+    labels = (run / "tensorboard" / "gallery_labels.tsv").read_text(encoding="utf-8").splitlines()
+    known = {name.encode("utf-8", "backslashreplace").decode() for name in names}
+    assert len(labels) == 7 and {line.split("\t")[0] for line in labels[1:]} <= known
+    paths = Records(records)["query"].index.paths
+    assert all((root / path).is_file() for path in paths)
+    assert export_model.main(["--run", str(run)]) == 0
+    files = [str(root / path) for path in paths]
+    assert query_export.main(["--model", str(run / "export"), *files]) == 0
 
 
 def test_saved_model_cli_runs_the_export(exported, tmp_path):

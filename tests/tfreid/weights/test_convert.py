@@ -110,14 +110,86 @@ def test_stock_osnet(stock):
     assert {array.dtype for array in conversion.weights.values()} == {np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize("prefix", ["module.", "module.model.", "backbone.", "base."])
-def test_prefixes(prefix, stock):
+@pytest.mark.parametrize("trunk_prefix, head_prefix", [
+    ("module.", "module."), ("module.model.", "module.model."), ("backbone.", "backbone."),
+    ("_orig_mod.", "_orig_mod."), ("net.module.", "net.module."), ("encoder.", ""),
+    ("feature_extractor.", ""), ("reid_model.base.", "reid_model."), ("a.b.c.d.e.", "a.b."),
+    ("module.backbone.", "module."), ("base.0.", "base.1."),
+])
+def test_prefixes(trunk_prefix, head_prefix, stock):
     expected = convert_state(stock, NAME).weights
-    prefixed = {prefix + key: value for key, value in stock.items()}
-    found = convert_state({**prefixed, f"{prefix}conv1.bn.num_batches_tracked": np.array(3)}, NAME)
-    assert found.counters == 1
+    prefixed = {(trunk_prefix if key.startswith("conv") else head_prefix) + key: value
+                for key, value in stock.items()}
+    if head_prefix == "base.1.":
+        # An nn.Sequential of the backbone and the head, whose modules have no names.
+        prefixed = {key.replace("base.1.", ""): value for key, value in prefixed.items()}
+    counters = {f"{trunk_prefix}conv1.bn.num_batches_tracked": np.array(3),
+                "n_averaged": np.array(3)}
+    found = convert_state({**prefixed, **counters}, NAME)
+    assert found.counters == 2
     assert found.weights.keys() == expected.keys()
-    np.testing.assert_array_equal(found.weights["fc/bias"], stock["fc.0.bias"])
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found.weights[key], value)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_a_resnet_of_numbered_children(relu, resnet_state):
+    """The trunk of open-reid's descendants has no ReLU, so that the stages move up by one."""
+    children = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+    numbers = dict(zip(children, "014567" if relu else "013456"))
+    state = {}
+    for key, value in resnet_state.items():
+        module, _, rest = key.partition(".")
+        state[f"base.{numbers[module]}.{rest}"] = value
+    state.update(batch_norm("feat_bn", 512, bias=False), **{"classifier.weight": normal(7, 512)})
+    found, expected = convert_state(state, "resnet34"), convert_state(resnet_state, "resnet34")
+    for key, value in expected.weights.items():
+        np.testing.assert_array_equal(found.weights[key], value)
+    assert found.settings["neck"] and "neck/gamma" in found.weights
+    stem = {} if relu else {"stem": "bag_of_tricks", "last_stride": 1}
+    assert found.settings.items() >= stem.items() and ("stem" in found.settings) is not relu
+
+
+@pytest.fixture(scope="module")
+def resnet_state(golden):
+    return golden("resnet34").state
+
+
+def non_local(name, channels):
+    """The names of AGW's and fast-reid's non-local block."""
+    half = channels // 2
+    shapes = {"g": (half, channels), "theta": (half, channels), "phi": (half, channels),
+              "W.0": (channels, half)}
+    convolutions = {f"{name}.{part}.weight": normal(*shape, 1, 1) for part, shape in shapes.items()}
+    return {**convolutions, **batch_norm(f"{name}.W.1", channels)}
+
+
+@pytest.mark.parametrize("prefix", ["base.", "module.backbone.", ""])
+def test_layers_of_the_backbone_without_a_place(prefix, trunk):
+    state = {prefix + key: value for key, value in {**trunk, **non_local("NL_2.0", 64)}.items()}
+    state.update({"parts.0.weight": normal(3), **batch_norm("bottleneck", 128)})
+    with pytest.raises(MisfitError, match=r"8 that it does not have \(NL_2.0.g.weight, ") as error:
+        convert_state(state, NAME)
+    assert "of another network: NL_2.0.W.0.weight" in list(describe_misfit(error.value))
+
+
+def test_a_head_that_convolves_the_last_map_is_none_of_the_backbone(trunk):
+    conversion = convert_state({**trunk, "parts.0.weight": normal(32, 128, 1, 1)}, NAME)
+    assert conversion.unmatched == {"parts.0.weight": "unknown here"}
+
+
+def test_the_refusal_shows_keys_of_the_file():
+    state = {f"blocks.{number}.attn.qkv.weight": normal(3, 3) for number in range(12)}
+    with pytest.raises(UserError, match=r"keys are like blocks.0.attn.qkv.weight and blocks.11.at"):
+        convert_state(state, NAME)
+
+
+@pytest.mark.parametrize("key", ["conv5.conv.weight", "fc.0.bias"])
+def test_weights_that_are_not_finite(key, stock):
+    broken = stock[key].copy()
+    broken.flat[1] = np.inf
+    with pytest.raises(UserError, match=rf"1 of 487 weights hold NaN .* \(first: {key}\)"):
+        convert_state({**stock, key: broken, "loss.centers": np.array([np.nan])}, NAME)
 
 
 def test_two_networks_in_one_file(stock):
@@ -129,7 +201,7 @@ def test_two_networks_in_one_file(stock):
 def test_two_dialects_in_one_file(stock, monkeypatch):
     """OSNet has one dialect; two keys that mean the same are those of torchvision and timm."""
     layout = dataclasses.replace(
-        LAYOUTS[NAME], rename=lambda key, backbone: key.replace("first.", "conv1.conv.")
+        LAYOUTS[NAME], renames=(lambda key, backbone: key.replace("first.", "conv1.conv."),)
     )
     monkeypatch.setitem(LAYOUTS, NAME, layout)
     twice = {**stock, "first.weight": stock["conv1.conv.weight"]}
