@@ -11,6 +11,7 @@ from typing import Any
 
 from tfrecords.errors import UserError
 from tfrecords.schema import SCHEMA_VERSION
+from tfrecords.writing import write_whole
 
 MANIFEST_NAME = "manifest.json"
 STORED_SPLIT = "images"
@@ -168,17 +169,6 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes a JSON object in one step."""
     write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file under a temporary name and renames it, so that readers see it whole or not."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def shard_from_json(content: dict[str, Any]) -> Shard:

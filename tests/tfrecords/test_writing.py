@@ -1,0 +1,72 @@
+"""Files appear whole, leftovers of killed processes go, and a folder has one writer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tfrecords import writing
+from tfrecords.errors import UserError
+from tfrecords.writing import sole_writer, whole_file, write_whole
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_replaced_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "a.json"
+    write_whole(path, b"old")
+    with pytest.raises(RuntimeError), whole_file(path) as temporary:
+        temporary.write_bytes(b"ne")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert names(path.parent) == ["a.json"]
+
+
+def test_errors_name_the_file_and_not_its_temporary_name(tmp_path):
+    for filename in (None, "temporary"):
+        with pytest.raises(OSError) as raised, whole_file(tmp_path / "a.png") as temporary:
+            raise OSError(errno.ENOSPC, "full", filename and str(temporary))
+        assert raised.value.filename == str(tmp_path / "a.png")
+    with pytest.raises(OSError) as raised, whole_file(tmp_path / "a.png"):
+        raise OSError(errno.ENOENT, "another file", "b.png")
+    assert raised.value.filename == "b.png"
+    assert names(tmp_path) == []
+
+
+def test_files_of_killed_processes_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "_cleared", set())
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = socket.gethostname()
+    for name in (f".a.{host}-{ended.pid}.tmp", f".a.{host}-{os.getppid()}.tmp",
+                 f".a.elsewhere-{ended.pid}.tmp", "mine.tmp"):
+        (tmp_path / name).write_text("half")
+    write_whole(tmp_path / "b", b"")
+    assert names(tmp_path) == sorted(
+        [f".a.{host}-{os.getppid()}.tmp", f".a.elsewhere-{ended.pid}.tmp", "mine.tmp", "b"])
+
+
+def test_a_second_writer_is_refused_and_told_of_the_first(tmp_path):
+    refused = pytest.raises(UserError, match=rf"process {os.getpid()} on .* \(training\)")
+    with sole_writer(tmp_path, "training"), refused, sole_writer(tmp_path, "training"):
+        raise AssertionError("two writers")
+    with sole_writer(tmp_path, "training"):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_the_lock_of_a_killed_process_does_not_count(tmp_path):
+    code = ("import os, sys; from tfrecords.writing import sole_writer\n"
+            "with sole_writer(sys.argv[1], 'training'): os._exit(9)")
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == 9
+    assert names(tmp_path) == [".lock"]
+    with sole_writer(tmp_path, "training"):
+        pass
+    assert names(tmp_path) == []

@@ -1,0 +1,129 @@
+"""Writing that others may watch: files that appear whole, folders with one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import glob
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfrecords.errors import UserError
+
+LOCK_NAME = ".lock"
+# What file systems without locks answer.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+# Folders that this process has cleared of the files that killed processes left.
+_cleared: set[Path] = set()
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives the body a temporary file to write, which is renamed to `path` when it is whole.
+
+    If the body fails, nothing is left and a file that was there before stays. The first call for a
+    folder removes the temporary files that killed processes of this machine left there.
+
+    Args:
+        path: The file; its folder is created if it is missing.
+
+    Yields:
+        The temporary file's path, in the same folder.
+
+    Raises:
+        OSError: If it cannot be written, with the name of `path`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _clear(path.parent)
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename in (
+                None, temporary, str(temporary)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def write_whole(path: str | os.PathLike, data: bytes) -> None:
+    """Writes a file in one step; see `whole_file`."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def sole_writer(folder: str | os.PathLike, activity: str) -> Iterator[None]:
+    """Lets one process at a time write into a folder, while the body runs.
+
+    The lock is one of the kernel on the folder's file `.lock`, which ends with the process however
+    it ends, so none is ever stale. File systems that know no locks get none.
+
+    Args:
+        folder: The folder, created if it is missing.
+        activity: What the process does there, such as `training`, for the other one's message.
+
+    Raises:
+        UserError: If another process holds the lock; the sentence names its id and its machine.
+        OSError: If the folder cannot be written.
+    """
+    path = Path(folder) / LOCK_NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _locked(path)
+    try:
+        owner = f"process {os.getpid()} on {socket.gethostname()} ({activity})"
+        with contextlib.suppress(OSError):  # a full disk; the text is only for messages
+            os.ftruncate(lock, 0)
+            os.write(lock, owner.encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _locked(path):
+    """Returns the descriptor of the locked file, which is created if it is missing."""
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(lock, 300).decode(errors="replace") or "another process"
+            os.close(lock)
+            raise UserError(f"{path.parent} is being written by {owner}; wait until it ends, or "
+                            "name another folder.") from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                os.close(lock)
+                raise
+        # The last owner removes the file, perhaps after it was opened here.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), os.stat(path)):
+                return lock
+        os.close(lock)
+
+
+def _clear(folder):
+    """Removes temporary files of processes of this machine that run no more."""
+    if folder in _cleared:
+        return
+    _cleared.add(folder)
+    for left in folder.glob(f".*.{glob.escape(socket.gethostname())}-*.tmp"):
+        number = left.stem.rpartition("-")[2]
+        if number.isdecimal() and not _runs(int(number)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True
