@@ -78,9 +78,9 @@ def count_reads(monkeypatch):
 
     reads, read_json, read_shard = _Reads(), manifest.read_json, shards._read_records
 
-    def count_manifest(path):
+    def count_manifest(path, fix):
         reads.manifests += path.name == manifest.MANIFEST_NAME
-        return read_json(path)
+        return read_json(path, fix)
 
     def count_shard(path, *arguments):
         reads.shards.append(path.name)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.files import file_checksum, read_json
 from tfrecords.schema import SCHEMA_VERSION
-from tfrecords.writing import write_whole
+from tfrecords.writing import write_json
 
 MANIFEST_NAME = "manifest.json"
 STORED_SPLIT = "images"
@@ -76,7 +75,7 @@ def read_manifest(directory: str | os.PathLike) -> Manifest:
     if not path.is_file():
         raise UserError(f"{directory} holds no {MANIFEST_NAME}: name a folder of records, or "
                         f"{_REBUILD} (an unfinished build has no manifest yet).")
-    content = read_json(path)
+    content = read_json(path, _REBUILD)
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
         raise UserError(f"{path} has schema version {version!r} but this code reads "
@@ -144,31 +143,6 @@ def shard_problem(directory: str | os.PathLike, shard: Shard, verify: str) -> st
     if verify == "checksum" and file_checksum(path) != shard.checksum:
         return "has another checksum than expected"
     return None
-
-
-def file_checksum(path: str | os.PathLike) -> str:
-    """Computes the CRC-32 of a file, 8 hex digits."""
-    checksum = 0
-    with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            checksum = zlib.crc32(block, checksum)
-    return f"{checksum:08x}"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object; raises a `UserError` if the file holds anything else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is broken ({error}): {_REBUILD}.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is broken (it does not hold a JSON object): {_REBUILD}.")
-    return content
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a JSON object in one step."""
-    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def shard_from_json(content: dict[str, Any]) -> Shard:

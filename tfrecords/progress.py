@@ -10,16 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import (
-    MANIFEST_NAME,
-    Shard,
-    read_json,
-    shard_from_json,
-    shard_problem,
-    write_json,
-)
+from tfrecords.files import read_json
+from tfrecords.manifest import MANIFEST_NAME, Shard, shard_from_json, shard_problem
 from tfrecords.schema import SCHEMA_VERSION
 from tfrecords.writer import ShardJob, ShardResult
+from tfrecords.writing import write_json
 
 PROGRESS_NAME = "build-state.json"
 _FIX = "name an empty --output folder, or delete this one"
@@ -98,7 +93,7 @@ def open_progress(
 
 def _read(directory: Path) -> Progress:
     path = directory / PROGRESS_NAME
-    content = read_json(path)
+    content = read_json(path, _FIX)
     if content.get("schema_version") != SCHEMA_VERSION:
         raise UserError(f"{path} was made by another version of the code: {_FIX}.")
     try:

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import Manifest, QueryGalleries, file_checksum, write_whole
+from tfrecords.files import file_checksum
+from tfrecords.manifest import Manifest, QueryGalleries
 from tfrecords.scan import ImageEntry, Scan, name_some
+from tfrecords.writing import write_whole
 
 FILE_NAME = "query_galleries.npz"
 _REBUILD = "run the same `tfreid build` again, which makes only the missing files"

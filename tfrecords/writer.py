@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfrecords.errors import UserError
+from tfrecords.files import file_checksum
 from tfrecords.images import CorruptImage, inspect_image
-from tfrecords.manifest import Shard, file_checksum
+from tfrecords.manifest import Shard
 from tfrecords.scan import ImageEntry, PackedImages
 from tfrecords.schema import encode_record
 from tfrecords.source import ImageSource

@@ -6,14 +6,17 @@ import contextlib
 import errno
 import fcntl
 import glob
+import json
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tfrecords.errors import UserError
 
 LOCK_NAME = ".lock"
+_PREFIX = f".tmp-{socket.gethostname()}-"
 # What file systems without locks answer.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 # Folders that this process has cleared of the files that killed processes left.
@@ -39,7 +42,8 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path.parent)
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    # With the suffix of the file, from which writers take its format.
+    temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{path.name}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -55,6 +59,11 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
     """Writes a file in one step; see `whole_file`."""
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:
+    """Writes a JSON object in one step."""
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 @contextlib.contextmanager
@@ -113,8 +122,8 @@ def _clear(folder):
     if folder in _cleared:
         return
     _cleared.add(folder)
-    for left in folder.glob(f".*.{glob.escape(socket.gethostname())}-*.tmp"):
-        number = left.stem.rpartition("-")[2]
+    for left in folder.glob(f"{glob.escape(_PREFIX)}*"):
+        number = left.name[len(_PREFIX):].partition("-")[0]
         if number.isdecimal() and not _runs(int(number)):
             left.unlink(missing_ok=True)
 

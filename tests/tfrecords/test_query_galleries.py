@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import file_checksum, read_manifest
+from tfrecords.files import file_checksum
+from tfrecords.manifest import read_manifest
 from tfrecords.query_galleries import read_query_galleries
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan

@@ -174,7 +174,7 @@ def test_other_roots_are_refused(small, tmp_path):
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"options": 3, "renderer": 1}'])
 def test_a_broken_manifest_is_refused(tmp_path, text):
     (tmp_path / "synthetic.json").write_text(text)
-    with pytest.raises(UserError, match="synthetic.json is not readable"):
+    with pytest.raises(UserError, match="synthetic.json is broken"):
         render_dataset(tmp_path, SMALL, progress=False)
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfrecords import writer
 from tfrecords.errors import UserError
-from tfrecords.manifest import file_checksum
+from tfrecords.files import file_checksum
 from tfrecords.scan import ImageEntry
 from tfrecords.schema import parse_records
 from tfrecords.source import FolderSource

@@ -45,12 +45,12 @@ def test_files_of_killed_processes_are_removed(tmp_path, monkeypatch):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     host = socket.gethostname()
-    for name in (f".a.{host}-{ended.pid}.tmp", f".a.{host}-{os.getppid()}.tmp",
-                 f".a.elsewhere-{ended.pid}.tmp", "mine.tmp"):
+    for name in (f".tmp-{host}-{ended.pid}-a", f".tmp-{host}-{os.getppid()}-a",
+                 f".tmp-elsewhere-{ended.pid}-a", "mine.tmp"):
         (tmp_path / name).write_text("half")
     write_whole(tmp_path / "b", b"")
     assert names(tmp_path) == sorted(
-        [f".a.{host}-{os.getppid()}.tmp", f".a.elsewhere-{ended.pid}.tmp", "mine.tmp", "b"])
+        [f".tmp-{host}-{os.getppid()}-a", f".tmp-elsewhere-{ended.pid}-a", "mine.tmp", "b"])
 
 
 def test_a_second_writer_is_refused_and_told_of_the_first(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
-import json
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,10 +13,11 @@ import cv2
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import write_json, write_whole
+from tfrecords.files import read_json
 from tfrecords.synthetic.camera import camera_of
 from tfrecords.synthetic.crop import DISTRACTOR, JUNK, render_crop
 from tfrecords.synthetic.streams import Stream, generator
+from tfrecords.writing import write_json, write_whole
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 MANIFEST = "synthetic.json"
@@ -142,13 +142,13 @@ def _claim(root: Path, options: SyntheticOptions) -> None:
 
 def _compare(marker: Path, options: SyntheticOptions) -> None:
     try:
-        stored = json.loads(marker.read_text(encoding="utf-8"))
+        stored = read_json(marker, "remove its folder or name another one")
         made_with, renderer = stored["options"], stored["renderer"]
         wanted = dataclasses.asdict(options)
         different = [f"{name} {made_with.get(name)!r} instead of {value!r}"
                      for name, value in wanted.items() if made_with.get(name) != value]
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{marker} is not readable as the options of a rendered dataset; remove "
+        raise UserError(f"{marker} is broken (not the options of a rendered dataset); remove "
                         "its folder or name another one.") from None
     if renderer != _RENDERER:
         different.append(f"renderer version {renderer!r} instead of {_RENDERER}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import write_json
+from tfrecords.files import read_json
+from tfrecords.writing import whole_file, write_json
 from tfreid.config import Config
 from tfreid.evaluation.thresholds import weights_fingerprint
 from tfreid.models.embedding import input_size
@@ -121,9 +121,9 @@ class FeatureStore:
     @staticmethod
     def _check(path: Path, stamp: dict[str, Any]) -> None:
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path, "")
             other = [name for name, value in stamp.items() if found.get(name) != value]
-        except (ValueError, AttributeError):
+        except UserError:
             other = list(stamp)
         if other:
             raise UserError(f"{path}: these features come from other {' and '.join(other)}; choose "
@@ -132,21 +132,15 @@ class FeatureStore:
 
 def _write_matrix(path: Path, count: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
     """Writes a float32 matrix from blocks of rows and their positions."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            # Not through a memory map, where a full disk would crash the process.
-            for positions, features in blocks:
-                features = np.ascontiguousarray(features, "<f4")
-                if not file.tell():
-                    shape = (count, features.shape[1])
-                    np.lib.format.write_array_header_1_0(
-                        file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-                    start = file.tell()
-                for position, row in zip(positions.tolist(), features):
-                    file.seek(start + position * row.nbytes)
-                    file.write(row.tobytes())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        # Not through a memory map, where a full disk would crash the process.
+        for positions, features in blocks:
+            features = np.ascontiguousarray(features, "<f4")
+            if not file.tell():
+                shape = (count, features.shape[1])
+                np.lib.format.write_array_header_1_0(
+                    file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+                start = file.tell()
+            for position, row in zip(positions.tolist(), features):
+                file.seek(start + position * row.nbytes)
+                file.write(row.tobytes())

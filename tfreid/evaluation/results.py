@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import write_json
+from tfrecords.files import read_json
+from tfrecords.writing import write_json
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.ranking import VARIANTS, RankingResult
 from tfreid.evaluation.single_shot import SINGLE_SHOT, AveragedCmc, SingleShotResult
@@ -91,15 +92,9 @@ def read_results(path: Path) -> dict[str, Any]:
     """Reads a results file.
 
     Raises:
-        UserError: If it is not a JSON object.
+        UserError: As `tfrecords.files.read_json`.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a results file (no JSON object); give one of tfreid test.")
-    return content
+    return read_json(path, "give a results file of tfreid test")
 
 
 def _curves(name: str, content: dict, path: Path) -> list[SavedCurve]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import write_json
+from tfrecords.files import read_json
+from tfrecords.writing import write_json
 from tfreid.config import Config
 from tfreid.evaluation.distances import find_metric, pairwise_distances
 from tfreid.weights.files import weight_keys
@@ -21,6 +21,7 @@ from tfreid.weights.files import weight_keys
 THRESHOLDS_NAME = "thresholds.json"
 # Older calibrations wrote one threshold, with its metric.
 _OLD_NAME = "threshold.json"
+_FIX = "delete it, or calibrate or train again"
 # The metric whose threshold is a logit; higher ones mean the same identity.
 PROBABILITY = "probability"
 MOST_ACCURATE = "the most accurate"
@@ -107,9 +108,9 @@ def load_thresholds(path: str | Path) -> dict[str, Threshold]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no thresholds there; tfreid calibrate writes them.")
+    content = read_json(path, _FIX)
     try:
-        thresholds = {metric: Threshold(**one) for metric, one in
-                      _entries(json.loads(path.read_text(encoding="utf-8"))).items()}
+        thresholds = {metric: Threshold(**one) for metric, one in _entries(content).items()}
         for metric, one in thresholds.items():
             if metric != PROBABILITY:
                 find_metric(metric, one.minkowski_p)
@@ -117,8 +118,7 @@ def load_thresholds(path: str | Path) -> dict[str, Threshold]:
                 raise ValueError("not this metric's threshold")
         next(iter(thresholds))
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError, UserError):
-        raise UserError(f"{path} is not a valid file of thresholds; delete it, or calibrate or "
-                        "train again.") from None
+        raise UserError(f"{path} is broken (not a file of thresholds); {_FIX}.") from None
     return thresholds
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfrecords.files import read_json
 from tfreid.config import Config
 from tfreid.evaluation.distances import describe_metric, find_metric
 from tfreid.evaluation.features import FeatureStore
@@ -25,6 +25,7 @@ from tfreid.visualization.distractor_plot import DistractorCurve, draw_distracto
 RESULTS_NAME, PLOT_NAME = "distractor_curve.json", "distractor_curve.png"
 _NUM_COUNTS = 6
 _ADDED = "added_distractors"
+_FIX = f"give a {RESULTS_NAME} of `tfreid distractor-curve`"
 
 
 def evaluate_distractors(config: Config, weights: str | Path, output: str | Path,
@@ -166,7 +167,7 @@ def _read_curve(path: Path) -> tuple[str, DistractorCurve]:
     if not path.is_file():
         raise UserError(f"{path}: no distractor curve there; `tfreid distractor-curve` writes one.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, _FIX)
         rows = [(int(point["distractors"]), float(point["mean_ap"]), float(point["rank_1"]))
                 for point in content["curve"]]
         counts, mean_ap, rank_1 = map(np.array, zip(*rows))
@@ -175,5 +176,4 @@ def _read_curve(path: Path) -> tuple[str, DistractorCurve]:
             raise ValueError("no curve")
         return str(content["name"]), DistractorCurve(counts, mean_ap, rank_1)
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: holds no distractor curve; give a {RESULTS_NAME} of "
-                        "`tfreid distractor-curve`.") from None
+        raise UserError(f"{path} is broken (it holds no distractor curve); {_FIX}.") from None

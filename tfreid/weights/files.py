@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import write_whole
+from tfrecords.writing import write_whole
 
 FORMAT_VERSION = 1
 _VERSION_ATTRIBUTE = "tfreid_weights_version"

@@ -179,7 +179,8 @@ def test_truncated_gallery_image_is_named(world, capsys, tmp_path):
     """Records that were damaged after their build, or made by other means."""
     import tensorflow as tf
 
-    from tfrecords.manifest import file_checksum, read_manifest
+    from tfrecords.files import file_checksum
+    from tfrecords.manifest import read_manifest
 
     records = tmp_path / "records"
     records.mkdir()

@@ -228,7 +228,7 @@ def test_broken_curves(curve, tmp_path, capsys, content):
     (tmp_path / "broken.json").write_text(content)
     assert curve(["--compare", str(tmp_path / "broken.json"), "--output", str(tmp_path)]) == 2
     message = capsys.readouterr().err
-    assert "broken.json: holds no distractor curve" in message and message.count("\n") == 1
+    assert "broken.json is broken" in message and message.count("\n") == 1
 
 
 @pytest.mark.parametrize(("arguments", "words"), [

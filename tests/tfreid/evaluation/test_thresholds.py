@@ -71,7 +71,7 @@ def test_thresholds_of_pairs_in_the_file_of_before(tmp_path):
     for content in (json.dumps({**known, "values": {}}), json.dumps({**known, "values": 3}),
                     json.dumps({**known, "values": {"probability": 0.4, "dot": "near"}})):
         path.write_text(content)
-        with pytest.raises(UserError, match="is not a valid file of thresholds"):
+        with pytest.raises(UserError, match="is broken"):
             load_thresholds(path)
 
 
@@ -108,7 +108,7 @@ def test_it_fits_only_what_it_was_calibrated_for():
 def test_other_files_are_one_sentence(tmp_path, text):
     path = tmp_path / "thresholds.json"
     path.write_text(text)
-    with pytest.raises(UserError, match="is not a valid file of thresholds"):
+    with pytest.raises(UserError, match="is broken"):
         load_thresholds(path)
 
 
