@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfrecords.manifest import file_checksum, read_json, write_json
+from tfrecords.files import file_checksum, read_json
+from tfrecords.writing import write_json
 
 
 def write_checksums(path: Path, files: Iterable[Path]) -> None:
-    """Writes the CRC-32 of files, which are in the folder of `path`, in one step."""
-    write_json(path, {file.name: file_checksum(file) for file in files})
+    """Writes the CRC-32 of files, which are in or below the folder of `path`, in one step."""
+    write_json(path, {file.relative_to(path.parent).as_posix(): file_checksum(file)
+                      for file in files})
 
 
 def find_changed_file(path: Path) -> Path | None:
@@ -23,8 +25,8 @@ def find_changed_file(path: Path) -> Path | None:
     """
     if not path.is_file():
         return None
-    for name, checksum in read_json(path).items():
-        file = path.with_name(Path(name).name)
+    for name, checksum in read_json(path, "delete it to read the files unchecked").items():
+        file = path.parent / name
         if not file.is_file() or file_checksum(file) != checksum:
             return file
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Union
+from typing import NamedTuple, Union
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from tfreid.serving.client import (
     exported_thresholds,
     holds_saved_model,
 )
+from tfreid.serving.image_files import collect
 from tfreid.systems.exporting import make_client
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import open_run
@@ -87,8 +88,7 @@ def load(source: str | Path, weights: str | Path | None = None,
             raise UserError(f"{source} is a recipe; give weights=FILE, the trained weights.")
     system = make_system(config)
     served = system.serve(system.load(weights), run)
-    return TrainedModel(
-        make_client(served), served.thresholds, config.evaluation.metric, served.module)
+    return TrainedModel(make_client(served), served.thresholds, config.evaluation.metric)
 
 
 class TrainedModel:
@@ -103,7 +103,6 @@ class TrainedModel:
         thresholds: Metric -> calibrated threshold.
         metric: Distance that ranks, see `pairwise_distances`. Defaults to that of the threshold, or
             cosine.
-        served: Owner of the client's functions.
 
     Example:
         >>> model = tfreid.load("runs/first")
@@ -113,9 +112,8 @@ class TrainedModel:
     """
 
     def __init__(self, client: SignatureClient, thresholds: Mapping[str, Threshold],
-                 metric: str | None = None, served: Any = None):
+                 metric: str | None = None):
         self._client = client
-        self._served = served  # keeps the weights alive
         self._thresholds = dict(thresholds)
         self.metric = metric or next(iter(self._thresholds), "cosine")
 
@@ -224,12 +222,7 @@ class TrainedModel:
         images = [images] if one else list(images)
         if not images:
             raise ValueError("images must be at least one, received none")
-        features: dict[str, np.ndarray] = {}
-        for places, found in self._extracted(images, batch_size):
-            for name, values in found.items():
-                shape = (len(images), *values.shape[1:])
-                features.setdefault(name, np.empty(shape, values.dtype))[places] = values
-        return features
+        return collect(self._extracted(images, batch_size), len(images))
 
     def _extracted(self, images, batch_size) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
         groups: dict[object, list[int]] = {}

@@ -19,6 +19,7 @@ from tfreid.serving.saved_model import (
     ServedModel,
     check_alike,
     decode_files,
+    load_signatures,
     round_alike,
     served_weights,
     write_version,
@@ -105,7 +106,7 @@ def write_checked(served: tf.Module, signatures: dict[str, Any], output: str | P
     """
     def finish(directory):
         round_alike()
-        check(tf.saved_model.load(str(directory)).signatures)
+        check(load_signatures(directory))
         if thresholds:
             save_thresholds(thresholds, directory / EXTRA_FILES / THRESHOLDS_NAME)
 
@@ -115,7 +116,8 @@ def write_checked(served: tf.Module, signatures: dict[str, Any], output: str | P
 def make_client(served: ServedModel) -> SignatureClient:
     """Makes a client of a model in this process."""
     return SignatureClient({name: function.get_concrete_function()
-                            for name, function in served.module.signatures.items()})
+                            for name, function in served.module.signatures.items()},
+                           served.module)
 
 
 def check_extraction(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 
 import cv2
 import matplotlib
@@ -18,6 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import HPacker, OffsetBox, OffsetImage, TextArea, VPacker
+
+from tfrecords.writing import whole_file
 
 MUTED = (85, 85, 85)
 DPI = 120
@@ -127,6 +128,5 @@ def save(path: str | os.PathLike, *boxes: OffsetBox, margin: float = 26, gap: fl
     size = np.ceil(bounds.size)
     figure.set_size_inches(size / DPI)
     page.set_offset((-bounds.x0, size[1] - bounds.y1))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=DPI)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI)

@@ -19,6 +19,7 @@ from tfreid.visualization.page import (
     note,
     row,
     save,
+    shortened,
     text,
 )
 
@@ -28,6 +29,10 @@ _LETTER = 5.2
 _MATCH = (0, 146, 80)
 _MISMATCH = (208, 48, 40)
 _QUERY = (90, 90, 90)
+# Frame and sign of a result, by whether it shows the query's identity.
+_SIGNS = {True: (_MATCH, "\N{CHECK MARK}"), False: (_MISMATCH, "\N{MULTIPLICATION X}"),
+          None: (_QUERY, "")}
+_NAME_LETTERS = 16
 _EXPLANATION = (
     "AP: average precision of the query; in brackets, the number of gallery images of its identity "
     "that count. Green frame and tick: the query's identity; red frame and cross: another one."
@@ -40,15 +45,17 @@ class RankedImage:
 
     Attributes:
         image: uint8 RGB [h, w, 3].
-        is_match: Whether it shows the query's identity.
+        is_match: Whether it shows the query's identity; None if that is unknown.
         camera: Its camera; unknown if negative.
         distance: Its distance to the query.
+        name: What is written under it instead of the camera, if anything.
     """
 
     image: np.ndarray
-    is_match: bool
+    is_match: bool | None
     camera: int
     distance: float
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class RankedRow:
         results: Gallery images, best first.
         average_precision: The query's average precision in 0..1, if known.
         relevant: Number of gallery images relevant to the query, if known.
+        name: What is written under the query instead of identity and camera, if anything.
     """
 
     query: np.ndarray
@@ -70,6 +78,7 @@ class RankedRow:
     results: Sequence[RankedImage]
     average_precision: float | None = None
     relevant: int | None = None
+    name: str | None = None
 
     def score(self) -> str:
         """Returns the average precision in percent, with the number of relevant images."""
@@ -85,9 +94,12 @@ def camera_name(camera: int) -> str:
 
 
 def draw_ranked_lists(
-    rows: Sequence[RankedRow], path: str | os.PathLike, cell_size: tuple[int, int] = (160, 80)
+    rows: Sequence[RankedRow], path: str | os.PathLike, cell_size: tuple[int, int] = (160, 80),
+    explanation: str | None = None
 ) -> None:
     """Draws one row per query, its results framed green (same identity) or red, into one PNG.
+
+    Results of which nothing is known are framed grey, as the queries are.
 
     Images of any size are fitted into a common cell with their aspect ratio kept. Under a result
     are its camera and its distance, with a tick or a cross for readers who cannot tell the colours
@@ -98,6 +110,8 @@ def draw_ranked_lists(
         rows: Queries with their results.
         path: PNG file; its folder is created if it is missing.
         cell_size: Height and width in pixels of the space for one image.
+        explanation: Small print below. Defaults to that of the average precision, where it is
+            known.
 
     Raises:
         UserError: If there are no rows.
@@ -112,17 +126,19 @@ def draw_ranked_lists(
              for head in ("query", *map(str, range(1, places + 1)))]
     boxes = [_line(heads)]
     for found in rows:
-        query = [f"person {found.identity}", camera_name(found.camera)]
+        query = [" ", shortened(found.name, _NAME_LETTERS)] if found.name else [
+            f"person {found.identity}", camera_name(found.camera)]
         cells = [_cell(found.query, cell_size, _QUERY, query + [found.score() or " "] * scored)]
         for result in found.results:
-            sign = "\N{CHECK MARK}" if result.is_match else "\N{MULTIPLICATION X}"
+            color, sign = _SIGNS[result.is_match]
+            below = (shortened(result.name, _NAME_LETTERS) if result.name
+                     else camera_name(result.camera))
             cells.append(_cell(
-                result.image, cell_size, _MATCH if result.is_match else _MISMATCH,
-                [f"{sign} {result.distance:.3f}", camera_name(result.camera)]))
+                result.image, cell_size, color, [f"{sign} {result.distance:.3f}".strip(), below]))
         boxes.append(_line(cells))
-    if scored:
+    if scored or explanation:
         across = (places + 1) * (width + _GAP) + _QUERY_GAP
-        boxes.append(note(_EXPLANATION, int(across / _LETTER), 6.25))
+        boxes.append(note(explanation or _EXPLANATION, int(across / _LETTER), 6.25))
     save(path, *boxes, margin=16)
 
 

@@ -22,6 +22,7 @@ from tfreid.commands import calibrate
 from tfreid.commands import export as export_model
 from tfreid.commands import query as query_export
 from tfreid.config import Config, DataConfig, ModelConfig, save_config
+from tfreid.evaluation.thresholds import Threshold, save_thresholds
 from tfreid.records import Records
 from tfreid.serving.client import ServerClient, exported_thresholds
 from tfreid.systems.csn import export as pair_export
@@ -281,11 +282,15 @@ def test_a_server_is_asked_for_features_and_then_for_scores(small, files, capsys
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["a.jpg"], "give a second image"),
-    (["--threshold", "threshold.json", "a.jpg", "b.jpg"], "--threshold is for embeddings"),
+    (["--threshold", "thresholds.json", "a.jpg", "b.jpg"], "has no threshold of probabilities"),
 ])
 def test_what_a_pair_model_cannot_do_is_one_sentence(
-    small, files, capsys, arguments, words
+    small, files, capsys, tmp_path, monkeypatch, arguments, words
 ):
+    monkeypatch.chdir(tmp_path)
+    save_thresholds({"euclidean": Threshold(
+        0.5, "euclidean", 3.0, "neck", True, "equal error rate", 0.9, 0.1, "synthetic", None, None,
+        "0")}, "thresholds.json")
     arguments = [files[0] if word.endswith(".jpg") else word for word in arguments]
     assert query_export.main(["--model", str(small[2]), *arguments]) == 2
     message = capsys.readouterr().err

@@ -1,0 +1,60 @@
+"""Errors of the file system inside those of libraries, and what a command says of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from tfrecords.errors import UserError, command_line, find_os_error
+
+FULL = os.strerror(errno.ENOSPC)
+
+
+@pytest.mark.parametrize(("text", "number", "path"), [
+    ("{{function_node __wrapped__SaveV2_device_/job:localhost/CPU:0}} out/.unfinished-1/my "
+     f"variables/part-0.tempstate21; {FULL} [Op:SaveV2]", errno.ENOSPC,
+     "out/.unfinished-1/my variables/part-0.tempstate21"),
+    (f"out/saved_model.pb.tmp0; {FULL}", errno.ENOSPC, "out/saved_model.pb.tmp0"),
+    ("/mnt/run; Read-only file system", errno.EROFS, "/mnt/run"),
+    ("[Errno 28] Can't write data (file write failed: time = Sun Nov 29 07:26:19 2026, filename = "
+     f"'a b.h5', file descriptor = 3, errno = 28, error message = '{FULL}', buf = 0x5)",
+     errno.ENOSPC, "a b.h5"),
+])
+def test_errors_of_tensorflow_and_hdf5(text, number, path):
+    found = find_os_error(RuntimeError(text))
+    assert (found.errno, found.filename) == (number, path)
+
+
+def test_other_errors_are_left_alone():
+    for error in (ValueError("shape; Not the same"), RuntimeError("")):
+        assert find_os_error(error) is None
+    known = OSError(errno.ENOENT, "gone", "a")
+    assert find_os_error(known) is known
+
+
+@pytest.mark.parametrize(("error", "sentence"), [
+    (UserError("a is b; c."), "a is b; c."),
+    (OSError(errno.ENOSPC, FULL, "a"), "the disk is full (a); free some space"),
+    (OSError(errno.EFBIG, "too large", "a"), "the disk is full (a); free some space"),
+    (OSError(errno.ENOSPC, FULL), "the disk is full (a file could not be written); free"),
+    (RuntimeError(f"out/a; {FULL}"), "the disk is full (out/a); free some space"),
+    (OSError(errno.EROFS, "Read-only", "a"), "a: Read-only; check the path and its permissions."),
+])
+def test_commands_say_one_sentence(error, sentence, capsys):
+    def fail():
+        raise error
+
+    assert command_line(fail)() == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {sentence}") and message.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), OSError("no number")])
+def test_bugs_keep_their_traceback(error):
+    def fail():
+        raise error
+
+    with pytest.raises(type(error)):
+        command_line(fail)()
