@@ -17,6 +17,7 @@ from tfreid.serving.client import (
     SavedModelClient,
     SignatureClient,
     exported_thresholds,
+    find_embedding,
     holds_saved_model,
 )
 from tfreid.serving.image_files import collect
@@ -26,7 +27,6 @@ from tfreid.training.run_folder import open_run
 
 Image = Union[np.ndarray, str, Path, bytes]
 Images = Union[np.ndarray, Sequence[Image]]
-_EMBEDDINGS = ("embedding", "descriptor")
 
 
 class Ranking(NamedTuple):
@@ -137,7 +137,7 @@ class TrainedModel:
         """
         images = _cut(images, boxes) if boxes is not None else images
         features = self._features(images, batch_size)
-        embedding = _embedding(features)
+        embedding = find_embedding(features)
         if embedding is None:
             raise UserError("this model compares images and has no embedding of one; call rank, "
                             "distance or verify with images.")
@@ -158,7 +158,7 @@ class TrainedModel:
             UserError: If an image cannot be read.
         """
         sides = [self._features(side) for side in (first, second)]
-        embeddings = [_embedding(side) for side in sides]
+        embeddings = [find_embedding(side) for side in sides]
         if embeddings[0] is None:
             return -self._client.compare_all(*sides)["score"]
         threshold = self._thresholds.get(self.metric)
@@ -209,7 +209,7 @@ class TrainedModel:
             raise UserError("the model has no threshold; choose one with `tfreid calibrate --run "
                             "RUN` and load the run, or its export, again.")
         threshold = choose_threshold(self._thresholds, self.metric)
-        pairs = zip(*(_embedding(side)[:, None] for side in sides))
+        pairs = zip(*(find_embedding(side)[:, None] for side in sides))
         distance = np.array([threshold.distances(*pair)[0, 0] for pair in pairs], np.float32)
         return Verification(distance <= threshold.threshold, distance)
 
@@ -237,11 +237,6 @@ class TrainedModel:
                     yield places, self._client.extract(files)
                 else:
                     yield places, self._client.extract_images(np.stack(batch))
-
-
-def _embedding(features) -> np.ndarray | None:
-    return next((features[name] for name in _EMBEDDINGS if len(features) == 1 and name in features),
-                None)
 
 
 def _kind(image):

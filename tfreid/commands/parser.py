@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tfreid.training.run_folder import RunFolder
 
 RUN = "folder of a trained run"
-ON_RUN = "settings on top of the run's, such as "
 
 
 class CommandParser(argparse.ArgumentParser):

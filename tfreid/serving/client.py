@@ -26,6 +26,7 @@ from tfreid.serving.saved_model import (
 
 Outputs = dict[str, np.ndarray]
 _BAD_REQUEST = 400
+_EMBEDDINGS = ("embedding", "descriptor")
 
 
 class RefusedImages(UserError):
@@ -201,6 +202,12 @@ def exported_thresholds(directory: str | Path) -> dict[str, Threshold]:
     """
     path = find_thresholds(_version(directory) / EXTRA_FILES)
     return load_thresholds(path) if path else {}
+
+
+def find_embedding(features: Outputs) -> np.ndarray | None:
+    """Returns the embedding of extracted features, or None if the model only compares images."""
+    return next((features[name] for name in _EMBEDDINGS if len(features) == 1 and name in features),
+                None)
 
 
 def _sided(**sides: Outputs) -> Outputs:
