@@ -13,7 +13,7 @@ from typing import Any
 from tfrecords.errors import UserError
 
 MAX_TEXT_BYTES = 256 << 20
-_MAX_DIGITS = 400
+_MAX_INTEGER = 2 ** 63 - 1
 
 
 def regular_file(path: str | os.PathLike, fix: str) -> Path:
@@ -89,8 +89,9 @@ def read_json(path: str | os.PathLike, fix: str) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS:
-        raise ValueError(f"a number of {len(digits)} digits")
+    # int() refuses or takes long over thousands of digits.
+    if len(digits) > 20 or abs(int(digits)) > _MAX_INTEGER:
+        raise ValueError(f"the number {digits[:20]}{'...' * (len(digits) > 20)} is out of range")
     return int(digits)
 
 

@@ -1,0 +1,1 @@
+"""Hostile inputs and interruptions, for the tests and for `tools/robustness.py`."""
