@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -241,6 +242,26 @@ def test_a_query_is_ranked_against_files(version, files, capsys):
     for row in rows:
         score, probability, distance = map(float, row.split()[1:4])
         assert score == pytest.approx(probability + 0.3 / (distance + 0.01), rel=0.02)
+
+
+def test_a_folder_is_ranked_and_drawn(version, files, capsys, tmp_path):
+    folder = tmp_path / "gallery"
+    folder.mkdir()
+    for file in files[1:]:
+        shutil.copy(file, folder)
+    picture = tmp_path / "ranking.png"
+    arguments = ["--gallery", str(folder), "--top", "2", "--picture", str(picture)]
+    assert query_export.main(["--model", str(version), files[0], files[2], *arguments]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last == f"wrote {picture}" and cv2.imread(str(picture)) is not None
+    # The same image twice: the same two rows, under a title and a heading each.
+    assert len(lines) == 8 and lines[2:4] == lines[6:8]
+    assert lines[2].endswith("same.jpg")
+    assert query_export.main(["--model", str(version), *files]) == 0
+    # Rank, probability and file; the score magnifies the rounding of another batch.
+    assert [(row.split()[0], row.split()[2], Path(row.split()[4]).name)
+            for row in capsys.readouterr().out.splitlines()[2:4]] == [
+        (row.split()[0], row.split()[2], Path(row.split()[4]).name) for row in lines[2:4]]
 
 
 def test_a_server_is_asked_for_features_and_then_for_scores(small, files, capsys):
