@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from tfrecords.errors import UserError
 from tfrecords.files import file_checksum, read_json
 from tfrecords.writing import write_json
 
@@ -18,14 +19,16 @@ def write_checksums(path: Path, files: Iterable[Path]) -> None:
 def find_changed_file(path: Path) -> Path | None:
     """Returns the first file that is missing or has another checksum than `path` says, or None.
 
-    Without `path`, as in a folder from before there were checksums, nothing is checked.
-
-    Raises:
-        UserError: If `path` is not a JSON object.
+    That is `path` itself if it cannot be read. Without `path`, as in a folder from before there
+    were checksums, nothing is checked.
     """
-    if not path.is_file():
+    if not path.exists():
         return None
-    for name, checksum in read_json(path, "delete it to read the files unchecked").items():
+    try:
+        checksums = read_json(path, "delete it")
+    except UserError:
+        return path
+    for name, checksum in checksums.items():
         file = path.parent / name
         if not file.is_file() or file_checksum(file) != checksum:
             return file

@@ -74,7 +74,7 @@ def sole_writer(folder: str | os.PathLike, activity: str) -> Iterator[None]:
     it ends, so none is ever stale. File systems that know no locks get none.
 
     Args:
-        folder: The folder, created if it is missing.
+        folder: The folder, created if it is missing, and then removed if it stays empty.
         activity: What the process does there, such as `training`, for the other one's message.
 
     Raises:
@@ -82,6 +82,7 @@ def sole_writer(folder: str | os.PathLike, activity: str) -> Iterator[None]:
         OSError: If the folder cannot be written.
     """
     path = Path(folder) / LOCK_NAME
+    new = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = _locked(path)
     try:
@@ -93,6 +94,9 @@ def sole_writer(folder: str | os.PathLike, activity: str) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         os.close(lock)
+        if new:
+            with contextlib.suppress(OSError):  # it is not empty
+                path.parent.rmdir()
 
 
 def _locked(path):

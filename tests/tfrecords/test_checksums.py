@@ -8,7 +8,6 @@ import zlib
 import pytest
 
 from tfrecords.checksums import find_changed_file, write_checksums
-from tfrecords.errors import UserError
 
 
 @pytest.fixture
@@ -46,5 +45,4 @@ def test_cut_and_missing_files(files, tmp_path):
 def test_files_of_before_and_broken_sums(files, tmp_path):
     assert find_changed_file(tmp_path / "step-2.sums") is None
     (tmp_path / "step-3.sums").write_text("{")
-    with pytest.raises(UserError, match="step-3.sums is broken"):
-        find_changed_file(tmp_path / "step-3.sums")
+    assert find_changed_file(tmp_path / "step-3.sums") == tmp_path / "step-3.sums"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 
 import pytest
 
-from tfrecords.errors import UserError, command_line, find_os_error
+from tfrecords.errors import Stopped, UserError, command_line, find_os_error
 
 FULL = os.strerror(errno.ENOSPC)
 
@@ -58,3 +59,13 @@ def test_bugs_keep_their_traceback(error):
 
     with pytest.raises(type(error)):
         command_line(fail)()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_command_ends_as_shells_have_it(number, status, capsys):
+    def main():
+        raise Stopped(number, "after step 3; run again with --resume")
+
+    assert command_line(main)() == status
+    assert capsys.readouterr().err == (
+        f"stopped by {number.name} after step 3; run again with --resume.\n")

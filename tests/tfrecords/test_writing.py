@@ -70,3 +70,12 @@ def test_the_lock_of_a_killed_process_does_not_count(tmp_path):
     with sole_writer(tmp_path, "training"):
         pass
     assert names(tmp_path) == []
+
+
+def test_a_folder_made_for_the_lock_stays_only_if_it_is_used(tmp_path):
+    with sole_writer(tmp_path / "run", "training"):
+        pass
+    assert names(tmp_path) == []
+    with sole_writer(tmp_path / "run", "training"):
+        (tmp_path / "run" / "config.yaml").touch()
+    assert names(tmp_path / "run") == ["config.yaml"]

@@ -16,7 +16,7 @@ from tfreid.config import Config, all_settings, load_config, save_config, stage_
 from tfreid.config.__main__ import main as describe_settings
 from tfreid.config.recipes import renamed_recipe
 from tfreid.setting import AVERAGE, RESUME, setting
-from tfreid.training.run_folder import start_run
+from tfreid.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -307,15 +307,16 @@ def test_runs_of_before_load_and_resume(system, tmp_path, capsys):
     config = load_config(old / "config.yaml")
     assert config.system == {"ranking": "triplet"}.get(system, system)
     assert (stage_config(config) is not None) == (system == "ranking")
-    start_run(old, config, "again", resume=True)
+    run = RunFolder(old)
+    run.check_settings(config)
+    run.start(config, {}, "again")
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert load_config(old / "config.yaml") == config
     assert not capsys.readouterr().err
     name, *variants = renamed_recipe(yaml.safe_load(
         (GOLDEN / f"old_run_{system}.yaml").read_text())["name"])
     more = {"embedding": ["loss.addons.name=npairs"], "csn": ["data.fold=2"]}.get(system, [])
-    start_run(old, load_config(name, more, variants), "once more", resume=True)
+    run.check_settings(load_config(name, more, variants))
     if system == "ranking":
         with pytest.raises(UserError, match="pretraining.training.epochs=24, which cannot"):
-            start_run(old, load_config(name, ["pretraining.training.epochs=9"], variants), "",
-                      resume=True)
+            run.check_settings(load_config(name, ["pretraining.training.epochs=9"], variants))

@@ -15,7 +15,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = CommandParser(
         __doc__,
         "example: tfreid train --config quickstart --output runs/first "
-        "data.records=records/synthetic training.epochs=20",
+        "data.records=records/synthetic training.epochs=20\n"
+        "exit status: 0 at the end of the training, 2 after a mistake or on a full disk, 130 or 143 "
+        "if Ctrl-C or SIGTERM stopped it",
     )
     parser.add_recipe("; `tfreid settings` prints the defaults of what it leaves out. "
                       "May be omitted with --resume")
@@ -24,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
                         "must be empty, so that no earlier run is lost, unless --resume is given")
     parser.add_argument("--resume", action="store_true",
                         help="continue the run in --output from its newest checkpoint, exactly as "
-                        "if it had not stopped")
+                        "if it had not stopped; without a run there, start one")
     parser.add_overrides("settings that replace those of the recipe, such as "
                          "data.records=records/market1501 schedule.learning_rate=1e-4")
     parsed = parser.parse_intermixed_args(arguments)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from tfrecords.errors import UserError
+from tfrecords.writing import write_whole
 from tfreid.config.config import Config, section_type
 from tfreid.config.old_names import new_path, notice, translate
 from tfreid.config.recipes import DESCRIPTIONS, find_recipe
@@ -100,9 +100,7 @@ def stage_config(config: Config, source: str = "pretraining") -> Config | None:
 
 def save_config(config: Config, path: str | Path) -> None:
     """Writes the resolved configuration as YAML that `load_config` reads back equal."""
-    temporary = Path(f"{path}.tmp")
-    temporary.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
-    os.replace(temporary, path)
+    write_whole(path, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False).encode())
 
 
 class _Loader(yaml.SafeLoader):

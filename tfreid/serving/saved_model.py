@@ -16,6 +16,7 @@ from tfrecords.errors import UserError, find_os_error
 from tfrecords.writing import sole_writer
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.layers.preprocessing import resize_images
+from tfreid.plain_paths import plain_path
 from tfreid.records import Records, Split, decode_image
 
 # Folder inside a version that TF Serving ignores.
@@ -100,7 +101,8 @@ def load_signatures(version: Path) -> Mapping[str, Callable[..., Any]]:
     if changed is not None:
         raise UserError(f"{changed} is not the file that was exported; {fix}.")
     try:
-        return tf.saved_model.load(str(version)).signatures
+        with plain_path(version) as readable:
+            return tf.saved_model.load(str(readable)).signatures
     # TensorFlow raises whatever its parsers stumble over.
     except Exception as error:
         raise UserError(f"{version} is not a whole SavedModel ({type(error).__name__}); "

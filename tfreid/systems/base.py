@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
@@ -67,15 +68,20 @@ class System:
         """Loads the training images that `data.subset` selects.
 
         Raises:
-            UserError: If images are held out for a system that does not validate on them.
+            UserError: If images are held out for a system that does not validate on them, or there
+                are fewer than two identities to tell apart.
         """
         data, subset = self.config.data, self.config.data.subset
         if subset.validation and not self.validates:
             raise UserError("data.subset.validation is for system: siamese; others are evaluated "
                             "on query and gallery, so set it to 0.")
         everything = subset == SubsetConfig(seed=subset.seed)
-        return records["train"].load(data.memory_limit_mb, None if everything else (
+        table = records["train"].load(data.memory_limit_mb, None if everything else (
             lambda index: draw_subset(index, subset).training))
+        if len(np.unique(table.index.labels)) < 2:
+            raise UserError(f"{data.records} has only one training identity, from whom nothing can "
+                            "be told apart; build records of two or more.")
+        return table
 
     def resolve(self, table: ImageTable, replicas: int) -> Config:
         """Returns the settings with the values that training images and devices determine."""

@@ -8,18 +8,23 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, find_os_error
+from tfrecords.writing import sole_writer
 from tfreid.config import Config, load_config
 from tfreid.records import ImageTable, Records, open_records
 from tfreid.systems.registry import make_system
-from tfreid.training.run_folder import RunFolder, start_run
+from tfreid.training.checkpoints import saved_steps
+from tfreid.training.identities import check_identities, describe_identities
+from tfreid.training.run_folder import RunFolder
 from tfreid.training.strategy import make_strategy, prepare_runtime
 from tfreid.training.trainer import Trainer
 
 
 def train(config_path: str | None, output: str | Path, overrides: list[str], resume: bool = False,
-          command: str = "", variants: Sequence[str] = ()) -> bool:
+          command: str = "", variants: Sequence[str] = ()) -> None:
     """Trains a recipe in a run folder, or resumes a run.
+
+    Nothing is written before the settings, the records and the newest checkpoint are checked.
 
     Args:
         config_path: The recipe; None, when resuming, takes the run's own settings.
@@ -29,46 +34,59 @@ def train(config_path: str | None, output: str | Path, overrides: list[str], res
         command: Command line, kept in the run's folder.
         variants: Variants of the recipe.
 
-    Returns:
-        Whether training reached its end.
-
     Raises:
-        UserError: If the settings, records or run folder are wrong, or training failed.
+        UserError: If the settings, records or run folder are wrong, another process trains in the
+            folder, or training failed.
+        Stopped: If SIGINT or SIGTERM stopped it; the run can be resumed.
     """
+    folder = RunFolder(output)
+    folder.check_usable(resume)
     if config_path is None:
-        config_path = RunFolder(Path(output)).config
+        config_path = folder.config
         if not resume or not config_path.exists():
             raise UserError("--config is missing; it can be left out only with --resume of a run.")
     config = load_config(config_path, overrides, variants)
+    with sole_writer(folder.path, "training"):
+        try:
+            _train(config, folder, command)
+        except Exception as error:
+            problem = find_os_error(error)
+            if problem is None or problem.filename is None or not folder.config.exists():
+                raise
+            raise UserError(f"{problem.filename}: {problem.strerror}; once that is put right, run "
+                            "again with --resume.") from error
+
+
+def _train(config: Config, folder: RunFolder, command: str | None) -> None:
     records = open_records(config.data)
     prepare_runtime(config.training)
     strategy = make_strategy(config.training.devices)
     system, replicas = make_system(config), strategy.num_replicas_in_sync
     system.check(replicas)
     table = system.training_images(records)
-    folder = RunFolder(Path(output))
-    first = system.pretraining()
-    if first is None or _has_checkpoints(folder):
-        stage = _Stage(config, folder, table, records, strategy)
-        start_run(output, stage.config, command, resume)
-        return stage.train()
-    config, _ = _resolve(config, folder, table, replicas)  # to fail fast
-    earlier = RunFolder(folder.pretraining)
-    stage = None
-    if not earlier.last_weights.exists():
-        make_system(first).check(replicas)
-        stage = _Stage(first, earlier, table, records, strategy)
-    start_run(output, config, command, resume)
-    if stage is not None:
-        start_run(earlier.path, stage.config, command, resume=True)
-        if not stage.train():
-            return False
-        del stage  # its memory
-    return _Stage(config, folder, table, records, strategy, earlier.last_weights).train()
+    identities = describe_identities(table)
+    earlier = RunFolder(folder.pretraining, outer=folder)
+    for run in (folder, earlier):
+        check_identities(run, identities, config.data.records)
+    first, weights = system.pretraining(), None
+    if first is not None and not saved_steps(folder.checkpoints):
+        config, _ = _resolve(config, folder, table, replicas)  # to fail fast
+        weights = earlier.last_weights
+        if not weights.exists():
+            make_system(first).check(replicas)
+            stage = _Stage(first, earlier, table, records, strategy)
+            folder.start(config, identities, command)
+            earlier.start(stage.config, identities, command)
+            stage.train()
+            del stage  # its memory
+            command = None
+    stage = _Stage(config, folder, table, records, strategy, weights)
+    folder.start(stage.config, identities, command)
+    stage.train()
 
 
 class _Stage:
-    """One training in one folder, ready to start.
+    """One training in one folder, restored from its newest checkpoint and ready to start.
 
     Args:
         config: The settings.
@@ -80,40 +98,60 @@ class _Stage:
 
     Attributes:
         config: The settings, with derived values filled in.
+
+    Raises:
+        UserError: If the settings do not fit the run in the folder, or as in `Trainer`.
     """
 
     def __init__(self, config: Config, folder: RunFolder, table: ImageTable, records: Records,
                  strategy: tf.distribute.Strategy, weights: Path | None = None):
         prepare_runtime(config.training)  # the same seed wherever the stage before ended
-        self._folder, self._strategy = folder, strategy
         replicas = strategy.num_replicas_in_sync
-        self.config, self._batches = _resolve(config, folder, table, replicas)
-        self._system = system = make_system(self.config)
+        self.config, batches = _resolve(config, folder, table, replicas)
+        system = make_system(self.config)
         with strategy.scope():
-            self._model = system.build_model()
-            if not _has_checkpoints(folder):
+            model = system.build_model()
+            if not saved_steps(folder.checkpoints):
                 start = make_system(_starting_from(self.config, weights))
-                start.load_initial_weights(self._model)
-        self._evaluator = system.make_evaluator(self._model, records)
+                start.load_initial_weights(model)
+        evaluator = system.make_evaluator(model, records)
+        self._trainer = Trainer(self.config, folder, strategy, system, model, batches, evaluator)
         self._description = (
-            f"{config.name}: {self._batches.description} {table.place}, {replicas} device(s)"
-            + ("" if self._evaluator else f"; {system.untested}: no evaluation"))
+            f"{config.name}: {batches.description} {table.place}, {replicas} device(s)"
+            + ("" if evaluator else f"; {system.untested}: no evaluation"))
 
-    def train(self) -> bool:
-        """Trains from the newest checkpoint on; returns whether training reached its end."""
-        print(self._description)
-        return Trainer(self.config, self._folder, self._strategy, self._system, self._model,
-                       self._batches, self._evaluator).train()
+    def train(self) -> None:
+        """Trains to the end, unless a signal stops it."""
+        print("\nnote: ".join([self._description, *_cut_off(self.config)]))
+        self._trainer.train()
 
 
 def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int):
-    """Returns the settings with derived values filled in, and the batches."""
+    """Returns the settings with derived values filled in, checked, and the batches."""
     config = make_system(config).resolve(table, replicas)
     system = make_system(config)
     batches = system.make_batches(table)
     steps = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, replicas)
     training = dataclasses.replace(config.training, steps_per_epoch=steps)
-    return dataclasses.replace(config, training=training), batches
+    config = dataclasses.replace(config, training=training)
+    folder.check_settings(config)
+    return config, batches
+
+
+def _cut_off(config: Config) -> list[str]:
+    """Describes what the end of the training cuts off."""
+    training, notes = config.training, []
+    whole = training.epochs * training.steps_per_epoch
+    end = min(whole, training.max_steps or whole)
+    unused = end % (training.accumulate_steps or 1)
+    if unused:
+        notes.append(f"the last {unused} of {end} steps change no weights, because "
+                     f"{training.accumulate_steps} together make an update")
+    for name, epochs in (("schedule.warmup_epochs", config.schedule.warmup_epochs),
+                         ("training.frozen_backbone_epochs", training.frozen_backbone_epochs)):
+        if end < whole and epochs * training.steps_per_epoch >= end:
+            notes.append(f"training.max_steps={training.max_steps} ends within {name}={epochs}")
+    return notes
 
 
 def _starting_from(config: Config, weights: Path | None) -> Config:
@@ -121,10 +159,6 @@ def _starting_from(config: Config, weights: Path | None) -> Config:
         return config
     model = dataclasses.replace(config.model, weights=str(weights), imagenet_weights=None)
     return dataclasses.replace(config, model=model)
-
-
-def _has_checkpoints(folder: RunFolder) -> bool:
-    return any(folder.checkpoints.glob("step-*.index"))
 
 
 def _steps_per_epoch(config: Config, run: RunFolder) -> int | None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.writing import LOCK_NAME, write_json
 from tfreid.config import Config, all_settings, flat, load_config, save_config, stage_config
 from tfreid.config.trees import leaves
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME
 
 
 class RunFolder:
-    """Paths inside one run's folder.
+    """The folder of one run: its paths, and its start.
+
+    Args:
+        path: The folder.
+        outer: The run that this one is a stage of, if any.
 
     Attributes:
         path: The folder.
@@ -21,23 +29,79 @@ class RunFolder:
         best_weights: Weights of the best evaluation so far.
         last_weights: Weights at the end of training.
         progress: The evaluations so far and the best one.
+        identities: Number and fingerprint of the training identities.
         pretraining: Run folder of the preceding stage, if the system has one.
         tensorboard: Event files.
         results: Figures of the best evaluation, or of tfreid test on the run's records.
         thresholds: Calibrated thresholds, if any.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: str | Path, outer: RunFolder | None = None):
+        self.path = path = Path(path)
+        self._outer = outer
+        self._started: dict[Path, Callable[[Path], None]] = {}
         self.config = path / "config.yaml"
         self.checkpoints = path / "checkpoints"
         self.best_weights = self.checkpoints / "best.weights.h5"
         self.last_weights = self.checkpoints / "last.weights.h5"
         self.progress = self.checkpoints / "progress.json"
+        self.identities = self.checkpoints / "identities.json"
         self.pretraining = path / "pretraining"
         self.tensorboard = path / "tensorboard"
         self.results = path / "results.json"
         self.thresholds = path / THRESHOLDS_NAME
+
+    def check_usable(self, resume: bool) -> None:
+        """Checks that a run can start in the folder, or be resumed.
+
+        What a start leaves that was killed before it wrote `config.yaml` counts as nothing.
+
+        Raises:
+            UserError: If the folder is a file or not empty, or has no run to resume.
+        """
+        path = self.path
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file; choose another --output, a folder.")
+        if not path.exists() or all(map(_left_by_a_start, path.iterdir())):
+            return
+        if not self.config.exists():
+            raise UserError(f"{path} is not empty and has no run to resume (no config.yaml); "
+                            "choose another --output.")
+        if not resume:
+            raise UserError(f"{path} is not empty; add --resume to continue the run in it, or "
+                            "choose another --output.")
+
+    def check_settings(self, config: Config) -> None:
+        """Raises a `UserError` if the settings do not fit the run in the folder, if any."""
+        if self.config.exists():
+            _check_same(load_config(self.config), config, self.path)
+
+    def start(self, config: Config, identities: dict[str, Any],
+              command: str | None = None) -> None:
+        """Writes the resolved settings and what is known of the identities.
+
+        Args:
+            config: The settings.
+            identities: See `describe_identities`.
+            command: A line for `command.txt`.
+        """
+        self._started = {self.config: functools.partial(save_config, config),
+                         self.identities: lambda path: write_json(path, identities)}
+        for path, write in self._started.items():
+            write(path)
+        if command is not None:
+            with open(self.path / "command.txt", "a", encoding="utf-8") as file:
+                file.write(command + "\n")
+
+    def restore_files(self) -> None:
+        """Writes what `start` wrote again if somebody deleted it, so that the run can resume."""
+        for path, write in self._started.items():
+            if not path.exists():
+                warnings.warn(f"{path} was deleted during training and is written again",
+                              stacklevel=2)
+                write(path)
+        if self._outer is not None:
+            self._outer.restore_files()
 
     def weights(self, choice: str = "best") -> Path:
         """Returns a weight file: `best` (`last` if there were no evaluations), `last` or a path.
@@ -56,37 +120,6 @@ class RunFolder:
                         "evaluation or to its end first.")
 
 
-def start_run(path: str | Path, config: Config, command: str, resume: bool) -> RunFolder:
-    """Makes the run's folder and writes the resolved settings and the command line into it.
-
-    Args:
-        path: The folder.
-        config: The settings.
-        command: The command line.
-        resume: Whether to continue the run in the folder.
-
-    Raises:
-        UserError: If the folder is not empty and `resume` is false, or the settings do not fit the
-            resumed run.
-    """
-    run = RunFolder(Path(path))
-    if run.path.exists() and not run.path.is_dir():
-        raise UserError(f"{path} is a file; choose another --output, a folder.")
-    if run.path.exists() and any(run.path.iterdir()):
-        if not resume:
-            raise UserError(f"{path} is not empty; add --resume to continue the run in it, or "
-                            "choose another --output.")
-        if run.config.exists():
-            _check_same(load_config(run.config), config, run.path)
-        else:
-            raise UserError(f"{path} has no run to resume (no config.yaml); choose another one.")
-    run.checkpoints.mkdir(parents=True, exist_ok=True)
-    save_config(config, run.config)
-    with open(run.path / "command.txt", "a", encoding="utf-8") as file:
-        file.write(command + "\n")
-    return run
-
-
 def open_run(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder, Config]:
     """Returns a run and its settings with overrides.
 
@@ -97,6 +130,11 @@ def open_run(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder
     if not run.config.exists():
         raise UserError(f"{path}: no run there (no config.yaml); give tfreid train's --output.")
     return run, load_config(run.config, overrides)
+
+
+def _left_by_a_start(path: Path) -> bool:
+    return (path.name.startswith((LOCK_NAME, ".tmp-", "config.yaml.tmp"))
+            or path.name == "checkpoints" and path.is_dir() and not any(path.iterdir()))
 
 
 def _check_same(old: Config, new: Config, path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
+from tfrecords.errors import find_os_error
 from tfrecords.writing import whole_file, write_whole
 from tfreid.evaluation.evaluator import Projection
 from tfreid.layers.preprocessing import InputSize
@@ -22,30 +26,58 @@ _SPRITE = 8192
 
 
 class Summaries:
-    """Writes a run's scalars, histograms, images and projector files into a folder."""
+    """Writes a run's scalars, histograms, images and projector files into a folder.
+
+    Training goes on when they cannot be written, for example on a full disk: that is a warning, and
+    curves are written again after the next `flush`. A deleted folder is made again.
+    """
 
     def __init__(self, directory: Path):
         self._directory = directory
-        self._writer = tf.summary.create_file_writer(str(directory))
+        self._writer: tf.summary.SummaryWriter | None = None
+        self._paused = False
+
+    def attempt(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Calls a function that writes files into the folder; its failure to is a warning."""
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            write(*arguments)
+        except (OSError, tf.errors.OpError, RuntimeError) as error:
+            found = find_os_error(error)
+            if found is None:
+                raise
+            warnings.warn(f"{self._directory}: files for TensorBoard could not be written "
+                          f"({found.strerror}); training goes on without them", stacklevel=3)
+            self._writer, self._paused = None, True
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Writes one point of each curve."""
-        with self._writer.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
+        self._write(step, lambda: [tf.summary.scalar(*item) for item in values.items()])
 
     def distances(self, features: tf.Tensor, labels: tf.Tensor, normalize: bool, step: int) -> None:
         """Writes histograms of the distances of a batch's pairs; features [n, d], labels [n]."""
-        with self._writer.as_default(step=step):
-            for name, distances in (("positive", positive_distances),
-                                    ("negative", negative_distances)):
-                tf.summary.histogram(f"distance/{name}", distances(features, labels, normalize))
+        kinds = {"positive": positive_distances, "negative": negative_distances}
+        self._write(step, lambda: [
+            tf.summary.histogram(f"distance/{name}", distances(features, labels, normalize))
+            for name, distances in kinds.items()])
 
     def images(self, tag: str, images: tf.Tensor, step: int, columns: int = _GRID_COLUMNS) -> None:
         """Writes a grid of the first images of [n, h, w, 3]: uint8, or floats in 0-1."""
         images = tf.image.convert_image_dtype(images[:_GRID_IMAGES], tf.uint8, saturate=True)
+        self._write(step, lambda: tf.summary.image(tag, _grid(images.numpy(), columns)[None]))
+
+    def _write(self, step, write):
+        """Calls a function in which `tf.summary` writes, unless that is paused."""
+        if not self._directory.is_dir():  # deleted, which an open writer would not notice
+            self._writer = None
+        if not self._paused:
+            self.attempt(self._write_to_events, step, write)
+
+    def _write_to_events(self, step, write):
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(str(self._directory))
         with self._writer.as_default(step=step):
-            tf.summary.image(tag, _grid(images.numpy(), columns)[None])
+            write()
 
     def projector(self, projection: Projection, count: int) -> None:
         """Writes the features, identities, cameras and thumbnails of at most `count` images.
@@ -78,8 +110,10 @@ class Summaries:
         projector.visualize_embeddings(str(self._directory), config)
 
     def flush(self) -> None:
-        """Writes everything to disk."""
-        self._writer.flush()
+        """Writes everything to disk, and resumes after a failure."""
+        self._paused = False
+        if self._writer is not None:
+            self.attempt(self._writer.flush)
 
 
 def _thumbnail(columns: int) -> tuple[int, int]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import signal
 import time
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfrecords.errors import UserError
+from tfrecords.errors import Stopped, UserError
+from tfrecords.files import read_json
 from tfreid.config import Config
 from tfreid.evaluation.evaluator import Evaluation, Evaluator
 from tfreid.evaluation.results import write_results_json
@@ -37,12 +38,45 @@ from tfreid.weights.files import save_weights
 
 @dataclasses.dataclass
 class EvaluationProgress:
-    """The evaluations of a run: the last step, the figures, and the best main figure."""
+    """The evaluations of a run: the last step, the figures, and the best main figure.
+
+    Raises:
+        TypeError: If a value is of another type.
+    """
 
     evaluated_step: int = -1
     untrained: dict | None = None
     best: dict | None = None
     best_figure: float | None = None
+
+    def __post_init__(self):
+        nothing = type(None)
+        for value, kinds in ((self.evaluated_step, int), (self.untrained, (dict, nothing)),
+                             (self.best, (dict, nothing)),
+                             (self.best_figure, (float, int, nothing))):
+            if not isinstance(value, kinds):
+                raise TypeError(f"{value!r} is of another type")
+
+    @classmethod
+    def read(cls, path: Path, step: int) -> EvaluationProgress:
+        """Reads the file of a run, if it exists.
+
+        Args:
+            path: The file.
+            step: The step that the run was restored to.
+
+        Raises:
+            UserError: If the file is broken.
+        """
+        fix = "delete it to evaluate again and to search for new best weights"
+        content = read_json(path, fix) if path.exists() else {}
+        try:
+            progress = cls(**content)
+        except TypeError:
+            raise UserError(f"{path} is broken (not the progress of a training); {fix}.") from None
+        if progress.evaluated_step > step:  # the step of a checkpoint that is damaged now
+            progress.evaluated_step = -1
+        return progress
 
 
 class Trainer:
@@ -56,6 +90,9 @@ class Trainer:
         model: The model.
         batches: Training batches.
         evaluator: Tests the model, or None if the records have no test images.
+
+    Raises:
+        UserError: If the run's newest checkpoint cannot be restored, or the evaluation fails.
     """
 
     def __init__(self, config: Config, run: RunFolder, strategy: tf.distribute.Strategy,
@@ -89,23 +126,26 @@ class Trainer:
         replicas = strategy.num_replicas_in_sync
         self._steps_per_epoch = config.training.steps_per_epoch
         self._items_per_step = batches.batch_size * replicas
-        self._progress = EvaluationProgress()
         self._train_step: TrainStep | None = None
         self._frozen = False
         self._profiling = False
         self._steps_here = 0  # steps since the start or resumption
         self._pending: list[tuple[int, dict[str, tf.Tensor]]] = []
+        self._first_step = self._checkpoints.restore()
+        self._progress = EvaluationProgress.read(run.progress, self._first_step)
+        if self._evaluator:
+            self._evaluator.try_out()
 
-    def train(self) -> bool:
-        """Trains from the newest checkpoint, if any; returns False if a signal stopped it.
+    def train(self) -> None:
+        """Trains from the newest checkpoint, if any.
 
         Raises:
             UserError: If the loss is not finite, an image cannot be decoded, or the disk is full.
+            Stopped: If SIGINT or SIGTERM arrived; what was trained is saved.
         """
-        training = self._config.training
-        step = self._restore()
-        if self._evaluator:
-            self._evaluator.try_out()
+        training, step = self._config.training, self._first_step
+        if step:
+            print(f"resuming after step {step}")
         self._summaries = Summaries(self._run.tensorboard)
         end = training.epochs * self._steps_per_epoch
         end = min(end, training.max_steps or end)
@@ -120,25 +160,10 @@ class Trainer:
                     self._evaluate_if_due(step, end)
         self._stop_profile()
         self._summaries.flush()
-        unfinished = step < end or (self._evaluator and self._progress.evaluated_step != step)
-        if signals.received and unfinished:
-            print(f"stopped by {signals.received} after step {step}; run again with --resume.")
-            return False
+        if signals.received:
+            raise Stopped(signals.received, f"after step {step}; run again with --resume")
         with self._evaluated_weights():
             save_weights(self._model, self._run.last_weights)
-        return True
-
-    def _restore(self) -> int:
-        step = self._checkpoints.restore()
-        if self._run.progress.exists():
-            try:
-                self._progress = EvaluationProgress(**json.loads(self._run.progress.read_text()))
-            except (ValueError, TypeError):
-                raise UserError(f"{self._run.progress} is damaged; delete it to evaluate again and "
-                                "to search for new best weights.") from None
-        if step:
-            print(f"resuming after step {step}")
-        return step
 
     def _train_epoch(self, epoch, first, last, signals) -> int:
         training = self._config.training
@@ -228,6 +253,7 @@ class Trainer:
         for weight in self._model.trainable_variables:
             if not np.isfinite(weight.numpy()).all():
                 raise self._diverged("a weight", "not finite", step)
+        self._run.restore_files()
         self._checkpoints.save(step)
 
     def _diverged(self, what, value, step):
@@ -242,15 +268,15 @@ class Trainer:
         self._steps_here += 1
         steps = self._config.training.profile_steps
         if steps and self._steps_here == 3:
-            tf.profiler.experimental.start(str(self._run.tensorboard))
             self._profiling = True
+            self._summaries.attempt(tf.profiler.experimental.start, str(self._run.tensorboard))
         if self._steps_here == 3 + steps:
             self._stop_profile()
 
     def _stop_profile(self):
         if self._profiling:
-            tf.profiler.experimental.stop()
             self._profiling = False
+            self._summaries.attempt(tf.profiler.experimental.stop)
 
     def _evaluate_if_due(self, step, end):
         training = self._config.training
@@ -289,7 +315,7 @@ class Trainer:
             save_thresholds(thresholds, self._run.thresholds)
         count, projection = self._config.training.projector_images, evaluation.projection()
         if count and projection is not None:
-            self._summaries.projector(projection, count)
+            self._summaries.attempt(self._summaries.projector, projection, count)
 
     def _evaluated_weights(self):
         """Returns a context in which the model has its average weights, if any."""
@@ -300,11 +326,11 @@ class StopSignals:
     """Records SIGINT and SIGTERM inside a `with` block; a second one of a kind acts as usual.
 
     Attributes:
-        received: Name of the last signal, or None.
+        received: The last signal, or None.
     """
 
     def __init__(self):
-        self.received: str | None = None
+        self.received: signal.Signals | None = None
         self._previous = {}
 
     def __enter__(self) -> StopSignals:
@@ -317,8 +343,9 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _note(self, number, _frame):
-        self.received = signal.Signals(number).name
+        self.received = signal.Signals(number)
         signal.signal(number, self._previous[number])
-        text = f"\n{self.received}: finishing the step and saving; once more to stop at once.\n"
+        text = (f"\n{self.received.name}: finishing the step and saving; once more to stop at "
+                "once.\n")
         with contextlib.suppress(OSError):  # a closed terminal
             os.write(2, text.encode())  # `print` may not interrupt itself

@@ -127,7 +127,7 @@ def run(records, tmp_path_factory):
         patch.setitem(SYSTEMS, "csn", f"{__name__}:PairSystem")
         lines = []
         patch.setattr("builtins.print", lambda *parts, **_: lines.append(" ".join(parts)))
-        assert train(str(folder / "pairs.yaml"), folder / "run", SETTINGS)
+        train(str(folder / "pairs.yaml"), folder / "run", SETTINGS)
     return folder / "run", PairSystem, "\n".join(lines)
 
 

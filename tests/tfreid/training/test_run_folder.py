@@ -1,23 +1,30 @@
-"""What a resumed run may change and what not."""
+"""Which folders a run starts in, and what a resumed run may change."""
 
 from __future__ import annotations
+
+import json
+import shutil
 
 import pytest
 
 from tfrecords.errors import UserError
-from tfreid.config import load_config
-from tfreid.training.run_folder import start_run
+from tfreid.config import Config, load_config
+from tfreid.training.run_folder import RunFolder
 
 
 @pytest.fixture
 def resume(tmp_path):
-    """Returns a function that starts a run, then resumes it with other settings."""
+    """Returns a function that resumes a run with other settings."""
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("name: first\n")
-    start_run(tmp_path / "run", load_config(recipe), "first", resume=False)
+    run = RunFolder(tmp_path / "run")
+    run.start(load_config(recipe), {"count": 3}, "first")
 
     def again(*overrides):
-        return start_run(tmp_path / "run", load_config(recipe, overrides), "again", resume=True)
+        run.check_usable(resume=True)
+        run.check_settings(load_config(recipe, overrides))
+        run.start(load_config(recipe, overrides), {"count": 3}, "again")
+        return run
 
     return again
 
@@ -46,3 +53,40 @@ def test_what_the_checkpoint_hangs_on_stays(resume, override, old):
 def test_the_rest_may_change(resume, override):
     run = resume(override)
     assert load_config(run.config) == load_config(run.config, [override])
+
+
+def test_the_folder_of_an_unfinished_start_is_new(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.check_usable(resume=False)
+    run.checkpoints.mkdir(parents=True)
+    for name in (".lock", ".tmp-host-123-config.yaml", "config.yaml.tmp"):
+        (run.path / name).write_text("")
+    for resume in (False, True):
+        run.check_usable(resume)
+    (run.checkpoints / "step-1.index").write_text("")
+    for resume in (False, True):
+        with pytest.raises(UserError, match="has no run to resume .* choose another --output"):
+            run.check_usable(resume)
+    run.config.write_text("")
+    run.check_usable(resume=True)
+    with pytest.raises(UserError, match="add --resume"):
+        run.check_usable(resume=False)
+    with pytest.raises(UserError, match="is a file"):
+        RunFolder(run.config).check_usable(resume=False)
+
+
+def test_a_deleted_folder_is_written_again(tmp_path):
+    """Also that of the run that this one is a stage of."""
+    whole = RunFolder(tmp_path / "run")
+    stage = RunFolder(whole.pretraining, outer=whole)
+    config = Config(name="first")
+    whole.start(config, {"count": 3})
+    stage.start(config, {"count": 3})
+    stage.restore_files()
+    shutil.rmtree(whole.path)
+    with pytest.warns(UserWarning, match="was deleted during training"):
+        stage.restore_files()
+    for run in (whole, stage):
+        run.check_usable(resume=True)
+        assert load_config(run.config) == config
+        assert json.loads(run.identities.read_text()) == {"count": 3}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, LossConfig
@@ -49,6 +51,12 @@ class EmbeddingSystem(System):
             raise UserError("data.sampling=images draws no pairs of an identity; set it to "
                             "identities, or the weights of all losses but the ID and center loss "
                             "to 0.")
+        across = config.loss.triplet.across_replicas or config.loss.lin.across_replicas
+        if (_compares_images(config.loss) and config.data.identities_per_batch == 1
+                and not (across and replicas > 1) and config.data.sampling == "identities"):
+            raise UserError("data.identities_per_batch=1 gives batches without negative pairs; set "
+                            "it to 2 or more, or the weights of all losses but the ID and center "
+                            "loss to 0.")
 
     def resolve(self, table: ImageTable, replicas: int) -> Config:
         """Sets the width of the classifier."""
@@ -64,8 +72,10 @@ class EmbeddingSystem(System):
         )
 
     def make_batches(self, table: ImageTable) -> IdentityBatches:
-        """Makes the P x K batches."""
+        """Makes the P x K batches, and checks that they hold positive pairs if losses need them."""
         config, model = self.config, self.config.model
+        if _compares_images(config.loss):
+            _check_positives(table, config)
         return IdentityBatches(
             table, config.data, model.height, model.width, config.training.seed)
 
@@ -110,6 +120,22 @@ class EmbeddingSystem(System):
         threshold = choose_threshold(load_thresholds(calibrated), self.config.evaluation.metric)
         version = export_embedding(model, self.config, output, threshold)
         return version, f"; {calibrated} is in it, for the signature verify_pairs"
+
+
+def _check_positives(table: ImageTable, config: Config) -> None:
+    """Warns of batches with few positive pairs; raises a `UserError` if nothing is learned."""
+    counts = np.bincount(table.index.labels)
+    able, people = np.count_nonzero(counts > 1), config.data.identities_per_batch
+    if not able and not (config.loss.id.weight or config.loss.center.weight):
+        raise UserError(f"{config.data.records}: no training identity has two images, so there are "
+                        "no positive pairs to learn from; add images, or set loss.id.weight above "
+                        "0.")
+    expected = people * able / len(counts)
+    if expected < 2:
+        warnings.warn(
+            f"of the {people} people of a batch only {expected:.1g} have two images "
+            f"({able} of {len(counts)} training identities); the others are compared with "
+            "augmented copies of their only image", stacklevel=2)
 
 
 def _compares_images(config: LossConfig) -> bool:

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import test_net
 import train_net
-from tfrecords.errors import UserError
+from tfrecords.errors import Stopped, UserError
 from tfreid.commands import export as export_model
 from tfreid.commands import query as query_export
 from tfreid.config import load_config
@@ -62,7 +62,7 @@ def recipe(records, tiny_backbone, tmp_path_factory):
 def whole(recipe, tmp_path_factory):
     """The folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    assert train(recipe, folder, [])
+    train(recipe, folder, [])
     return folder
 
 
@@ -113,8 +113,8 @@ def test_tensorboard_shows_mining_and_the_cut_out(whole):
 def test_resumed_in_a_round_and_in_an_accumulation(whole, recipe, tmp_path):
     """Step 5 is the first of two that make an update, and the second round's first."""
     run = tmp_path / "run"
-    assert train(recipe, run, ["training.max_steps=5"])
-    assert train(recipe, run, [], resume=True)
+    train(recipe, run, ["training.max_steps=5"])
+    train(recipe, run, [], resume=True)
     assert_same_end(run, whole)
 
 
@@ -129,20 +129,22 @@ def test_stopped_in_the_first_stage_and_resumed(whole, recipe, tmp_path, monkeyp
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(IdentityBatches, "epoch", stopped)
-        assert not train(recipe, run, [])
+        with pytest.raises(Stopped, match="SIGTERM after step") as stop:
+            train(recipe, run, [])
+    assert stop.value.number == signal.SIGTERM
     assert not (run / "pretraining" / "checkpoints" / "last.weights.h5").exists()
     assert (run / "config.yaml").exists() and not any(run.glob("checkpoints/step-*"))
     with pytest.raises(UserError, match="add --resume"):
         train(recipe, run, [])
-    assert train(None, run, [], resume=True)
+    train(None, run, [], resume=True)
     assert_same_end(run, whole)
 
 
 def test_without_the_first_stage_on_two_devices_with_statistics_of_batches(recipe, tmp_path):
     """One step of two triplets on each device makes an update of four."""
     run = tmp_path / "run"
-    assert train(recipe, run, ["training.devices=[CPU:0,CPU:1]", "pretraining=null",
-                               "triplet.batch_norm=batch", "training.epochs=1"])
+    train(recipe, run, ["training.devices=[CPU:0,CPU:1]", "pretraining=null",
+                        "triplet.batch_norm=batch", "training.epochs=1"])
     assert not (run / "pretraining").exists()
     config = load_config(run / "config.yaml")
     assert (config.training.accumulate_steps, config.training.steps_per_epoch) == (1, 2)
@@ -155,7 +157,7 @@ def test_a_run_is_evaluated_exported_and_queried(recipe, records, tmp_path, caps
     run = tmp_path / "run"
     with_tests = f"data.records={records}"
     assert train_net.main(["--config", str(recipe), "--output", str(run), with_tests,
-                           "pretraining=null", "training.max_steps=1"]) == 0
+                           "pretraining=null", "training.max_steps=2"]) == 0
     trained = json.loads((run / "results.json").read_text())
     assert test_net.main(["--run", str(run), "--output", str(tmp_path / "again"),
                           "--ranked-queries", "1"]) == 0
