@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tfrecords.arguments import positive
+from tfrecords.arguments import HomeParser, whole
 from tfrecords.datasets import DATASETS, load_dataset
-from tfrecords.errors import command_line
+from tfrecords.errors import command_line, printable
 from tfrecords.identity_splits import describe_identity_splits
 from tfrecords.manifest import Manifest
 from tfrecords.records import build_records
@@ -27,20 +27,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if dataset.renders:
         options.update(workers=settings.workers, progress=True)
     scan = dataset.scan(settings.root, **options)
-    for warning in scan.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    _warn(scan.warnings)
     result = build_records(
         scan, settings.dataset, settings.output, shards=settings.shards, workers=settings.workers,
         skip_corrupt=settings.skip_corrupt, progress=True)
+    _warn(result.warnings)
     if result.corrupt:
-        print(f"warning: {len(result.corrupt)} corrupt images are left out: "
-              f"{name_some(result.corrupt)}", file=sys.stderr)
+        _warn([f"{len(result.corrupt)} corrupt images are left out: {name_some(result.corrupt)}"])
     if result.shards_made:
         print(f"{settings.output}: {result.shards_made} shards made.")
     else:
         print(f"{settings.output} already holds this build; nothing to do.")
     print(format_summary(result.manifest))
     return 0
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {printable(warning)}", file=sys.stderr)
 
 
 def format_summary(manifest: Manifest) -> str:
@@ -63,7 +67,7 @@ def format_summary(manifest: Manifest) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tfreid build", description=__doc__)
+    parser = HomeParser(prog="tfreid build", description=__doc__)
     commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     for name in DATASETS:
         dataset = load_dataset(name)
@@ -82,11 +86,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="folder for the records; run the same command again to resume an interrupted build: "
              "finished shards are kept")
     parser.add_argument(
-        "--shards", type=positive, default=4, metavar="N",
+        "--shards", type=whole(high=10_000), default=4, metavar="N",
         help="record files of a split: readers open several at a time, and an interrupted build "
              "loses unfinished ones, so use more for a large dataset (default: %(default)s)")
     parser.add_argument(
-        "--workers", type=positive, default=_processors(), metavar="N",
+        "--workers", type=whole(high=1024), default=_processors(), metavar="N",
         help="processes; each writes one shard at a time and takes about 0.1 GB of memory, besides "
              "the 0.5 GB or more of the TensorFlow that they share (outside Linux each loads its "
              "own) (default: the processors, %(default)s)")

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 
+from tfrecords.arguments import whole
 from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
 from tfrecords.identity_splits import add_split_options, draw_identity_splits
@@ -31,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of the drawing."""
     add_split_options(parser)
     parser.add_argument(
-        "--test-identities", type=int, metavar="N",
+        "--test-identities", type=whole(), metavar="N",
         help="identities that a split tests; some papers test 486 (default: %(default)s)")
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfrecords.arguments import seed_type, whole
 from tfrecords.cuhk03_images import MatSource, missing_images
 from tfrecords.cuhk03_original import CAMERA_PAIRS, SPLITS, scan_original
 from tfrecords.datasets import Dataset
@@ -26,6 +27,8 @@ ROOT/
     images_detected/1_001_1_01.png              read where there is no cuhk-03.mat: camera pair,
     images_labeled/                             person, view and image, as toolboxes extract them
 --protocol 767/700 (new, Zhong et al. 2017): 767 identities for training and 700 for test, 2 views.
+The split files are not in the release but in its authors' repository, evaluation/data/CUHK03 of
+github.com/zhunzhong07/person-re-ranking.
 detected: train 7,365 images, query 1,400, gallery 5,332; labeled: 7,368, 1,400 and 5,328.
 --protocol original (Li et al. 2014) needs cuhk-03.mat alone. Each of 20 splits draws 100 identities
 for test and 100 for validation from those with images in both views; all others train. The five
@@ -42,6 +45,10 @@ _PROTOCOL = {
 }
 _RELEASE_FOLDER = "cuhk03_release"
 _MAT = "cuhk-03.mat"
+_SPLIT_FILES = (
+    "take it from the authors of the new protocol (Zhong et al. 2017, github.com/zhunzhong07/"
+    "person-re-ranking, folder evaluation/data/CUHK03), or pass --protocol original, which needs "
+    f"{_MAT} alone")
 
 
 class _Config(NamedTuple):
@@ -66,11 +73,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
              "randomly drawn splits whose results are averaged (default: %(default)s)")
     original = parser.add_argument_group("with --protocol original")
     original.add_argument(
-        "--splits", type=int, metavar="N",
+        "--splits", type=whole(high=1000), metavar="N",
         help=f"identity splits to draw; images are stored once and data.fold selects a split "
              f"(default: {SPLITS})")
     original.add_argument(
-        "--seed", type=int,
+        "--seed", type=seed_type,
         help="seed of the drawing; the same seed draws the same identities on every machine "
              "(default: 0)")
     original.add_argument(
@@ -164,13 +171,13 @@ def _find_images(root: Path, kind: str, folder: str, config: _Config) -> ImageSo
                         "--root must name the folder that holds the release and the split files.")
     if missing:
         raise UserError(f"{config.file} names {len(missing)} images that {place} does not hold "
-                        f"({name_some(missing)}): take both from the release.")
+                        f"({name_some(missing)}): take both from their authors.")
     return source
 
 
 def _read_config(file: Path) -> _Config:
     splits = {split: f"{split}_idx" for split in ("train", "query", "gallery")}
-    content = load_v5(file, ["filelist", "labels", "camId", *splits.values()])
+    content = load_v5(file, ["filelist", "labels", "camId", *splits.values()], _SPLIT_FILES)
     try:
         names = [str(np.ravel(cell)[0]) for cell in np.ravel(content["filelist"])]
         persons, cameras = (np.ravel(content[name]).astype(np.int64)
@@ -180,11 +187,11 @@ def _read_config(file: Path) -> _Config:
                      for split, name in splits.items()}
     except (IndexError, TypeError, ValueError) as error:
         raise UserError(f"{file} holds variables of another kind than a split file's ({error}): "
-                        "take it from the release of the new protocol.") from error
+                        f"{_SPLIT_FILES}.") from error
     config = _Config(file, names, persons, cameras, positions)
     problem = _config_problem(config)
     if problem:
-        raise UserError(f"{file} has {problem}: take it from the release of the new protocol.")
+        raise UserError(f"{file} has {problem}: {_SPLIT_FILES}.")
     return config
 
 

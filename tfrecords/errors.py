@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import functools
+import itertools
 import os
 import re
 import signal
 import sys
+from collections.abc import Iterable
 from typing import Callable
 
+_COMPARED_NAMES, _COMPARED_CHARACTERS = 500, 80
 # What TensorFlow and HDF5 say of a file, inside longer messages.
 _NAMED = re.compile(r"(?:^|\}\} |: )(?P<path>[^;{}\n]+); (?P<reason>[A-Z][a-z -]+)"
                     r"|filename = '(?P<file>[^']*)'.*? error message = '(?P<text>[^']+)'")
@@ -19,7 +23,40 @@ _REASONS = {os.strerror(number): number for number in (
 
 
 class UserError(Exception):
-    """A mistake in input or settings; one sentence names the file or setting and the fix."""
+    """A mistake in input or settings; one sentence names the file or setting and the fix.
+
+    As text it has no control characters, whatever names from elsewhere it quotes.
+    """
+
+    def __str__(self) -> str:
+        """Returns the sentence."""
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    """Escapes what a terminal cannot show or would act upon: control characters, broken UTF-8."""
+    return "".join(character if character.isprintable()
+                   else character.encode("unicode_escape").decode() for character in text)
+
+
+def shortened(text: str, length: int = 80) -> str:
+    """Returns a text as it may stand in a message: printable, of a long one only the beginning."""
+    return printable(text if len(text) <= length else f"{text[:length - 3]}...")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns the one of some names that a mistyped name is most like, for "did you mean".
+
+    It takes no noticeable time: of many or long names only the beginning is compared.
+
+    Args:
+        name: What was asked for.
+        names: What there is, at least one.
+    """
+    beginnings = {known[:_COMPARED_CHARACTERS]: known
+                  for known in itertools.islice(names, _COMPARED_NAMES)}
+    best, = difflib.get_close_matches(name[:_COMPARED_CHARACTERS], beginnings, n=1, cutoff=0.0)
+    return beginnings[best]
 
 
 class Stopped(Exception):
@@ -46,12 +83,15 @@ def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return main(*args, **kwargs) or 0
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
         except Stopped as stop:
-            print(stop, file=sys.stderr)
+            print(printable(str(stop)), file=sys.stderr)
             return 128 + stop.number
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
@@ -60,7 +100,7 @@ def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
             found = find_os_error(error)
             if found is None or found.filename is None and found.errno not in _FULL:
                 raise
-            print(f"error: {_explain(found)}", file=sys.stderr)
+            print(f"error: {printable(_explain(found))}", file=sys.stderr)
         return 2
 
     return wrapped

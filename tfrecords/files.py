@@ -55,7 +55,7 @@ def read_text(path: str | os.PathLike, fix: str, max_bytes: int = MAX_TEXT_BYTES
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); {fix}.") from None
     if len(data) > max_bytes:
-        raise UserError(f"{path} is larger than {max_bytes >> 20} MiB; {fix}.")
+        raise UserError(f"{path} is larger than {max_bytes / 2**20:g} MiB; {fix}.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
+from tfrecords.arguments import seed_type, whole
 from tfrecords.errors import UserError
 from tfrecords.manifest import STORED_SPLIT
 from tfrecords.scan import ImageEntry, Scan, name_some
@@ -16,11 +17,11 @@ from tfrecords.scan import ImageEntry, Scan, name_some
 def add_split_options(parser: argparse.ArgumentParser) -> None:
     """Adds the flags `--splits` and `--seed` of the drawing."""
     parser.add_argument(
-        "--splits", type=int, metavar="N",
+        "--splits", type=whole(high=1000), metavar="N",
         help="number of identity splits to draw, whose results are averaged; images are stored "
              "once and data.fold selects a split (default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int,
+        "--seed", type=seed_type,
         help="seed of the drawing; the same seed draws the same identities on every machine, and "
              "split N does not depend on the number of splits (default: %(default)s)")
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfrecords.errors import UserError
+from tfrecords.files import read_text
 from tfrecords.images import IMAGE_SUFFIXES
 from tfrecords.scan import (
     NO_CAMERA,
     ImageEntry,
     Scan,
     existing_root,
+    list_folders,
     list_images,
     name_some,
 )
@@ -118,10 +120,7 @@ def list_files(
     """
     paths, others = list_images(folder, suffixes)
     if nested:
-        with os.scandir(folder) as found:
-            inner = sorted(item.name for item in found
-                           if item.is_dir() and not item.name.startswith("."))
-        for name in inner:
+        for name in list_folders(folder):
             images, skipped = list_images(folder / name, suffixes)
             paths += [f"{name}/{image}" for image in images]
             others += skipped
@@ -133,21 +132,14 @@ def read_lines(file: Path, missing: str) -> Iterator[tuple[int, str]]:
 
     Args:
         file: The text file.
-        missing: What to do if it is missing, for the message.
+        missing: What to do if it is missing or broken, for the message.
 
     Raises:
         UserError: If the file is missing or is not text.
     """
-    try:
-        with open(file, encoding="utf-8") as stream:
-            for line, text in enumerate(stream, start=1):
-                if text.strip():
-                    yield line, text.strip()
-    except FileNotFoundError as error:
-        raise UserError(f"{file} is missing: {missing}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not a text file ({error.reason}): take the list from the "
-                        "release.") from error
+    for line, text in enumerate(read_text(file, missing).split("\n"), start=1):
+        if text.strip():
+            yield line, text.strip()
 
 
 def compare_with_protocol(
@@ -172,7 +164,7 @@ def compare_with_protocol(
     return [f"this copy of {dataset} is not the published one: {'; '.join(different)}"]
 
 
-def refuse_problems(file: Path, problems: Sequence[str]) -> None:
+def refuse_problems(file: str | os.PathLike, problems: Sequence[str]) -> None:
     """Raises a `UserError` that names up to ten problems of a file, if there are any."""
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"

@@ -135,7 +135,7 @@ def shard_paths(
 def shard_problem(directory: str | os.PathLike, shard: Shard, verify: str) -> str | None:
     """Describes what is wrong with a shard on disk; None if it is complete."""
     path = Path(directory) / shard.file
-    if not path.is_file():
+    if not os.path.isfile(path):
         return "is missing"
     size = path.stat().st_size
     if size != shard.bytes:
@@ -148,32 +148,42 @@ def shard_problem(directory: str | os.PathLike, shard: Shard, verify: str) -> st
 def shard_from_json(content: dict[str, Any]) -> Shard:
     """Converts a JSON object to a shard; raises KeyError, TypeError or ValueError if malformed."""
     shard = Shard(content["file"], content["images"], content["bytes"], content["checksum"])
-    texts, counts = (shard.file, shard.checksum), (shard.images, shard.bytes)
-    if not all(isinstance(text, str) for text in texts):
+    if not all(isinstance(text, str) for text in (shard.file, shard.checksum)):
         raise TypeError("a shard's file and checksum must be strings")
-    if not all(isinstance(count, int) and count >= 0 for count in counts):
-        raise TypeError("a shard's images and bytes must be whole numbers")
+    for count in (shard.images, shard.bytes):
+        _count(count)
     _check_inside(shard.file)
     return shard
 
 
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{str(value)[:40]!r} is not a whole number from 0")
+    return value
+
+
 def _check_inside(file: str) -> None:
-    if Path(file).name != file:
-        raise ValueError(f"{file!r} lies outside the folder")
+    if Path(file).name != file or file in ("", "..") or "\0" in file or len(file) > 255:
+        raise ValueError(f"{file[:80]!r} lies outside the folder or is no file's name")
 
 
 def _from_json(content: dict[str, Any]) -> Manifest:
     splits = {}
     for name, split in content["splits"].items():
-        counts = {key: int(split[key])
+        counts = {key: _count(split[key])
                   for key in ("images", "identities", "cameras", "distractors")}
         splits[name] = SplitEntry(shards=tuple(map(shard_from_json, split["shards"])), **counts)
+    dataset, options = content["dataset"], content["options"]
+    if not splits:
+        raise ValueError("it has no splits")
+    if not isinstance(dataset, str) or not isinstance(options, dict):
+        raise TypeError("dataset must be a string and options an object")
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        dataset=str(content["dataset"]),
-        options=dict(content["options"]),
+        dataset=dataset,
+        options=options,
         splits=splits,
-        dropped={reason: int(count) for reason, count in content["dropped"].items()},
+        dropped={reason: _count(count) for reason, count in content["dropped"].items()},
         identity_splits=_identity_splits(content.get("identity_splits", []), splits),
         query_galleries=_query_galleries(content.get("query_galleries"), splits),
     )
@@ -194,7 +204,7 @@ def _query_galleries(content: Any, splits: dict[str, SplitEntry]) -> QueryGaller
 
 def _identity_splits(content: Any, splits: dict[str, SplitEntry]) -> list[dict[str, list[int]]]:
     """Converts the identity splits; raises as `shard_from_json`."""
-    found = [{name: sorted(map(int, people)) for name, people in split.items()}
+    found = [{name: sorted(map(_count, people)) for name, people in split.items()}
              for split in content]
     if found and list(splits) != [STORED_SPLIT]:
         raise ValueError(f"identity splits need the one split {STORED_SPLIT}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,26 +13,31 @@ if TYPE_CHECKING:
     import h5py
 
 _HEADERS = {"v5": b"MATLAB 5.0 MAT-file", "v7.3": b"MATLAB 7.3 MAT-file"}
+_RELEASE = "take it from the dataset's release"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def load_v5(file: Path, names: Sequence[str]) -> dict[str, Any]:
+def load_v5(file: Path, names: Sequence[str], fix: str = _RELEASE) -> dict[str, Any]:
     """Loads variables of a v5 file.
+
+    Args:
+        file: The file.
+        names: The variables.
+        fix: Where to get the file, for messages.
 
     Raises:
         UserError: If the file is missing, of another format or damaged, or lacks a variable.
     """
     from scipy.io import loadmat
 
-    _check_format(file, "v5")
+    _check_format(file, "v5", fix)
     try:
         content = loadmat(file, variable_names=list(names))
     except Exception as error:  # SciPy's parser raises many kinds
         raise damaged(file, error) from error
     missing = [name for name in names if name not in content]
     if missing:
-        raise UserError(f"{file} holds no variable {' and no '.join(missing)}: take the file from "
-                        "the dataset's release.")
+        raise UserError(f"{file} holds no variable {' and no '.join(missing)}: {fix}.")
     return content
 
 
@@ -56,9 +62,9 @@ def damaged(file: str | Path, error: Exception) -> UserError:
     return UserError(f"{file} is damaged ({reason}): copy it from the dataset's release again.")
 
 
-def _check_format(file: Path, wanted: str) -> None:
-    if not file.is_file():
-        raise UserError(f"{file} is missing: take it from the dataset's release.")
+def _check_format(file: Path, wanted: str, fix: str = _RELEASE) -> None:
+    if not os.path.isfile(file):
+        raise UserError(f"{file} is missing or not a file: {fix}.")
     try:
         with open(file, "rb") as stream:
             start = stream.read(19)
@@ -70,5 +76,4 @@ def _check_format(file: Path, wanted: str) -> None:
         found = ["v7.3"]
     if found != [wanted]:
         what = f"a MATLAB {found[0]} file" if found else "not a MATLAB file"
-        raise UserError(f"{file} is {what} where a {wanted} one is expected: take it from the "
-                        "dataset's release.")
+        raise UserError(f"{file} is {what} where a {wanted} one is expected: {fix}.")

@@ -27,7 +27,7 @@ gallery 82,161 of 3,060, 15 cameras. The lists number the test identities from 0
 number them on from the training identities."""
 _IMAGE_FOLDERS = {"V1": ("train", "test"), "V2": ("mask_train_v2", "mask_test_v2")}
 _VALIDATION_LIST = "list_val.txt"
-_LINE = re.compile(r"(?P<path>\S.*\.(jpg|jpeg|png))\s+(?P<person>\d+)", re.IGNORECASE)
+_LINE = re.compile(r"(?P<path>\S.*\.(jpg|jpeg|png))\s+(?P<person>\d{1,18})", re.IGNORECASE)
 _CAMERA = re.compile(r"\d+_\d+_(?P<camera>\d+)_.*")
 _TEST = {"query": Counts(11659, 3060), "gallery": Counts(82161, 3060)}
 _TRAIN, _TRAIN_AND_VALIDATION = Counts(30248, 1041), Counts(32621, 1041)
@@ -106,7 +106,7 @@ def _read_list(root: Path, name: str, folder: str, first_id: int) -> list[ImageE
         entry, problem = _parse_line(text, folder, first_id)
         if entry is not None and lines.setdefault(entry.path, line) != line:
             problem = f"{entry.path} is at line {lines[entry.path]} already"
-        elif entry is not None and not (root / entry.path).is_file():
+        elif entry is not None and not os.path.isfile(root / entry.path):
             problem = f"{entry.path} is not in {root}"
         if problem:
             problems.append(f"line {line}: {problem}")

@@ -14,7 +14,7 @@ from tfrecords.files import read_json
 from tfrecords.manifest import MANIFEST_NAME, Shard, shard_from_json, shard_problem
 from tfrecords.schema import SCHEMA_VERSION
 from tfrecords.writer import ShardJob, ShardResult
-from tfrecords.writing import write_json
+from tfrecords.writing import check_name, write_json
 
 PROGRESS_NAME = "build-state.json"
 _FIX = "name an empty --output folder, or delete this one"
@@ -107,7 +107,8 @@ def _read(directory: Path) -> Progress:
 
 
 def make_directory(directory: str | os.PathLike) -> Path:
-    """Creates the output folder; raises a `UserError` if that is impossible."""
+    """Creates the output folder; raises a `UserError` if its records could not be written."""
+    check_name(directory)
     directory = Path(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)

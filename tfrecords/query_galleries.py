@@ -40,7 +40,7 @@ def read_query_galleries(
     if manifest.query_galleries is None:
         return None
     path = Path(directory) / manifest.query_galleries.file
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path} is missing: {_REBUILD}.")
     if file_checksum(path) != manifest.query_galleries.checksum:
         raise UserError(f"{path} has another checksum than expected: {_REBUILD}.")
@@ -49,8 +49,8 @@ def read_query_galleries(
             positions, offsets = (content[name].astype(np.int64)
                                   for name in ("positions", "offsets"))
         galleries = np.split(positions, offsets[1:-1])
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile,
-            zlib.error) as error:
+    except (OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,
+            OverflowError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is broken ({type(error).__name__}: {error}): {_REBUILD}."
                         ) from error
     problem = _problem(galleries, manifest.splits["query"].images,

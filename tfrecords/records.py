@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -19,18 +20,28 @@ from tfrecords.progress import Progress, make_directory, open_progress
 from tfrecords.query_galleries import write_query_galleries
 from tfrecords.scan import Scan, name_some
 from tfrecords.schema import SCHEMA_VERSION
+from tfrecords.self_matches import identical_images, lost_matches, read_digests
 from tfrecords.shards import count_split, plan_shards
 from tfrecords.writer import ShardJob, write_shard
+from tfrecords.writing import sole_writer
 
 CORRUPT = "corrupt"
 
 
 class BuildResult(NamedTuple):
-    """The manifest, the number of shards made this time, and "path (reason)" of corrupt images."""
+    """What a build made.
+
+    Attributes:
+        manifest: The manifest.
+        shards_made: Number of shards made this time.
+        corrupt: "path (reason)" of corrupt images.
+        warnings: Sentences for the user on the images that were written.
+    """
 
     manifest: Manifest
     shards_made: int
     corrupt: list[str]
+    warnings: Sequence[str] = ()
 
 
 def build_records(
@@ -65,22 +76,27 @@ def build_records(
     options = dict(scan.options, shards=shards)
     jobs = plan_shards(scan, shards)
     directory = make_directory(output)
+    warnings: list[str] = []
     try:
-        build = open_progress(directory, dataset, options, jobs)
-        pending = [job for job in jobs if not build.is_finished(job)]
-        if pending:
-            build.save()
-            _write_pending(pending, build, workers, skip_corrupt, progress)
-        manifest = _summarize(scan, jobs, build)
-        write_manifest(directory, manifest)
+        with sole_writer(directory, "building records"):
+            build = open_progress(directory, dataset, options, jobs)
+            pending = [job for job in jobs if not build.is_finished(job)]
+            digests: dict[str, bytes] = {}
+            if pending:
+                build.save()
+                digests = _write_pending(pending, build, workers, skip_corrupt, progress)
+            manifest, corrupt = _summarize(scan, jobs, build)
+            if pending:
+                warnings = _warnings(scan, jobs, corrupt, directory, digests)
+            write_manifest(directory, manifest)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         raise UserError(f"--output {directory} cannot be written ({error.strerror}): name another "
                         "folder.") from error
-    corrupt = [f"{path} ({reason})" for job in jobs
-               for path, reason in build.shards[job.file].corrupt]
-    return BuildResult(manifest, len(pending), corrupt)
+    left_out = [f"{path} ({reason})" for job in jobs
+                for path, reason in build.shards[job.file].corrupt]
+    return BuildResult(manifest, len(pending), left_out, warnings)
 
 
 def _write_pending(
@@ -89,10 +105,12 @@ def _write_pending(
     workers: int,
     skip_corrupt: bool,
     progress: bool,
-) -> None:
+) -> dict[str, bytes]:
+    """Writes shards and returns the digests of their images by shard."""
     by_file = {job.file: job for job in pending}
     write = functools.partial(_write_job, output=build.directory, skip_corrupt=skip_corrupt)
     corrupt: list[str] = []
+    digests: dict[str, bytes] = {}
     total = sum(len(job.images) for job in pending)
     with tqdm(total=total, unit="images", disable=not progress) as bar, closing(
             run_jobs(write, pending, workers, bar.update)) as results:
@@ -101,18 +119,26 @@ def _write_pending(
                 corrupt += [f"{path} ({reason})" for path, reason in result.corrupt]
             else:
                 build.add(by_file[result.job_file], result)
+                digests[result.job_file] = result.digests
     if corrupt:
         raise UserError(f"{len(corrupt)} of {total} images in {pending[0].source} are corrupt: "
                         f"{name_some(sorted(corrupt))}; repair them, or pass --skip-corrupt to "
                         "leave them out, and run again (finished shards are kept).")
+    return digests
 
 
 def _write_job(job: ShardJob, advance, *, output: Path, skip_corrupt: bool):
     return write_shard(job, output, skip_corrupt, advance)
 
 
-def _summarize(scan: Scan, jobs: list[ShardJob], build: Progress) -> Manifest:
-    """Writes the queries' galleries, if there are any, and returns the manifest."""
+def _summarize(
+    scan: Scan, jobs: list[ShardJob], build: Progress
+) -> tuple[Manifest, dict[str, set[str]]]:
+    """Writes the queries' galleries, if there are any.
+
+    Returns:
+        The manifest, and the paths of corrupt images by split.
+    """
     splits, dropped, corrupt = {}, dict(scan.dropped), {}
     for split in scan.splits:
         finished = [build.shards[job.file] for job in jobs if job.split == split]
@@ -123,5 +149,20 @@ def _summarize(scan: Scan, jobs: list[ShardJob], build: Progress) -> Manifest:
         if corrupt[split]:
             dropped[CORRUPT] = dropped.get(CORRUPT, 0) + len(corrupt[split])
     query_galleries = write_query_galleries(build.directory, scan, corrupt)
-    return Manifest(SCHEMA_VERSION, build.dataset, build.options, splits, dropped,
-                    scan.identity_splits, query_galleries)
+    manifest = Manifest(SCHEMA_VERSION, build.dataset, build.options, splits, dropped,
+                        scan.identity_splits, query_galleries)
+    return manifest, corrupt
+
+
+def _warnings(
+    scan: Scan,
+    jobs: list[ShardJob],
+    corrupt: dict[str, set[str]],
+    directory: Path,
+    digests: dict[str, bytes],
+) -> list[str]:
+    """Warns of images that mislead evaluations; shards of earlier builds are read for it."""
+    joined = {split: b"".join(
+        digests[job.file] if job.file in digests else read_digests(directory / job.file)
+        for job in jobs if job.split == split) for split in scan.splits}
+    return [*identical_images(scan, corrupt, joined), *lost_matches(scan, corrupt)]

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from tfrecords.arguments import whole
 from tfrecords.datasets import Dataset
 from tfrecords.market1501 import DISTRACTOR, scan_market1501
 from tfrecords.scan import ImageEntry, Scan
@@ -32,7 +33,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     for setting in dataclasses.fields(SyntheticOptions):
         parser.add_argument(
-            "--" + setting.name.replace("_", "-"), type=int, default=setting.default, metavar="N",
+            "--" + setting.name.replace("_", "-"), type=whole(0, 2**32 - 1),
+            default=setting.default, metavar="N",
             help=f"{_REASONS.get(setting.name, setting.name)} (default: %(default)s)")
     parser.add_argument(
         "--tracklets", action="store_true",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 NOT_AN_IMAGE = "not_an_image"
-_NAMED_AT_MOST = 10
+_NAMED_AT_MOST, _LETTERS = 10, 400
 _NONE = -(2**63)  # None as an int64; no dataset has this id
 
 
@@ -99,37 +98,37 @@ def list_images(
     folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
 ) -> tuple[list[str], int]:
     """Returns the sorted image files of a folder and the number of its other and hidden files."""
+    kinds = _kinds(folder)
+    images = sorted(name for name, kind in kinds.items() if kind == "file"
+                    and name.lower().endswith(suffixes) and not name.startswith("."))
+    return images, sum(kind != "folder" for kind in kinds.values()) - len(images)
+
+
+def list_folders(folder: Path) -> list[str]:
+    """Returns the sorted folders of a folder, without hidden ones."""
+    return sorted(name for name, kind in _kinds(folder).items()
+                  if kind == "folder" and not name.startswith("."))
+
+
+def _kinds(folder: Path) -> dict[str, str]:
+    """Maps what a folder holds to `file`, `folder` or `other` (pipes, devices, broken links)."""
+    kinds = {}
     try:
         with os.scandir(folder) as found:
-            names = [item.name for item in found if item.is_file()]
+            for item in found:
+                try:
+                    kinds[item.name] = ("folder" if item.is_dir() else
+                                        "file" if item.is_file() else "other")
+                except OSError:  # a link that leads to itself
+                    kinds[item.name] = "other"
     except PermissionError as error:
         raise UserError(f"{folder} cannot be read: fix its permissions.") from error
-    images = sorted(name for name in names
-                    if name.lower().endswith(suffixes) and not name.startswith("."))
-    return images, len(names) - len(images)
-
-
-def number_people(names: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """Assigns a person id to every name.
-
-    Names that are all distinct whole numbers keep them. Otherwise the sorted names are numbered
-    from 1, because 0 marks distractors in Market-1501.
-
-    Returns:
-        The person id of each name, and the same dict for the manifest (empty for whole numbers).
-    """
-    ordered = sorted(set(names))
-    if all(re.fullmatch(r"[0-9]{1,18}", name) for name in ordered):
-        numbers = {name: int(name) for name in ordered}
-        if len(set(numbers.values())) == len(ordered):
-            return numbers, {}
-    numbers = {name: number for number, name in enumerate(ordered, start=1)}
-    return numbers, numbers
+    return kinds
 
 
 def name_some(items: Iterable[str], separator: str = ", ") -> str:
     """Joins at most ten items and states how many more there are."""
-    items = list(items)
+    items = [item if len(item) <= _LETTERS else f"{item[:_LETTERS]}..." for item in items]
     shown = separator.join(items[:_NAMED_AT_MOST])
     rest = len(items) - _NAMED_AT_MOST
     return f"{shown}{separator}and {rest} more" if rest > 0 else shown

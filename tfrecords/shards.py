@@ -18,9 +18,13 @@ def plan_shards(scan: Scan, shards: int) -> list[ShardJob]:
     """Divides every split into `shards` jobs of about equal size, or fewer if it has fewer images.
 
     The shards of a split, read in order, have the images in the order of the scan.
+
+    Raises:
+        UserError: If a number does not fit into a record.
     """
     jobs = []
     for split, entries in scan.splits.items():
+        _check_numbers(entries)
         labels = _training_labels(entries) if split == TRAINING_SPLIT else {}
         count = min(shards, len(entries))
         for index in range(count):
@@ -53,6 +57,14 @@ def count_split(
     cameras = {entry.camera_id for entry in entries if entry.camera_id >= 0}
     distractors = sum(entry.person_id == scan.distractor_id for entry in entries)
     return SplitEntry(len(entries), len(people), len(cameras), distractors, tuple(shards))
+
+
+def _check_numbers(entries: list[ImageEntry]) -> None:
+    for entry in entries:
+        for number in entry[1:]:
+            if number is not None and not -(2**63) < number < 2**63:
+                raise UserError(f"{entry.path}: the number {number} of its person, camera or "
+                                "tracklet is beyond 64 bits: rename the file or take it out.")
 
 
 def _training_labels(entries: list[ImageEntry]) -> dict[int, int]:

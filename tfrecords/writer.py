@@ -16,7 +16,9 @@ from tfrecords.images import CorruptImage, inspect_image
 from tfrecords.manifest import Shard
 from tfrecords.scan import ImageEntry, PackedImages
 from tfrecords.schema import encode_record
+from tfrecords.self_matches import image_digest
 from tfrecords.source import ImageSource
+from tfrecords.writing import whole_file
 
 _FRAME_BYTES = 16  # TFRecord stores a length and two checksums around each record
 
@@ -42,11 +44,15 @@ class ShardJob(NamedTuple):
 
 
 class ShardResult(NamedTuple):
-    """The result of a job; `shard` is None if corrupt images prevented it from being written."""
+    """The result of a job; `shard` is None if corrupt images prevented it from being written.
+
+    `digests` has those of the images that were written, one after the other.
+    """
 
     job_file: str
     shard: Shard | None
     corrupt: list[tuple[str, str]]
+    digests: bytes = b""
 
 
 def write_shard(
@@ -74,33 +80,34 @@ def write_shard(
         UserError: If the folder cannot be written for another reason.
     """
     path = Path(output) / job.file
-    temporary = path.with_name(path.name + ".tmp")
     corrupt: list[tuple[str, str]] = []
-    images = size = 0
-    try:
+    digests, images, size = bytearray(), 0, 0
+    with contextlib.suppress(_Unwanted), whole_file(path) as temporary:
         with open_records(temporary) as write, job.source.open() as read:
             for entry, label in zip(job.images, job.labels):
                 try:
-                    record = _make_record(read(entry.path), entry, label)
+                    data = read(entry.path)
+                    record = _make_record(data, entry, label)
                 except CorruptImage as error:
                     corrupt.append((entry.path, str(error)))
                 else:
                     write(record)
+                    digests += image_digest(data)
                     images += 1
                     size += len(record) + _FRAME_BYTES
                 advance(1)
         if corrupt and not skip_corrupt:
-            temporary.unlink()
-            return ShardResult(job.file, None, corrupt)
+            raise _Unwanted
         # A failed last flush does not always surface as an error of the writer.
         if temporary.stat().st_size != size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         shard = Shard(job.file, images, size, file_checksum(temporary))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return ShardResult(job.file, shard, corrupt)
+        return ShardResult(job.file, shard, corrupt, bytes(digests))
+    return ShardResult(job.file, None, corrupt)
+
+
+class _Unwanted(Exception):
+    """Ends the writing of a shard of which nothing is to be kept."""
 
 
 @contextlib.contextmanager

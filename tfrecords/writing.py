@@ -23,6 +23,15 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _cleared: set[Path] = set()
 
 
+def check_name(path: str | os.PathLike) -> None:
+    """Raises a `UserError` if a path to write to is not UTF-8: TensorFlow cannot open it."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{path} is not UTF-8, and TensorFlow can write to no other names: choose "
+                        "another folder (images may have any names).") from None
+
+
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Gives the body a temporary file to write, which is renamed to `path` when it is whole.

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 from typing import Annotated, Any
 
 import pydantic
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# The bounds keep mistyped numbers out, which would take all memory or time, or overflow.
+PositiveFloat = Annotated[float, Field(gt=0, le=1e6)]
+NotNegativeFloat = Annotated[float, Field(ge=0, le=1e6)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+# A path, whose ~ is the home folder.
+PathText = Annotated[str, AfterValidator(os.path.expanduser)]
 
+
+class Whole:
+    """`Whole[low, high]` is the type of a whole number from `low` to `high`."""
+
+    def __class_getitem__(cls, bounds: tuple[int, int]) -> Any:
+        low, high = bounds
+        return Annotated[int, Field(ge=low, le=high)]
+
+
+Seed = Whole[0, 2**32 - 1]
 RESUME = ("fixed", "free")
 AVERAGE = ("same", "free")
 

@@ -16,11 +16,12 @@ sys.path[:0] = [str(_ROOT / "tests" / "robustness"), str(_ROOT)]
 from campaign.interruptions import GROUPS as INTERRUPTIONS  # noqa: E402
 from campaign.readers import GROUPS as READERS  # noqa: E402
 from campaign.runner import MAX_EXTRA_MEGABYTES, Tally, run_watched  # noqa: E402
+from campaign.settings import GROUPS as SETTINGS  # noqa: E402
 
 
 def main() -> int:
     """Parses the command line and runs the groups; returns 1 if there was a fault."""
-    groups = {**READERS, **INTERRUPTIONS}
+    groups = {**SETTINGS, **READERS, **INTERRUPTIONS}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="groups: " + ", ".join(groups))
@@ -58,8 +59,8 @@ def _row(tally: Tally) -> str:
 
 
 def _table(tallies: list[Tally]) -> str:
-    return "\n".join(["| group | inputs | refused | accepted | faults | slowest (s) | memory (MB) |",
-                      "|---|---|---|---|---|---|---|", *map(_row, tallies)])
+    heads = "| group | inputs | refused | accepted | faults | slowest (s) | memory (MB) |"
+    return "\n".join([heads, "|---|---|---|---|---|---|---|", *map(_row, tallies)])
 
 
 if __name__ == "__main__":

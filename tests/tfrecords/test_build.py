@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tfrecords import pool, records, writer
+from tfrecords import pool, records, writer, writing
 from tfrecords.build import main
 from tfrecords.datasets import DATASETS
 from tfrecords.errors import UserError
@@ -98,6 +98,15 @@ def test_labels_count_the_sorted_training_identities(market_root, output):
     assert query["image/path"][1] == b"query/0001_c2s1_000301_00.jpg.jpg"
     assert query["image/encoded"][1] == (
         market_root / "query/0001_c2s1_000301_00.jpg.jpg").read_bytes()
+
+
+@pytest.mark.parametrize("name", [f"{2**63}_c1s1_000451_03.jpg", f"0002_c{2**63}s1_000451_03.jpg"])
+def test_numbers_beyond_64_bits_are_named(market_root, output, capsys, name):
+    file = market_root / "bounding_box_train" / name
+    file.write_bytes((file.parent / "0002_c1s1_000451_03.jpg").read_bytes())
+    assert _build(market_root, output) == 2
+    message = capsys.readouterr().err
+    assert f"{name}: the number {2**63} of its person, camera or tracklet is beyond 64" in message
 
 
 def test_more_shards_than_images_make_one_each(market_root, output):
@@ -239,7 +248,15 @@ def test_a_split_must_keep_an_image(market_root, output, capsys):
 def test_counts_must_be_positive(market_root, output, capsys, number):
     with pytest.raises(SystemExit):
         _build(market_root, output, f"--workers={number}")
-    assert f"must be a whole number from 1, not '{number}'" in capsys.readouterr().err
+    assert f"must be a whole number from 1 to 1,024, not '{number}'" in capsys.readouterr().err
+
+
+def test_a_second_builder_of_the_same_folder_is_refused(market_root, output, capsys):
+    with writing.sole_writer(output, "building records"):
+        assert _build(market_root, output) == 2
+    assert f"process {os.getpid()} on" in capsys.readouterr().err
+    assert _build(market_root, output) == 0
+    assert not list(output.glob(".*"))
 
 
 def test_an_output_that_is_a_file_is_refused(market_root, tmp_path, capsys):
@@ -350,7 +367,7 @@ def test_a_wrong_table_stops_the_build_before_anything_is_written(tmp_path, writ
     arguments = ["csv", "--root", str(tmp_path), "--output", str(tmp_path / "out"),
                  "--csv", str(tmp_path / "mine.csv"), "--workers", "1", "--allow-single"]
     assert main(arguments) == 2
-    assert "mine.csv: 1 problem: line 3: 2.jpg is not in" in capsys.readouterr().err
+    assert "mine.csv: 1 problem: line 3: 2.jpg is not a file in" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     (tmp_path / "mine.csv").write_text("path,person_id,split\n1.jpg,5,train\n")
     assert main(arguments) == 0

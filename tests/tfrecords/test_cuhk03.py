@@ -161,7 +161,7 @@ def test_files_right_in_the_root_and_all_in_the_release_will_do(root):
 def test_the_other_kind_is_not_read_by_mistake(root, write_mat):
     (root / "cuhk03_new_protocol_config_labeled.mat").unlink()
     scan_cuhk03(root, kind="detected")
-    with pytest.raises(UserError, match="config_labeled.mat is missing"):
+    with pytest.raises(UserError, match="config_labeled.mat is missing .*Zhong et al. 2017"):
         scan_cuhk03(root, kind="labeled")
     write_mat(root / "cuhk03_release" / "cuhk-03.mat", kinds=["labeled"])
     with pytest.raises(UserError, match="cuhk-03.mat holds no variable detected"):
@@ -192,7 +192,7 @@ def _replace(file, content):
     ("config", lambda file: _replace(file, MATLAB_HEADER.ljust(600)),
      "config_detected.mat is a MATLAB v7.3 file where a v5 one"),
     ("config", lambda file: _replace(file, b""), "config_detected.mat is not a MATLAB file"),
-    ("config", lambda file: file.unlink(), "config_detected.mat is missing: take it from"),
+    ("config", lambda file: file.unlink(), "or pass --protocol original"),
     ("config", lambda file: _write_config(file, query_idx=None, camId=None),
      "holds no variable camId and no query_idx"),
     ("config", lambda file: _write_config(file, labels=np.uint16([[1]])),

@@ -165,7 +165,7 @@ def test_broken_testsets_are_one_sentence(tmp_path, write_cuhk03_mat, capsys, te
 
 
 def test_too_small_or_empty_releases(tmp_path, write_cuhk03_mat):
-    with pytest.raises(UserError, match="cuhk-03.mat is missing: take it from"):
+    with pytest.raises(UserError, match="cuhk-03.mat is missing or not a file: take it from"):
         scan(tmp_path)
     file = tmp_path / "cuhk-03.mat"
     write_cuhk03_mat(file, {"detected": people((200,)), "labeled": {}})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tfrecords.errors import UserError
@@ -98,8 +100,13 @@ def test_other_files_are_counted(people_root):
     (people_root / "p1" / "sub").mkdir()
     (people_root / ".cache").mkdir()
     (people_root / "readme.md").write_text("x")
+    os.mkfifo(people_root / "p1" / "pipe.jpg")
+    (people_root / "p2" / "loop.jpg").symlink_to("loop.jpg")
+    (people_root / "empty" / "deep").mkdir(parents=True)
     scan = scan_folder(people_root)
-    assert scan.dropped == {"not_an_image": 1}
+    assert scan.dropped == {"not_an_image": 3, "passed_over_folders": 2}
+    assert "2 folders are passed over" in scan.warnings[0] and "empty/deep, p1/sub" in (
+        scan.warnings[0])
     assert sum(map(len, scan.splits.values())) == 30
 
 
@@ -119,9 +126,81 @@ def test_wrong_settings_are_named(people_root, options, message):
 
 def test_a_folder_without_persons_is_refused(tmp_path, write_images):
     write_images(tmp_path, ["1.jpg", "2.jpg"])
-    assert "holds no folders with JPEG or PNG files" in _error(tmp_path)
+    assert "holds 2 images and no folders of people" in _error(tmp_path)
+    (tmp_path / "none").mkdir()
+    assert "holds no folders with JPEG or PNG files" in _error(tmp_path / "none")
 
 
 def test_one_person_cannot_be_split(tmp_path, write_images):
     write_images(tmp_path, ["a/1.jpg", "a/2.jpg"])
     assert "too few for --test-fraction 0.5" in _error(tmp_path)
+
+
+def test_images_beside_the_folders_are_named(people_root, write_images):
+    write_images(people_root, ["stray.jpg"])
+    scan = scan_folder(people_root)
+    assert scan.dropped == {"image_without_person": 1}
+    assert "1 images lie in no person's folder and are left out: stray.jpg" in scan.warnings[0]
+
+
+@pytest.mark.parametrize(("folders", "cameras"), [
+    (("cam1", "cam2"), {1, 2}), (("camera_2", "camera_03"), {2, 3}), (("C3", "c11"), {3, 11}),
+    (("cam_a", "cam_b"), {1, 2})])
+def test_folders_of_cameras_are_read(tmp_path, write_images, folders, cameras):
+    write_images(tmp_path, [f"p{person}/{folder}/{image}.jpg" for person in range(4)
+                            for folder in folders for image in range(2)])
+    scan = scan_folder(tmp_path)
+    assert {entry.camera_id for entries in scan.splits.values() for entry in entries} == cameras
+    assert sum(map(len, scan.splits.values())) == 16
+
+
+def test_a_pattern_reads_other_folders_of_cameras(tmp_path, write_images):
+    write_images(tmp_path, [f"p{person}/{folder}/{image}.jpg" for person in range(4)
+                            for folder in ("01", "2") for image in range(2)])
+    assert "p0/01 holds 2 images but is not called like a camera" in _error(tmp_path)
+    scan = scan_folder(tmp_path, camera_pattern=r"^(\d+)/")
+    assert {entry.camera_id for entry in scan.splits["gallery"]} == {1, 2}
+
+
+@pytest.mark.parametrize(("paths", "message"), [
+    (["bounding_box_train/1.jpg", "query/1.jpg", "bounding_box_test/1.jpg"], "build market1501 "),
+    (["pytorch/train/1/1.jpg", "Bounding_Box_Train/1.jpg"], "called like splits (Bounding_Box_Tr"),
+    (["cam_a/1.jpg", "cam_b/1.jpg"], "tfreid build viper "),
+    (["train/1.jpg", "query/1.jpg", "gallery/1.jpg"], "train holds 1 images and no folders of peo"),
+    (["train/a/1.jpg", "val/a/1.jpg"], "called like splits (train, val)"),
+    (["Trains/a/1.jpg", "b/1.jpg"], "called like splits (Trains)"),
+    (["train/a/1.jpg", "queries/a/1.jpg", "test/a/1.jpg"], "called like splits (queries, test, tr"),
+    (["cam1/1.jpg", "cam2/1.jpg"], "called like cameras (cam1, cam2)"),
+    (["camera_2/1.jpg", "c3/1.jpg", "Cam 1/1.jpg"], "called like cameras (Cam 1, c3, camera_2)"),
+    (["data/p1/1.jpg", "data/p2/1.jpg"], "data/p1 holds 1 images but is not called like a camera"),
+])
+def test_other_layouts_are_refused_by_name(tmp_path, write_images, paths, message):
+    write_images(tmp_path, paths)
+    assert message in _error(tmp_path)
+
+
+def test_given_splits_are_read(tmp_path, write_images):
+    write_images(tmp_path, [
+        *(f"{split}/0{person}/0{person}_c{camera}s1_1_1.jpg" for camera in (1, 2)
+          for split, people in (("train", "1"), ("train_all", "12"), ("val", "2"), ("gallery", "3"))
+          for person in people),
+        "query/03/03_c1s1_2_1.jpg", "gallery/-1/-1_c1s1_1_1.jpg", "gallery/00/00_c1s1_1_1.jpg"])
+    scan = scan_folder(tmp_path, camera_pattern=r"_c(\d+)")
+    assert {split: sorted({entry.person_id for entry in entries})
+            for split, entries in scan.splits.items()} == {
+        "train": [1, 2], "query": [3], "gallery": [0, 3]}
+    assert scan.dropped == {"junk": 1, "passed_over_folders": 2}
+    assert "2 folders are passed over" in scan.warnings[0] and "train, val" in scan.warnings[0]
+    assert (scan.distractor_id, "seed" in scan.options) == (0, False)
+    assert "leave out --test-fraction" in _error(tmp_path, seed=1)
+    assert "seem to tell the camera (_c1, _c2)" in scan_folder(tmp_path).warnings[1]
+    (tmp_path / "gallery" / "03" / "03_c2s1_1_1.jpg").unlink()
+    message = _error(tmp_path, camera_pattern=r"_c(\d+)")
+    assert "query/03/03_c1s1_2_1.jpg: query person 03 is in the gallery only in" in message
+
+
+def test_a_pattern_that_never_ends_is_stopped(people_root, monkeypatch):
+    monkeypatch.setattr("tfrecords.people_folders._SEARCH_SECONDS", 0.5)
+    (people_root / "p1" / f"{'a' * 41}_c1.jpg").write_bytes(b"")
+    assert "takes more than 0.5 seconds for 31 files" in _error(
+        people_root, camera_pattern=r"^(a+)+$")

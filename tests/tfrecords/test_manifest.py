@@ -101,7 +101,13 @@ def test_a_folder_without_manifest_is_named(tmp_path):
     (lambda content: content["splits"]["query"].update(images=3), "3 images .* hold 2"),
     (lambda content: content["splits"]["query"].update(cameras=None), "broken"),
     (lambda content: content["splits"]["query"]["shards"][0].update(file="../x"), "outside"),
-    (lambda content: content["splits"]["query"]["shards"][0].update(bytes="9"), "whole numbers"),
+    (lambda content: content["splits"]["query"]["shards"][0].update(bytes="9"), "whole number"),
+    (lambda content: content["splits"]["query"]["shards"][0].update(bytes=True), "whole number"),
+    (lambda content: content["splits"]["query"]["shards"][0].update(file=".."), "outside"),
+    (lambda content: content["splits"]["query"]["shards"][0].update(file="a\0"), "outside"),
+    (lambda content: content["splits"]["query"].update(identities=2**63), "out of range"),
+    (lambda content: content.update(splits={}), "no splits"),
+    (lambda content: content.update(options=[]), "options an object"),
     (lambda content: content.update(dropped=5), "broken"),
 ])
 def test_a_wrong_manifest_is_refused(records, change, message):

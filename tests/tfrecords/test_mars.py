@@ -191,8 +191,8 @@ def test_at_most_ten_problems_are_named(root):
 
 def test_another_file_in_place_of_an_info_file(root, tmp_path, capsys):
     for name, damage, message in (
-            ("test_name.txt", lambda file: file.unlink(), "test_name.txt is missing: take the"),
-            ("test_name.txt", lambda file: file.write_bytes(b"\xff\xfe0"), "is not a text file"),
+            ("test_name.txt", lambda file: file.unlink(), "test_name.txt cannot be read (No"),
+            ("test_name.txt", lambda file: file.write_bytes(b"\xff\xfe0"), "is not UTF-8 text"),
             ("query_IDX.mat", lambda file: savemat(file, {"query": 1}),
              "query_IDX.mat holds no variable query_IDX"),
             ("tracks_test_info.mat", lambda file: file.write_bytes(file.read_bytes()[:200]),

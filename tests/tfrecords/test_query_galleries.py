@@ -43,6 +43,11 @@ def _read(directory) -> list[list[int]]:
     return [found.tolist() for found in read_query_galleries(directory, read_manifest(directory))]
 
 
+def _write_array(file, array) -> None:
+    with open(file, "wb") as stream:
+        np.save(stream, array)
+
+
 def _edit_manifest(directory, change) -> None:
     content = json.loads((directory / "manifest.json").read_text())
     change(content)
@@ -119,6 +124,8 @@ def test_a_damaged_file_is_named(build, damage, message):
 
 @pytest.mark.parametrize(("write", "message"), [
     (lambda file: file.write_bytes(b"no archive"), "query_galleries.npz is broken .ValueError"),
+    (lambda file: file.write_bytes(b""), "query_galleries.npz is broken .EOFError"),
+    (lambda file: _write_array(file, np.arange(3)), "query_galleries.npz is broken ."),
     (lambda file: np.savez(file, positions=np.arange(3)), "broken .KeyError"),
     (lambda file: np.savez(file, positions=np.arange(3), offsets=np.array([0, 3])),
      "has 1 galleries for 3 queries"),

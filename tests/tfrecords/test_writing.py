@@ -12,7 +12,7 @@ import pytest
 
 from tfrecords import writing
 from tfrecords.errors import UserError
-from tfrecords.writing import sole_writer, whole_file, write_whole
+from tfrecords.writing import check_name, sole_writer, whole_file, write_whole
 
 
 def names(folder):
@@ -70,6 +70,12 @@ def test_the_lock_of_a_killed_process_does_not_count(tmp_path):
     with sole_writer(tmp_path, "training"):
         pass
     assert names(tmp_path) == []
+
+
+def test_names_that_tensorflow_cannot_open_are_refused():
+    check_name("Łódź/照片")
+    with pytest.raises(UserError, match="is not UTF-8"):
+        check_name("a/\udcb0")
 
 
 def test_a_folder_made_for_the_lock_stays_only_if_it_is_used(tmp_path):

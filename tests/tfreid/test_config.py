@@ -131,6 +131,16 @@ def test_an_unknown_key_names_the_nearest(recipe, key, nearest):
     ("schedule.learning_rate=.nan", "schedule.learning_rate"),
     ("schedule.learning_rate=.inf", "schedule.learning_rate"),
     ("data.records=[a]", "data.records"),
+    ("data.workers=257", "data.workers"),
+    ("data.images_per_batch=100000000000000000000", "data.images_per_batch"),
+    ("evaluation.single_shot.training_trials=100000000000000000000",
+     "evaluation.single_shot.training_trials"),
+    ("model.height=100000", "model.height"),
+    ("training.seed=4294967296", "training.seed"),
+    ("loss.id.weight=1e308", "loss.id.weight"),
+    ("loss.id.weight=1e400", "loss.id.weight"),
+    ("model.last_stride=true", "model.last_stride"),
+    ("csn.levels=[2.0]", "csn.levels"),
 ])
 def test_a_wrong_value_names_file_and_setting(recipe, override, key):
     path = recipe("")
@@ -139,6 +149,47 @@ def test_a_wrong_value_names_file_and_setting(recipe, override, key):
     assert f"`{key}`" in message
     assert message.count(f"`{key}`") == 1
     assert "\n" not in message
+
+
+def test_text_that_yaml_reads_otherwise_says_how_to_quote_it(recipe):
+    for text in ("2024", "true", "null"):
+        message = problem(recipe(""), [f"name={text}"])
+        assert f"as text it is written name='\"{text}\"' here" in message
+        assert load_config(recipe(""), [f'name="{text}"']).name == text
+    assert load_config(recipe(""), ["name=on"]).name == "on"
+    assert """as text it is written data.records='"[a]/b"' here""" in problem(
+        recipe(""), ["data.records=[a]/b"])
+    assert "what follows # would be a comment" in problem(recipe(""), ["name=run #3"])
+    assert load_config(recipe(""), ["name='run #3'"]).name == "run #3"
+
+
+def test_a_section_is_laid_over_that_of_the_recipe(recipe):
+    path = recipe("model: {backbone: osnet_x0_25, height: 64}\nloss: {others: {lin: {}}}\n")
+    config = load_config(path, ["model={height: 32, width: 16}", "data={}", "model={}",
+                                "data.augmentation={pad: 0}", "loss={triplet_weight: 0.5}"])
+    assert (config.model.backbone, config.model.height, config.model.width) == (
+        "osnet_x0_25", 32, 16)
+    assert (config.data.augmentation.pad, config.loss.triplet.weight) == (0, 0.5)
+    assert load_config(path, ["loss.others={triplet: {}}"]).loss.others == {
+        "lin": {}, "triplet": {}}
+    assert load_config(path, ["loss.others={}"]).loss.others == {}
+    assert "`name` is {}" in problem(path, ["name={}"])
+
+
+def test_paths_begin_in_the_home_folder(recipe, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    config = load_config(recipe("data: {records: ~/records}\n"), [
+        "model.weights=~/a.weights.h5", "model.imagenet_weights=~/b.h5"])
+    assert config.data.records == "/home/somebody/records"
+    assert config.model.weights == "/home/somebody/a.weights.h5"
+    assert config.model.imagenet_weights == "/home/somebody/b.h5"
+    assert load_config(recipe(""), ["data.records=a/~"]).data.records == "a/~"
+
+
+def test_a_setting_under_its_old_and_its_new_name_is_refused(recipe):
+    message = problem(recipe("loss: {triplet_weight: 0.5, triplet: {weight: 1.0}}\n"))
+    assert "`loss.triplet.weight` and `loss.triplet_weight` are the same setting" in message
+    problem(recipe("loss: {triplet: 3, triplet_weight: 0.5}\n"))
 
 
 def test_many_mistakes_are_counted_beyond_three(recipe):
@@ -222,6 +273,11 @@ def test_an_unknown_section_names_the_nearest(capsys):
     assert describe_settings(["los.lin"]) == 2
     assert capsys.readouterr().err == (
         "error: there is no section or setting los.lin; the nearest is loss.lin.\n")
+
+
+def test_the_listing_reads_only_files(capsys):
+    assert describe_settings(["--recipes", "/dev/zero"]) == 2
+    assert "/dev/zero is a pipe or device" in capsys.readouterr().err
 
 
 def test_settings_are_read_without_tensorflow():

@@ -70,12 +70,19 @@ def osnet_head(x, units: int = 512):
     Returns:
         Non-negative embeddings [n, units].
     """
-    x = keras.layers.GlobalAveragePooling2D(name="global_pool")(x)
+    return linear_bn_relu(keras.layers.GlobalAveragePooling2D(name="global_pool")(x), units, "fc")
+
+
+def linear_bn_relu(x, units: int, name: str):
+    """Applies a linear layer, batch normalisation and a ReLU to features [n, d].
+
+    The layers are `NAME`, `NAME_bn` and `NAME_relu`.
+    """
     x = keras.layers.Dense(
-        units, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01), name="fc"
+        units, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01), name=name
     )(x)
-    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="fc_bn")(x)
-    return keras.layers.ReLU(name="fc_relu")(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
 def _omni_scale_block(x, channels, name):

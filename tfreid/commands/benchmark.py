@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 
-from tfrecords.arguments import positive
+from tfrecords.arguments import whole
 from tfrecords.errors import UserError, command_line
 from tfreid.commands.parser import CommandParser, records_override
 
@@ -45,24 +45,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--root", metavar="DIR",
                         help="folder in Market-1501's layout for building (default: about 2,000 "
                         "crops are rendered first)")
-    parser.add_number("--workers", 2, "processes of building")
+    parser.add_number("--workers", 2, "processes of building", high=1024)
     parser.add_number("--steps", 20, "batches a measurement takes, or a turn of it, where it "
                       "takes batches")
     parser.add_number("--warm-up", 3, "batches before it, which compile and fill buffers")
-    parser.add_argument("--queries", type=positive, metavar="N",
+    parser.add_argument("--queries", type=whole(), metavar="N",
                         help="queries of evaluation, reranking and streaming (default: "
                         f"{_RANKED['queries']}, Market-1501's) and of gallery (default: "
                         f"{_COMPARED['queries']})")
-    parser.add_argument("--gallery", type=positive, metavar="N",
+    parser.add_argument("--gallery", type=whole(), metavar="N",
                         help=f"their gallery (default: {_RANKED['gallery']}, Market-1501's, and "
                         f"{_COMPARED['gallery']})")
-    parser.add_number("--distractors", 500_000, "distractors of streaming, on disk")
+    parser.add_number("--distractors", 500_000, "distractors of streaming, on disk",
+                      high=10**8)
     parser.add_number("--dimensions", 512, "length of the features of evaluation, mining, "
                       "reranking and streaming")
-    parser.add_number("--images", 5000, "images among which mining finds triplets")
+    parser.add_number("--images", 5000, "images among which mining finds triplets",
+                      high=100_000)
     parser.add_number("--batch", 64, "pairs of similarity")
     chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--pairs", type=positive, default=1024, metavar="N",
+    chosen.add_argument("--pairs", type=whole(), default=1024, metavar="N",
                         help="pairs that gallery runs the whole network on, to extrapolate to all "
                         "(default: %(default)s)")
     chosen.add_argument("--all-pairs", action="store_true", help="run it on all pairs instead")

@@ -41,7 +41,9 @@ def _parser():
     parser = CommandParser(
         __doc__,
         "Reads .pth, .pt and .pth.tar files of torch.save and .safetensors, of torchreid, "
-        "Bag of Tricks, fast-reid, torchvision and timm; files that contain code are refused.",
+        "Bag of Tricks, AGW, fast-reid, open-reid and its descendants, "
+        "Person_reID_baseline_pytorch, mmtracking, torchvision and timm; files that contain code "
+        "are refused.",
     )
     parser.add_argument("--arch", required=True, metavar="NAME", help="backbone of the checkpoint")
     parser.add_argument("--input", required=True, metavar="FILE", help="the checkpoint")

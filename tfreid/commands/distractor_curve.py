@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tfrecords.arguments import positive, split_overrides
+from tfrecords.arguments import split_overrides, whole
 from tfrecords.errors import UserError, command_line
 from tfreid.commands.parser import CommandParser, open_weights, records_override
 
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--records", metavar="DIR",
                         help="records of `tfreid build market1501_500k` (default: "
                         "data.records)")
-    parser.add_argument("--base", type=positive, metavar="N",
+    parser.add_argument("--base", type=whole(high=10**9), metavar="N",
                         help="for other records: the gallery images behind the first N are the "
                         "distractors")
     parser.add_argument("--counts", nargs="+", default=[], metavar="N",

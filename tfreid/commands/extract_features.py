@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tfrecords.arguments import split_overrides
+from tfrecords.arguments import split_overrides, whole
 from tfrecords.errors import UserError, command_line
 from tfreid.commands.parser import CommandParser, open_client
 
@@ -152,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="records whose images are embedded, a folder of `tfreid build`")
     parser.add_argument("--splits", nargs="+", default=[], metavar="NAME",
                         help="splits of the records (default: all)")
-    parser.add_argument("--fold", type=int, default=0, metavar="N",
+    parser.add_argument("--fold", type=whole(0), default=0, metavar="N",
                         help="fold of records that have several (default: %(default)s)")
     parser.add_argument("--output", required=True, metavar="FILE",
                         help=".npz or .parquet file; one of that name is replaced")

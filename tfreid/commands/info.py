@@ -20,9 +20,8 @@ def main(arguments: list[str] | None = None) -> None:
         "figures are the twin's; the merge network adds embedding_size + 1 parameters.",
     )
     parser.add_recipe(required=True)
-    parser.add_argument("--identities", type=int, default=751, metavar="N",
-                        help="width of the classifier if the recipe leaves it open (default: 751, "
-                        "Market-1501's); a csn has none")
+    parser.add_number("--identities", 751, "width of the classifier, which a csn has not, if the "
+                      "recipe leaves it open: Market-1501's", high=10**6)
     parser.add_overrides()
     parsed = parser.parse_intermixed_args(arguments)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tfrecords.errors import UserError, command_line
+from tfrecords.errors import UserError, command_line, nearest, shortened
 
 
 class Command(NamedTuple):
@@ -65,9 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @command_line
 def _run(name: str, arguments: list[str]) -> int:
     if name not in COMMANDS:
-        nearest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)[0]
-        raise UserError(f"there is no command {name!r}; the nearest is `tfreid {nearest}`, and "
-                        "`tfreid --help` lists all.")
+        raise UserError(f"there is no command {shortened(repr(name))}; the nearest is "
+                        f"`tfreid {nearest(name, COMMANDS)}`, and `tfreid --help` lists all.")
     return importlib.import_module(COMMANDS[name].module).main(arguments)
 
 

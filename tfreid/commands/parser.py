@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfrecords.arguments import positive
+from tfrecords.arguments import HomeParser, seed_type, whole
 from tfrecords.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RUN = "folder of a trained run"
 
 
-class CommandParser(argparse.ArgumentParser):
+class CommandParser(HomeParser):
     """The parser of one command, named as the user called it.
 
     Args:
@@ -67,14 +67,15 @@ class CommandParser(argparse.ArgumentParser):
         """Adds the `key.sub=value` settings."""
         self.add_argument("overrides", nargs="*", metavar="key.sub=value", help=words)
 
-    def add_number(self, name: str, default: int, words: str) -> None:
-        """Adds an option that is a positive whole number."""
-        self.add_argument(name, type=positive, default=default, metavar="N",
+    def add_number(self, name: str, default: int, words: str, low: int = 1,
+                   high: int = 10_000) -> None:
+        """Adds an option that is a whole number from `low` to `high`."""
+        self.add_argument(name, type=whole(low, high), default=default, metavar="N",
                           help=f"{words} (default: %(default)s)")
 
     def add_seed(self, words: str) -> None:
         """Adds --seed, the seed of what `words` names, 0 by default."""
-        self.add_argument("--seed", type=seed, default=0, metavar="N",
+        self.add_argument("--seed", type=seed_type, default=0, metavar="N",
                           help=f"seed of {words} (default: %(default)s)")
 
 
@@ -140,18 +141,7 @@ def open_client(
 
 def records_override(directory: str | None) -> list[str]:
     """Returns the override that names a folder of records; empty without one."""
-    return [f"data.records={json.dumps(directory)}"] if directory else []
-
-
-def seed(text: str) -> int:
-    """Parses a seed, as argparse's `type`.
-
-    Raises:
-        UserError: If it is negative.
-    """
-    if int(text) < 0:
-        raise UserError("--seed is negative; give 0 or above.")
-    return int(text)
+    return [f"data.records={json.dumps(directory, ensure_ascii=False)}"] if directory else []
 
 
 def program() -> str:

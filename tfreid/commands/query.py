@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tfrecords.arguments import positive, split_overrides
+from tfrecords.arguments import split_overrides, whole
 from tfrecords.errors import UserError, command_line
 from tfreid.commands.parser import CommandParser, open_client
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Images whose distances are printed as a matrix, and queries that are drawn.
 _MOST_IN_MATRIX = _MOST_DRAWN = 20
 _TOP = 10
+_LETTERS = 16
 # Images that are sent together; features of pair models are large, as text above all.
 _BATCH, _BATCH_OF_SERVER = 64, 8
 # Rows of stored embeddings that are compared at once.
@@ -213,10 +214,11 @@ def _draw(files: Sequence[Path], gallery: Sequence[Path], found: Nearest,
     rows = []
     for query, path in enumerate(files[:_MOST_DRAWN]):
         results = [RankedImage(read_image_file(gallery[place]),
-                               None if same is None else bool(same[query, rank]), -1,
-                               float(found.figures[figure][query, rank]), gallery[place].name)
+                               None if same is None else bool(same[query, rank]),
+                               _label(gallery[place]),
+                               float(found.figures[figure][query, rank]))
                    for rank, place in enumerate(found.indices[query])]
-        rows.append(RankedRow(read_image_file(path), -1, -1, results, name=path.name))
+        rows.append(RankedRow(read_image_file(path), "", _label(path), results))
     explanation = f"Under each image: its {figure} and its file."
     if same is not None:
         explanation += " Green frame and tick: the same person by the threshold; red frame and "
@@ -224,6 +226,13 @@ def _draw(files: Sequence[Path], gallery: Sequence[Path], found: Nearest,
     draw_ranked_lists(rows, picture, explanation=explanation)
     left_out = len(files) - len(rows)
     print(f"wrote {picture}" + (f" (the first {len(rows)} queries)" if left_out else ""))
+
+
+def _label(path: Path) -> str:
+    """Returns what is written under an image: the end of its name, if the font has its letters."""
+    from tfreid.visualization.page import drawable, shortened
+
+    return shortened(path.name, _LETTERS) if drawable(path.name) else ""
 
 
 def _decision(same: bool) -> str:
@@ -236,7 +245,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--gallery", metavar="DIR",
                         help="folder of images, also in folders below, that is ranked for every "
                         "IMAGE")
-    parser.add_argument("--top", type=positive, metavar="K",
+    parser.add_argument("--top", type=whole(), metavar="K",
                         help="nearest images to print and draw (default: 10; all of those named "
                         "after the first for a pair model)")
     parser.add_argument("--picture", metavar="PNG",

@@ -89,8 +89,6 @@ def _pair_picture(parsed, folder) -> Path:
 def _check(parsed, records) -> None:
     if parsed.records and not records:
         raise UserError("--records names no folder; give at least one, before any overrides.")
-    if parsed.ranked_queries < 0:
-        raise UserError("--ranked-queries is negative; give 0 for no picture.")
     sources = [bool(parsed.run), bool(parsed.config), bool(parsed.model)]
     if sum(sources) != 1:
         raise UserError("give either --run RUN, or --config RECIPE with --weights FILE, or, with "
@@ -132,9 +130,8 @@ def _parser() -> argparse.ArgumentParser:
                         "figures stay; with several records, RUN/evaluation and a folder in it for "
                         "each; with --pairs or --split, a folder pairs-NAME or split-NAME in it; "
                         "with --config, runs/NAME-evaluation; with --model, the current folder)")
-    parser.add_argument("--ranked-queries", type=int, default=8, metavar="N",
-                        help="queries in the ranked-list picture; 0 draws none (default: 8); "
-                        "`tfreid visualize-csn` draws those of a csn")
+    parser.add_number("--ranked-queries", 8, "queries in the ranked-list picture; 0 draws none; "
+                      "`tfreid visualize-csn` draws those of a csn", low=0, high=1000)
     parser.add_overrides("settings on top, such as evaluation.metric=euclidean; "
                          "evaluation.multi_query=true, evaluation.expansion=true and "
                          "evaluation.reranking=true each add figures beside the plain ones")

@@ -16,8 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
         __doc__,
         "example: tfreid train --config quickstart --output runs/first "
         "data.records=records/synthetic training.epochs=20\n"
-        "exit status: 0 at the end of the training, 2 after a mistake or on a full disk, 130 or 143 "
-        "if Ctrl-C or SIGTERM stopped it",
+        "exit status: 0 at the end of the training, 2 after a mistake or on a full disk,\n"
+        "130 or 143 if Ctrl-C or SIGTERM stopped it",
     )
     parser.add_recipe("; `tfreid settings` prints the defaults of what it leaves out. "
                       "May be omitted with --resume")

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, metavar="PATH",
                         help="PNG file; for --pairs-from-records a folder, for match.png and "
                         "non_match.png")
-    parser.add_number("--top", 5, "results drawn for --query")
+    parser.add_number("--top", 5, "results drawn for --query", high=100)
     parser.add_number("--gallery", 100, "random gallery images to score, among them at least one "
                       "match")
     parser.add_seed("the random choices")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tfrecords.arguments import positive, split_overrides
+from tfrecords.arguments import split_overrides, whole
 from tfrecords.errors import UserError, command_line
 from tfreid.commands.parser import CommandParser, open_weights
 
@@ -58,13 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--attention", nargs="+", metavar="FILE",
                       help="JPEG or PNG files: the regions that the strongest dimensions of each "
                       "embedding look at, taken together")
-    what.add_argument("--pairs-from-records", type=positive, metavar="N",
+    what.add_argument("--pairs-from-records", type=whole(high=1000), metavar="N",
                       help="as --pair, for N random queries of data.records: each with its nearest "
                       "match by another camera, and with the nearest wrong person")
-    what.add_argument("--attention-from-records", type=positive, metavar="N",
+    what.add_argument("--attention-from-records", type=whole(high=1000), metavar="N",
                       help="as --attention, for several gallery images of N random people of "
                       "data.records, one row per person")
-    what.add_argument("--ranked", type=positive, metavar="N",
+    what.add_argument("--ranked", type=whole(high=1000), metavar="N",
                       help="N queries of data.records, evenly spread, with their first ten "
                       "results, their average precision and the number of relevant images")
     parser.add_argument("--worst", action="store_true",
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_number("--accumulate", 50, "strongest dimensions of each image whose gradients are "
                       "accumulated")
     parser.add_number("--images", 4, "images per person of --attention-from-records, by as many "
-                      "cameras as possible")
+                      "cameras as possible", high=100)
     parser.add_seed("the random choices")
     parser.add_overrides("settings on top, such as data.records=records/market1501, or "
                          "evaluation.feature=embedding for the feature before the neck")

@@ -7,29 +7,37 @@ from typing import Annotated, Literal, Optional
 
 from pydantic import Field
 
-from tfreid.setting import NotNegative, Positive, PositiveFloat, Section, Share, section, setting
-
-Fraction = Annotated[float, Field(gt=0, le=1)]
+from tfreid.setting import (
+    Fraction,
+    PathText,
+    Section,
+    Seed,
+    Share,
+    ShareBelowOne,
+    Whole,
+    section,
+    setting,
+)
 
 
 @dataclasses.dataclass
 class SubsetConfig(Section):
     """Which training images are trained on, and which are held out for validation."""
 
-    identities: Optional[Annotated[int, Field(ge=2)]] = setting(
+    identities: Optional[Whole[2, 10**7]] = setting(
         None, "Number of training identities to draw; null takes all.")
-    images: Optional[Positive] = setting(
+    images: Optional[Whole[1, 10**9]] = setting(
         None, "Number of images of them, the same number of each identity; null takes all. With "
         "`identities`, only those with enough images are drawn (Bojja's study of MARS has 100 "
         "identities and 100,000 images).")
-    validation: Annotated[float, Field(ge=0, lt=1)] = setting(
+    validation: ShareBelowOne = setting(
         0.0, "Share that is held out for validation, for `system: siamese`; 0 for none.")
     validation_by: Literal["identity", "image"] = setting(
         "identity", "What is held out: `identity` whole identities, as a test meets identities "
         "that were never trained on; `image` single images, as the study does. The latter leaks, "
         "because the same identities are trained on, and in video nearly the same frames; figures "
         "are marked as leaking.")
-    seed: NotNegative = setting(0, "Seed of the drawings.")
+    seed: Seed = setting(0, "Seed of the drawings.")
 
 
 @dataclasses.dataclass
@@ -37,7 +45,7 @@ class AugmentationConfig(Section):
     """How training images are varied. A `probability` of 0 turns its step off."""
 
     flip_probability: Share = setting(0.5, "Probability of a horizontal flip.")
-    pad: NotNegative = setting(
+    pad: Whole[0, 512] = setting(
         10, "Zero pixels added on each side before cropping back to the size at a random place.")
     translation: Annotated[float, Field(ge=0, le=0.5)] = setting(
         0.0, "Largest shift as a share of height and width, instead of `pad` (0.05: samples "
@@ -66,7 +74,7 @@ class AugmentationConfig(Section):
         0.0, "Limit of the rectangle's share of the area in the first epoch. The share itself is "
         "random, up to the limit.")
     cutout_area_end: Share = setting(0.5, "Limit of that share from epoch `cutout_epochs` on.")
-    cutout_epochs: Positive = setting(120, "Epochs over which the limit grows.")
+    cutout_epochs: Whole[1, 10**6] = setting(120, "Epochs over which the limit grows.")
     cutout_aspect_min: Fraction = setting(
         0.3, "Smallest aspect ratio of the rectangle; the largest is its inverse.")
 
@@ -82,8 +90,8 @@ class AugmentationConfig(Section):
 class PairDataConfig(Section):
     """How training images become pairs (Guo and Cheung 2018, Section 4.2)."""
 
-    batch_size: Annotated[int, Field(ge=3)] = setting(128, "Pairs of every replica's batch.")
-    negatives_per_positive: Positive = setting(
+    batch_size: Whole[3, 2**16] = setting(128, "Pairs of every replica's batch.")
+    negatives_per_positive: Whole[1, 1000] = setting(
         2, "Random negative pairs for each positive pair.")
     matching: Literal["all", "drawn"] = setting(
         "all", "Which positive pairs an epoch shows: `all` of them, or as many `drawn` pairs as "
@@ -93,7 +101,7 @@ class PairDataConfig(Section):
         "cameras", "What the two images of a `drawn` positive pair must differ in: their cameras, "
         "their tracklets, or only in being two images. Where an identity has no two, the next "
         "best is taken.")
-    samples: Positive = setting(
+    samples: Whole[1, 1000] = setting(
         5, "How often an epoch shows every positive pair, each time shifted and flipped "
         "differently.")
     negatives: Literal["dataset", "batch"] = setting(
@@ -111,28 +119,28 @@ class PairDataConfig(Section):
 class DataConfig(Section):
     """Which records, and how they become batches."""
 
-    records: Optional[str] = setting(
+    records: Optional[PathText] = setting(
         None, "Folder written by `tfreid build`.", resume="free")
-    fold: NotNegative = setting(
+    fold: Whole[0, 9999] = setting(
         0, "Which identity split to use, where the records hold several (VIPeR, CUHK01, the "
         "original protocol of CUHK03).", average="free")
     subset: SubsetConfig = section(SubsetConfig)
     sampling: Literal["identities", "images"] = setting(
         "identities", "How batches are drawn: `identities` P x K, or `images` all images in random "
         "order, for losses that compare no images with each other.")
-    identities_per_batch: Positive = setting(16, "P of every replica's P x K batch.")
-    images_per_identity: Annotated[int, Field(ge=2)] = setting(
+    identities_per_batch: Whole[1, 4096] = setting(16, "P of every replica's P x K batch.")
+    images_per_identity: Whole[2, 1024] = setting(
         4, "K of every replica's P x K batch.")
-    images_per_batch: Positive = setting(
+    images_per_batch: Whole[1, 2**16] = setting(
         128, "Size of every replica's batch where `sampling` is `images`.")
-    eval_batch_size: Positive = setting(
+    eval_batch_size: Whole[1, 2**16] = setting(
         64, "Images that an evaluation embeds at once.", resume="free", average="free")
     verify: Literal["size", "checksum"] = setting(
         "size", "How shards are checked when records are opened: by their `size`, or also by a "
         "`checksum` over all of their bytes.", resume="free", average="free")
-    workers: NotNegative = setting(
+    workers: Whole[0, 256] = setting(
         0, "Threads that decode; 0 chooses by the number of cores.", resume="free", average="free")
-    memory_limit_mb: Optional[PositiveFloat] = setting(
+    memory_limit_mb: Optional[Annotated[float, Field(gt=0, le=1e9)]] = setting(
         None, "Megabytes of training images up to which they are held in memory; more are read "
         "from the records as batches need them. null is half of the free memory.", resume="free")
     augmentation: AugmentationConfig = section(AugmentationConfig)

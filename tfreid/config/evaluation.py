@@ -7,19 +7,19 @@ from typing import Annotated, Literal, Optional
 
 from pydantic import Field
 
-from tfreid.setting import NotNegative, Positive, Section, Share, section, setting
+from tfreid.setting import Section, Seed, Share, Whole, section, setting
 
 
 @dataclasses.dataclass
 class SingleShotConfig(Section):
     """One query and one gallery image of each identity, drawn again in every trial."""
 
-    trials: Positive = setting(20, "Number of drawings that are averaged.")
-    training_trials: Positive = setting(
+    trials: Whole[1, 10**4] = setting(20, "Number of drawings that are averaged.")
+    training_trials: Whole[1, 10**4] = setting(
         2, "Number of drawings that evaluations during training average.")
-    identities: Optional[Positive] = setting(
+    identities: Optional[Whole[1, 10**6]] = setting(
         None, "Number of test identities that a trial draws; null for all.")
-    seed: NotNegative = setting(0, "Seed of the drawings.", average="free")
+    seed: Seed = setting(0, "Seed of the drawings.", average="free")
 
 
 @dataclasses.dataclass
@@ -39,14 +39,15 @@ class EvaluationConfig(Section):
         "`system: siamese` also `probability`, that of the merge network.", resume="free")
     minkowski_p: Annotated[float, Field(ge=1, le=32)] = setting(
         3.0, "Exponent of the `minkowski` distance.", resume="free")
-    max_rank: Positive = setting(50, "Length of the CMC curve.", resume="free")
+    max_rank: Whole[1, 10**5] = setting(50, "Length of the CMC curve.", resume="free")
     reranking: bool = setting(
         False, "Whether tfreid test also reports the figures after k-reciprocal re-ranking (Zhong "
         "et al. 2017). It works on squared Euclidean distances: of the features as they are for "
         "`euclidean`, of unit vectors for `cosine` and `correlation`; other metrics cannot be "
         "re-ranked. Evaluations during training stay plain.", resume="free")
-    reranking_k1: Positive = setting(20, "Number of reciprocal neighbours, k1.", resume="free")
-    reranking_k2: Positive = setting(
+    reranking_k1: Whole[1, 1000] = setting(
+        20, "Number of reciprocal neighbours, k1.", resume="free")
+    reranking_k2: Whole[1, 1000] = setting(
         6, "Number of nearest neighbours that an encoding is averaged over, k2.", resume="free")
     reranking_lambda: Share = setting(
         0.3, "Share of the original distance in the re-ranked one, lambda.", resume="free")
@@ -57,9 +58,9 @@ class EvaluationConfig(Section):
     expansion: bool = setting(
         False, "Whether tfreid test also reports the figures after queries and gallery have become "
         "means of their nearest gallery images (Almazan et al. 2018).", resume="free")
-    expansion_query: Positive = setting(
+    expansion_query: Whole[1, 1000] = setting(
         5, "Number of nearest gallery images in the mean of a query.", resume="free")
-    expansion_gallery: Positive = setting(
+    expansion_gallery: Whole[1, 1000] = setting(
         10, "Number of nearest gallery images in the mean of a gallery image, itself included.",
         resume="free")
     tracklet_pooling: Literal["mean", "max", "none"] = setting(
@@ -67,7 +68,7 @@ class EvaluationConfig(Section):
         "records have tracklets: their mean, or the maximum of each dimension; `none` ranks single "
         "images. For `cosine` and `correlation` this, multi_query and expansion work on unit "
         "vectors.", resume="free")
-    verification_pairs: Annotated[int, Field(ge=2)] = setting(
+    verification_pairs: Whole[2, 10**7] = setting(
         4000, "Number of pairs, half of them positive, on which `system: siamese` is validated and "
         "tested.")
 

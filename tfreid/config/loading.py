@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, nearest, shortened
 from tfrecords.writing import write_whole
-from tfreid.config.config import Config, section_type
+from tfreid.config.config import Config, all_settings, section_type
+from tfreid.config.notation import parse, write
 from tfreid.config.old_names import new_path, notice, translate
-from tfreid.config.recipes import DESCRIPTIONS, find_recipe
-from tfreid.config.trees import Tree, merge, set_value
+from tfreid.config.recipes import DESCRIPTIONS, find_recipe, read_recipe
+from tfreid.config.trees import Tree, leaves, merge, set_value
 
-# Floats as people write them: YAML 1.1 reads 1e-4 as text because it has no dot.
-_SCIENTIFIC = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
+_CONFIG = TypeAdapter(Config)
+_MAX_BASES = 8
+_MAX_NAMES = 20  # between the dots of an override
 
 
 def load_config(
@@ -58,7 +57,8 @@ def load_config(
     if tree.get("system") == "ranking":  # of an override
         tree["system"] = renamed["system: ranking"] = "triplet"
     stage = tree.get("pretraining")
-    if isinstance(stage, dict) and stage.get("training", {}).get("epochs") == 0:
+    training = stage.get("training") if isinstance(stage, dict) else None
+    if isinstance(training, dict) and str(training.get("epochs")) == "0":
         tree["pretraining"] = None
     if renamed:
         notice(str(path), tuple(renamed.items()))
@@ -68,12 +68,11 @@ def load_config(
 
 
 def _with_variants(tree: Tree, names: Sequence[str], path: str | Path) -> Tree:
-    known = tree.pop("variants", None) or {}
+    known = tree.pop("variants", {})
     for name in names:
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise UserError(f"{path}: there is no variant `{name}`; "
-                            + (f"the nearest is `{nearest[0]}`." if nearest else "it has none."))
+            has = f"the nearest is `{shortened(nearest(name, known))}`" if known else "it has none"
+            raise UserError(f"{path}: there is no variant `{shortened(name)}`; {has}.")
         variant = {key: value for key, value in known[name].items() if key not in DESCRIPTIONS}
         tree = merge(tree, variant)
     if names:
@@ -100,32 +99,20 @@ def stage_config(config: Config, source: str = "pretraining") -> Config | None:
 
 def save_config(config: Config, path: str | Path) -> None:
     """Writes the resolved configuration as YAML that `load_config` reads back equal."""
-    write_whole(path, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False).encode())
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number."""
-
-
-_CONFIG = TypeAdapter(Config)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _SCIENTIFIC, list("-+0123456789"))
+    write_whole(path, write(dataclasses.asdict(config)).encode())
 
 
 def _read_recipe(path: Path, seen: tuple[Path, ...], renamed: dict[str, str]) -> Tree:
     """Returns the settings of a recipe by today's names, laid over those of its bases."""
     if path.resolve() in seen:
         raise UserError(f"{path}: its `base` leads back to itself; remove the loop.")
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (safe)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not valid YAML ({reason}).") from None
-    tree = {} if tree is None else tree
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: a recipe is a mapping of settings, not {type(tree).__name__}.")
-    variants = tree.get("variants")
+    if len(seen) > _MAX_BASES:
+        raise UserError(f"{path}: more than {_MAX_BASES} recipes have one another as `base`; merge "
+                        "some of them.")
+    tree = read_recipe(path)
+    variants = _variants(tree, path)
     settings = {key: value for key, value in tree.items() if key not in DESCRIPTIONS}
-    tree = translate(settings, renamed)
+    tree = translate(settings, renamed, str(path))
     if variants:
         tree["variants"] = variants
     seen = (*seen, path.resolve())
@@ -138,6 +125,15 @@ def _read_recipe(path: Path, seen: tuple[Path, ...], renamed: dict[str, str]) ->
     return _over_base(tree, path, seen, renamed)
 
 
+def _variants(tree: Tree, path: Path) -> Tree:
+    """Returns the trees of a recipe's variants by name."""
+    variants = tree.get("variants") or {}
+    if not isinstance(variants, dict) or not all(isinstance(variant, dict)
+                                                 for variant in variants.values()):
+        raise UserError(f"{path}: `variants` must have a mapping of settings for each name.")
+    return {str(name): variant for name, variant in variants.items()}
+
+
 def _over_base(tree: Tree, path: Path, seen: tuple[Path, ...],
                renamed: dict[str, str]) -> Tree:
     base = tree.pop("base", None)
@@ -147,30 +143,37 @@ def _over_base(tree: Tree, path: Path, seen: tuple[Path, ...],
 
 
 def _apply_override(tree: Tree, override: str, renamed: dict[str, str]) -> None:
+    source = f"override `{shortened(override)}`"
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UserError(f"override `{override}`: write it as key.sub=value.")
+        raise UserError(f"{source}: write it as key.sub=value.")
+    names = tuple(key.split("."))
+    if len(names) > _MAX_NAMES:
+        raise UserError(f"{source}: there is no setting in so many sections.")
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 (safe)
-    except yaml.YAMLError:
-        raise UserError(f"override `{override}`: its value is not valid YAML.") from None
-    blocking = set_value(tree, new_path(tuple(key.split(".")), renamed), value)
-    if blocking is not None:
-        raise UserError(f"override `{override}`: `{blocking}` is a value, not a section.")
+        value = parse(text, source)
+    except UserError as error:
+        raise UserError(f"{str(error)[:-1]}; {_as_text(key, text)}.") from None
+    if " #" in text and not text.lstrip().startswith(("'", '"')):
+        raise UserError(f"{source}: what follows # would be a comment; {_as_text(key, text)}.")
+    # A section is laid over the recipe's, like a recipe over its base.
+    section = value or any(name.startswith(f"{key}.") for name in all_settings())
+    laid = leaves(value, names) if isinstance(value, dict) and section else [(names, value)]
+    for path, leaf in laid:
+        blocking = set_value(tree, new_path(path, renamed), leaf)
+        if blocking is not None:
+            raise UserError(f"{source}: `{shortened(blocking)}` is a value, not a section.")
 
 
 def _validate(tree: Tree, source: str, prefix: str = "") -> Config:
     try:
-        text = json.dumps(tree, default=str)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{source}: not a plain tree of settings ({error}).") from None
-    try:
         # JSON mode in strict form: lists may become lists, but "3" never a number nor true a 1.
-        return _CONFIG.validate_json(text, strict=True)
+        return _CONFIG.validate_json(json.dumps(tree), strict=True)
     except ValidationError as error:
-        problems = [_explain(problem, prefix) for problem in _distinct(error.errors())]
+        problems = _distinct(error.errors())
+        said = "; ".join(_explain(problem, prefix) for problem in problems[:3])
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise UserError(f"{source}: {'; '.join(problems[:3])}{more}.") from None
+        raise UserError(f"{source}: {said}{more}.") from None
 
 
 def _distinct(problems: list[Any]) -> list[Any]:
@@ -195,13 +198,21 @@ def _setting(location: tuple[Any, ...]) -> str:
 
 
 def _explain(problem: Any, prefix: str) -> str:
-    key = _setting(problem["loc"])
+    key = shortened(_setting(problem["loc"]))
     if problem["type"] == "unexpected_keyword_argument":
-        close = difflib.get_close_matches(key, list(_all_keys(Config)), n=1, cutoff=0.0)
-        return f"unknown setting `{prefix}{key}`; the nearest is `{prefix}{close[0]}`"
+        close = nearest(key, _all_keys(Config))
+        return f"unknown setting `{prefix}{key}`; the nearest is `{prefix}{close}`"
     message = problem["msg"]
-    value = json.dumps(problem["input"])
-    return f"`{prefix}{key}` is {value}: {message[0].lower()}{message[1:]}"
+    value = shortened(json.dumps(problem["input"], default=str))
+    said = f"`{prefix}{key}` is {value}: {message[0].lower()}{message[1:]}"
+    plain = problem["type"] == "string_type" and not isinstance(problem["input"], (dict, list))
+    return f"{said}; {_as_text(prefix + key, value)}" if plain else said
+
+
+def _as_text(key: str, value: str) -> str:
+    """Says how a text is written that YAML reads as something else."""
+    quoted = json.dumps(shortened(value), ensure_ascii=False)
+    return f"as text it is written {shortened(key)}='{quoted}' here, and quoted in a recipe"
 
 
 def _all_keys(section: Any, prefix: str = "") -> Any:

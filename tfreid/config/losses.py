@@ -5,9 +5,19 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from tfreid.setting import NotNegativeFloat, PositiveFloat, Section, section, setting
+from tfreid.setting import NotNegativeFloat, PositiveFloat, Section, ShareBelowOne, section, setting
+
+
+def _check_weight(arguments: dict[str, Any]) -> dict[str, Any]:
+    weight = arguments.get("weight", 1.0)
+    if type(weight) not in (int, float) or not 0 <= weight <= 1e6:
+        raise ValueError("its weight must be a number from 0 to 1,000,000")
+    return arguments
+
+
+OtherLoss = Annotated[dict[str, Any], AfterValidator(_check_weight)]
 
 
 @dataclasses.dataclass
@@ -15,7 +25,7 @@ class IdLossConfig(Section):
     """Cross-entropy of the identity classifier."""
 
     weight: NotNegativeFloat = setting(1.0, "Weight of the loss; 0 leaves it out.")
-    smoothing: Annotated[float, Field(ge=0, lt=1)] = setting(0.1, "Label smoothing.")
+    smoothing: ShareBelowOne = setting(0.1, "Label smoothing.")
 
 
 @dataclasses.dataclass
@@ -138,7 +148,7 @@ class LossConfig(Section):
     match: MatchLossConfig = section(MatchLossConfig)
     contrastive: ContrastiveLossConfig = section(ContrastiveLossConfig)
     regions: RegionLossConfig = section(RegionLossConfig)
-    others: dict[str, dict[str, Any]] = setting(
+    others: dict[str, OtherLoss] = setting(
         {}, "Further losses of `system: embedding`, by their name in `tfreid.losses.LOSSES`, each "
         "with its `weight` and its own arguments, for example `{my_loss: {weight: 0.5, margin: "
         "0.2}}`. They see the labels and what `metric_feature` says.")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal, Optional
+from typing import Literal, Optional
 
-from pydantic import Field
+from tfreid.setting import PathText, Section, ShareBelowOne, Whole, setting
 
-from tfreid.setting import Positive, Section, setting
-
-Pixels = Annotated[int, Field(ge=16)]
+Pixels = Whole[16, 4096]
 
 
 @dataclasses.dataclass
@@ -17,13 +15,13 @@ class ModelConfig(Section):
     """What the network is."""
 
     backbone: str = setting("resnet50", "Name of the backbone, one of tfreid.backbones.BACKBONES.")
-    last_stride: Optional[Literal[1, 2]] = setting(
+    last_stride: Optional[Whole[1, 2]] = setting(
         None, "Stride of the last stage. 1 keeps a finer feature map (Bag of Tricks); null is the "
         "published stride of the backbone.")
-    weights: Optional[str] = setting(
+    weights: Optional[PathText] = setting(
         None, "Initial weights: `imagenet` (Keras Applications; resnet50, resnet101, resnet152 and "
         "vgg16), a .weights.h5 file, or null for random weights.", resume="free")
-    imagenet_weights: Optional[str] = setting(
+    imagenet_weights: Optional[PathText] = setting(
         None, "File of the Keras Applications weights, for machines that cannot download them.",
         resume="free", average="free")
     height: Pixels = setting(256, "Height in pixels to which every image is resized.")
@@ -38,12 +36,15 @@ class ModelConfig(Section):
     pooling: Literal["average", "max", "gem", "flatten"] = setting(
         "average", "How a feature map becomes a vector. `flatten` keeps every cell and so needs "
         "images of one size.")
-    embedding_size: Optional[Positive] = setting(
+    embedding_size: Optional[Whole[1, 2**16]] = setting(
         None, "Width of a linear layer before the neck; null keeps the backbone's own feature.")
+    hidden_size: Optional[Whole[1, 2**16]] = setting(
+        None, "Width of a linear layer with batch normalisation and ReLU before that of "
+        "embedding_size (mmtracking: 1024).")
     embedding_head: Literal["linear", "sigmoid", "linear_bn_relu"] = setting(
         "linear", "What the layer of embedding_size computes: `linear`, `sigmoid` of the linear "
         "layer (the MARS Siamese network) or `linear_bn_relu` (the stock OSNet).")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = setting(
+    dropout: ShareBelowOne = setting(
         0.0, "Share of the embedding's entries that training drops and, with `backbone: "
         "siamese_twin`, of those after each of its blocks.")
     normalize_embedding: bool = setting(
@@ -57,7 +58,7 @@ class ModelConfig(Section):
         True, "Whether there is an identity classifier; `system: triplet` and `siamese` learn "
         "without one.")
     classifier_bias: bool = setting(False, "Whether the identity classifier has a bias.")
-    num_identities: Optional[Positive] = setting(
+    num_identities: Optional[Whole[1, 10**6]] = setting(
         None, "Width of the classifier; null takes it from the training records.")
     stride_in_1x1: bool = setting(
         False, "Whether the first convolution of a ResNet bottleneck has its stride, as the "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 
+from tfrecords.errors import UserError, shortened
 from tfreid.config.trees import Tree, leaves, set_value
 
 # Old dotted name, of a setting or a section -> the new one.
@@ -59,16 +60,26 @@ _PRETRAINING = {old[1] for old in _RENAMED if old[0] == "pretraining"}
 FIRST_STAGE = "classification"
 
 
-def translate(tree: Tree, renamed: dict[str, str]) -> Tree:
+def translate(tree: Tree, renamed: dict[str, str], source: str) -> Tree:
     """Returns a tree of settings with today's names.
 
     Args:
         tree: Settings as a recipe or a run's `config.yaml` has them, in names of any age.
         renamed: Receives each old name that was found, with the new one.
+        source: What an error names first.
+
+    Raises:
+        UserError: If a setting has its old and its new name, or is a value and a section.
     """
     new: Tree = {}
+    placed: dict[tuple[str, ...], tuple[str, ...]] = {}
     for path, value in leaves(tree):
-        set_value(new, new_path(path, renamed), value)
+        place = new_path(path, renamed)
+        other = placed.setdefault(place, path)
+        blocking = set_value(new, place, value)
+        if other != path or blocking is not None:
+            raise UserError(f"{source}: `{'.'.join(path)}` and `{blocking or '.'.join(other)}` "
+                            "are the same setting; keep one of them.")
     stage = tree.get("pretraining")
     old_stage = isinstance(stage, dict) and not _PRETRAINING.isdisjoint(stage)
     if new.get("system") == "ranking":
@@ -98,5 +109,5 @@ def notice(source: str, renamed: tuple[tuple[str, str], ...]) -> None:
     """Says once in a process, on standard error, which old names a source has."""
     said = ", ".join(f"{old} is now {new}" for old, new in renamed[:3])
     more = f" and {len(renamed) - 3} more" if len(renamed) > 3 else ""
-    print(f"{source}: settings have been renamed and are read by their old names: {said}{more}.",
-          file=sys.stderr)
+    print(f"{source}: settings have been renamed and are read by their old names: "
+          f"{shortened(said, 300)}{more}.", file=sys.stderr)

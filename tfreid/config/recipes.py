@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, nearest, shortened
+from tfrecords.files import read_text, regular_file
+from tfreid.config.notation import MAX_BYTES, parse
 from tfreid.config.trees import Tree
 
 FOLDERS = (Path(__file__).parent / "recipes",)
 # Keys of a recipe that are no settings: a line on what it is, which initial weights it takes, its
 # papers' figures, and deltas by name (each a tree of settings with an `about` and a `paper`).
 DESCRIPTIONS = ("about", "initial_weights", "paper", "variants")
+_FIX = "name a recipe, a YAML file"
 _DATASETS = {
     "market1501": "Market-1501", "dukemtmc": "DukeMTMC-reID", "mars": "MARS", "last": "LaST",
     "person_search": "Person Search", "cuhk01": "CUHK01", "viper": "VIPeR",
@@ -55,18 +56,31 @@ def find_recipe(name: str, folder: Path = Path()) -> Path:
         UserError: If there is no file; the message has the command for a recipe's old name.
     """
     path = folder / name
-    if path.is_file():
-        return path
-    for shipped in FOLDERS:
-        if (shipped / f"{name}.yaml").is_file():
-            return shipped / f"{name}.yaml"
+    for file in (path, *(shipped / f"{name}.yaml" for shipped in FOLDERS)):
+        if os.path.isfile(file):
+            return file
+    if os.path.exists(path):
+        return regular_file(path, _FIX)
     now = renamed_recipe(Path(name).name)
     if now is not None:
         raise UserError(f"{path}: this recipe is now --config {now[0]}"
                         + "".join(f" --variant {variant}" for variant in now[1:]) + ".")
-    nearest = difflib.get_close_matches(Path(name).stem, shipped_recipes(), n=1, cutoff=0.0)[0]
-    raise UserError(f"{path}: no such recipe; the nearest of those that ship is `{nearest}`, and "
-                    "docs/recipes.md has them all.")
+    raise UserError(f"{shortened(str(path), 300)}: no such recipe; the nearest of those that ship "
+                    f"is `{nearest(Path(name).stem, shipped_recipes())}`, and docs/recipes.md "
+                    "has them all.")
+
+
+def read_recipe(path: Path) -> Tree:
+    """Returns what a recipe's file has, without its bases.
+
+    Raises:
+        UserError: If it cannot be read, or is no mapping; the sentence names file and line.
+    """
+    tree = parse(read_text(path, _FIX, MAX_BYTES), str(path))
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: a recipe is a mapping of settings, not {type(tree).__name__}.")
+    return tree
 
 
 def renamed_recipe(old: str) -> list[str] | None:
@@ -100,7 +114,7 @@ def _table(names: list[str]) -> Iterator[str]:
     yield "| recipe | `--variant` | what | initial weights | on | table | theirs |"
     yield "|---|---|---|---|---|---|---|"
     for name in names:
-        tree = yaml.safe_load(find_recipe(name).read_text(encoding="utf-8"))
+        tree = read_recipe(find_recipe(name))
         for variant, of in {"": tree, **tree.get("variants", {})}.items():
             weights = of.get("initial_weights", tree.get("initial_weights", "-"))
             weights = weights if weights in ("-", "Keras") else f"`{weights}`"

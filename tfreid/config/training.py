@@ -7,12 +7,14 @@ from typing import Annotated, Literal, Optional
 
 from pydantic import Field
 
+from tfrecords.errors import UserError
 from tfreid.setting import (
-    NotNegative,
     NotNegativeFloat,
-    Positive,
     PositiveFloat,
     Section,
+    Seed,
+    ShareBelowOne,
+    Whole,
     setting,
 )
 
@@ -22,7 +24,7 @@ class OptimizerConfig(Section):
     """How weights are updated."""
 
     name: Literal["adam", "sgd"] = setting("adam", "The optimizer.")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = setting(0.9, "Momentum of `sgd`.")
+    momentum: ShareBelowOne = setting(0.9, "Momentum of `sgd`.")
     nesterov: bool = setting(False, "Whether the momentum of `sgd` is Nesterov's.")
     weight_decay: NotNegativeFloat = setting(0.0005, "Weight decay; 0 for none.")
     weight_decay_mode: Literal["coupled", "decoupled"] = setting(
@@ -45,11 +47,11 @@ class ScheduleConfig(Section):
                                            resume="free")
     warmup_start: NotNegativeFloat = setting(3.5e-5, "Learning rate of the first epoch.",
                                              resume="free")
-    warmup_epochs: NotNegative = setting(
+    warmup_epochs: Whole[0, 10**6] = setting(
         10, "Epochs until `learning_rate` is reached; 0 for no warm-up.", resume="free")
     decay: Literal["steps", "cosine", "exponential"] = setting(
         "steps", "How the learning rate falls.", resume="free")
-    decay_epochs: list[Positive] = setting(
+    decay_epochs: list[Whole[1, 10**6]] = setting(
         [40, 70], "Epochs at which `steps` multiplies the rate by `decay_factor`.", resume="free")
     decay_factor: Annotated[float, Field(gt=0, lt=1)] = setting(
         0.1, "Factor of `steps`.", resume="free")
@@ -68,34 +70,34 @@ class ScheduleConfig(Section):
 class TrainingConfig(Section):
     """How long training takes, and on what it runs."""
 
-    epochs: Positive = setting(120, "Number of epochs.", resume="free")
-    steps_per_epoch: Optional[Positive] = setting(
+    epochs: Whole[1, 10**6] = setting(120, "Number of epochs.", resume="free")
+    steps_per_epoch: Optional[Whole[1, 10**6]] = setting(
         None, "Batches of an epoch; null goes once over the training images. With `system: "
         "triplet` an epoch is always one mining round.", average="free")
-    accumulate_steps: Optional[Positive] = setting(
+    accumulate_steps: Optional[Whole[1, 10**5]] = setting(
         None, "Steps whose gradients are averaged before the weights change, for batches that do "
         "not fit into memory; null is 1 or, with `system: triplet`, what makes up "
         "`triplet.batch_size`. Every other setting counts steps, not updates.")
-    max_steps: Optional[Positive] = setting(
+    max_steps: Optional[Whole[1, 10**9]] = setting(
         None, "Total number of steps after which training stops, even in the middle of an epoch; "
         "null for no limit.", resume="free")
-    frozen_backbone_epochs: NotNegative = setting(
+    frozen_backbone_epochs: Whole[0, 10**6] = setting(
         0, "First epochs in which only the head learns.")
-    evaluate_every: NotNegative = setting(
+    evaluate_every: Whole[0, 10**6] = setting(
         10, "Epochs between evaluations; 0 evaluates only at the end.", resume="free")
     evaluate_untrained: bool = setting(
         False, "Whether the untrained network is evaluated, too, to see what training adds.",
         resume="free", average="free")
-    evaluate_queries: Optional[Positive] = setting(
+    evaluate_queries: Optional[Whole[1, 10**7]] = setting(
         None, "Number of queries of those evaluations; null for all.", resume="free")
-    checkpoint_every_steps: NotNegative = setting(
+    checkpoint_every_steps: Whole[0, 10**9] = setting(
         0, "Steps between checkpoints, besides those at the ends of epochs; 0 for none.",
         resume="free", average="free")
-    keep_checkpoints: Positive = setting(
+    keep_checkpoints: Whole[1, 10**4] = setting(
         2, "Number of resumable checkpoints that stay on disk.", resume="free", average="free")
-    log_every: Positive = setting(
+    log_every: Whole[1, 10**9] = setting(
         20, "Steps between lines of the log.", resume="free", average="free")
-    seed: NotNegative = setting(0, "Seed of weights, batches and augmentation.", average="free")
+    seed: Seed = setting(0, "Seed of weights, batches and augmentation.", average="free")
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = setting(
         "float32", "Arithmetic: `mixed_float16` for GPUs with tensor cores, `mixed_bfloat16` for "
         "newer ones and TPUs.")
@@ -108,10 +110,35 @@ class TrainingConfig(Section):
     devices: Optional[list[str]] = setting(
         None, "Devices to train on, such as [GPU:0, GPU:1]; null takes all GPUs, or the CPU.",
         resume="free", average="free")
-    projector_images: NotNegative = setting(
+    projector_images: Whole[0, 10**5] = setting(
         512, "Gallery images in the embedding projector of TensorBoard; 0 for none. Above 16384 "
         "their thumbnails are smaller than 64x32 pixels.",
         resume="free", average="free")
-    profile_steps: NotNegative = setting(
+    profile_steps: Whole[0, 10**4] = setting(
         0, "First steps that are profiled for TensorBoard; 0 for none.",
         resume="free", average="free")
+
+
+def check_length(name: str, training: TrainingConfig, schedule: ScheduleConfig) -> None:
+    """Refuses a training that would end before settings of it take effect.
+
+    Args:
+        name: Name of the training, for the message.
+        training: The section, with its number of steps per epoch.
+        schedule: The learning rates.
+
+    Raises:
+        UserError: If the warm-up or the frozen epochs go beyond the last epoch, or the weights
+            would never be updated.
+    """
+    for key, epochs in (("schedule.warmup_epochs", schedule.warmup_epochs),
+                        ("training.frozen_backbone_epochs", training.frozen_backbone_epochs)):
+        if epochs > training.epochs:
+            raise UserError(f"{name}: {key} is {epochs}, but training.epochs only "
+                            f"{training.epochs}; set {key} to {training.epochs} or less.")
+    steps = training.epochs * training.steps_per_epoch
+    steps = min(steps, training.max_steps or steps)
+    if (training.accumulate_steps or 1) > steps:
+        raise UserError(f"{name}: gradients of {training.accumulate_steps} steps make an update, "
+                        f"but the training has only {steps}, so no weight would ever change; train "
+                        "longer, or accumulate fewer.")

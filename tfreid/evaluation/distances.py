@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import numpy as np
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, nearest, shortened
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -137,8 +136,8 @@ def find_metric(name: str | Metric, p: float = MINKOWSKI_P) -> Metric:
     if isinstance(name, Metric):
         return name
     if name not in METRICS:
-        nearest = difflib.get_close_matches(str(name), METRICS, n=1, cutoff=0.0)[0]
-        raise UserError(f"unknown distance metric {name!r}: did you mean {nearest!r}? (known "
+        raise UserError(f"unknown distance metric {shortened(repr(name))}: did you mean "
+                        f"{nearest(str(name), METRICS)!r}? (known "
                         f"metrics: {', '.join(sorted(METRICS))})")
     metric = METRICS[name]
     if name != "minkowski":

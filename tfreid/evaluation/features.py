@@ -106,9 +106,10 @@ class FeatureStore:
             write_json(stamp_path, stamp)
         try:
             features = np.load(path, mmap_mode="r")
-            if features.ndim != 2 or len(features) != count:
+            if not isinstance(features, np.ndarray) or features.ndim != 2 or (
+                    len(features) != count):
                 raise ValueError("of another shape")
-        except (OSError, ValueError):
+        except (OSError, EOFError, ValueError):
             raise UserError(f"{path} is missing or broken; delete {stamp_path}, so that the "
                             "features are extracted again.") from None
         return features

@@ -14,7 +14,10 @@ from tfreid.evaluation.evaluator import Ranked
 from tfreid.evaluation.protocol import matches
 from tfreid.evaluation.ranking import RankingResult, top_matches
 from tfreid.records import Split, SplitIndex, decode_image
-from tfreid.visualization.ranked_list import RankedImage, RankedRow, camera_name
+from tfreid.visualization.page import drawable, shortened
+from tfreid.visualization.ranked_list import RankedImage, RankedRow, camera_name, person_name
+
+_NAME_LETTERS = 16
 
 
 def read_image_file(path: str | Path) -> np.ndarray:
@@ -47,9 +50,25 @@ def read_images(split: Split, positions: np.ndarray) -> list[np.ndarray]:
     return [decode_image(split.encoded[position]).numpy() for position in positions]
 
 
-def image_label(index: SplitIndex, position: int) -> str:
+def image_label(split: Split, position: int) -> str:
     """Describes an image by its identity and camera."""
-    return f"person {index.ids[position]}, {camera_name(index.cameras[position])}"
+    return f"{person_label(split, position)}, {camera_label(split, position)}"
+
+
+def person_label(split: Split, position: int) -> str:
+    """Returns what to call the person of an image: the name, if there is one that can be drawn."""
+    identity = int(split.index.ids[position])
+    return person_name(_drawable_name(split.person_names, identity))
+
+
+def camera_label(split: Split, position: int) -> str:
+    """Returns what to call the camera of an image, as `person_label` does."""
+    return camera_name(_drawable_name(split.camera_names, int(split.index.cameras[position])))
+
+
+def _drawable_name(names: dict[int, str], number: int) -> int | str:
+    name = names.get(number, "")
+    return shortened(name, _NAME_LETTERS) if name and drawable(name) else number
 
 
 def draw_queries(queries: SplitIndex, gallery: SplitIndex, count: int,
@@ -117,11 +136,13 @@ def ranked_rows(ranked: Ranked, config: Config, queries: np.ndarray) -> list[Ran
     wanted = np.unique(top.indices[top.indices >= 0])
     gallery = dict(zip(wanted.tolist(),
                        read_images(ranked.records["gallery"], ranked.gallery_images[wanted])))
-    rows = []
+    rows, known = [], ranked.records["query"]
     images = read_images(ranked.records["query"], ranked.query_images[queries])
     for place, image in enumerate(images):
         results = [
-            RankedImage(gallery[index], bool(match), int(ranked.gallery.cameras[index]), distance)
+            RankedImage(gallery[index], bool(match),
+                        _drawable_name(known.camera_names, int(ranked.gallery.cameras[index])),
+                        distance)
             for index, distance, match in zip(
                 top.indices[place].tolist(), top.distances[place].tolist(), top.is_match[place]
             )
@@ -129,7 +150,8 @@ def ranked_rows(ranked: Ranked, config: Config, queries: np.ndarray) -> list[Ran
         ]
         query = queries[place]
         rows.append(RankedRow(
-            image, int(ranked.query.ids[query]), int(ranked.query.cameras[query]), results,
+            image, _drawable_name(known.person_names, int(ranked.query.ids[query])),
+            _drawable_name(known.camera_names, int(ranked.query.cameras[query])), results,
             float(ranked.result.average_precision[query]), _relevant(ranked, query),
         ))
     return rows

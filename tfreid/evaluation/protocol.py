@@ -12,6 +12,9 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfreid.evaluation.distances import MINKOWSKI_P, Metric, find_metric
 
+# Batches of other sizes may round otherwise; features of any use differ by far more.
+_ROUNDING = 1e-6
+
 
 class Labels:
     """Checked identities and cameras [images] of the queries or of the gallery."""
@@ -36,6 +39,38 @@ def check_features(query_features, gallery_features) -> tuple[np.ndarray, np.nda
         raise UserError(f"the query features have {query.shape[1]} dimensions and the gallery "
                         f"features {gallery.shape[1]}; extract both with the same model.")
     return query, gallery
+
+
+def check_spread(features: np.ndarray) -> None:
+    """Refuses gallery features [n, d] that are all equal, up to rounding.
+
+    A network with damaged weights, or one whose training collapsed, ranks by the order of images.
+
+    Raises:
+        UserError: If they are.
+    """
+    low, high = features.min(axis=0), features.max(axis=0)
+    largest = max(np.abs(low).max(), np.abs(high).max())
+    if len(features) > 1 and (high - low).max() <= _ROUNDING * largest:
+        raise UserError(f"all {len(features)} gallery features are equal, so that nothing can be "
+                        "ranked by them; the training of the weights has collapsed, or they are "
+                        "damaged: give others.")
+
+
+def not_finite(name: str, features: np.ndarray, count: str, first: int) -> UserError:
+    """Returns the error for features with NaN or infinity, which names the file they are in.
+
+    Args:
+        name: Whose features they are.
+        features: The features; a memory map has the name of its file.
+        count: How many rows are broken.
+        first: The first of them.
+    """
+    path = getattr(features, "filename", None)
+    fix = (f"delete {path} and the .json beside it, so that they are extracted again" if path
+           else "check the model's weights")
+    return UserError(f"the {name} features hold NaN or infinity {count}(first: row {first}); "
+                     f"{fix}.")
 
 
 class FeatureDistances:
@@ -181,6 +216,7 @@ def repeated_rows(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _finite_matrix(name: str, features) -> np.ndarray:
+    source = features
     features = np.ascontiguousarray(features)
     if features.ndim != 2 or 0 in features.shape:
         raise UserError(f"the {name} features must be a non-empty matrix with one row per image, "
@@ -196,9 +232,7 @@ def _finite_matrix(name: str, features) -> np.ndarray:
         sums = features.sum(axis=1, dtype=np.float64)
     broken = np.flatnonzero(~np.isfinite(sums))
     if len(broken):
-        raise UserError(f"the {name} features hold NaN or infinity in {len(broken)} of "
-                        f"{len(features)} rows (first: row {broken[0]}); check the model's "
-                        "weights.")
+        raise not_finite(name, source, f"in {len(broken)} of {len(features)} rows ", broken[0])
     return features
 
 

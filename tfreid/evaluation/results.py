@@ -99,7 +99,12 @@ def read_results(path: Path) -> dict[str, Any]:
 
 def _curves(name: str, content: dict, path: Path) -> list[SavedCurve]:
     if "test_sets" in content:
-        return [curve for test_set, figures in content["test_sets"].items()
+        test_sets = content["test_sets"]
+        if not isinstance(test_sets, dict) or not test_sets or not all(
+                isinstance(figures, dict) for figures in test_sets.values()):
+            raise UserError(f"{path}: its test_sets are not results; evaluate again with tfreid "
+                            "test.")
+        return [curve for test_set, figures in test_sets.items()
                 for curve in _curves(f"{name}, {test_set}", figures, path)]
     variants = [saved_curve(f"{name}, {title}", content[key], path)
                 for key, title in VARIANTS.items() if key in content]

@@ -18,6 +18,7 @@ from tfreid.evaluation.protocol import (
     Labels,
     Protocol,
     check_features,
+    not_finite,
     repeated_rows,
 )
 from tfreid.evaluation.ranking import (
@@ -203,7 +204,9 @@ class _Reader:
             kept = groups < len(self.copies)
             if kept.any():
                 rows = np.array(self._distractors[start : start + size], self._gallery.dtype)
-                _check_finite(rows, start)
+                broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+                if len(broken):
+                    raise not_finite("distractor", self._distractors, "", start + broken[0])
                 repeats, originals = self._repeats(rows)
                 wanted = kept[repeats]
                 np.add.at(self.copies, (groups[repeats[wanted]], originals[wanted]), 1)
@@ -280,13 +283,6 @@ def _check_distractors(distractors: np.ndarray, gallery: np.ndarray) -> np.dtype
         raise UserError(f"the distractor features must be numbers, received {distractors.dtype}.")
     own = np.float64 if distractors.dtype == np.float64 else np.float32
     return np.promote_types(gallery.dtype, own)
-
-
-def _check_finite(rows: np.ndarray, start: int) -> None:
-    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(broken):
-        raise UserError(f"the distractor features hold NaN or infinity (first: row "
-                        f"{start + broken[0]}); check the model's weights.")
 
 
 def _num_cores() -> int:

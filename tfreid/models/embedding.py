@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-
 import keras
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, nearest, shortened
 from tfreid.backbones import BACKBONES
-from tfreid.backbones.osnet import osnet_head
+from tfreid.backbones.osnet import linear_bn_relu, osnet_head
 from tfreid.config import ModelConfig
 from tfreid.layers.dropout import StatelessDropout
 from tfreid.layers.normalization import batch_norm_neck
@@ -17,7 +15,8 @@ from tfreid.layers.preprocessing import ImagePreprocessing, InputSize
 
 KERAS_APPLICATIONS_EPSILON = 1.001e-5
 # Layers behind the backbone, which `training.frozen_backbone_epochs` leaves trainable.
-HEAD_LAYERS = ("pool", "fc", "fc_bn", "fc_relu", "unit", "neck", "classifier")
+HEAD_LAYERS = (
+    "pool", "hidden", "hidden_bn", "fc", "fc_bn", "fc_relu", "unit", "neck", "classifier")
 
 
 def input_size(config: ModelConfig) -> InputSize:
@@ -99,9 +98,8 @@ def _backbone(config):
     try:
         return BACKBONES[config.backbone]
     except KeyError:
-        close = difflib.get_close_matches(config.backbone, BACKBONES, n=1, cutoff=0.0)[0]
-        raise UserError(f"model.backbone is {config.backbone}, which does not exist; the nearest "
-                        f"is {close}.") from None
+        raise UserError(f"model.backbone is {shortened(config.backbone)}, which does not exist; "
+                        f"the nearest is {nearest(config.backbone, BACKBONES)}.") from None
 
 
 def _backbone_settings(config):
@@ -128,6 +126,10 @@ def _check_head(config, identities):
     if config.embedding_size is None and config.embedding_head != "linear":
         raise UserError(f"model.embedding_head {config.embedding_head} has no width; set "
                         "model.embedding_size (512 for the stock OSNet).")
+    if config.hidden_size and (config.embedding_size is None
+                               or config.embedding_head == "linear_bn_relu"):
+        raise UserError("model.hidden_size needs model.embedding_size, and an embedding_head other "
+                        "than linear_bn_relu, which pools itself; set it to null.")
     if config.embedding_head == "linear_bn_relu" and config.pooling != "average":
         raise UserError("model.embedding_head linear_bn_relu is the stock OSNet head and pools by "
                         f"the average; set model.pooling to average instead of {config.pooling}.")
@@ -154,6 +156,8 @@ def _head(x, config):
         return pool(x, config.pooling)
     if config.embedding_head == "linear_bn_relu":
         return osnet_head(x, config.embedding_size)
+    x = pool(x, config.pooling)
+    if config.hidden_size:
+        x = linear_bn_relu(x, config.hidden_size, "hidden")
     activation = None if config.embedding_head == "linear" else config.embedding_head
-    return keras.layers.Dense(config.embedding_size, activation, name="fc")(
-        pool(x, config.pooling))
+    return keras.layers.Dense(config.embedding_size, activation, name="fc")(x)

@@ -192,6 +192,21 @@ class Split:
         return decode_batches(self.encoded, index.paths, size, batch_size, workers,
                               (index.heights, index.widths), positions)
 
+    @property
+    def person_names(self) -> dict[int, str]:
+        """Names of people by identity, from the manifest; empty if they are numbers."""
+        return self._names("person_names")
+
+    @property
+    def camera_names(self) -> dict[int, str]:
+        """Names of cameras by number, likewise."""
+        return self._names("camera_names")
+
+    def _names(self, option):
+        names = self._manifest.options.get(option)
+        return ({number: name for name, number in names.items() if isinstance(number, int)}
+                if isinstance(names, dict) else {})
+
     @functools.cached_property
     def _selected(self) -> tuple[SplitIndex, np.ndarray]:
         """The index, and the positions of its images in the stored split."""

@@ -41,7 +41,7 @@ class SplitIndex:
         ids: Identity.
         labels: 0-based training label, -1 outside training.
         cameras: Camera id, -1 if unknown.
-        paths: Path inside the dataset.
+        paths: Path inside the dataset, as `os.fsdecode` reads its bytes.
         tracklets: Tracklet id, -1 if there is none.
         heights: Height of the stored image in pixels.
         widths: Width of the stored image in pixels.
@@ -181,7 +181,10 @@ def scan_split(directory: Path, manifest: Manifest, split: str, verify: str,
         for number, shard in enumerate(manifest.splits[split].shards):
             records = _read_records(paths[number], shard)
             while block := list(islice(records, _PARSE_BATCH)):
-                parsed = schema.parse_records([record for _, record in block])
+                try:
+                    parsed = schema.parse_records([record for _, record in block])
+                except (tf.errors.OpError, UnicodeDecodeError):  # the latter for its own message
+                    raise _Damage(f"{shard.file} holds a record that is not an image's") from None
                 for name, field in _COLUMNS.items():
                     columns[name].append(parsed[field].numpy())
                 images = parsed["image/encoded"].numpy().tolist()
@@ -195,16 +198,23 @@ def scan_split(directory: Path, manifest: Manifest, split: str, verify: str,
                     kept = None
                 elif kept is not None:
                     kept += images
-    except (_Damage, tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        reason = getattr(error, "message", str(error)).splitlines()[0]
-        raise UserError(f"{directory}: a shard of split {split} is damaged ({reason}); build the "
+    except _Damage as error:
+        raise UserError(f"{directory}: a shard of split {split} is damaged ({error}); build the "
                         "records again.") from None
     count, expected = sum(map(len, lengths)), manifest.splits[split].images
     if not count or count != expected:
         raise UserError(f"{directory}: split {split} has {count} images but its manifest says "
                         f"{expected}; build the records again.")
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    index = SplitIndex(**{**joined, "paths": joined["paths"].astype(str)})
+    labels, identities = joined["labels"], manifest.splits[split].identities
+    if labels.min() < schema.NO_LABEL or labels.max() >= identities:
+        raise UserError(f"{directory}: split {split} has labels from {labels.min()} to "
+                        f"{labels.max()} but its manifest says {identities} identities; build the "
+                        "records again.")
+    index = SplitIndex(**{**joined, "paths": np.array(list(map(os.fsdecode, joined["paths"])))})
+    if min(joined["heights"].min(), joined["widths"].min()) < 1:
+        raise UserError(f"{directory}: split {split} has images without height or width; build the "
+                        "records again.")
     images = StoredImages(OpenFiles(paths), *map(np.concatenate, (shards, offsets, lengths)))
     return ScannedImages(index, images, kept, np.concatenate(whole))
 

@@ -11,7 +11,13 @@ import numpy as np
 from tfreid.config import Config
 from tfreid.evaluation.distances import describe_metric, find_metric, unit_rows
 from tfreid.evaluation.features import FeatureExtractor
-from tfreid.evaluation.protocol import FeatureDistances, Labels, Protocol, check_features
+from tfreid.evaluation.protocol import (
+    FeatureDistances,
+    Labels,
+    Protocol,
+    check_features,
+    check_spread,
+)
 from tfreid.evaluation.results import ruled_table
 from tfreid.evaluation.thresholds import (
     THRESHOLDS_NAME,
@@ -68,6 +74,7 @@ def calibrate(config: Config, weights: str | Path, output: str | Path,
     if config.export.normalize:
         features = [unit_rows(side) for side in features]
     query, gallery = check_features(features[0], features[-1])
+    check_spread(gallery)
     distances = FeatureDistances(query, gallery, evaluation.metric, evaluation.minkowski_p)
     protocol = Protocol(
         Labels("query", len(query), indices[0].ids, indices[0].cameras),

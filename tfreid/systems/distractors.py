@@ -16,6 +16,7 @@ from tfrecords.files import read_json
 from tfreid.config import Config
 from tfreid.evaluation.distances import describe_metric, find_metric
 from tfreid.evaluation.features import FeatureStore
+from tfreid.evaluation.protocol import check_spread
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.results import ruled_table, write_results_json
 from tfreid.evaluation.streaming import check_counts, evaluate_with_distractors
@@ -68,6 +69,7 @@ def evaluate_distractors(config: Config, weights: str | Path, output: str | Path
     with _folder(features, output) as folder:
         store = FeatureStore(folder, model, config, records)
         query_features, gallery_features = store.features("query"), store.features("gallery")
+        check_spread(gallery_features[:base])
         results = evaluate_with_distractors(
             query_features, query.ids, query.cameras, gallery_features[:base],
             gallery.ids[:base], gallery.cameras[:base], gallery_features[base:], counts, seed,

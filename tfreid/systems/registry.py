@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from typing import TYPE_CHECKING
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from tfreid.config import Config
@@ -30,8 +29,8 @@ def find_system(name: str) -> type[System]:
         UserError: If there is none of that name.
     """
     if name not in SYSTEMS:
-        nearest = difflib.get_close_matches(name, SYSTEMS, n=1, cutoff=0.0)[0]
-        raise UserError(f"system is {name}, which does not exist; the nearest is {nearest}.")
+        raise UserError(f"system is {name}, which does not exist; the nearest is "
+                        f"{nearest(name, SYSTEMS)}.")
     module, _, kind = SYSTEMS[name].partition(":")
     return getattr(importlib.import_module(module), kind)
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfrecords.errors import UserError, find_os_error
 from tfrecords.writing import sole_writer
 from tfreid.config import Config, load_config
+from tfreid.config.training import check_length
 from tfreid.records import ImageTable, Records, open_records
 from tfreid.systems.registry import make_system
 from tfreid.training.checkpoints import saved_steps
@@ -133,6 +134,8 @@ def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int
     batches = system.make_batches(table)
     steps = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, replicas)
     training = dataclasses.replace(config.training, steps_per_epoch=steps)
+    if not saved_steps(folder.checkpoints):
+        check_length(config.name, training, config.schedule)
     config = dataclasses.replace(config, training=training)
     folder.check_settings(config)
     return config, batches

@@ -22,6 +22,7 @@ from tfreid.evaluation.pooling import (
     pool_blocks,
     query_groups,
 )
+from tfreid.evaluation.protocol import check_spread
 from tfreid.evaluation.ranking import VARIANTS, RankingResult, evaluate_distances, evaluate_ranking
 from tfreid.evaluation.reranking import k_reciprocal_rerank
 from tfreid.evaluation.results import (
@@ -90,7 +91,9 @@ class TestSets:
         prepared = [(test_set, *prepare(test_set)) for test_set in self._sets]
         evaluations, figures, curves, config = {}, {}, {}, self._config
         for (name, _, output), evaluator, further in prepared:
-            ranked = add_variants(evaluator.evaluate(), evaluator.extract, config)
+            ranked = evaluator.evaluate()
+            check_spread(ranked.gallery_features)
+            ranked = add_variants(ranked, evaluator.extract, config)
             figures[name] = {**_figures(ranked, config.evaluation), **further()}
             write_results_json(output / "results.json", {
                 "name": config.name, "protocol": _ranking_protocol(ranked, config),

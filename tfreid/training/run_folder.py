@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
-from tfrecords.writing import LOCK_NAME, write_json
+from tfrecords.writing import LOCK_NAME, check_name, write_json
 from tfreid.config import Config, all_settings, flat, load_config, save_config, stage_config
 from tfreid.config.trees import leaves
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME
@@ -60,6 +60,7 @@ class RunFolder:
             UserError: If the folder is a file or not empty, or has no run to resume.
         """
         path = self.path
+        check_name(path)
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file; choose another --output, a folder.")
         if not path.exists() or all(map(_left_by_a_start, path.iterdir())):

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
-from tfrecords.errors import find_os_error
+from tfrecords.errors import find_os_error, printable
 from tfrecords.writing import whole_file, write_whole
 from tfreid.evaluation.evaluator import Projection
 from tfreid.layers.preprocessing import InputSize
@@ -84,17 +84,19 @@ class Summaries:
 
         Thumbnails of many images are smaller, for TensorBoard to read the picture of all.
         """
-        features, index = projection.features, projection.split.index
+        features, split = projection
+        index, names = split.index, (split.person_names, split.camera_names)
         count = min(count, len(index))
         with whole_file(self._directory / "gallery.tsv") as temporary:
             np.savetxt(temporary, features[:count], "%.5g", "\t")
-        rows = zip(index.ids[:count], index.cameras[:count])
-        labels = "identity\tcamera\n" + "".join(
-            f"{identity}\t{camera}\n" for identity, camera in rows)
+        rows = zip(*([printable(str(known.get(value, value))) for value in values[:count].tolist()]
+                      for known, values in zip(names, (index.ids, index.cameras))))
+        labels = "".join(f"{identity}\t{camera}\n" for identity, camera in
+                         [("identity", "camera"), *rows])
         write_whole(self._directory / "gallery_labels.tsv", labels.encode())
         columns = int(np.ceil(np.sqrt(count)))
         height, width = _thumbnail(columns)
-        ((_, images),) = projection.split.batches(
+        ((_, images),) = split.batches(
             InputSize(height, width), count, positions=np.arange(count))
         thumbnails = np.clip(images, 0, 255).astype(np.uint8)
         sprite = _grid(thumbnails, columns, square=True)

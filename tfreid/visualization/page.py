@@ -6,6 +6,7 @@ Lengths are pixels of the page.
 
 from __future__ import annotations
 
+import functools
 import os
 import textwrap
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.offsetbox import HPacker, OffsetBox, OffsetImage, TextArea, VPacker
 
 from tfrecords.writing import whole_file
@@ -60,9 +62,25 @@ def fit_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def text(content: str, size: float = 8, color=(0, 0, 0), bold: bool = False) -> OffsetBox:
-    """Returns lines of text of a size in points and an RGB colour in 0-255."""
-    style = {"fontsize": size, "color": np.divide(color, 255), "weight": "bold" if bold else None}
+    """Returns lines of text of a size in points and an RGB colour in 0-255.
+
+    Letters that the font lacks are escaped, and `$` is a letter as any other.
+    """
+    content = "".join(letter if letter == "\n" or drawable(letter)
+                      else letter.encode("unicode_escape").decode() for letter in content)
+    style = {"fontsize": size, "color": np.divide(color, 255), "weight": "bold" if bold else None,
+             "parse_math": False}
     return TextArea(content, textprops=style, multilinebaseline=True)
+
+
+def drawable(content: str) -> bool:
+    """Returns whether the font has every letter."""
+    return all(map(_has_glyph, content))
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_glyph(letter: str) -> bool:
+    return get_font(findfont(FontProperties())).get_char_index(ord(letter)) > 0
 
 
 def note(content: str, letters: int = _NOTE_LETTERS, size: float = 8) -> OffsetBox:

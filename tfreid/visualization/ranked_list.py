@@ -19,7 +19,6 @@ from tfreid.visualization.page import (
     note,
     row,
     save,
-    shortened,
     text,
 )
 
@@ -32,7 +31,6 @@ _QUERY = (90, 90, 90)
 # Frame and sign of a result, by whether it shows the query's identity.
 _SIGNS = {True: (_MATCH, "\N{CHECK MARK}"), False: (_MISMATCH, "\N{MULTIPLICATION X}"),
           None: (_QUERY, "")}
-_NAME_LETTERS = 16
 _EXPLANATION = (
     "AP: average precision of the query; in brackets, the number of gallery images of its identity "
     "that count. Green frame and tick: the query's identity; red frame and cross: another one."
@@ -46,16 +44,14 @@ class RankedImage:
     Attributes:
         image: uint8 RGB [h, w, 3].
         is_match: Whether it shows the query's identity; None if that is unknown.
-        camera: Its camera; unknown if negative.
+        camera: Its camera, or what to call it; unknown if negative.
         distance: Its distance to the query.
-        name: What is written under it instead of the camera, if anything.
     """
 
     image: np.ndarray
     is_match: bool | None
-    camera: int
+    camera: int | str
     distance: float
-    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,21 +60,19 @@ class RankedRow:
 
     Attributes:
         query: uint8 RGB [h, w, 3].
-        identity: The query's identity.
-        camera: The query's camera; unknown if negative.
+        identity: The query's identity, or what to call it.
+        camera: The query's camera, or what to call it; unknown if negative.
         results: Gallery images, best first.
         average_precision: The query's average precision in 0..1, if known.
         relevant: Number of gallery images relevant to the query, if known.
-        name: What is written under the query instead of identity and camera, if anything.
     """
 
     query: np.ndarray
-    identity: int
-    camera: int
+    identity: int | str
+    camera: int | str
     results: Sequence[RankedImage]
     average_precision: float | None = None
     relevant: int | None = None
-    name: str | None = None
 
     def score(self) -> str:
         """Returns the average precision in percent, with the number of relevant images."""
@@ -88,8 +82,15 @@ class RankedRow:
         return f"AP {100 * self.average_precision:.1f} %{relevant}"
 
 
-def camera_name(camera: int) -> str:
+def person_name(identity: int | str) -> str:
+    """Returns what to call an identity."""
+    return identity if isinstance(identity, str) else f"person {identity}"
+
+
+def camera_name(camera: int | str) -> str:
     """Returns what to call a camera; a negative one is unknown."""
+    if isinstance(camera, str):
+        return camera
     return f"camera {camera}" if camera >= 0 else "camera unknown"
 
 
@@ -126,15 +127,13 @@ def draw_ranked_lists(
              for head in ("query", *map(str, range(1, places + 1)))]
     boxes = [_line(heads)]
     for found in rows:
-        query = [" ", shortened(found.name, _NAME_LETTERS)] if found.name else [
-            f"person {found.identity}", camera_name(found.camera)]
+        query = [person_name(found.identity), camera_name(found.camera)]
         cells = [_cell(found.query, cell_size, _QUERY, query + [found.score() or " "] * scored)]
         for result in found.results:
             color, sign = _SIGNS[result.is_match]
-            below = (shortened(result.name, _NAME_LETTERS) if result.name
-                     else camera_name(result.camera))
             cells.append(_cell(
-                result.image, cell_size, color, [f"{sign} {result.distance:.3f}".strip(), below]))
+                result.image, cell_size, color,
+                [f"{sign} {result.distance:.3f}".strip(), camera_name(result.camera)]))
         boxes.append(_line(cells))
     if scored or explanation:
         across = (places + 1) * (width + _GAP) + _QUERY_GAP

@@ -5,30 +5,35 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO, Union
 
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfrecords.files import regular_file
 from tfreid.weights.pytorch import archive, legacy
 from tfreid.weights.pytorch.pickles import NumpyArray
 from tfreid.weights.pytorch.safetensors import SafeTensor, is_safetensors, read_safetensors
 from tfreid.weights.pytorch.tensors import StoredTensor, Unreadable, damaged
 
-# Keys under which toolboxes store the weights, beside epoch, optimizer and scores.
-WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "network", "weights")
+# Keys under which toolboxes store the weights, beside epoch, optimizer and scores; of several the
+# first, so that the trained weights come before their average and a student before its teacher.
+WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "network", "weights",
+            "params", "module", "student", "state_dict_ema", "model_ema", "params_ema", "ema")
 _START = 512
 _LONGEST_NAME = 60
 _TAR_MAGIC = slice(257, 262)
 _Tensor = Union[StoredTensor, NumpyArray, SafeTensor]
+_TENSORS = (StoredTensor, NumpyArray, SafeTensor)
 
 
 def read_state_dict(path: str) -> dict[str, np.ndarray]:
     """Reads the weights in a checkpoint, without PyTorch and without running code of the file.
 
     The file is a safetensors file or one of `torch.save`, in the format since PyTorch 1.6 or in the
-    one before, with the weights at the top level or under one of `WRAPPERS`. Content beside the
-    weights, such as an optimizer's state, is ignored.
+    one before, with the weights at the top level, under one of `WRAPPERS`, or under the only key
+    that has named weights. Other content, such as an optimizer's state, is ignored.
 
     Args:
         path: The file.
@@ -40,13 +45,14 @@ def read_state_dict(path: str) -> dict[str, np.ndarray]:
         UserError: If the file is missing, damaged, of another kind, or has more than weights.
     """
     path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise UserError(f"the checkpoint {path} does not exist; check the path.")
     try:
-        with open(path, "rb") as file:
+        archive.refuse_unpacked(Path(path))
+        if not os.path.exists(path):
+            raise UserError(f"the checkpoint {path} does not exist; check the path.")
+        with open(regular_file(path, "give a checkpoint"), "rb") as file:
             weights = _find_weights(_read(file))
             _check_size(weights, os.path.getsize(path))
-            return {key: tensor.read() for key, tensor in weights.items()}
+            return _read_tensors(weights)
     except Unreadable as error:
         raise UserError(f"{path} {_printable(str(error))}.") from None
 
@@ -61,6 +67,16 @@ def _read(file: BinaryIO) -> Any:
     if is_safetensors(start):
         return read_safetensors(file.name)
     raise Unreadable(_explain_kind(start))
+
+
+def _read_tensors(weights: dict[str, _Tensor]) -> dict[str, np.ndarray]:
+    """Reads tensors one storage after the other, since only the last storage stays in memory."""
+    def storage(key):
+        tensor = weights[key]
+        return tensor.storage.key if isinstance(tensor, StoredTensor) else ""
+
+    values = {key: weights[key].read() for key in sorted(weights, key=storage)}
+    return {key: values[key] for key in weights}
 
 
 def _printable(text: str) -> str:
@@ -103,7 +119,7 @@ def _find_weights(content: Any) -> dict[str, _Tensor]:
     weights = {
         key: value
         for key, value in content.items()
-        if isinstance(key, str) and isinstance(value, (StoredTensor, NumpyArray, SafeTensor))
+        if isinstance(key, str) and isinstance(value, _TENSORS)
     }
     if not weights:
         names = [_shortened(key) for key in content if isinstance(key, str)]
@@ -117,10 +133,22 @@ def _find_weights(content: Any) -> dict[str, _Tensor]:
 
 
 def _unwrap(content: Any) -> Any:
+    """Returns what a wrapper holds, or None if the content is not a wrapper."""
     if not isinstance(content, Mapping):
         return None
     wrapped = (content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping))
-    return next(wrapped, None)
+    inner = next(wrapped, None)
+    if inner is None and not _holds_weights(content):
+        others = [value for value in content.values() if _holds_weights(value)]
+        inner = others[0] if len(others) == 1 else None
+    return inner
+
+
+def _holds_weights(content: Any) -> bool:
+    """Tells whether these are weights of layers, whose names have dots, unlike an optimizer's."""
+    return isinstance(content, Mapping) and any(
+        isinstance(key, str) and "." in key and isinstance(value, _TENSORS)
+        for key, value in content.items())
 
 
 def _check_names(weights: dict[str, _Tensor]) -> None:

@@ -14,13 +14,12 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
 from tfreid.weights.checkpoints import read_state_dict
-from tfreid.weights.files import weight_keys
+from tfreid.weights.files import check_finite, weight_keys
 from tfreid.weights.layouts import LAYOUTS
 from tfreid.weights.layouts.heads import Classifier, convert_head
+from tfreid.weights.plain_names import PlainNames, plain_names, twice
 
-# Prefixes that data parallelism and the toolboxes add to a backbone's own names.
-_PREFIXES = ("module.", "model.", "base.", "backbone.")
-_COUNTER = ".num_batches_tracked"
+_LONGEST_NAME = 60
 
 Shape = tuple[int, ...]
 # Shapes of a model; None is a number of identities that is not set.
@@ -84,7 +83,7 @@ def convert_checkpoint(
     classifier: Classifier | None = None,
     model_shapes: Mapping[str, OpenShape] | None = None,
 ) -> Conversion:
-    """Converts a checkpoint of torchreid, Bag of Tricks, fast-reid, torchvision or timm.
+    """Converts a checkpoint of one of the toolboxes that `convert_head` lists.
 
     Args:
         path: File that `read_state_dict` reads.
@@ -94,7 +93,8 @@ def convert_checkpoint(
             is the file's number of identities. Defaults to the head that the file has.
 
     Raises:
-        UserError: If the file cannot be read, or its classifier cannot be kept as requested.
+        UserError: If the file cannot be read, its weights are not finite, or its classifier cannot
+            be kept as requested.
         MisfitError: If the file holds the weights of another network.
     """
     return convert_state(read_state_dict(path), backbone, classifier, model_shapes, path)
@@ -108,33 +108,38 @@ def convert_state(
     source: str = "the checkpoint",
 ) -> Conversion:
     """Converts arrays by PyTorch's keys; see `convert_checkpoint`."""
-    layout = LAYOUTS[backbone]
-    settings = layout.settings(state, backbone)
-    state, counters = _plain_names(state, source)
-    _refuse_other_network(state, backbone, source)
-    state, note = layout.adapt(state)
-    _refuse_repeated(state, backbone, source)
-    trunk = _fit_trunk(state, backbone)
+    layout, channels = LAYOUTS[backbone], BACKBONES[backbone].channels
+    names = plain_names(state, backbone, source)
+    _refuse_other_network(names.weights, backbone, source)
+    weights, note = layout.adapt(names.weights)
+    names = names._replace(weights=weights)
+    _refuse_repeated(names, source)
+    trunk = _fit_trunk(names, backbone)
     _refuse_misfit(trunk, state, backbone, source)
-    rest = {key: value for key, value in state.items() if key not in trunk.sources.values()}
-    head = convert_head(rest, BACKBONES[backbone].channels, classifier)
+    rest = {key: value for key, value in weights.items() if key not in trunk.sources.values()}
+    head = convert_head(rest, channels, classifier)
+    unknown = {key: value for key, value in rest.items()
+               if key not in head.dropped and key not in head.sources.values()}
+    trunk.surplus.extend(_inner_layers(unknown, names.inside, channels))
+    _refuse_misfit(trunk, state, backbone, source, others=False)
     wanted = None if model_shapes is None else _wanted_head(model_shapes, trunk, head)
     weights, misshaped, unmatched = _place_head(head, rest, wanted)
     if classifier == "keep":
         _refuse_lost_classifier(head, weights, misshaped, source)
     weights = {**trunk.weights, **weights}
     sources = {**trunk.sources, **head.sources}
+    check_finite({sources[key]: array for key, array in weights.items()}, source)
     return Conversion(
         backbone=backbone,
         weights={key: np.array(x, np.float32, order="C") for key, x in weights.items()},
         sources={key: sources[key] for key in weights},
-        counters=counters,
+        counters=names.counters,
         dropped=head.dropped,
         unmatched=unmatched,
         missing=tuple(sorted((wanted or {}).keys() - head.weights)),
         misshaped=misshaped,
-        settings={**settings, **head.settings},
-        notes=(note,) if note else (),
+        settings={**layout.settings(state, backbone), **head.settings},
+        notes=(*([note] if note else []), *head.notes),
     )
 
 
@@ -152,51 +157,26 @@ class _Trunk(NamedTuple):
         return not (self.missing or self.misshaped or self.surplus)
 
 
-def _plain_names(state, source):
-    """Removes prefixes from the keys, and counts and drops the batch counters."""
-    plain, counters, origins = {}, 0, {}
-    for key, value in state.items():
-        name = key
-        while name.startswith(_PREFIXES):
-            name = name.partition(".")[2]
-        if name.endswith(_COUNTER):
-            counters += 1
-            continue
-        if name in plain:
-            raise _twice(name, origins[name], key, source)
-        plain[name], origins[name] = value, key
-    return plain, counters
-
-
-def _twice(name, first, second, source):
-    return UserError(
-        f"{os.fspath(source)} holds {name} twice, as {first} and {second}; save the weights of one "
-        "network only."
-    )
-
-
-def _refuse_repeated(state, backbone, source):
+def _refuse_repeated(names: PlainNames, source):
     """Refuses a file with two namings of a weight, of which only one could be converted."""
     origins = {}
-    for key in state:
-        name = LAYOUTS[backbone].rename(key, backbone)
+    for key, name in names.canonical.items():
         if origins.setdefault(name, key) != key:
-            raise _twice(name, origins[name], key, source)
+            raise twice(name, origins[name], key, source)
 
 
-def _fit_trunk(state, backbone):
-    layout = LAYOUTS[backbone]
-    names = {layout.rename(key, backbone): key for key in state}
+def _fit_trunk(names: PlainNames, backbone):
+    keys = {name: key for key, name in names.canonical.items()}
     trunk = _Trunk({}, {}, [], {}, [])
     shapes = _trunk_shapes(backbone)
-    pairs = layout.weight_pairs(backbone)
+    pairs = LAYOUTS[backbone].weight_pairs(backbone)
     for pair in pairs:
-        key = names.get(pair.theirs)
+        key = keys.get(pair.theirs)
         if key is None:
             trunk.missing.append(pair.theirs)
             continue
         trunk.sources[pair.ours] = key
-        array = _transform(pair, state[key])
+        array = _transform(pair, names.weights[key])
         if array.shape == shapes[pair.ours]:
             trunk.weights[pair.ours] = array
         else:
@@ -204,9 +184,26 @@ def _fit_trunk(state, backbone):
     roots = {pair.theirs.partition(".")[0] for pair in pairs}
     used = set(trunk.sources.values())
     trunk.surplus.extend(
-        key for name, key in names.items() if key not in used and name.partition(".")[0] in roots
+        key for name, key in keys.items() if key not in used and name.partition(".")[0] in roots
     )
     return trunk
+
+
+def _inner_layers(unknown, inside, channels):
+    """Lists unknown weights of layers within the backbone, without which it computes others.
+
+    These are in its module (non-local blocks in fast-reid and AGW) or, where the file has none for
+    it, convolve maps of other channels than the last one's.
+    """
+    inner = [key for key in unknown if key in inside]
+    if inside:
+        return inner
+    inputs = {}
+    for key, array in unknown.items():
+        if array.ndim == 4:
+            inputs.setdefault(key.partition(".")[0], set()).add(array.shape[1])
+    modules = {module for module, found in inputs.items() if channels not in found}
+    return [key for key in unknown if key.partition(".")[0] in modules]
 
 
 @functools.cache  # building a backbone takes seconds
@@ -233,7 +230,7 @@ def _refuse_other_network(state, backbone, source):
         )
 
 
-def _refuse_misfit(trunk, state, backbone, source):
+def _refuse_misfit(trunk, state, backbone, source, others=True):
     if trunk.fits:
         return
     total = len(LAYOUTS[backbone].weight_pairs(backbone))
@@ -246,27 +243,30 @@ def _refuse_misfit(trunk, state, backbone, source):
         ]
         if keys
     ]
-    fitting = _fitting_backbone(state, backbone)
-    fix = (
-        f"its weights are those of {fitting}, so give that as the architecture"
-        if fitting
-        else "it fits no other backbone of this project either"
-    )
+    some = [key[:_LONGEST_NAME] for key in [*state][:: max(1, len(state) - 1)]]
+    fitting = _fitting_backbone(state, backbone, source) if others else None
+    if fitting:
+        fix = f"its weights are those of {fitting}, so give that as the architecture"
+    elif others:
+        fix = "it fits no other backbone of this project either"
+    else:
+        fix = "without these it would compute other features"
     raise MisfitError(
         f"{os.fspath(source)} does not hold the weights of {backbone}: {len(trunk.weights)} of "
-        f"{total} match, {', '.join(counts)}; {fix}.",
+        f"{total} match, {', '.join(counts)}, where its keys are like {' and '.join(some)}; {fix}.",
         trunk,
     )
 
 
-def _fitting_backbone(state, but):
+def _fitting_backbone(state, but, source):
     """Finds another backbone that all weights fit; building one for its shapes takes a second."""
     for backbone, layout in LAYOUTS.items():
-        if backbone == but or layout.other_network(state, backbone):
+        names = plain_names(state, backbone, source)
+        if backbone == but or layout.other_network(names.weights, backbone):
             continue
-        names = {layout.rename(key, backbone) for key in state}
-        has_all = all(pair.theirs in names for pair in layout.weight_pairs(backbone))
-        if has_all and len(names) == len(state) and _fit_trunk(state, backbone).fits:
+        canonical = set(names.canonical.values())
+        has_all = all(pair.theirs in canonical for pair in layout.weight_pairs(backbone))
+        if has_all and _fit_trunk(names, backbone).fits:
             return backbone
     return None
 

@@ -2,6 +2,10 @@
 
 Keras's own weight files differ between Keras 2 and 3 and name layers by their position; these load
 on both, into any model that has layers of the same names.
+
+A checksum of the whole file is one of its attributes, so that it goes wherever the file is copied.
+It is found and checked without HDF5's library, which a single wrong bit can send into an endless
+loop. Files from before there were checksums load without.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +23,20 @@ import keras
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfrecords.files import regular_file
 from tfrecords.writing import write_whole
 
 FORMAT_VERSION = 1
 _VERSION_ATTRIBUTE = "tfreid_weights_version"
 _MODEL_ATTRIBUTE = "model"
+_CHECKSUM_ATTRIBUTE = "checksum"
+_CHECKSUM_MARK = b"tfreid weights, CRC-32 "
+_CHECKSUM_DIGITS = 8
+# What h5py raises for damaged files.
+_DAMAGED = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError,
+            TypeError, ValueError)
+_NUMBERS = "fiub"
+_START = 9
 
 
 @dataclass(frozen=True)
@@ -77,9 +91,13 @@ def save_arrays(arrays: Mapping[str, np.ndarray], path: str, model_name: str) ->
     with h5py.File(buffer, "w") as file:
         file.attrs[_VERSION_ATTRIBUTE] = FORMAT_VERSION
         file.attrs[_MODEL_ATTRIBUTE] = model_name
+        file.attrs[_CHECKSUM_ATTRIBUTE] = np.bytes_(_CHECKSUM_MARK + b"0" * _CHECKSUM_DIGITS)
         for key, array in arrays.items():
             file[key] = array
-    _write(buffer.getbuffer(), Path(path))
+    content = bytearray(buffer.getbuffer())
+    _, place, checksum = _checksums(content)
+    content[place : place + _CHECKSUM_DIGITS] = checksum
+    _write(content, Path(path))
 
 
 def load_weights(
@@ -100,10 +118,11 @@ def load_weights(
         What happened to each key.
 
     Raises:
-        UserError: If the file is absent or not a weight file, or its weights do not fit the model.
+        UserError: If the file is absent, damaged or not a weight file, or its weights are not
+            finite or do not fit the model.
     """
     variables = weight_keys(model)
-    values = _read(path)
+    values = read_arrays(path)
     skip, allow_missing = tuple(skip), tuple(allow_missing)
     everything = sorted({*variables, *values})
     skipped = [key for key in everything if key.startswith(skip)]
@@ -119,6 +138,17 @@ def load_weights(
     return LoadReport(tuple(shared), tuple(skipped), tuple(absent))
 
 
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """Maps every key in a weight file to its weight; `save_arrays` writes changed ones.
+
+    Raises:
+        UserError: If the file is absent, damaged or not a weight file, or a weight is not finite.
+    """
+    values = _read(path, np.asarray)
+    check_finite(values, path)
+    return values
+
+
 def read_shapes(path: str) -> dict[str, tuple[int, ...]]:
     """Maps every key in a weight file to the shape of its weight, without reading the weights.
 
@@ -126,6 +156,24 @@ def read_shapes(path: str) -> dict[str, tuple[int, ...]]:
         UserError: If the file is absent or not a weight file.
     """
     return _read(path, lambda dataset: dataset.shape)
+
+
+def check_finite(weights: Mapping[str, np.ndarray], source: str | os.PathLike) -> None:
+    """Refuses weights that are not finite; a network computes features of any kind from them.
+
+    Args:
+        weights: Arrays by their keys.
+        source: Where they come from, for the message.
+
+    Raises:
+        UserError: If an array holds NaN or infinity.
+    """
+    broken = [key for key, array in weights.items() if not np.isfinite(array).all()]
+    if broken:
+        raise UserError(
+            f"{os.fspath(source)}: {len(broken)} of {len(weights)} weights hold NaN or infinity "
+            f"(first: {broken[0]}); its training diverged, so give weights from before that."
+        )
 
 
 def _leaf_layers(model):
@@ -136,36 +184,91 @@ def _leaf_layers(model):
             yield layer
 
 
-def _read(path, convert=np.asarray):
+def _read(path, convert):
+    """Returns what `convert` makes of each dataset, by its key."""
     path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise UserError(f"the weight file {path} does not exist; check the path.")
+    _refuse_other_kinds(path)
     try:
+        _check_checksum(path)
         with h5py.File(path, "r") as file:
             version = file.attrs.get(_VERSION_ATTRIBUTE)
-            content = {}
             if version == FORMAT_VERSION:
-                file.visititems(
-                    lambda key, item: content.update({key: convert(item)})
-                    if isinstance(item, h5py.Dataset)
-                    else None
-                )
-    except OSError as error:
-        raise UserError(
-            f"{path} is not a readable HDF5 file ({_first_line(error)}); give a .weights.h5 file "
-            "written by this project, or copy it again if it was cut short."
-        ) from error
+                datasets = _datasets(path, file)
+                return {key: convert(dataset) for key, dataset in datasets.items()}
+    except _DAMAGED as error:
+        raise _damaged(path, _one_line(error)) from error
     if version is None:
         raise UserError(
             f"{path} is an HDF5 file that this project did not write; give a .weights.h5 file "
             "saved by it or convert the weights first."
         )
-    if version != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has version {version} of the weight format and only version "
-            f"{FORMAT_VERSION} can be read; update this project or save the weights again."
-        )
-    return content
+    raise UserError(
+        f"{path} has version {_one_line(version)} of the weight format and only version "
+        f"{FORMAT_VERSION} can be read; update this project or save the weights again."
+    )
+
+
+def _datasets(path, file):
+    """Returns the datasets of an open file, after checks of what they claim to hold."""
+    datasets = {}
+    file.visititems(lambda key, item: datasets.update({key: item})
+                    if isinstance(item, h5py.Dataset) else None)
+    for key, item in datasets.items():
+        elsewhere = item.is_virtual or item.external
+        if item.shape is None or item.dtype.kind not in _NUMBERS or elsewhere:
+            raise _damaged(path, f"{_one_line(key)} holds no numbers")
+    # A few bytes can declare any size: what was never written is read as zeros.
+    size = sum(item.size * item.dtype.itemsize for item in datasets.values())
+    if size > os.path.getsize(path):
+        raise _damaged(path, f"it declares {size:,} bytes of weights, more than it has")
+    return datasets
+
+
+def _check_checksum(path):
+    with open(path, "rb") as file:
+        stored, _, checksum = _checksums(file.read())
+    if stored != checksum:
+        raise _damaged(path, "its checksum is not the one with which it was saved")
+
+
+def _checksums(content):
+    """Returns a file's checksum in it, the place of this, and the checksum that it should be.
+
+    The latter is the CRC-32 of the content with zeros in place of the checksum, as 8 hexadecimal
+    digits. All are None if the file has no checksum.
+    """
+    place = content.find(_CHECKSUM_MARK)
+    if place < 0:
+        return None, None, None
+    place += len(_CHECKSUM_MARK)
+    end = place + _CHECKSUM_DIGITS
+    with memoryview(content) as view:
+        checksum = zlib.crc32(view[:place])
+        checksum = zlib.crc32(b"0" * _CHECKSUM_DIGITS, checksum)
+        checksum = zlib.crc32(view[end:], checksum)
+        return bytes(view[place:end]), place, b"%08x" % checksum
+
+
+def _refuse_other_kinds(path):
+    """Refuses what is not a file, and files of other programs that users mistake for weights."""
+    fix = "give a weight file, such as checkpoints/best.weights.h5 of a run"
+    if os.path.isfile(f"{path}.index") or (path.endswith(".index") and os.path.isfile(path)):
+        raise UserError(f"{path} is a checkpoint for resuming, which only the TensorFlow that "
+                        f"wrote it reads; {fix}, which every supported TensorFlow loads.")
+    if not os.path.exists(path):
+        raise UserError(f"the weight file {path} does not exist; {fix}.")
+    with open(regular_file(path, fix), "rb") as file:
+        start = file.read(_START)
+    if start[:2] in (b"PK", b"\x80\x02") or start[8:9] == b"{":
+        raise UserError(f"{path} looks like a file of PyTorch or Keras instead of a .weights.h5 "
+                        "file; convert PyTorch's by `tfreid convert`, and give the result.")
+
+
+def _damaged(path, reason):
+    return UserError(
+        f"{path} is not a readable weight file ({reason}); give a .weights.h5 file written by this "
+        "project, or copy it again if it was damaged."
+    )
 
 
 def _refuse_misfits(path, missing, unexpected, misshaped):
@@ -197,5 +300,7 @@ def _write(content, path):
         ) from error
 
 
-def _first_line(error):
-    return str(error).splitlines()[0]
+def _one_line(text):
+    """Returns the beginning of a text of a damaged file, without what a terminal would obey."""
+    text = " ".join(str(text).split())[:200]
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -13,7 +13,7 @@ from tfreid.backbones import BACKBONES
 from tfreid.backbones.resnet import BLOCKS
 from tfreid.backbones.vgg import convolution_names
 from tfreid.layers.preprocessing import ImagePreprocessing
-from tfreid.weights.files import weight_keys
+from tfreid.weights.files import check_finite, weight_keys
 
 # Backbones with ImageNet weights, and their names in Keras Applications.
 IMAGENET_BACKBONES = {name: entry.imagenet for name, entry in BACKBONES.items() if entry.imagenet}
@@ -38,17 +38,20 @@ def load_imagenet(
             `BACKBONE_weights_tf_dim_ordering_tf_kernels_notop.h5`, or the Keras model itself.
 
     Raises:
-        UserError: If the model does not fit the weights, or they cannot be loaded.
+        UserError: If the model does not fit the weights, or these cannot be loaded or hold NaN.
         ValueError: If there are no ImageNet weights of `backbone`.
     """
     if backbone not in IMAGENET_BACKBONES:
         raise ValueError(f"backbone must be one of {list(IMAGENET_BACKBONES)}, got {backbone}")
     variables = weight_keys(model)
     _check(model, backbone, variables)
+    network = source
     if not isinstance(source, keras.Model):
-        source = _keras_network(backbone, os.fspath(source))
-    weights = _resnet_weights if _is_resnet(backbone) else _vgg_weights
-    for key, array in weights(source, backbone):
+        network = _keras_network(backbone, os.fspath(source))
+    convert = _resnet_weights if _is_resnet(backbone) else _vgg_weights
+    weights = dict(convert(network, backbone))
+    check_finite(weights, network.name if source is network else source)
+    for key, array in weights.items():
         variables[key].assign(array)
 
 

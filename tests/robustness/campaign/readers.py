@@ -25,7 +25,8 @@ _TESTS = Path(__file__).resolve().parents[2]
 RENDERED = {"train_identities": 4, "test_identities": 3, "cameras": 2, "cameras_per_identity": 2,
             "images_per_camera": 2, "distractors": 1, "junk": 1}
 TINY = ("model.backbone=tiny", "model.height=64", "model.width=32", "data.identities_per_batch=4",
-        "data.images_per_identity=2", "training.max_steps=2", "training.projector_images=0")
+        "data.images_per_identity=2", "training.max_steps=2", "training.projector_images=0",
+        "schedule.warmup_epochs=0")
 
 
 def build_records(folder: Path) -> Path:
@@ -145,11 +146,12 @@ def record_values(folder: Path) -> Attempt:
 
         data = damaged(image, random) if random.random() < 0.3 else image
         entry = content["splits"]["train"]["shards"][0]
-        count = content["splits"]["train"]["images"]
+        count, people = (content["splits"]["train"][name] for name in ("images", "identities"))
         with tf.io.TFRecordWriter(str(records / entry["file"])) as writer:
             for number in range(count):
                 odd = [random.choice(numbers) for _ in range(5)]
-                values = [64, 32, number // 2, number // 2, number % 2]
+                person = number * people // count
+                values = [64, 32, person, person, number % 2]
                 place = random.randrange(5)
                 if number == 0:
                     values[place] = odd[place]
@@ -251,8 +253,8 @@ def folders(folder: Path) -> Attempt:
 
     image = b"\xff\xd8\xff\xe0 no image, but the scan does not open it"
     names = ("0001", "0051", "051", "anna", "Jos\u00e9", "train", "query", "gallery", "cam1",
-             "cam2", "camera_3", "c1", "bounding_box_train", "images", ".hidden", "a b", "\udcff", "[x]",
-             "0001_c1s1_000151_01", "9" * 25, "-1", "__MACOSX")
+             "cam2", "camera_3", "c1", "bounding_box_train", "images", ".hidden", "a b",
+             "\udcff", "[x]", "0001_c1s1_000151_01", "9" * 25, "-1", "__MACOSX")
 
     def attempt(random: Random, folder: Path) -> None:
         root = folder / "tree"
@@ -459,7 +461,8 @@ def options(folder: Path) -> Attempt:
         arguments = list(name)
         if random.random() < 0.8:
             arguments += base.get(name[0], ["--run", str(run)])
-        for option in random.sample(known[name], min(len(known[name]), random.choice((0, 1, 1, 2)))):
+        most = min(len(known[name]), random.choice((0, 1, 1, 2)))
+        for option in random.sample(known[name], most):
             arguments += [option, random.choice(numbers + paths)]
         run_command(main, arguments)
 
@@ -481,7 +484,7 @@ def feature_file(folder: Path) -> Attempt:
 
     run = train_tiny(folder)
     arguments = ["--run", str(run), "--features", str(folder / "features"), "--counts", "0", "1",
-                 "--output", str(folder / "curve")]
+                 "--base", "4", "--output", str(folder / "curve")]
     run_command(distractor_curve.main, arguments)
     good = {path: path.read_bytes() for path in sorted((folder / "features").iterdir())}
 

@@ -67,6 +67,13 @@ def test_ways_to_rank_and_test_sets_have_curves_of_their_own(runs):
         "osnet, other": 0.3}
 
 
+@pytest.mark.parametrize("test_sets", [[], {}, "x", {"market1501": [1]}])
+def test_broken_summaries_are_named(runs, test_sets):
+    (runs / "empty" / "summary.json").write_text(json.dumps({"test_sets": test_sets}))
+    with pytest.raises(UserError, match="summary.json: its test_sets are not results"):
+        read_curves([runs / "empty"])
+
+
 def single_shot(**changes):
     return {"protocol": "single_shot", "cmc": [0.5, 1.0], "cmc_std": [0.1, 0.0], **changes}
 

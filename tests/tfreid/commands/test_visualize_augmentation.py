@@ -55,7 +55,6 @@ def test_the_stage_before(recipe, tmp_path):
 @pytest.mark.parametrize("more, words", [
     (["data.records=null"], "data.records is not set"),
     (["data.records=nowhere"], "nowhere"),
-    (["--seed", "-1"], "--seed is negative"),
     (["--pretraining", "pretraining=null"], "grown has no stage before"),
 ])
 def test_mistakes_get_one_sentence(recipe, tmp_path, capsys, more, words):

@@ -7,7 +7,12 @@ import numpy as np
 
 from tfreid.config import Config, DataConfig
 from tfreid.evaluation.evaluator import Ranked
-from tfreid.evaluation.picture_images import ranked_rows, spread_queries, worst_queries
+from tfreid.evaluation.picture_images import (
+    image_label,
+    ranked_rows,
+    spread_queries,
+    worst_queries,
+)
 from tfreid.evaluation.ranking import evaluate_ranking
 from tfreid.records import Records
 
@@ -71,3 +76,16 @@ def test_choice_of_queries():
     precisions = result.average_precision
     assert precisions[worst].tolist() == sorted(precisions[:8])[:3] and 8 not in worst
     assert sorted(worst_queries(result, 99)) == list(range(8))
+
+
+def test_names_stand_for_numbers_where_they_can_be_drawn(records):
+    evaluation, config = made_up(records)
+    evaluation.records.manifest.options.update(
+        person_names={"Anna Nováková": 0, "张三": 1}, camera_names={"gate": 2, "a\udcb0": 1})
+    first, second = ranked_rows(evaluation, config, np.array([0, 1]))
+    assert (first.identity, first.camera) == ("Anna Nováková", "gate")
+    # The font of the pictures has no Chinese letters, and no font has half a letter.
+    assert (second.identity, second.results[0].camera) == (1, 1)
+    split = evaluation.records["query"]
+    split.index.ids[0], split.index.cameras[0] = 0, 3
+    assert image_label(split, 0) == "Anna Nováková, camera 3"

@@ -14,6 +14,7 @@ from tfrecords.scan import Scan
 SETTINGS = {
     "model": {"height": 32, "width": 16},
     "data": {"identities_per_batch": 4, "images_per_identity": 2, "workers": 1},
+    "schedule": {"warmup_epochs": 0},
     "training": {"epochs": 1, "steps_per_epoch": 1, "devices": ["CPU:0"]},
 }
 

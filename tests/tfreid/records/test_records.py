@@ -100,6 +100,17 @@ def test_the_table_holds_every_training_image_and_label(records):
     assert table.megabytes == pytest.approx(sum(len(row["image/encoded"]) for row in rows) / 1e6)
 
 
+def test_a_label_beyond_the_identities_is_refused(write_records):
+    """It would make a classifier of that size."""
+    directory = write_records([jpeg(0)] * 3)
+    path = directory / MANIFEST_NAME
+    content = json.loads(path.read_text())
+    content["splits"]["train"]["identities"] = 2
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="labels from 0 to 2 but its manifest says 2 ident"):
+        len(Records(directory)["train"])
+
+
 def test_long_splits_stay_in_order(write_records):
     """More images than one parsed block holds."""
     directory = write_records([jpeg(0)] * 2100)

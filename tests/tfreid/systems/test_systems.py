@@ -19,7 +19,8 @@ from tfreid.training.interfaces import Objective
 FIGURES = [0.25, 0.75, 0.5]  # rank-1 after the first, second and third epoch
 PAIRS, IMAGES = 6, 4
 SETTINGS = [
-    "system=csn", "training.epochs=3", "training.evaluate_every=1", "training.log_every=1",
+    "system=csn", "training.epochs=3", "schedule.warmup_epochs=0",
+    "training.evaluate_every=1", "training.log_every=1",
     "training.checkpoint_every_steps=1", "training.frozen_backbone_epochs=1",
     "optimizer.name=sgd", "training.devices=[CPU:0,CPU:1]",
 ]

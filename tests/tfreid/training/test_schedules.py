@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfreid.config import ScheduleConfig
+from tfrecords.errors import UserError
+from tfreid.config import ScheduleConfig, TrainingConfig
+from tfreid.config.training import check_length
 from tfreid.training.optimizers import learning_rate_at
 
 
@@ -49,3 +51,20 @@ def test_exponential_decay_halves_or_ends_at_the_final_rate():
     np.testing.assert_allclose(rates, np.geomspace(1e-2, 1e-4, 5))
     with pytest.raises(ValueError, match="half_life or a final_rate"):
         ScheduleConfig(decay="exponential")
+
+
+@pytest.mark.parametrize(("schedule", "training", "words"), [
+    ({"warmup_epochs": 4}, {}, "schedule.warmup_epochs is 4, but training.epochs only 3"),
+    ({}, {"frozen_backbone_epochs": 4}, "training.frozen_backbone_epochs is 4"),
+    ({}, {"accumulate_steps": 13}, "13 steps make an update, but the training has only 12"),
+    ({}, {"accumulate_steps": 3, "max_steps": 2}, "has only 2,"),
+])
+def test_a_training_that_ends_before_its_settings_take_effect_is_refused(
+        schedule, training, words):
+    lengths = {"epochs": 3, "steps_per_epoch": 4}
+    with pytest.raises(UserError, match=words):
+        check_length("run", TrainingConfig(**lengths, **training),
+                     ScheduleConfig(**{"warmup_epochs": 3, **schedule}))
+    check_length("run", TrainingConfig(**lengths, frozen_backbone_epochs=3, accumulate_steps=12),
+                 ScheduleConfig(warmup_epochs=3))
+    check_length("run", TrainingConfig(**lengths, max_steps=1), ScheduleConfig(warmup_epochs=3))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import warnings
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tfreid.evaluation.evaluator import Projection
 from tfreid.training.summaries import Summaries, _thumbnail
 
 
@@ -64,6 +64,8 @@ def test_a_full_disk_is_told_without_tensorflows_internals(tmp_path):
 class Images:
     """A split of grey images, each as bright as its position."""
 
+    person_names, camera_names = {8: "Ann"}, {}
+
     def __init__(self, index):
         self.index = index
 
@@ -75,13 +77,13 @@ class Images:
 def test_the_sprite_is_a_square_grid_in_the_order_of_the_rows(make_index, tmp_path):
     index = make_index([7, 7, 8, 9, 9, 9], [1, 2, 1, 1, 2, 3])
     features = np.arange(12.0).reshape(6, 2)
-    Summaries(tmp_path).projector(SimpleNamespace(features=features, split=Images(index)), 5)
+    Summaries(tmp_path).projector(Projection(features, Images(index)), 5)
     sprite = cv2.imread(str(tmp_path / "gallery.png"))
     assert sprite.shape == (3 * 64, 3 * 32, 3)
     np.testing.assert_array_equal(sprite[::64, ::32, 0], [[0, 1, 2], [3, 4, 0], [0, 0, 0]])
     np.testing.assert_array_equal(np.loadtxt(tmp_path / "gallery.tsv"), features[:5])
     assert (tmp_path / "gallery_labels.tsv").read_text().splitlines()[1:4] == [
-        "7\t1", "7\t2", "8\t1"]
+        "7\t1", "7\t2", "Ann\t1"]
     config = (tmp_path / "projector_config.pbtxt").read_text()
     assert re.findall(r"single_image_dim: (\d+)", config) == ["32", "64"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import cv2
 import numpy as np
 import pytest
@@ -92,3 +94,11 @@ def test_bad_input(tmp_path):
     for image in (np.zeros((8, 4), np.uint8), np.zeros((8, 4, 3), np.float32)):
         with pytest.raises(ValueError, match="RGB uint8"):
             draw_ranked_lists([RankedRow(image, 1, 1, [])], tmp_path / "ranked.png")
+
+
+def test_names_of_any_letters_are_drawn(tmp_path):
+    names = ("Łukasz", "张三", "\udcb0\x1b", "a$b$")
+    rows = [RankedRow(plain(BLUE), name, "$x", []) for name in names]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert drawn(rows, tmp_path / "ranked.png").any()

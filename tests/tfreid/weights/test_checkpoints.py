@@ -123,6 +123,59 @@ def test_content_without_weights(write, files, sentence, tmp_path):
     assert "ComplexFloatStorage" in sentence(write(path, other))
 
 
+def test_what_unpacking_a_checkpoint_leaves(files, sentence, tmp_path):
+    path = files.write_zip(tmp_path / "x.pth", {"w": files.tensor(VALUES)})
+    with zipfile.ZipFile(path) as file:
+        file.extractall(tmp_path / "folder")
+    for folder in (tmp_path / "folder", tmp_path / "folder" / "archive"):
+        assert "unpacked checkpoint; pack it without compression, zip -0 -r" in sentence(folder)
+    found = sentence(tmp_path / "folder" / "archive" / "data.pkl")
+    assert found.startswith("is the data.pkl of an unpacked checkpoint")
+    # What the message advises.
+    packed = tmp_path / "packed.pth"
+    with zipfile.ZipFile(packed, "w") as file:
+        for entry in sorted((tmp_path / "folder").rglob("*")):
+            file.write(entry, entry.relative_to(tmp_path))
+    np.testing.assert_array_equal(read_state_dict(packed)["w"], VALUES)
+    compressed = files.write_zip(
+        tmp_path / "y.pth", {"w": files.tensor(VALUES)}, compression=zipfile.ZIP_DEFLATED)
+    assert "unpack it and pack it without compression, zip -0 -r" in sentence(compressed)
+
+
+@pytest.mark.parametrize("name", ["state_dict_ema", "params", "student", "model_ema", "net_g", "G"])
+def test_wrappers(name, write, files, tmp_path):
+    weights = {"layer.w": files.tensor(VALUES)}
+    other = {"step.w": files.tensor(VALUES + 1, key="1")}
+    content = {name: weights, "optimizer": {"state": {0: {"mean": other["step.w"]}}}, "epoch": 3}
+    found = read_state_dict(write(tmp_path / "x.pth", content))
+    assert list(found) == ["layer.w"]
+    found = read_state_dict(write(tmp_path / "y.pth", {"model_ema": other, "model": weights}))
+    assert list(found) == ["layer.w"]
+
+
+def test_two_unknown_wrappers_are_refused(write, files, sentence, tmp_path):
+    content = {"G": {"a.w": files.tensor(VALUES)}, "D": {"a.w": files.tensor(VALUES, key="1")}}
+    assert "no weights (found: G, D)" in sentence(write(tmp_path / "x.pth", content))
+
+
+def test_each_storage_is_read_once(write, files, monkeypatch, tmp_path):
+    """Thousands of tensors that alternate between two storages took a minute."""
+    from tfreid.weights.pytorch import archive, legacy
+
+    storages = [files.Storage(VALUES.ravel() + key, key=str(key)) for key in range(2)]
+    content = {f"{n}.w": files.Tensor(storages[n % 2], (1,), (1,), n) for n in range(24)}
+    reads = []
+    for module, name in ((archive, "_read_entry"), (legacy, "_read_storage")):
+        read = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *args, read=read: reads.append(args) or read(*args))
+    found = read_state_dict(write(tmp_path / "x.pth", content))
+    assert list(found) == list(content)
+    assert [float(value[0]) for value in found.values()] == [
+        VALUES.flat[n] + n % 2 for n in range(24)]
+    assert len([args for args in reads if str(args[-1]).endswith(("0", "1"))]) == 2
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match="absent.pth does not exist"):
         read_state_dict(tmp_path / "absent.pth")

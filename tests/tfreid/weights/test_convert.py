@@ -110,14 +110,18 @@ def test_stock_osnet(stock):
     assert {array.dtype for array in conversion.weights.values()} == {np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize("prefix", ["module.", "module.model.", "backbone.", "base."])
-def test_prefixes(prefix, stock):
-    expected = convert_state(stock, NAME).weights
-    prefixed = {prefix + key: value for key, value in stock.items()}
-    found = convert_state({**prefixed, f"{prefix}conv1.bn.num_batches_tracked": np.array(3)}, NAME)
-    assert found.counters == 1
-    assert found.weights.keys() == expected.keys()
-    np.testing.assert_array_equal(found.weights["fc/bias"], stock["fc.0.bias"])
+def test_the_refusal_shows_keys_of_the_file():
+    state = {f"blocks.{number}.attn.qkv.weight": normal(3, 3) for number in range(12)}
+    with pytest.raises(UserError, match=r"keys are like blocks.0.attn.qkv.weight and blocks.11.at"):
+        convert_state(state, NAME)
+
+
+@pytest.mark.parametrize("key", ["conv5.conv.weight", "fc.0.bias"])
+def test_weights_that_are_not_finite(key, stock):
+    broken = stock[key].copy()
+    broken.flat[1] = np.inf
+    with pytest.raises(UserError, match=rf"1 of 487 weights hold NaN .* \(first: {key}\)"):
+        convert_state({**stock, key: broken, "loss.centers": np.array([np.nan])}, NAME)
 
 
 def test_two_networks_in_one_file(stock):
@@ -129,7 +133,7 @@ def test_two_networks_in_one_file(stock):
 def test_two_dialects_in_one_file(stock, monkeypatch):
     """OSNet has one dialect; two keys that mean the same are those of torchvision and timm."""
     layout = dataclasses.replace(
-        LAYOUTS[NAME], rename=lambda key, backbone: key.replace("first.", "conv1.conv.")
+        LAYOUTS[NAME], renames=(lambda key, backbone: key.replace("first.", "conv1.conv."),)
     )
     monkeypatch.setitem(LAYOUTS, NAME, layout)
     twice = {**stock, "first.weight": stock["conv1.conv.weight"]}

@@ -115,7 +115,7 @@ class _ScoredGallery:
             (self._query,) = draw_queries(queries, self._gallery, 1, random)
         else:
             self._query = find_query(queries, query)
-        self.query_label = image_label(queries, self._query)
+        self.query_label = image_label(self._records["query"], self._query)
         identity, camera = queries.ids[self._query], queries.cameras[self._query]
         self._positions, self.match = _draw_gallery(self._gallery, identity, camera, count, random)
         self.is_match = self._gallery.ids[self._positions] == identity
@@ -126,7 +126,7 @@ class _ScoredGallery:
 
     def label(self, place: int) -> str:
         """Returns identity and camera of the gallery image at a place."""
-        return image_label(self._gallery, self._positions[place])
+        return image_label(self._records["gallery"], self._positions[place])
 
     def describe(self, place: int) -> PairDetails:
         """Describes the pair of the query and the gallery image at a place."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tfreid.setting import NotNegativeFloat, Positive, PositiveFloat, Section, section, setting
+from tfreid.setting import NotNegativeFloat, PositiveFloat, Section, Whole, section, setting
 
 
 @dataclasses.dataclass
@@ -21,7 +21,7 @@ class ScoreSettings(Section):
     both_orders: bool = setting(
         False, "Whether the match probability is averaged over (query, gallery) and (gallery, "
         "query).", resume="free")
-    shortlist: Positive = setting(
+    shortlist: Whole[1, 10**5] = setting(
         100, "Gallery images that the descriptors choose for each query and the network ranks, "
         "where `evaluation.protocol` is `full`.", resume="free")
 
@@ -33,10 +33,10 @@ class Settings(Section):
     Of `model` it takes height, width, normalization and weights.
     """
 
-    width: Annotated[int, Field(ge=3)] = setting(
+    width: Whole[3, 1024] = setting(
         96, "Channels of the compared maps (96 in the paper); the first convolution has a third of "
         "them.")
-    levels: Annotated[list[Literal[2, 3, 4]], Field(min_length=1)] = setting(
+    levels: Annotated[list[Whole[2, 4]], Field(min_length=1)] = setting(
         [2, 3], "Convolution layers whose maps are compared: any of 2, 3 and 4.")
     divide: bool = setting(
         True, "Whether the maps are divided into three overlapping stripes; false is C1 of the "

@@ -12,8 +12,10 @@ from tfreid.config import Config
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.picture_images import (
+    camera_label,
     draw_queries,
     image_label,
+    person_label,
     ranked_rows,
     read_image_file,
     read_images,
@@ -25,7 +27,7 @@ from tfreid.records import Records, SplitIndex, open_records
 from tfreid.systems.base import System
 from tfreid.systems.embedding.drawing import draw_attention, draw_matching_regions
 from tfreid.systems.embedding.grad_cam import AttentionRow, RegionFinder
-from tfreid.visualization.ranked_list import camera_name, draw_ranked_lists
+from tfreid.visualization.ranked_list import draw_ranked_lists
 
 
 class EmbeddingPictures:
@@ -80,8 +82,9 @@ class EmbeddingPictures:
         """
         config = self._config
         records = open_records(config.data)
-        indices = [records[split].index for split in ("query", "gallery")]
-        drawn = np.sort(draw_queries(*indices, count, np.random.default_rng(seed)))
+        splits = [records[split] for split in ("query", "gallery")]
+        drawn = np.sort(draw_queries(*(split.index for split in splits), count,
+                                     np.random.default_rng(seed)))
         model = self._load()
         nearest = _nearest_pairs(FeatureExtractor(model, config, records), config, records, drawn)
         finder = RegionFinder(model, config)
@@ -94,8 +97,8 @@ class EmbeddingPictures:
             for kind, (name, heading) in enumerate(headings.items()):
                 paths.append(Path(output) / f"query_{query}_{name}.png")
                 pair = finder.compare(queries[place], results[2 * place + kind], dimensions)
-                names = (image_label(indices[0], query),
-                         image_label(indices[1], nearest[place, kind]))
+                names = (image_label(splits[0], query),
+                         image_label(splits[1], nearest[place, kind]))
                 draw_matching_regions(pair, paths[-1], names, heading)
         return paths
 
@@ -125,11 +128,11 @@ class EmbeddingPictures:
         read = iter(read_images(records["gallery"], np.concatenate(positions)))
         finder = RegionFinder(self._load(), self._config)
         rows = [
-            AttentionRow(f"person {identity}", [
-                finder.attend(next(read), accumulate, camera_name(gallery.cameras[position]))
+            AttentionRow(person_label(records["gallery"], own[0]), [
+                finder.attend(next(read), accumulate, camera_label(records["gallery"], position))
                 for position in own
             ])
-            for identity, own in zip(chosen, positions)
+            for own in positions
         ]
         draw_attention(rows, path, min(accumulate, finder.size))
         return [Path(path)]

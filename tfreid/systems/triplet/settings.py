@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from tfreid.setting import Positive, PositiveFloat, Section, setting
+from tfreid.setting import PositiveFloat, Section, Whole, setting
 
 
 @dataclasses.dataclass
@@ -19,15 +17,15 @@ class Settings(Section):
     """
 
     margin: PositiveFloat = setting(0.1, "Margin m of the triplet loss.")
-    batch_size: Positive = setting(
+    batch_size: Whole[1, 2**16] = setting(
         64, "Triplets of an update, over all replicas; their gradients are averaged.")
-    triplets_at_once: Positive = setting(
+    triplets_at_once: Whole[1, 4096] = setting(
         4, "Triplets that a replica's step takes through the network together. More are faster and "
         "need more memory; the result is the same.")
-    updates_per_mining: Positive = setting(16, "Updates between two minings, k.")
-    mining_images: Annotated[int, Field(ge=3)] = setting(
+    updates_per_mining: Whole[1, 10**5] = setting(16, "Updates between two minings, k.")
+    mining_images: Whole[3, 10**5] = setting(
         5000, "Number N of random training images among which triplets are mined.")
-    hardest: Positive = setting(
+    hardest: Whole[1, 10**4] = setting(
         25, "Number of triplets with the largest loss from which one is drawn for each query.")
     batch_norm: Literal["frozen", "batch"] = setting(
         "frozen", "`frozen` normalises by the statistics of the stage before, as single images "

@@ -14,6 +14,7 @@ Classifier = Literal["keep", "drop"]
 IMAGENET_CLASSES = 1000
 
 _IMAGENET = "ImageNet's classes are not identities; --classifier keep converts it anyway"
+_REPLACED = "ImageNet's classes, beside the file's own classifier"
 # Known keys that no layer uses, with reasons.
 _UNUSED = (
     (re.compile(r"pixel_(mean|std)"), "normalisation belongs to the recipe"),
@@ -22,11 +23,23 @@ _UNUSED = (
         "ImageNet's layers behind the last pooling are not part of this backbone",
     ),
 )
-# fast-reid's names, and those of earlier versions, beside the common ones.
+# The toolboxes' names, beside the common ones: fast-reid's, and those of earlier versions;
+# Person_reID_baseline_pytorch's, mmtracking's, open-reid's.
 _RENAMED = (
     (re.compile(r"heads\.(bottleneck\.0|bnneck)\."), "bottleneck."),
     (re.compile(r"heads\.(classifier\.)?weight$"), "classifier.weight"),
     (re.compile(r"(heads\.pool_layer|global_pool)\.p$"), "pool.p"),
+    (re.compile(r"(classifier\.add_block\.0|head\.fc_out|feat)\."), "linear."),
+    (re.compile(r"(classifier\.add_block\.1|head\.bn|feat_bn)\."), "bottleneck."),
+    (re.compile(r"(classifier\.classifier\.0|head\.classifier)\."), "classifier."),
+    (re.compile(r"head\.fcs\.0\."), "hidden."),
+)
+# What names tell that weights do not.
+_NOTES = (
+    ("classifier.add_block.", "a ClassBlock with relu=True has a LeakyReLU behind its batch "
+     "normalisation, which no weight shows; it is left out here"),
+    ("head.fc_out.", "mmtracking ranks by the feature before the neck; set "
+     "evaluation.feature=embedding"),
 )
 
 
@@ -38,35 +51,43 @@ class Head(NamedTuple):
         sources: The checkpoint's key of each of ours.
         settings: Settings of a recipe's `model` section that build this head.
         dropped: Keys of the checkpoint that were left out, with reasons.
+        notes: Further information for the user.
     """
 
     weights: dict[str, np.ndarray]
     sources: dict[str, str]
     settings: dict[str, Any]
     dropped: dict[str, str]
+    notes: list[str]
 
 
 def convert_head(
     state: Mapping[str, np.ndarray], channels: int, classifier: Classifier | None = None
 ) -> Head:
-    """Converts the head of torchreid, Bag of Tricks, fast-reid, torchvision or timm.
+    """Converts the head of a checkpoint, layer by layer while each fits the one before.
+
+    Known are those of torchreid, Bag of Tricks (and AGW), fast-reid, open-reid and its descendants,
+    Person_reID_baseline_pytorch, mmtracking, torchvision and timm.
 
     Args:
         state: Arrays by the checkpoint's keys, without the backbone's; unknown keys are ignored.
         channels: Channels of the backbone's feature map.
         classifier: Whether to keep the classifier. Defaults to yes unless it is ImageNet's.
     """
-    head = Head({}, {}, {}, {})
+    head = Head({}, {}, {}, {}, [])
     head.dropped.update(
         (key, reason) for key in state for pattern, reason in _UNUSED if pattern.match(key)
     )
+    head.notes.extend(
+        note for start, note in _NOTES if any(key.startswith(start) for key in state))
     keys = {_rename(key): key for key in state if key not in head.dropped}
-    if _axes(state, keys, "fc.0.weight") == 2 and "fc.1.running_mean" in keys:
-        _take(head, state, keys, LayerPair("fc", "fc.0", "dense"))
-        _take(head, state, keys, LayerPair("fc_bn", "fc.1", "batch_norm"))
-        channels = head.weights["fc/kernel"].shape[1]
-        head.settings.update(embedding_size=channels, embedding_head="linear_bn_relu", neck=False)
-    if _axes(state, keys, "bottleneck.weight") == 1:
+    if any(name.startswith("head.fcs.") for name in keys):
+        keys = {}  # mmtracking's second hidden layer has no place, nor has what follows it
+    if len(_shape(state, keys, "linear.weight")) == 1:
+        # A ClassBlock without its linear layer begins with the batch normalisation.
+        keys = {re.sub("^linear", "bottleneck", name): key for name, key in keys.items()}
+    channels = _convert_embedding(head, state, keys, channels)
+    if _shape(state, keys, "bottleneck.weight") == (channels,):
         _take(head, state, keys, LayerPair("neck", "bottleneck", "batch_norm"))
         shift = head.weights.get("neck/beta", np.zeros(1))
         head.settings.update(neck=True, neck_beta=bool(np.any(shift)))
@@ -78,13 +99,49 @@ def convert_head(
     return head
 
 
+def _convert_embedding(head, state, keys, channels):
+    """Converts the linear layers before the neck, and returns the length of the feature."""
+    hidden = _shape(state, keys, "hidden.fc.weight")
+    norm = _shape(state, keys, "hidden.bn.running_mean")
+    if len(hidden) == 2 and hidden[1] == channels and norm == hidden[:1]:
+        _take(head, state, keys, LayerPair("hidden", "hidden.fc", "dense"))
+        _take(head, state, keys, LayerPair("hidden_bn", "hidden.bn", "batch_norm"))
+        head.settings.update(hidden_size=hidden[0])
+        channels = hidden[0]
+    names = {"fc.0": "fc.1", "linear": "bottleneck"}
+    for linear, norm in names.items():
+        shape = _shape(state, keys, f"{linear}.weight")
+        if len(shape) != 2 or shape[1] != channels or f"{linear}.bias" not in keys:
+            continue
+        # torchreid and open-reid have a ReLU behind the normalisation. The descendants of open-reid
+        # have none, and freeze its shift at zero.
+        relu = linear == "fc.0" or (
+            keys[f"{linear}.bias"].startswith("feat.") and f"{norm}.bias" in keys
+            and np.any(state[keys[f"{norm}.bias"]]))
+        if relu and _shape(state, keys, f"{norm}.running_mean") != shape[:1]:
+            continue
+        _take(head, state, keys, LayerPair("fc", linear, "dense"))
+        head.settings["embedding_size"] = shape[0]
+        if relu:
+            _take(head, state, keys, LayerPair("fc_bn", norm, "batch_norm"))
+            head.settings["embedding_head"] = "linear_bn_relu"
+            for part in ("weight", "bias", "running_mean", "running_var"):
+                keys.pop(f"{norm}.{part}", None)
+        head.settings["neck"] = False
+        return shape[0]
+    return channels
+
+
 def _convert_classifier(head, state, keys, channels, wanted):
-    # torchvision and timm, Cadene's SE networks; then the toolboxes of this field.
-    names = ("fc", "last_linear", "classifier")
-    module = next((name for name in names if _axes(state, keys, f"{name}.weight") == 2), None)
-    if module is None:
+    # The toolboxes of this field; torchvision and timm, Cadene's SE networks.
+    names = ("classifier", "fc", "last_linear")
+    modules = [name for name in names if len(_shape(state, keys, f"{name}.weight")) == 2]
+    if not modules:
         return
-    bias = f"{module}.bias" in keys
+    module, *others = modules
+    for other in others:
+        if len(state[keys[f"{other}.weight"]]) == IMAGENET_CLASSES:
+            _drop(head, keys, other, _REPLACED)
     classes, inputs = state[keys[f"{module}.weight"]].shape
     reason = None
     if wanted == "drop":
@@ -94,13 +151,18 @@ def _convert_classifier(head, state, keys, channels, wanted):
     elif inputs != channels:
         reason = f"it classifies features of length {inputs}, and the model's have {channels}"
     if reason:
-        parts = ("weight", "bias") if bias else ("weight",)
-        head.dropped.update({keys[f"{module}.{part}"]: reason for part in parts})
+        _drop(head, keys, module, reason)
         return
+    bias = f"{module}.bias" in keys
     kind = "dense" if bias else "dense_no_bias"
     _take(head, state, keys, LayerPair("classifier", module, kind))
     head.settings.setdefault("neck", False)
     head.settings.update(classifier_bias=bias, num_identities=classes)
+
+
+def _drop(head, keys, module, reason):
+    names = (f"{module}.{part}" for part in ("weight", "bias"))
+    head.dropped.update({keys[name]: reason for name in names if name in keys})
 
 
 def _take(head, state, keys, layer):
@@ -110,11 +172,13 @@ def _take(head, state, keys, layer):
             head.sources[pair.ours] = keys[pair.theirs]
 
 
-def _axes(state, keys, name):
-    return state[keys[name]].ndim if name in keys else None
+def _shape(state, keys, name):
+    """Returns a weight's shape, () if there is none."""
+    return state[keys[name]].shape if name in keys else ()
 
 
 def _rename(key):
     for pattern, name in _RENAMED:
-        key = pattern.sub(name, key)
+        if pattern.match(key):
+            return pattern.sub(name, key)
     return key

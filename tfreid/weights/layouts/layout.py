@@ -57,7 +57,8 @@ class Layout:
 
     Attributes:
         layer_pairs: Lists the layers of a backbone under one canonical naming, without the head.
-        rename: Turns a key of any known naming into the canonical one, given the backbone.
+        renames: One function for each naming of the toolboxes, which turns a key of it into the
+            canonical one, given the backbone.
         other_network: Names the network that keys belong to if they only resemble the backbone's:
             a noun phrase for an error message, else None.
         settings: Settings of a recipe's `model` section that the keys, with prefixes, reveal.
@@ -66,7 +67,7 @@ class Layout:
     """
 
     layer_pairs: Callable[[str], list[LayerPair]]
-    rename: Callable[[str, str], str] = lambda key, backbone: key
+    renames: tuple[Callable[[str, str], str], ...] = (lambda key, backbone: key,)
     other_network: Callable[[Iterable[str], str], str | None] = lambda keys, backbone: None
     settings: Callable[[Iterable[str], str], dict[str, Any]] = lambda keys, backbone: {}
     adapt: Callable[[Mapping[str, np.ndarray]], tuple[Mapping[str, np.ndarray], str | None]] = (

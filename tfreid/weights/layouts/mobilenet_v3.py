@@ -98,4 +98,4 @@ def _conv_bn(ours, theirs, timm, timm_bn, kind="conv"):
 
 
 _RENAMED = {timm: pair.theirs for pair, timm in _layers()}
-LAYOUT = Layout(layer_pairs, rename, adapt=adapt)
+LAYOUT = Layout(layer_pairs, (rename,), adapt=adapt)

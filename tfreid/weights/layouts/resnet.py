@@ -10,8 +10,10 @@ from tfreid.backbones import BACKBONES
 from tfreid.backbones.resnet import BLOCKS
 from tfreid.weights.layouts.layout import LayerPair, Layout
 
-# Children of `nn.Sequential(conv1, bn1, relu, maxpool, layer1, ..., layer4)`.
-_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+# Children with weights of `nn.Sequential(conv1, bn1, relu, maxpool, layer1, ..., layer4)`, and of
+# the same without the ReLU.
+_CHILDREN = dict(zip("014567", ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")))
+_CHILDREN_WITHOUT_RELU = dict(zip("013456", _CHILDREN.values()))
 
 
 def layer_pairs(backbone: str) -> list[LayerPair]:
@@ -34,9 +36,15 @@ def rename(key: str, backbone: str) -> str:
     Except for SE networks, the trunk may be an `nn.Sequential` of its children, whose layers have
     numbers. timm, torchreid and fast-reid use the canonical names.
     """
-    if backbone.startswith("se_"):
-        return key
-    return re.sub(r"^([014567])(?=\.)", lambda match: _CHILDREN[match[1]], key)
+    return _rename_children(key, backbone, _CHILDREN)
+
+
+def rename_without_relu(key: str, backbone: str) -> str:
+    """Turns a weight's name in a sequence of children without the stem's ReLU into the canonical.
+
+    Descendants of open-reid for unsupervised learning (MMT, SpCL, Cluster Contrast) have one.
+    """
+    return _rename_children(key, backbone, _CHILDREN_WITHOUT_RELU)
 
 
 def other_network(keys: Iterable[str], backbone: str) -> str | None:
@@ -62,10 +70,17 @@ def toolbox_settings(keys: Iterable[str], backbone: str) -> dict[str, Any]:
     Bag of Tricks, and AGW after it, call the trunk `base` and the neck `bottleneck`, and their
     plain networks lack the stem's ReLU; a trunk of numbered children is torchvision's. fast-reid
     pools its stem in its own way since November 2020; no neck is called `bnneck` since September.
-    Other names give no settings.
+    A trunk of numbered children without ReLU is that of open-reid's descendants. open-reid itself,
+    Person_reID_baseline_pytorch and mmtracking keep torchvision's strides. Other names give no
+    settings.
     """
     names = " ".join(keys)
-    if re.search(r"\bbase\.(layer0\.)?conv1\.", names) and re.search(r"\bbottleneck\.", names):
+    last_stride = 1
+    if re.search(r"\b3\.0\.conv1\.", names):
+        stem = "bag_of_tricks"
+    elif re.search(r"\b(feat\.|classifier\.add_block\.|head\.fc_out\.)", names):
+        stem, last_stride = "torchvision", 2
+    elif re.search(r"\bbase\.(layer0\.)?conv1\.", names) and re.search(r"\bbottleneck\.", names):
         stem = "bag_of_tricks"
     elif re.search(r"\bheads\.bnneck\.", names):
         stem = "torchvision"
@@ -75,8 +90,15 @@ def toolbox_settings(keys: Iterable[str], backbone: str) -> dict[str, Any]:
         return {}
     stems = BACKBONES[backbone].stems
     if not stems:
-        return {"last_stride": 1}
-    return {"stem": stem if stem in stems else "torchvision", "last_stride": 1}
+        return {"last_stride": last_stride}
+    return {"stem": stem if stem in stems else "torchvision", "last_stride": last_stride}
+
+
+def _rename_children(key, backbone, children):
+    number, _, rest = key.partition(".")
+    if backbone.startswith("se_") or number not in children:
+        return key
+    return f"{children[number]}.{rest}"
 
 
 def _block(backbone, stage, block) -> Iterator[LayerPair]:
@@ -100,5 +122,5 @@ def _conv_bn(ours, convolution, batch_norm):
     yield LayerPair(f"{ours}_bn", batch_norm, "batch_norm")
 
 
-LAYOUT = Layout(layer_pairs, rename, other_network, toolbox_settings,
+LAYOUT = Layout(layer_pairs, (rename, rename_without_relu), other_network, toolbox_settings,
                 last_stride_varies=True)

@@ -25,7 +25,7 @@ def read_legacy(file: BinaryIO) -> Any:
     """
     # A mapped file allocates what it contains, not what a pickle claims.
     file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if unpickle(file) != _MAGIC:
+    if unpickle(file, _refuse_storage) != _MAGIC:
         raise Unreadable(
             "is a pickle that torch.save did not write; load it in Python if you trust its origin "
             "and save the weights by torch.save or as .safetensors"
@@ -38,14 +38,26 @@ def read_legacy(file: BinaryIO) -> Any:
     storages = {}
     places = {}
 
+    # Tensors that share a storage are read one after the other.
+    @functools.lru_cache(maxsize=1)
+    def read_data(key):
+        return _read_storage(file, places, key)
+
     def load_storage(identifier):
         dtype, key, count = storage_description(identifier)
-        read = functools.partial(_read_storage, file, places, key)
-        return storages.setdefault(key, Storage(dtype, count, read))
+        read = functools.partial(read_data, key)
+        return storages.setdefault(key, Storage(key, dtype, count, read))
 
     content = unpickle(file, load_storage)
     _find_storages(file, unpickle(file), storages, places)
     return content
+
+
+def _refuse_storage(identifier):
+    raise Unreadable(
+        "is the data.pkl of an unpacked checkpoint, whose numbers are in other files; give the "
+        "whole checkpoint"
+    )
 
 
 def _find_storages(file, keys, storages, places):

@@ -38,11 +38,13 @@ class Storage:
     """A block of numbers in a file.
 
     Attributes:
+        key: Its name in the file.
         dtype: Little-endian type of the numbers.
         count: Number of numbers.
         read: Reads their bytes from the file.
     """
 
+    key: str
     dtype: np.dtype
     count: int
     read: Callable[[], bytes]
