@@ -11,8 +11,9 @@ from tfrecords.writing import write_json
 
 
 def write_checksums(path: Path, files: Iterable[Path]) -> None:
-    """Writes the CRC-32 of files, which are in the folder of `path`, in one step."""
-    write_json(path, {file.name: file_checksum(file) for file in files})
+    """Writes the CRC-32 of files, which are in or below the folder of `path`, in one step."""
+    write_json(path, {file.relative_to(path.parent).as_posix(): file_checksum(file)
+                      for file in files})
 
 
 def find_changed_file(path: Path) -> Path | None:
@@ -28,7 +29,7 @@ def find_changed_file(path: Path) -> Path | None:
     except UserError:
         return path
     for name, checksum in checksums.items():
-        file = path.with_name(Path(name).name)
+        file = path.parent / name
         if not file.is_file() or file_checksum(file) != checksum:
             return file
     return None

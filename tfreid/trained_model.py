@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Union
+from typing import NamedTuple, Union
 
 import numpy as np
 
@@ -17,15 +17,16 @@ from tfreid.serving.client import (
     SavedModelClient,
     SignatureClient,
     exported_thresholds,
+    find_embedding,
     holds_saved_model,
 )
+from tfreid.serving.image_files import collect
 from tfreid.systems.exporting import make_client
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import open_run
 
 Image = Union[np.ndarray, str, Path, bytes]
 Images = Union[np.ndarray, Sequence[Image]]
-_EMBEDDINGS = ("embedding", "descriptor")
 
 
 class Ranking(NamedTuple):
@@ -87,8 +88,7 @@ def load(source: str | Path, weights: str | Path | None = None,
             raise UserError(f"{source} is a recipe; give weights=FILE, the trained weights.")
     system = make_system(config)
     served = system.serve(system.load(weights), run)
-    return TrainedModel(
-        make_client(served), served.thresholds, config.evaluation.metric, served.module)
+    return TrainedModel(make_client(served), served.thresholds, config.evaluation.metric)
 
 
 class TrainedModel:
@@ -103,7 +103,6 @@ class TrainedModel:
         thresholds: Metric -> calibrated threshold.
         metric: Distance that ranks, see `pairwise_distances`. Defaults to that of the threshold, or
             cosine.
-        served: Owner of the client's functions.
 
     Example:
         >>> model = tfreid.load("runs/first")
@@ -113,9 +112,8 @@ class TrainedModel:
     """
 
     def __init__(self, client: SignatureClient, thresholds: Mapping[str, Threshold],
-                 metric: str | None = None, served: Any = None):
+                 metric: str | None = None):
         self._client = client
-        self._served = served  # keeps the weights alive
         self._thresholds = dict(thresholds)
         self.metric = metric or next(iter(self._thresholds), "cosine")
 
@@ -139,7 +137,7 @@ class TrainedModel:
         """
         images = _cut(images, boxes) if boxes is not None else images
         features = self._features(images, batch_size)
-        embedding = _embedding(features)
+        embedding = find_embedding(features)
         if embedding is None:
             raise UserError("this model compares images and has no embedding of one; call rank, "
                             "distance or verify with images.")
@@ -160,7 +158,7 @@ class TrainedModel:
             UserError: If an image cannot be read.
         """
         sides = [self._features(side) for side in (first, second)]
-        embeddings = [_embedding(side) for side in sides]
+        embeddings = [find_embedding(side) for side in sides]
         if embeddings[0] is None:
             return -self._client.compare_all(*sides)["score"]
         threshold = self._thresholds.get(self.metric)
@@ -211,7 +209,7 @@ class TrainedModel:
             raise UserError("the model has no threshold; choose one with `tfreid calibrate --run "
                             "RUN` and load the run, or its export, again.")
         threshold = choose_threshold(self._thresholds, self.metric)
-        pairs = zip(*(_embedding(side)[:, None] for side in sides))
+        pairs = zip(*(find_embedding(side)[:, None] for side in sides))
         distance = np.array([threshold.distances(*pair)[0, 0] for pair in pairs], np.float32)
         return Verification(distance <= threshold.threshold, distance)
 
@@ -224,12 +222,7 @@ class TrainedModel:
         images = [images] if one else list(images)
         if not images:
             raise ValueError("images must be at least one, received none")
-        features: dict[str, np.ndarray] = {}
-        for places, found in self._extracted(images, batch_size):
-            for name, values in found.items():
-                shape = (len(images), *values.shape[1:])
-                features.setdefault(name, np.empty(shape, values.dtype))[places] = values
-        return features
+        return collect(self._extracted(images, batch_size), len(images))
 
     def _extracted(self, images, batch_size) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
         groups: dict[object, list[int]] = {}
@@ -244,11 +237,6 @@ class TrainedModel:
                     yield places, self._client.extract(files)
                 else:
                     yield places, self._client.extract_images(np.stack(batch))
-
-
-def _embedding(features) -> np.ndarray | None:
-    return next((features[name] for name in _EMBEDDINGS if len(features) == 1 and name in features),
-                None)
 
 
 def _kind(image):

@@ -12,7 +12,8 @@ from tfrecords.checksums import find_changed_file, write_checksums
 
 @pytest.fixture
 def files(tmp_path):
-    found = [tmp_path / "step-3.index", tmp_path / "step-3.data"]
+    found = [tmp_path / "step-3.index", tmp_path / "variables" / "step-3.data"]
+    found[1].parent.mkdir()
     for file in found:
         file.write_bytes(file.name.encode() * 1000)
     write_checksums(tmp_path / "step-3.sums", found)

@@ -6,7 +6,13 @@ import argparse
 from pathlib import Path
 
 from tfrecords.errors import command_line
-from tfreid.commands.parser import ON_RUN, RUN, CommandParser, records_override
+from tfreid.commands.parser import (
+    RUN,
+    CommandParser,
+    open_weights,
+    records_override,
+    work_folder,
+)
 
 
 @command_line
@@ -20,14 +26,13 @@ def main(arguments: list[str] | None = None) -> None:
         "served: with another camera or dataset the same threshold has another false-positive "
         "rate. example: tfreid calibrate --run runs/first --choose 0.001",
     )
-    parser.add_argument("--run", required=True, metavar="RUN", help=RUN)
+    parser.add_model(RUN)
     parser.add_argument("--records", metavar="DIR",
                         help="records whose pairs are measured (default: the run's own)")
     parser.add_argument("--split", metavar="NAME",
                         help="pair one split's images with each other, such as train (default: "
                         "query with gallery). Training images of a person are closer together than "
                         "those of new people, so their threshold is too strict")
-    parser.add_weights(", the same as those of the export")
     parser.add_argument("--false-positive-rates", type=_rates, metavar="RATE,RATE...",
                         default="0.001,0.01,0.1",
                         help="false-positive rates at which the true-positive rate is reported "
@@ -38,18 +43,18 @@ def main(arguments: list[str] | None = None) -> None:
                         "missed ones (default: eer)")
     parser.add_argument("--output", metavar="DIR",
                         help="folder for thresholds.json, pair_distances.png and roc.png (default: "
-                        "RUN, where `tfreid export` looks)")
-    parser.add_overrides(f"{ON_RUN}evaluation.metric=euclidean; with export.normalize=true "
-                         "features are unit vectors, as served")
+                        "RUN, where `tfreid export` looks; with --config, runs/NAME-evaluation)")
+    parser.add_overrides("settings on top, such as evaluation.metric=euclidean; with "
+                         "export.normalize=true features are unit vectors, as served")
     parsed = parser.parse_intermixed_args(arguments)
+    config, weights, run = open_weights(
+        parsed, parsed.overrides + records_override(parsed.records))
 
     from tfreid.systems.registry import make_system
-    from tfreid.training.run_folder import open_run
 
-    run, config = open_run(parsed.run, parsed.overrides + records_override(parsed.records))
-    output = Path(parsed.output or run.path)
+    output = Path(parsed.output or work_folder(config, run).path)
     make_system(config).calibrate(
-        run.weights(parsed.weights), output, false_positive_rates=parsed.false_positive_rates,
+        weights, output, false_positive_rates=parsed.false_positive_rates,
         chosen_rate=parsed.choose, split=parsed.split)
     print(f"wrote {output}/thresholds.json, pair_distances.png and roc.png")
 

@@ -1,9 +1,9 @@
-"""Exports a trained run as a SavedModel for TF Serving, checked against the trained model."""
+"""Exports a trained model as a SavedModel for TF Serving, checked against the trained model."""
 
 from __future__ import annotations
 
 from tfrecords.errors import command_line
-from tfreid.commands.parser import ON_RUN, RUN, CommandParser
+from tfreid.commands.parser import RUN, CommandParser, open_weights, work_folder
 
 
 @command_line
@@ -15,22 +15,23 @@ def main(arguments: list[str] | None = None) -> None:
         "signature, verify, that decides whether two images show the same person. The export of "
         "system: csn has the signatures extract and extract_images (features of images), compare "
         "(features of pairs) and compare_all (queries with a gallery); that of system: siamese "
-        "also has verify (pairs of files). See tfreid query --help.",
+        "also has verify (pairs of files). See tfreid query --help. Weights without a run, such as "
+        "converted ones, are exported by --config RECIPE --weights FILE data.records=DIR, into "
+        "runs/NAME-evaluation, where tfreid calibrate puts their threshold.",
     )
-    parser.add_argument("--run", required=True, metavar="RUN", help=RUN)
+    parser.add_model(RUN)
     parser.add_argument("--output", metavar="DIR",
                         help="folder of versions, which TF Serving watches; each export adds the "
                         "next number (default: RUN/export)")
-    parser.add_weights()
-    parser.add_overrides(f"{ON_RUN}export.normalize=false, csn.score.both_orders=true, or "
-                         "data.records=DIR if the records have moved")
+    parser.add_overrides("settings on top, such as export.normalize=false, "
+                         "csn.score.both_orders=true, or data.records=DIR, whose images the export "
+                         "is checked with")
     parsed = parser.parse_intermixed_args(arguments)
+    config, weights, run = open_weights(parsed, parsed.overrides)
 
     from tfreid.systems.registry import make_system
-    from tfreid.training.run_folder import open_run
 
-    run, config = open_run(parsed.run, parsed.overrides)
-    system = make_system(config)
-    model = system.load(run.weights(parsed.weights))
-    version, added = system.export(model, parsed.output or run.path / "export", run)
+    system, folder = make_system(config), work_folder(config, run)
+    version, added = system.export(
+        system.load(weights), parsed.output or folder.path / "export", folder)
     print(f"exported to {version}; its signatures agree with the trained model{added}")

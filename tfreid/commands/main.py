@@ -23,6 +23,8 @@ COMMANDS = {
     "test": Command("tfreid.commands.test", "evaluate a trained model, or verify a pair of images"),
     "export": Command("tfreid.commands.export", "write the SavedModel that TF Serving loads"),
     "query": Command("tfreid.commands.query", "compare image files with an exported model"),
+    "extract-features": Command("tfreid.commands.extract_features",
+                                "write the features of records or image files into one file"),
     "calibrate": Command("tfreid.commands.calibrate", "choose the distance that means same person"),
     "convert": Command("tfreid.commands.convert", "convert a PyTorch checkpoint"),
     "settings": Command("tfreid.config.__main__", "list every setting with its explanation"),

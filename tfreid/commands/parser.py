@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,11 @@ from tfrecords.errors import UserError
 
 if TYPE_CHECKING:
     from tfreid.config import Config
+    from tfreid.evaluation.thresholds import Threshold
+    from tfreid.serving.client import Client
     from tfreid.training.run_folder import RunFolder
 
 RUN = "folder of a trained run"
-ON_RUN = "settings on top of the run's, such as "
 
 
 class CommandParser(HomeParser):
@@ -54,6 +55,14 @@ class CommandParser(HomeParser):
         self.add_recipe(", for weights that do not come from a run; needs --weights")
         self.add_weights(default=None)
 
+    def add_served(self) -> None:
+        """Adds --model and --url, and what `add_model` adds, which `open_client` reads."""
+        self.add_argument("--model", metavar="DIR",
+                          help="exported SavedModel, or the folder of its versions")
+        self.add_argument("--url", metavar="URL",
+                          help="running TF Serving, such as http://localhost:8501/v1/models/reid")
+        self.add_model("folder of a trained run, to ask its model without an export")
+
     def add_overrides(self, words: str = "settings that replace those of the recipe") -> None:
         """Adds the `key.sub=value` settings."""
         self.add_argument("overrides", nargs="*", metavar="key.sub=value", help=words)
@@ -89,6 +98,45 @@ def open_weights(parsed: argparse.Namespace,
     if parsed.weights is None:
         raise UserError("--config needs --weights FILE, the trained weights.")
     return load_config(parsed.config, overrides, parsed.variant), parsed.weights, None
+
+
+def work_folder(config: Config, run: RunFolder | None) -> RunFolder:
+    """Returns the run's folder or, for weights that do not come from one, `runs/NAME-evaluation`.
+
+    There `tfreid calibrate` writes and `tfreid export` looks for thresholds.
+    """
+    from tfreid.training.run_folder import RunFolder
+
+    return run or RunFolder(Path("runs") / f"{config.name}-evaluation")
+
+
+def open_client(
+    parsed: argparse.Namespace, overrides: Sequence[str]
+) -> tuple[Client, Mapping[str, Threshold]]:
+    """Returns a client of the model that --url, --model, --run or --config name, and thresholds.
+
+    Raises:
+        UserError: If it is not exactly one of them, or there is no such model.
+    """
+    if sum(map(bool, (parsed.url, parsed.model, parsed.run, parsed.config))) != 1:
+        raise UserError("give one of --model DIR, --url URL, --run RUN, or --config RECIPE with "
+                        "--weights FILE.")
+    if (parsed.url or parsed.model) and (parsed.weights or parsed.variant or overrides):
+        raise UserError("--model and --url have their own weights and settings; leave out "
+                        "--weights, --variant and settings.")
+
+    from tfreid.serving.client import SavedModelClient, ServerClient, exported_thresholds
+    from tfreid.systems.exporting import make_client
+    from tfreid.systems.registry import make_system
+
+    if parsed.url:
+        return ServerClient(parsed.url), {}
+    if parsed.model:
+        return SavedModelClient(parsed.model), exported_thresholds(parsed.model)
+    config, weights, run = open_weights(parsed, overrides)
+    system = make_system(config)
+    served = system.serve(system.load(weights), work_folder(config, run))
+    return make_client(served), served.thresholds
 
 
 def records_override(directory: str | None) -> list[str]:

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from tfrecords.arguments import split_overrides
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import RUN, CommandParser, open_weights, records_override
+from tfreid.commands.parser import (
+    RUN,
+    CommandParser,
+    open_weights,
+    records_override,
+    work_folder,
+)
 
 _EPILOG = """\
 examples:
@@ -36,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     from tfreid.systems.registry import make_system
 
-    folder = run.path if run else Path("runs") / f"{config.name}-evaluation"
+    folder = work_folder(config, run).path
     if run and (overrides or parsed.weights):
         # The run's own figures stay what they are.
         folder = run.path / f"evaluation-{Path(config.data.records or '').name}"

@@ -111,7 +111,8 @@ class TrainingConfig(Section):
         None, "Devices to train on, such as [GPU:0, GPU:1]; null takes all GPUs, or the CPU.",
         resume="free", average="free")
     projector_images: Whole[0, 10**5] = setting(
-        512, "Gallery images in the embedding projector of TensorBoard; 0 for none.",
+        512, "Gallery images in the embedding projector of TensorBoard; 0 for none. Above 16384 "
+        "their thumbnails are smaller than 64x32 pixels.",
         resume="free", average="free")
     profile_steps: Whole[0, 10**4] = setting(
         0, "First steps that are profiled for TensorBoard; 0 for none.",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import keras
 import numpy as np
+from pydantic import TypeAdapter
 
 from tfrecords.errors import UserError
 from tfrecords.files import read_json
@@ -56,11 +58,11 @@ class Threshold:
     feature: str
     normalized: bool
     chosen_by: str
-    true_positive_rate: float | None
-    false_positive_rate: float | None
+    true_positive_rate: Optional[float]
+    false_positive_rate: Optional[float]
     dataset: str
-    split: str | None
-    weights: str | None
+    split: Optional[str]
+    weights: Optional[str]
     fingerprint: str
     measured: dict = dataclasses.field(default_factory=dict)
 
@@ -82,6 +84,9 @@ class Threshold:
             raise UserError("the threshold was calibrated with "
                             f"export.normalize={str(self.normalized).lower()}, on which its "
                             f"{self.metric} distances depend; {fix}.")
+
+
+_THRESHOLD = TypeAdapter(Threshold)
 
 
 def save_thresholds(thresholds: Mapping[str, Threshold], path: str | Path) -> None:
@@ -110,11 +115,13 @@ def load_thresholds(path: str | Path) -> dict[str, Threshold]:
         raise UserError(f"{path}: no thresholds there; tfreid calibrate writes them.")
     content = read_json(path, _FIX)
     try:
-        thresholds = {metric: Threshold(**one) for metric, one in _entries(content).items()}
+        thresholds = {metric: _THRESHOLD.validate_json(json.dumps(one), strict=True)
+                      for metric, one in _entries(content).items()}
         for metric, one in thresholds.items():
             if metric != PROBABILITY:
                 find_metric(metric, one.minkowski_p)
-            if metric != one.metric or not np.isfinite(one.threshold + one.minkowski_p):
+            rates = one.true_positive_rate or 0, one.false_positive_rate or 0
+            if metric != one.metric or not 0 <= min(rates) <= max(rates) <= 1:
                 raise ValueError("not this metric's threshold")
         next(iter(thresholds))
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError, UserError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +17,20 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.evaluation.thresholds import Threshold, find_thresholds, load_thresholds
-from tfreid.plain_paths import plain_path
-from tfreid.serving.saved_model import EXTRA_FILES, VERIFY_INPUTS, VERIFY_PAIRS
+from tfreid.serving.saved_model import (
+    EXTRA_FILES,
+    VERIFY_INPUTS,
+    VERIFY_PAIRS,
+    load_signatures,
+)
 
 Outputs = dict[str, np.ndarray]
+_BAD_REQUEST = 400
+_EMBEDDINGS = ("embedding", "descriptor")
+
+
+class RefusedImages(UserError):
+    """Some of the images that were sent together cannot be decoded."""
 
 
 class Client(Protocol):
@@ -32,7 +43,8 @@ class Client(Protocol):
             `embedding` [n, d] of an embedding model, or the features of a pair model.
 
         Raises:
-            UserError: If an image cannot be decoded, or the server does not answer correctly.
+            RefusedImages: If an image cannot be decoded.
+            UserError: If there is no image, or the server does not answer correctly.
         """
 
     def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
@@ -47,10 +59,15 @@ class Client(Protocol):
 
 
 class SignatureClient:
-    """Calls signatures, concrete functions with named inputs, in this process."""
+    """Calls signatures, concrete functions with named inputs, in this process.
 
-    def __init__(self, signatures: Mapping[str, Callable[..., Any]]):
-        self._signatures = signatures
+    Args:
+        signatures: Name -> function.
+        owner: Object that keeps the functions' weights alive, if they do not do so themselves.
+    """
+
+    def __init__(self, signatures: Mapping[str, Callable[..., Any]], owner: Any = None):
+        self._signatures, self._owner = signatures, owner
 
     @property
     def compares(self) -> bool:
@@ -91,12 +108,21 @@ class SignatureClient:
         return self._ask("compare_all", _sided(query=queries, gallery=gallery))
 
     def _ask_about_files(self, signature, **files):
+        encoded = {name: tf.constant(values, tf.string) for name, values in files.items()}
         try:
-            return self._ask(signature, files)
+            return self._ask(signature, encoded)
         except tf.errors.InvalidArgumentError:
-            raise UserError("an image cannot be decoded; give whole JPEG or PNG files.") from None
+            if not all(files.values()):
+                raise UserError("this export takes no empty batch; give at least one "
+                                "image.") from None
+            raise RefusedImages(
+                "an image cannot be decoded; give whole JPEG or PNG files.") from None
 
     def _ask(self, signature, inputs):
+        if signature not in self._signatures:
+            raise UserError(f"the model has no signature {signature!r}, only "
+                            f"{', '.join(sorted(self._signatures)) or 'none'}; give an export of "
+                            "`tfreid export`.")
         constants = {name: tf.constant(values) for name, values in inputs.items()}
         return {name: x.numpy() for name, x in self._signatures[signature](**constants).items()}
 
@@ -108,13 +134,12 @@ class SavedModelClient(SignatureClient):
         directory: The version's folder.
 
     Raises:
-        UserError: If there is no SavedModel.
+        UserError: If there is no SavedModel, or its files are damaged.
     """
 
     def __init__(self, directory: str | Path):
         self.directory = _version(directory)
-        with plain_path(self.directory) as readable:
-            super().__init__(tf.saved_model.load(str(readable)).signatures)
+        super().__init__(load_signatures(self.directory))
 
 
 class ServerClient:
@@ -123,14 +148,22 @@ class ServerClient:
     Args:
         url: URL of the model, for example `http://localhost:8501/v1/models/reid`.
         timeout: Seconds to wait for an answer.
+
+    Raises:
+        UserError: If the URL does not begin with `http://` or `https://`.
     """
 
     def __init__(self, url: str, timeout: float = 30.0):
+        if not re.match(r"https?://[^/]", url):
+            raise UserError(f"{url} is not a URL of TF Serving; give one such as "
+                            "http://localhost:8501/v1/models/reid.")
         self._url = url
         self._timeout = timeout
 
     def extract(self, images: Sequence[bytes]) -> Outputs:
         """See `Client`."""
+        if not images:
+            raise UserError("there is no image to send; give at least one.")
         rows = [{"image_bytes": {"b64": base64.b64encode(image).decode()}} for image in images]
         return self._ask({"instances": rows}, "predictions", _from_rows)
 
@@ -150,8 +183,10 @@ class ServerClient:
                 return convert(json.load(response)[key])
         except urllib.error.HTTPError as error:
             reason = error.read().decode(errors="replace")[:300]
-            raise UserError(f"{self._url}: the server refused the request ({reason}).") from None
-        except (http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
+            refusal = RefusedImages if error.code == _BAD_REQUEST else UserError
+            raise refusal(f"{self._url}: the server refused the request ({reason}).") from None
+        except (http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError,
+                RecursionError):
             raise UserError(f"{self._url}: something answered, but not TF Serving's REST port "
                             "(usually 8501).") from None
         except OSError as error:
@@ -167,6 +202,12 @@ def exported_thresholds(directory: str | Path) -> dict[str, Threshold]:
     """
     path = find_thresholds(_version(directory) / EXTRA_FILES)
     return load_thresholds(path) if path else {}
+
+
+def find_embedding(features: Outputs) -> np.ndarray | None:
+    """Returns the embedding of extracted features, or None if the model only compares images."""
+    return next((features[name] for name in _EMBEDDINGS if len(features) == 1 and name in features),
+                None)
 
 
 def _sided(**sides: Outputs) -> Outputs:

@@ -11,13 +11,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecords.errors import UserError
+from tfrecords.checksums import find_changed_file, write_checksums
+from tfrecords.errors import UserError, find_os_error
+from tfrecords.writing import sole_writer
 from tfreid.evaluation.thresholds import Threshold
+from tfreid.plain_paths import plain_path
 from tfreid.records import Records, Split
 from tfreid.serving.batches import in_slices
 
 # Folder inside a version that TF Serving ignores.
 EXTRA_FILES = "assets.extra"
+# File inside a version with the checksums of all others.
+CHECKSUMS_NAME = "checksums.json"
 # The signature that verifies pairs of files, and the one with the older input names.
 VERIFY_PAIRS = "verify_pairs"
 VERIFY_INPUTS = {VERIFY_PAIRS: ("first_image_bytes", "second_image_bytes"),
@@ -25,6 +30,7 @@ VERIFY_INPUTS = {VERIFY_PAIRS: ("first_image_bytes", "second_image_bytes"),
 # Largest difference, relative to the largest value, between training side and export.
 TOLERANCE = 1e-4
 _PARITY_IMAGES = 8
+_UNFINISHED = ".unfinished-"
 
 
 class ServedModel(NamedTuple):
@@ -52,18 +58,55 @@ def write_version(served: tf.Module, signatures: dict[str, Any], output: str | P
 
     Returns:
         The version's folder.
+
+    Raises:
+        UserError: If another process is exporting into `output`, or that is a file.
+        OSError: If the folder cannot be written.
     """
     output = Path(output)
-    version = 1 + max((int(p.name) for p in output.glob("[0-9]*") if p.name.isdigit()), default=0)
-    unfinished = output / f".unfinished-{version}"
-    shutil.rmtree(unfinished, ignore_errors=True)
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} is a file; name a folder for the versions of the export.")
+    with sole_writer(output, "exporting"):
+        for left in output.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        numbers = (int(path.name) for path in output.iterdir() if path.name.isdecimal())
+        version = output / str(1 + max(numbers, default=0))
+        unfinished = output / f"{_UNFINISHED}{version.name}"
+        try:
+            tf.saved_model.save(served, str(unfinished), signatures=signatures)
+            finish(unfinished)
+            write_checksums(unfinished / CHECKSUMS_NAME,
+                            sorted(path for path in unfinished.rglob("*") if path.is_file()))
+            unfinished.rename(version)
+        except (OSError, tf.errors.OpError) as error:
+            found = find_os_error(error)
+            if found is None:
+                raise
+            raise OSError(found.errno, found.strerror, str(version)) from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return version
+
+
+def load_signatures(version: Path) -> Mapping[str, Callable[..., Any]]:
+    """Loads the signatures of a SavedModel, name -> concrete function.
+
+    Exports of before there were checksums are read unchecked.
+
+    Raises:
+        UserError: If a file has changed since the export, or this is not a whole SavedModel.
+    """
+    fix = "copy the whole folder again, or export again"
+    changed = find_changed_file(version / CHECKSUMS_NAME)
+    if changed is not None:
+        raise UserError(f"{changed} is not the file that was exported; {fix}.")
     try:
-        tf.saved_model.save(served, str(unfinished), signatures=signatures)
-        finish(unfinished)
-        unfinished.rename(output / str(version))
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return output / str(version)
+        with plain_path(version) as readable:
+            return tf.saved_model.load(str(readable)).signatures
+    # TensorFlow raises whatever its parsers stumble over.
+    except Exception as error:
+        raise UserError(f"{version} is not a whole SavedModel ({type(error).__name__}); "
+                        f"{fix}.") from error
 
 
 def served_weights(model: keras.Model) -> list[tf.Variable]:

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME, Threshold, save_thresholds
 from tfreid.layers.preprocessing import InputSize
-from tfreid.plain_paths import plain_path
 from tfreid.records import decode_image
 from tfreid.serving.batches import decode_files, in_slices, same_rows
 from tfreid.serving.client import SignatureClient
@@ -20,6 +19,7 @@ from tfreid.serving.saved_model import (
     EXTRA_FILES,
     ServedModel,
     check_alike,
+    load_signatures,
     round_alike,
     served_weights,
     write_version,
@@ -116,8 +116,7 @@ def write_checked(served: tf.Module, signatures: dict[str, Any], output: str | P
     """
     def finish(directory):
         round_alike()
-        with plain_path(directory) as readable:
-            check(tf.saved_model.load(str(readable)).signatures)
+        check(load_signatures(directory))
         if thresholds:
             save_thresholds(thresholds, directory / EXTRA_FILES / THRESHOLDS_NAME)
 
@@ -127,7 +126,8 @@ def write_checked(served: tf.Module, signatures: dict[str, Any], output: str | P
 def make_client(served: ServedModel) -> SignatureClient:
     """Makes a client of a model in this process."""
     return SignatureClient({name: function.get_concrete_function()
-                            for name, function in served.module.signatures.items()})
+                            for name, function in served.module.signatures.items()},
+                           served.module)
 
 
 def check_extraction(

@@ -13,13 +13,16 @@ import tensorflow as tf
 from tensorboard.plugins import projector
 
 from tfrecords.errors import find_os_error, printable
+from tfrecords.writing import whole_file, write_whole
 from tfreid.evaluation.evaluator import Projection
 from tfreid.layers.preprocessing import InputSize
 from tfreid.losses.statistics import negative_distances, positive_distances
 
 _GRID_IMAGES = 32
 _GRID_COLUMNS = 8
-_THUMBNAIL = (64, 32)  # height and width, in pixels, in the projector
+# Pixels in the projector: height and width of a thumbnail, and the largest sprite it reads.
+_THUMBNAIL = (64, 32)
+_SPRITE = 8192
 
 
 class Summaries:
@@ -77,28 +80,35 @@ class Summaries:
             write()
 
     def projector(self, projection: Projection, count: int) -> None:
-        """Writes the features, identities, cameras and thumbnails of at most `count` images."""
+        """Writes the features, identities, cameras and thumbnails of at most `count` images.
+
+        Thumbnails of many images are smaller, for TensorBoard to read the picture of all.
+        """
         features, split = projection
         index, names = split.index, (split.person_names, split.camera_names)
         count = min(count, len(index))
-        np.savetxt(self._directory / "gallery.tsv", features[:count], "%.5g", "\t")
+        with whole_file(self._directory / "gallery.tsv") as temporary:
+            np.savetxt(temporary, features[:count], "%.5g", "\t")
         rows = zip(*([printable(str(known.get(value, value))) for value in values[:count].tolist()]
-                     for known, values in zip(names, (index.ids, index.cameras))))
-        (self._directory / "gallery_labels.tsv").write_text(
-            "".join(f"{identity}\t{camera}\n" for identity, camera in
-                    [("identity", "camera"), *rows]), encoding="utf-8")
+                      for known, values in zip(names, (index.ids, index.cameras))))
+        labels = "".join(f"{identity}\t{camera}\n" for identity, camera in
+                         [("identity", "camera"), *rows])
+        write_whole(self._directory / "gallery_labels.tsv", labels.encode())
+        columns = int(np.ceil(np.sqrt(count)))
+        height, width = _thumbnail(columns)
         ((_, images),) = split.batches(
-            InputSize(*_THUMBNAIL), count, positions=np.arange(count))
+            InputSize(height, width), count, positions=np.arange(count))
         thumbnails = np.clip(images, 0, 255).astype(np.uint8)
-        sprite = _grid(thumbnails, int(np.ceil(np.sqrt(count))), square=True)
-        cv2.imwrite(str(self._directory / "gallery.png"), sprite[..., ::-1])
+        sprite = _grid(thumbnails, columns, square=True)
+        write_whole(self._directory / "gallery.png",
+                    cv2.imencode(".png", sprite[..., ::-1])[1].tobytes())
         config = projector.ProjectorConfig()
         embedding = config.embeddings.add()
         embedding.tensor_name = "gallery"
         embedding.tensor_path = "gallery.tsv"
         embedding.metadata_path = "gallery_labels.tsv"
         embedding.sprite.image_path = "gallery.png"
-        embedding.sprite.single_image_dim.extend(_THUMBNAIL[::-1])
+        embedding.sprite.single_image_dim.extend([width, height])
         projector.visualize_embeddings(str(self._directory), config)
 
     def flush(self) -> None:
@@ -106,6 +116,13 @@ class Summaries:
         self._paused = False
         if self._writer is not None:
             self.attempt(self._writer.flush)
+
+
+def _thumbnail(columns: int) -> tuple[int, int]:
+    """Returns height and width of the thumbnails of a square sprite of so many columns."""
+    height, width = _THUMBNAIL
+    scale = min(1.0, _SPRITE / (columns * height))
+    return max(1, int(height * scale)), max(1, int(width * scale))
 
 
 def _grid(images: np.ndarray, columns: int, square: bool = False) -> np.ndarray:

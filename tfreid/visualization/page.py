@@ -10,7 +10,6 @@ import functools
 import os
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 
 import cv2
 import matplotlib
@@ -20,6 +19,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.offsetbox import HPacker, OffsetBox, OffsetImage, TextArea, VPacker
+
+from tfrecords.writing import whole_file
 
 MUTED = (85, 85, 85)
 DPI = 120
@@ -145,6 +146,5 @@ def save(path: str | os.PathLike, *boxes: OffsetBox, margin: float = 26, gap: fl
     size = np.ceil(bounds.size)
     figure.set_size_inches(size / DPI)
     page.set_offset((-bounds.x0, size[1] - bounds.y1))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=DPI)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI)

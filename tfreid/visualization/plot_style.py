@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from tfrecords.writing import whole_file
 
 # Okabe and Ito's palette, for colour-blind readers; dashes distinguish repeated colours.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -37,6 +38,5 @@ def tidy(axes: Axes, title: str) -> None:
 
 def save_plot(figure: Figure, path: str | os.PathLike) -> None:
     """Writes a PNG; its folder is created if it is missing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png")

@@ -28,6 +28,9 @@ _LETTER = 5.2
 _MATCH = (0, 146, 80)
 _MISMATCH = (208, 48, 40)
 _QUERY = (90, 90, 90)
+# Frame and sign of a result, by whether it shows the query's identity.
+_SIGNS = {True: (_MATCH, "\N{CHECK MARK}"), False: (_MISMATCH, "\N{MULTIPLICATION X}"),
+          None: (_QUERY, "")}
 _EXPLANATION = (
     "AP: average precision of the query; in brackets, the number of gallery images of its identity "
     "that count. Green frame and tick: the query's identity; red frame and cross: another one."
@@ -40,13 +43,13 @@ class RankedImage:
 
     Attributes:
         image: uint8 RGB [h, w, 3].
-        is_match: Whether it shows the query's identity.
+        is_match: Whether it shows the query's identity; None if that is unknown.
         camera: Its camera, or what to call it; unknown if negative.
         distance: Its distance to the query.
     """
 
     image: np.ndarray
-    is_match: bool
+    is_match: bool | None
     camera: int | str
     distance: float
 
@@ -92,9 +95,12 @@ def camera_name(camera: int | str) -> str:
 
 
 def draw_ranked_lists(
-    rows: Sequence[RankedRow], path: str | os.PathLike, cell_size: tuple[int, int] = (160, 80)
+    rows: Sequence[RankedRow], path: str | os.PathLike, cell_size: tuple[int, int] = (160, 80),
+    explanation: str | None = None
 ) -> None:
     """Draws one row per query, its results framed green (same identity) or red, into one PNG.
+
+    Results of which nothing is known are framed grey, as the queries are.
 
     Images of any size are fitted into a common cell with their aspect ratio kept. Under a result
     are its camera and its distance, with a tick or a cross for readers who cannot tell the colours
@@ -105,6 +111,8 @@ def draw_ranked_lists(
         rows: Queries with their results.
         path: PNG file; its folder is created if it is missing.
         cell_size: Height and width in pixels of the space for one image.
+        explanation: Small print below. Defaults to that of the average precision, where it is
+            known.
 
     Raises:
         UserError: If there are no rows.
@@ -122,14 +130,14 @@ def draw_ranked_lists(
         query = [person_name(found.identity), camera_name(found.camera)]
         cells = [_cell(found.query, cell_size, _QUERY, query + [found.score() or " "] * scored)]
         for result in found.results:
-            sign = "\N{CHECK MARK}" if result.is_match else "\N{MULTIPLICATION X}"
+            color, sign = _SIGNS[result.is_match]
             cells.append(_cell(
-                result.image, cell_size, _MATCH if result.is_match else _MISMATCH,
-                [f"{sign} {result.distance:.3f}", camera_name(result.camera)]))
+                result.image, cell_size, color,
+                [f"{sign} {result.distance:.3f}".strip(), camera_name(result.camera)]))
         boxes.append(_line(cells))
-    if scored:
+    if scored or explanation:
         across = (places + 1) * (width + _GAP) + _QUERY_GAP
-        boxes.append(note(_EXPLANATION, int(across / _LETTER), 6.25))
+        boxes.append(note(explanation or _EXPLANATION, int(across / _LETTER), 6.25))
     save(path, *boxes, margin=16)
 
 

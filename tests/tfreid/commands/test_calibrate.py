@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from tfreid.commands import calibrate as calibrate_command
+from tfreid.commands import export, query
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.thresholds import load_thresholds, weights_fingerprint
 from tfreid.records import Records, open_records
+from tfreid.serving.client import exported_thresholds
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,29 @@ def test_the_kept_threshold_does_what_the_file_says(calibrate, untrained, record
         assert cv2.imread(str(folder / picture)) is not None
 
 
+def test_weights_without_a_run_are_calibrated_exported_and_queried(
+        calibrate, untrained, files, tmp_path, monkeypatch, capsys):
+    folder, untrained_model, _ = untrained
+    monkeypatch.chdir(tmp_path)
+    model = ["--config", str(folder / "config.yaml"), "--weights",
+             str(folder / "checkpoints" / "best.weights.h5")]
+    assert calibrate(model) == 0
+    written = tmp_path / "runs" / "tiny-evaluation"
+    found = load_thresholds(written / "thresholds.json")["cosine"]
+    assert found.fingerprint == weights_fingerprint(untrained_model)
+    assert export.main(model) == 0
+    assert exported_thresholds(written / "export") == {"cosine": found}
+    images = [str(files / name) for name in ("a.jpg", "b.jpg")]
+    printed = []
+    for source in (model, ["--model", str(written / "export")]):
+        capsys.readouterr()
+        assert query.main([*source, *images]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] and "1 and 2: " in printed[0]
+    assert calibrate([]) == 2
+    assert "give either --run RUN" in capsys.readouterr().err
+
+
 def test_one_split_is_paired_with_itself(calibrate, untrained, records, tmp_path):
     folder, model, config = untrained
     status = calibrate(["--run", str(folder), "--split", "train", "--output", str(tmp_path),
@@ -120,7 +145,7 @@ def test_mistakes_are_one_sentence(calibrate, untrained, capsys, arguments, word
 
 
 @pytest.mark.parametrize("arguments", [
-    [], ["--run", "a", "--choose", "1.5"], ["--run", "a", "--false-positive-rates", "0.1,0"],
+    ["--run", "a", "--choose", "1.5"], ["--run", "a", "--false-positive-rates", "0.1,0"],
 ])
 def test_wrong_usage_is_argparses_error(calibrate, arguments):
     with pytest.raises(SystemExit) as caught:

@@ -103,7 +103,10 @@ def test_it_fits_only_what_it_was_calibrated_for():
     "", "{", "[]", "{}", json.dumps({"threshold": 1}),
     json.dumps({"cosine": dataclasses.asdict(make_threshold())}),
     json.dumps(dataclasses.asdict(make_threshold(metric="cosin"))),
-    json.dumps(dataclasses.asdict(make_threshold(threshold="low"))),
+    *(json.dumps(dataclasses.asdict(make_threshold(**wrong))) for wrong in (
+        {"threshold": "low"}, {"threshold": None}, {"threshold": float("nan")},
+        {"threshold": float("inf")}, {"minkowski_p": None}, {"true_positive_rate": "high"},
+        {"false_positive_rate": 1.5}, {"normalized": "yes"}, {"chosen_by": None})),
 ])
 def test_other_files_are_one_sentence(tmp_path, text):
     path = tmp_path / "thresholds.json"

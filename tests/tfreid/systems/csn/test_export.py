@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -22,6 +23,7 @@ from tfreid.commands import calibrate
 from tfreid.commands import export as export_model
 from tfreid.commands import query as query_export
 from tfreid.config import Config, DataConfig, ModelConfig, save_config
+from tfreid.evaluation.thresholds import Threshold, save_thresholds
 from tfreid.records import Records
 from tfreid.serving.client import ServerClient, exported_thresholds
 from tfreid.systems.csn import export as pair_export
@@ -242,6 +244,26 @@ def test_a_query_is_ranked_against_files(version, files, capsys):
         assert score == pytest.approx(probability + 0.3 / (distance + 0.01), rel=0.02)
 
 
+def test_a_folder_is_ranked_and_drawn(version, files, capsys, tmp_path):
+    folder = tmp_path / "gallery"
+    folder.mkdir()
+    for file in files[1:]:
+        shutil.copy(file, folder)
+    picture = tmp_path / "ranking.png"
+    arguments = ["--gallery", str(folder), "--top", "2", "--picture", str(picture)]
+    assert query_export.main(["--model", str(version), files[0], files[2], *arguments]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last == f"wrote {picture}" and cv2.imread(str(picture)) is not None
+    # The same image twice: the same two rows, under a title and a heading each.
+    assert len(lines) == 8 and lines[2:4] == lines[6:8]
+    assert lines[2].endswith("same.jpg")
+    assert query_export.main(["--model", str(version), *files]) == 0
+    # Rank, probability and file; the score magnifies the rounding of another batch.
+    assert [(row.split()[0], row.split()[2], Path(row.split()[4]).name)
+            for row in capsys.readouterr().out.splitlines()[2:4]] == [
+        (row.split()[0], row.split()[2], Path(row.split()[4]).name) for row in lines[2:4]]
+
+
 def test_a_server_is_asked_for_features_and_then_for_scores(small, files, capsys):
     signatures = tf.saved_model.load(str(small[2])).signatures
 
@@ -281,11 +303,15 @@ def test_a_server_is_asked_for_features_and_then_for_scores(small, files, capsys
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["a.jpg"], "give a second image"),
-    (["--threshold", "threshold.json", "a.jpg", "b.jpg"], "--threshold is for embeddings"),
+    (["--threshold", "thresholds.json", "a.jpg", "b.jpg"], "has no threshold of probabilities"),
 ])
 def test_what_a_pair_model_cannot_do_is_one_sentence(
-    small, files, capsys, arguments, words
+    small, files, capsys, tmp_path, monkeypatch, arguments, words
 ):
+    monkeypatch.chdir(tmp_path)
+    save_thresholds({"euclidean": Threshold(
+        0.5, "euclidean", 3.0, "neck", True, "equal error rate", 0.9, 0.1, "synthetic", None, None,
+        "0")}, "thresholds.json")
     arguments = [files[0] if word.endswith(".jpg") else word for word in arguments]
     assert query_export.main(["--model", str(small[2]), *arguments]) == 2
     message = capsys.readouterr().err

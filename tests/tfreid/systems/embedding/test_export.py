@@ -104,6 +104,10 @@ def test_mistakes_get_one_sentence(exported, tmp_path):
         embed(version, [b"not an image"])
     with pytest.raises(UserError, match="no answer"):
         ServerClient("http://127.0.0.1:9/v1/models/reid", timeout=2).extract([b""])
+    with pytest.raises(UserError, match="no image to send"):
+        ServerClient("http://127.0.0.1:9/v1/models/reid").extract([])
+    with pytest.raises(UserError, match="is not a URL"):
+        ServerClient("localhost:8501/v1/models/reid")
 
 
 def make_threshold(model, config, **changes):
@@ -147,6 +151,30 @@ def test_a_threshold_is_exported_with_a_verdict_on_pairs(exported, tmp_path, cap
     for first, distance in enumerate(distances):
         verdict = "the same person" if distance <= limit else "different people"
         assert f"{first + 1} and {first + 4}: {verdict} ({distance:.3f})" in printed
+
+    picture = tmp_path / "ranking.png"
+    assert query_export.main(["--model", str(version), *paths[:3], "--gallery", str(tmp_path),
+                              "--top", "6", "--picture", str(picture)]) == 0
+    printed = capsys.readouterr().out
+    assert cv2.imread(str(picture)) is not None
+    for first, distance in enumerate(distances):
+        verdict = "the same person" if distance <= limit else "different people"
+        rows = [line.split(maxsplit=2) for line in printed.split("compared with ")[first + 1]
+                .splitlines() if line.endswith(f"{first + 3}.jpg")][-1:]
+        assert rows[0][2].split("  ")[0] == verdict
+        assert float(rows[0][1]) == pytest.approx(distance, abs=1e-4)
+
+
+def test_many_images_each_find_their_nearest(exported, capsys, tmp_path):
+    for number, crop in enumerate(list(Records(exported[1].data.records)["train"].encoded)[:21]):
+        (tmp_path / f"{number:02}.jpg").write_bytes(crop)
+    embeddings = embed(exported[3], [path.read_bytes() for path in sorted(tmp_path.iterdir())])
+    assert query_export.main(["--model", str(exported[3]), str(tmp_path), "--top", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    distances = 1 - embeddings @ embeddings.T + 9 * np.eye(len(embeddings))
+    assert len(lines) == 3 * len(embeddings)
+    for row, nearest in zip(lines[2::3], distances.argmin(axis=1)):
+        assert row.endswith(f"{nearest:02}.jpg")
 
 
 def test_a_threshold_of_something_else_is_not_exported(exported, tmp_path):

@@ -166,6 +166,8 @@ def test_two_files_are_judged_alike_by_the_run_and_by_its_export(whole, images, 
     ranked = capsys.readouterr().out.splitlines()[-1].split()
     assert float(ranked[1]) == float(ranked[2]) == pytest.approx(by_run[0], abs=1.1e-4)
     assert float(ranked[3]) == pytest.approx(by_run[3]["euclidean"], abs=1.1e-4)
+    decision = "the same person" if by_run[0] >= float(by_run[1]) else "different people"
+    assert " ".join(ranked[4:-1]) == decision
 
 
 def test_thresholds_of_other_weights_do_not_count(whole, images, capsys, tmp_path):
