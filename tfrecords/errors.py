@@ -13,13 +13,13 @@ import sys
 from collections.abc import Iterable
 from typing import Callable
 
+_COMPARED_NAMES, _COMPARED_CHARACTERS = 500, 80
 # What TensorFlow and HDF5 say of a file, inside longer messages.
 _NAMED = re.compile(r"(?:^|\}\} |: )(?P<path>[^;{}\n]+); (?P<reason>[A-Z][a-z -]+)"
                     r"|filename = '(?P<file>[^']*)'.*? error message = '(?P<text>[^']+)'")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REASONS = {os.strerror(number): number for number in (
     *_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG)}
-_COMPARED_NAMES, _COMPARED_CHARACTERS = 500, 80
 
 
 class UserError(Exception):

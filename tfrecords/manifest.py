@@ -135,7 +135,7 @@ def shard_paths(
 def shard_problem(directory: str | os.PathLike, shard: Shard, verify: str) -> str | None:
     """Describes what is wrong with a shard on disk; None if it is complete."""
     path = Path(directory) / shard.file
-    if not path.is_file():
+    if not os.path.isfile(path):
         return "is missing"
     size = path.stat().st_size
     if size != shard.bytes:
@@ -157,14 +157,14 @@ def shard_from_json(content: dict[str, Any]) -> Shard:
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise TypeError(f"{str(value)[:40]!r} is not a whole number from 0 to 2^63")
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{str(value)[:40]!r} is not a whole number from 0")
     return value
 
 
 def _check_inside(file: str) -> None:
-    if Path(file).name != file or file in ("", "..") or "\0" in file:
-        raise ValueError(f"{file!r} lies outside the folder")
+    if Path(file).name != file or file in ("", "..") or "\0" in file or len(file) > 255:
+        raise ValueError(f"{file[:80]!r} lies outside the folder or is no file's name")
 
 
 def _from_json(content: dict[str, Any]) -> Manifest:

@@ -106,7 +106,7 @@ def _read_list(root: Path, name: str, folder: str, first_id: int) -> list[ImageE
         entry, problem = _parse_line(text, folder, first_id)
         if entry is not None and lines.setdefault(entry.path, line) != line:
             problem = f"{entry.path} is at line {lines[entry.path]} already"
-        elif entry is not None and not (root / entry.path).is_file():
+        elif entry is not None and not os.path.isfile(root / entry.path):
             problem = f"{entry.path} is not in {root}"
         if problem:
             problems.append(f"line {line}: {problem}")

@@ -40,7 +40,7 @@ def read_query_galleries(
     if manifest.query_galleries is None:
         return None
     path = Path(directory) / manifest.query_galleries.file
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path} is missing: {_REBUILD}.")
     if file_checksum(path) != manifest.query_galleries.checksum:
         raise UserError(f"{path} has another checksum than expected: {_REBUILD}.")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tfrecords import pool, records, writer
+from tfrecords import pool, records, writer, writing
 from tfrecords.build import main
 from tfrecords.datasets import DATASETS
 from tfrecords.errors import UserError
@@ -249,6 +249,14 @@ def test_counts_must_be_positive(market_root, output, capsys, number):
     with pytest.raises(SystemExit):
         _build(market_root, output, f"--workers={number}")
     assert f"must be a whole number from 1 to 1,024, not '{number}'" in capsys.readouterr().err
+
+
+def test_a_second_builder_of_the_same_folder_is_refused(market_root, output, capsys):
+    with writing.sole_writer(output, "building records"):
+        assert _build(market_root, output) == 2
+    assert f"process {os.getpid()} on" in capsys.readouterr().err
+    assert _build(market_root, output) == 0
+    assert not list(output.glob(".*"))
 
 
 def test_an_output_that_is_a_file_is_refused(market_root, tmp_path, capsys):

@@ -105,7 +105,7 @@ def test_a_folder_without_manifest_is_named(tmp_path):
     (lambda content: content["splits"]["query"]["shards"][0].update(bytes=True), "whole number"),
     (lambda content: content["splits"]["query"]["shards"][0].update(file=".."), "outside"),
     (lambda content: content["splits"]["query"]["shards"][0].update(file="a\0"), "outside"),
-    (lambda content: content["splits"]["query"].update(identities=2**63), "whole number"),
+    (lambda content: content["splits"]["query"].update(identities=2**63), "out of range"),
     (lambda content: content.update(splits={}), "no splits"),
     (lambda content: content.update(options=[]), "options an object"),
     (lambda content: content.update(dropped=5), "broken"),

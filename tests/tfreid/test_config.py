@@ -275,6 +275,11 @@ def test_an_unknown_section_names_the_nearest(capsys):
         "error: there is no section or setting los.lin; the nearest is loss.lin.\n")
 
 
+def test_the_listing_reads_only_files(capsys):
+    assert describe_settings(["--recipes", "/dev/zero"]) == 2
+    assert "/dev/zero is a pipe or device" in capsys.readouterr().err
+
+
 def test_settings_are_read_without_tensorflow():
     code = ("import sys, tfreid.config; tfreid.config.load_config('quickstart');"
             "sys.exit(any(name in sys.modules for name in ('keras', 'tensorflow')))")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tfrecords.errors import UserError, command_line, nearest
+from tfrecords.errors import UserError, command_line, nearest, shortened
 
 
 class Command(NamedTuple):
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @command_line
 def _run(name: str, arguments: list[str]) -> int:
     if name not in COMMANDS:
-        raise UserError(f"there is no command {name!r}; the nearest is "
+        raise UserError(f"there is no command {shortened(repr(name))}; the nearest is "
                         f"`tfreid {nearest(name, COMMANDS)}`, and `tfreid --help` lists all.")
     return importlib.import_module(COMMANDS[name].module).main(arguments)
 

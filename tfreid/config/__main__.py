@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from tfrecords.errors import UserError, command_line, nearest
+from tfrecords.arguments import HomeParser
+from tfrecords.errors import UserError, command_line, nearest, shortened
+from tfrecords.files import read_text
+from tfrecords.writing import write_whole
 from tfreid.config.config import Config, section_type
 from tfreid.config.recipes import update_tables
 
@@ -25,15 +26,15 @@ _TYPES = {int: "integer", float: "number", str: "text", bool: "true or false",
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and prints."""
-    parser = argparse.ArgumentParser(prog="tfreid settings", description=__doc__)
+    parser = HomeParser(prog="tfreid settings", description=__doc__)
     parser.add_argument("section", nargs="?", default="",
                         help="section, such as loss or loss.lin (default: all of them)")
     parser.add_argument("--recipes", metavar="FILE",
                         help="update the tables of recipes in a document, docs/recipes.md")
     parsed = parser.parse_args(arguments)
     if parsed.recipes:
-        path = Path(parsed.recipes)
-        path.write_text(update_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
+        text = read_text(parsed.recipes, "name a document with tables of recipes")
+        write_whole(parsed.recipes, update_tables(text).encode())
         return
     print("\n".join(describe(parsed.section)))
 
@@ -51,7 +52,7 @@ def describe(section: str = "") -> Iterator[str]:
              if not section or f"{name}.".startswith(f"{section}.")}
     if not found:
         names = [name for name, _ in _blocks(Config, "") if name]
-        raise UserError(f"there is no section or setting {section}; the nearest is "
+        raise UserError(f"there is no section or setting {shortened(section)}; the nearest is "
                         f"{nearest(section, names)}.")
     for lines in found.values():
         yield from lines

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import numpy as np
 
-from tfrecords.errors import UserError, nearest
+from tfrecords.errors import UserError, nearest, shortened
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -136,7 +136,7 @@ def find_metric(name: str | Metric, p: float = MINKOWSKI_P) -> Metric:
     if isinstance(name, Metric):
         return name
     if name not in METRICS:
-        raise UserError(f"unknown distance metric {name!r}: did you mean "
+        raise UserError(f"unknown distance metric {shortened(repr(name))}: did you mean "
                         f"{nearest(str(name), METRICS)!r}? (known "
                         f"metrics: {', '.join(sorted(METRICS))})")
     metric = METRICS[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from tfrecords.errors import UserError, nearest
+from tfrecords.errors import UserError, nearest, shortened
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import linear_bn_relu, osnet_head
 from tfreid.config import ModelConfig
@@ -98,8 +98,8 @@ def _backbone(config):
     try:
         return BACKBONES[config.backbone]
     except KeyError:
-        raise UserError(f"model.backbone is {config.backbone}, which does not exist; the nearest "
-                        f"is {nearest(config.backbone, BACKBONES)}.") from None
+        raise UserError(f"model.backbone is {shortened(config.backbone)}, which does not exist; "
+                        f"the nearest is {nearest(config.backbone, BACKBONES)}.") from None
 
 
 def _backbone_settings(config):

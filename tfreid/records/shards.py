@@ -183,7 +183,7 @@ def scan_split(directory: Path, manifest: Manifest, split: str, verify: str,
             while block := list(islice(records, _PARSE_BATCH)):
                 try:
                     parsed = schema.parse_records([record for _, record in block])
-                except tf.errors.OpError:
+                except (tf.errors.OpError, UnicodeDecodeError):  # the latter for its own message
                     raise _Damage(f"{shard.file} holds a record that is not an image's") from None
                 for name, field in _COLUMNS.items():
                     columns[name].append(parsed[field].numpy())
@@ -208,9 +208,13 @@ def scan_split(directory: Path, manifest: Manifest, split: str, verify: str,
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     labels, identities = joined["labels"], manifest.splits[split].identities
     if labels.min() < schema.NO_LABEL or labels.max() >= identities:
-        raise UserError(f"{directory}: split {split} has labels up to {labels.max()} but its "
-                        f"manifest says {identities} identities; build the records again.")
+        raise UserError(f"{directory}: split {split} has labels from {labels.min()} to "
+                        f"{labels.max()} but its manifest says {identities} identities; build the "
+                        "records again.")
     index = SplitIndex(**{**joined, "paths": np.array(list(map(os.fsdecode, joined["paths"])))})
+    if min(joined["heights"].min(), joined["widths"].min()) < 1:
+        raise UserError(f"{directory}: split {split} has images without height or width; build the "
+                        "records again.")
     images = StoredImages(OpenFiles(paths), *map(np.concatenate, (shards, offsets, lengths)))
     return ScannedImages(index, images, kept, np.concatenate(whole))
 

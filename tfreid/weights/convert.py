@@ -253,7 +253,7 @@ def _refuse_misfit(trunk, state, backbone, source, others=True):
         fix = "without these it would compute other features"
     raise MisfitError(
         f"{os.fspath(source)} does not hold the weights of {backbone}: {len(trunk.weights)} of "
-        f"{total} match, {', '.join(counts)}; {fix} (its keys are like {' and '.join(some)}).",
+        f"{total} match, {', '.join(counts)}, where its keys are like {' and '.join(some)}; {fix}.",
         trunk,
     )
 

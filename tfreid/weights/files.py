@@ -122,8 +122,7 @@ def load_weights(
             finite or do not fit the model.
     """
     variables = weight_keys(model)
-    values = _read(path, np.asarray)
-    check_finite(values, path)
+    values = read_arrays(path)
     skip, allow_missing = tuple(skip), tuple(allow_missing)
     everything = sorted({*variables, *values})
     skipped = [key for key in everything if key.startswith(skip)]
@@ -137,6 +136,17 @@ def load_weights(
     for key in shared:
         variables[key].assign(values[key])
     return LoadReport(tuple(shared), tuple(skipped), tuple(absent))
+
+
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """Maps every key in a weight file to its weight; `save_arrays` writes changed ones.
+
+    Raises:
+        UserError: If the file is absent, damaged or not a weight file, or a weight is not finite.
+    """
+    values = _read(path, np.asarray)
+    check_finite(values, path)
+    return values
 
 
 def read_shapes(path: str) -> dict[str, tuple[int, ...]]:

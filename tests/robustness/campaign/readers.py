@@ -146,11 +146,12 @@ def record_values(folder: Path) -> Attempt:
 
         data = damaged(image, random) if random.random() < 0.3 else image
         entry = content["splits"]["train"]["shards"][0]
-        count = content["splits"]["train"]["images"]
+        count, people = (content["splits"]["train"][name] for name in ("images", "identities"))
         with tf.io.TFRecordWriter(str(records / entry["file"])) as writer:
             for number in range(count):
                 odd = [random.choice(numbers) for _ in range(5)]
-                values = [64, 32, number // 2, number // 2, number % 2]
+                person = number * people // count
+                values = [64, 32, person, person, number % 2]
                 place = random.randrange(5)
                 if number == 0:
                     values[place] = odd[place]

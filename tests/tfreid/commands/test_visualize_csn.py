@@ -121,7 +121,7 @@ def test_ranked_gallery(visualize, run, records, drawn):
 def test_a_whole_gallery_holds_neither_junk_nor_the_querys_camera(visualize, run, records, drawn):
     query, gallery = (Records(records)[split].index for split in ("query", "gallery"))
     assert visualize(["--run", str(run), "--output", "ranked.png", "--gallery",
-                      "999", "--top", "999", "--query", "0"]) == 0
+                      "999", "--top", "100", "--query", "0"]) == 0
     same = gallery.ids == query.ids[0]
     usable = (gallery.ids >= 0) & ~(same & (gallery.cameras == query.cameras[0]))
     ((results, _),) = drawn
@@ -149,7 +149,6 @@ def test_the_match_is_always_drawn(visualize, run, drawn):
     (["--query", "nobody.jpg"], "nobody.jpg matches 0"),
     (["--query", "0", "data.records=null"], "data.records is not set"),
     (["--query", "0", "data.records=nowhere"], "nowhere"),
-    (["--query", "0", "--seed", "-1"], "--seed"),
     (["--pairs-from-records", "--gallery", "1"], "shows another person"),
 ])
 def test_mistakes_are_one_sentence(visualize, run, files, capsys, tmp_path, arguments, words):

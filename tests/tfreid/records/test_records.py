@@ -107,7 +107,7 @@ def test_a_label_beyond_the_identities_is_refused(write_records):
     content = json.loads(path.read_text())
     content["splits"]["train"]["identities"] = 2
     path.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="labels up to 2 but its manifest says 2 identities"):
+    with pytest.raises(UserError, match="labels from 0 to 2 but its manifest says 2 ident"):
         len(Records(directory)["train"])
 
 
