@@ -16,12 +16,13 @@ sys.path[:0] = [str(_ROOT / "tests" / "robustness"), str(_ROOT)]
 from campaign.interruptions import GROUPS as INTERRUPTIONS  # noqa: E402
 from campaign.readers import GROUPS as READERS  # noqa: E402
 from campaign.runner import MAX_EXTRA_MEGABYTES, Tally, run_watched  # noqa: E402
+from campaign.runs import GROUPS as RUNS  # noqa: E402
 from campaign.settings import GROUPS as SETTINGS  # noqa: E402
 
 
 def main() -> int:
     """Parses the command line and runs the groups; returns 1 if there was a fault."""
-    groups = {**SETTINGS, **READERS, **INTERRUPTIONS}
+    groups = {**SETTINGS, **READERS, **RUNS, **INTERRUPTIONS}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="groups: " + ", ".join(groups))

@@ -246,7 +246,8 @@ def _kills(make_job, folder: Path) -> Attempt:
         allowed = (0, -kind, 128 + kind)
         text = (folder / "log").read_text(errors="replace")
         assert status in allowed, f"exit code {status} after {kind.name}: {text[-500:]}"
-        assert "Traceback" not in text, text[-800:]
+        # What workers of a killed command say on their way out is not judged.
+        assert kind == signal.SIGKILL or "Traceback" not in text, text[-800:]
         if status or not job.output.exists():
             bench.finish(job)
         bench.check(job)

@@ -62,7 +62,7 @@ def group_is_gone(process: int, seconds: float = 20.0) -> bool:
 def _serve():
     import test_net  # noqa: F401
     import train_net  # noqa: F401
-    from campaign.readers import register_tiny_backbone
+    from campaign.runs import register_tiny_backbone
     from tfreid.commands import convert, export, main, query, test, train  # noqa: F401
     from tfreid.systems import stages, testing  # noqa: F401
 

@@ -126,14 +126,14 @@ def _check_positives(table: ImageTable, config: Config) -> None:
     """Warns of batches with few positive pairs; raises a `UserError` if nothing is learned."""
     counts = np.bincount(table.index.labels)
     able, people = np.count_nonzero(counts > 1), config.data.identities_per_batch
-    if not able and not (config.loss.id.weight or config.loss.center.weight):
+    if not able and not config.loss.id.weight:
         raise UserError(f"{config.data.records}: no training identity has two images, so there are "
                         "no positive pairs to learn from; add images, or set loss.id.weight above "
                         "0.")
     expected = people * able / len(counts)
     if expected < 2:
         warnings.warn(
-            f"of the {people} people of a batch only {expected:.1g} have two images "
+            f"of the {people} people of a batch only {expected:.2g} have two images "
             f"({able} of {len(counts)} training identities); the others are compared with "
             "augmented copies of their only image", stacklevel=2)
 

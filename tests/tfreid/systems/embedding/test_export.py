@@ -91,7 +91,7 @@ def test_an_export_that_differs_is_not_written(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(export.ServedEmbedding, "_embed", embed_wrongly)
     with pytest.raises(UserError, match="differs from the trained model"):
         export_embedding(model, config, tmp_path / "out")
-    assert not any((tmp_path / "out").iterdir())
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_mistakes_get_one_sentence(exported, tmp_path):
