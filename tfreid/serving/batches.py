@@ -12,6 +12,8 @@ from tfreid.records import decode_image
 
 # Rows that go through the network together, which bounds memory.
 SLICE = 64
+# What the error of inputs with different numbers of rows says.
+UNEQUAL_ROWS = "the inputs must have one number of rows, but have"
 _PNG_START, _PNG_HEADER, _JPEG_START = b"\x89PNG\r\n\x1a\n", b"IHDR", b"\xff\xd8\xff"
 _HEADER_BYTES = 24  # up to the end of a PNG's size
 
@@ -100,7 +102,7 @@ def same_rows(*inputs: Any) -> tuple[tf.Tensor, tf.Operation]:
     counts = tf.stack([tf.shape(x)[0] for x in tf.nest.flatten(inputs)])
     return counts[0], tf.debugging.Assert(
         tf.reduce_all(tf.equal(counts, counts[0])),
-        ["the inputs must have one number of rows, but have", counts])
+        [UNEQUAL_ROWS, counts])
 
 
 def _part(text: tf.Tensor, start: int, length: int) -> tf.Tensor:
