@@ -76,8 +76,7 @@ def in_slices(function: Callable[..., Mapping[str, tf.Tensor]],
         tf.errors.InvalidArgumentError: If the inputs differ in the number of rows.
     """
     rows, check = same_rows(*inputs)
-    traced = tf.function(function).get_concrete_function(*tf.nest.map_structure(
-        lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), inputs))
+    traced = _traced(function, inputs)
     names = sorted(traced.structured_outputs)
     specs = [traced.structured_outputs[name] for name in names]
     with tf.control_dependencies([check]):
@@ -97,12 +96,33 @@ def in_slices(function: Callable[..., Mapping[str, tf.Tensor]],
             for name, array, spec in zip(names, found, specs)}
 
 
+def all_pairs(function: Callable[..., Mapping[str, tf.Tensor]], queries: Any,
+              gallery: Any) -> dict[str, tf.Tensor]:
+    """Calls a function of q and g rows, whose outputs are [q, g], unless one side has no rows.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If the tensors of a side differ in the number of rows.
+    """
+    traced = _traced(function, (queries, gallery))
+    shape, checks = zip(same_rows(queries), same_rows(gallery))
+    with tf.control_dependencies(checks):
+        return tf.cond(
+            tf.minimum(*shape) > 0, lambda: traced(*tf.nest.flatten((queries, gallery))),
+            lambda: {name: tf.zeros(shape, spec.dtype)
+                     for name, spec in traced.structured_outputs.items()})
+
+
 def same_rows(*inputs: Any) -> tuple[tf.Tensor, tf.Operation]:
     """Returns the number of rows of tensors [n, ...], and an operation that fails if it differs."""
     counts = tf.stack([tf.shape(x)[0] for x in tf.nest.flatten(inputs)])
     return counts[0], tf.debugging.Assert(
         tf.reduce_all(tf.equal(counts, counts[0])),
         [UNEQUAL_ROWS, counts])
+
+
+def _traced(function: Callable[..., Any], inputs: Any) -> Any:
+    return tf.function(function).get_concrete_function(*tf.nest.map_structure(
+        lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), inputs))
 
 
 def _part(text: tf.Tensor, start: int, length: int) -> tf.Tensor:

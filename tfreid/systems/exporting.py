@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME, Threshold, save_thresholds
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import decode_image
-from tfreid.serving.batches import decode_files, in_slices, same_rows
+from tfreid.serving.batches import all_pairs, decode_files, in_slices
 from tfreid.serving.client import SignatureClient
 from tfreid.serving.saved_model import (
     EXTRA_FILES,
@@ -85,14 +85,12 @@ class ServedComparisons(ServedFeatures):
                                          name=f"{side}_{name}")
                      for name, value in features.items()} for side in names]
 
-        def compare_all(queries, gallery):
-            with tf.control_dependencies([same_rows(side)[1] for side in (queries, gallery)]):
-                return self._compare_all(*tf.nest.map_structure(tf.identity, (queries, gallery)))
-
         self.compare = tf.function(
             lambda first, second: in_slices(self._compare, first, second),
             input_signature=sides("first", "second"))
-        self.compare_all = tf.function(compare_all, input_signature=sides("query", "gallery"))
+        self.compare_all = tf.function(
+            lambda queries, gallery: all_pairs(self._compare_all, queries, gallery),
+            input_signature=sides("query", "gallery"))
 
     @property
     def signatures(self) -> dict[str, Any]:

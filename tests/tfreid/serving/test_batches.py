@@ -99,3 +99,15 @@ def test_unequal_numbers_of_rows_are_refused(monkeypatch):
     for rows in ((1, 3), (3, 1), (0, 2), (8, 5)):
         with pytest.raises(tf.errors.InvalidArgumentError, match="one number of rows"):
             function(tf.zeros([rows[0], 3]), tf.zeros([rows[1]]))
+
+
+def test_all_pairs_of_no_rows_are_none():
+    cross = tf.function(
+        lambda x, y: batches.all_pairs(
+            lambda first, second: {"product": tf.map_fn(
+                lambda row: tf.linalg.matvec(second["x"], row), first["x"])}, {"x": x}, {"x": y}),
+        input_signature=2 * [tf.TensorSpec([None, 3], tf.float32)])
+    rows = np.random.default_rng(2).normal(size=(4, 3)).astype(np.float32)
+    for queries, gallery in ((4, 2), (0, 3), (3, 0), (0, 0)):
+        found = cross(rows[:queries], rows[:gallery])["product"]
+        np.testing.assert_allclose(found, rows[:queries] @ rows[:gallery].T, atol=1e-6)
