@@ -1,6 +1,8 @@
 """Evaluates a re-identification model: ranks a gallery, or judges whether pairs show one person."""
 
-from tfreid.commands.test import main
+from tfrecords.errors import command
+
+main = command("tfreid.commands.test")
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,6 +1,8 @@
 """Trains a re-identification model: settings from a recipe, everything it makes in one folder."""
 
-from tfreid.commands.train import main
+from tfrecords.errors import command
+
+main = command("tfreid.commands.train")
 
 if __name__ == "__main__":
     raise SystemExit(main())

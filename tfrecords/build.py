@@ -11,11 +11,12 @@ from tfrecords.arguments import HomeParser, whole
 from tfrecords.datasets import DATASETS, load_dataset
 from tfrecords.errors import command_line, printable
 from tfrecords.identity_splits import describe_identity_splits
+from tfrecords.images import DECODABLE_PIXELS, MAX_PIXELS
 from tfrecords.manifest import Manifest
 from tfrecords.records import build_records
 from tfrecords.scan import name_some
 
-_COMMON = ("dataset", "root", "output", "shards", "workers", "skip_corrupt")
+_COMMON = ("dataset", "root", "output", "shards", "workers", "skip_corrupt", "max_pixels")
 
 
 @command_line
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _warn(scan.warnings)
     result = build_records(
         scan, settings.dataset, settings.output, shards=settings.shards, workers=settings.workers,
-        skip_corrupt=settings.skip_corrupt, progress=True)
+        skip_corrupt=settings.skip_corrupt, max_pixels=settings.max_pixels, progress=True)
     _warn(result.warnings)
     if result.corrupt:
         _warn([f"{len(result.corrupt)} corrupt images are left out: {name_some(result.corrupt)}"])
@@ -98,6 +99,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--skip-corrupt", action="store_true",
         help="leave out images that are truncated or cannot be decoded, and count them; without "
              "it they are an error, because a broken copy should be repaired")
+    parser.add_argument(
+        "--max-pixels", type=whole(high=DECODABLE_PIXELS), default=MAX_PIXELS, metavar="N",
+        help="images of more pixels count as corrupt and are not decoded, because a file of a few "
+             "kB can declare gigabytes (default: %(default)s)")
 
 
 def _processors() -> int:

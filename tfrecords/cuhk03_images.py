@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Callable
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.images import CorruptImage
+from tfrecords.image_headers import CorruptImage
+from tfrecords.images import MAX_PIXELS, png_of
 from tfrecords.matlab import damaged, open_v73
 
 if TYPE_CHECKING:
@@ -146,11 +147,11 @@ class _Cells:
 
 
 def _encode(cells: _Cells, name: str) -> bytes:
-    import cv2
-
     array = cells.find(name)
     if array is None:
         raise CorruptImage("not in the .mat")
+    if array.size > 3 * MAX_PIXELS:
+        raise CorruptImage(f"{array.size:,} numbers, more than {MAX_PIXELS:,} pixels have")
     try:
         pixels = array[()]
     except _UNREADABLE as error:
@@ -158,5 +159,4 @@ def _encode(cells: _Cells, name: str) -> bytes:
     if pixels.dtype != np.uint8 or pixels.shape[0] != 3 or not pixels.size:
         raise CorruptImage(
             f"not an 8-bit colour image but {pixels.dtype} of shape {pixels.T.shape}")
-    blue_green_red = np.ascontiguousarray(pixels.T[:, :, ::-1])
-    return cv2.imencode(".png", blue_green_red)[1].tobytes()
+    return png_of(np.ascontiguousarray(pixels.T[:, :, ::-1]))

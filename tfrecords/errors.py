@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import functools
+import importlib
 import itertools
 import os
 import re
@@ -104,6 +105,14 @@ def command_line(main: Callable[..., int | None]) -> Callable[..., int]:
         return 2
 
     return wrapped
+
+
+def command(module: str) -> Callable[..., int]:
+    """Returns a module's `main`, which is imported when it is called.
+
+    Ctrl-C during the imports is then answered like any later one.
+    """
+    return command_line(lambda *args: importlib.import_module(module).main(*args))
 
 
 def find_os_error(error: Exception) -> OSError | None:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from tfrecords.errors import UserError
 from tfrecords.files import read_text
-from tfrecords.images import IMAGE_SUFFIXES
 from tfrecords.scan import (
     NO_CAMERA,
     ImageEntry,
@@ -69,7 +68,6 @@ def list_people(
     folder: str,
     names: FileNames,
     nested: bool = False,
-    suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
 ) -> list[ImageEntry]:
     """Lists the images of a folder whose file names contain the person.
 
@@ -80,12 +78,11 @@ def list_people(
         folder: Folder of the dataset.
         names: How the images are named.
         nested: Whether to list the subfolders of `folder` too.
-        suffixes: Lower-case suffixes of image files.
 
     Raises:
         UserError: If no image is left.
     """
-    paths, others = list_files(scan.root / folder, nested, suffixes)
+    paths, others = list_files(scan.root / folder, nested)
     entries, strangers, junk = [], [], 0
     for path in paths:
         match = names.pattern.fullmatch(path.rpartition("/")[2])
@@ -111,17 +108,15 @@ def count_dropped(scan: Scan, **counts: int) -> None:
     scan.dropped.update({reason: count for reason, count in counts.items() if count})
 
 
-def list_files(
-    folder: Path, nested: bool = False, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
-) -> tuple[list[str], int]:
+def list_files(folder: Path, nested: bool = False) -> tuple[list[str], int]:
     """Returns the sorted image paths of a folder and the number of other files.
 
     With `nested`, its subfolders are listed too.
     """
-    paths, others = list_images(folder, suffixes)
+    paths, others = list_images(folder)
     if nested:
         for name in list_folders(folder):
-            images, skipped = list_images(folder / name, suffixes)
+            images, skipped = list_images(folder / name)
             paths += [f"{name}/{image}" for image in images]
             others += skipped
     return paths, others

@@ -1,4 +1,4 @@
-"""Runs shard jobs in several processes, which stop with the build."""
+"""Runs the jobs of a build, rendering or writing, in several processes, which stop with it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
+from typing import TypeVar
 
 from tfrecords.errors import UserError
-from tfrecords.writer import ShardJob, ShardResult
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.2
 
@@ -27,34 +30,34 @@ class _Stopped(Exception):
 
 
 def run_jobs(
-    write: Callable[[ShardJob, Callable[[int], object]], ShardResult],
-    jobs: list[ShardJob],
+    work: Callable[[Job, Callable[[int], object]], Result],
+    jobs: Sequence[Job],
     workers: int,
     advance: Callable[[int], object],
-) -> Iterator[ShardResult]:
+) -> Iterator[Result]:
     """Yields the results of jobs as they finish.
 
     Args:
-        write: Writes one job and calls its second argument with 1 after each image. Must be
-            picklable if there are several workers.
+        work: Does one job and calls its second argument with 1 after each image. Must be picklable
+            if there are several workers, as the jobs must.
         jobs: The jobs; at most one process is started for each.
         workers: Number of processes; 1 works in this process.
         advance: Called with the number of images since the last call.
 
     Raises:
         UserError: If a worker process died.
-        Exception: Whatever `write` raised, after the results that other workers had finished.
+        Exception: Whatever `work` raised, after the results that other workers had finished.
     """
     workers = min(workers, len(jobs))
     if workers <= 1:
         for job in jobs:
-            yield write(job, advance)
+            yield work(job, advance)
         return
     context = _worker_context()
     counter, stop = context.Value("q", 0), context.Event()
     executor = ProcessPoolExecutor(workers, context, _start_worker, (counter, stop))
     try:
-        pending = {executor.submit(_run_job, write, job) for job in jobs}
+        pending = {executor.submit(_run_job, work, job) for job in jobs}
         seen = 0
         while pending:
             done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
@@ -65,7 +68,7 @@ def run_jobs(
                 yield future.result()
     except BrokenProcessPool as error:
         raise UserError("a worker process was killed, perhaps by lack of memory: run the same "
-                        "command again with fewer --workers; finished shards are kept.") from error
+                        "command again with fewer --workers; what is finished is kept.") from error
     finally:
         stop.set()
         executor.shutdown(wait=True, cancel_futures=True)
@@ -84,9 +87,12 @@ def _worker_context() -> BaseContext:
 
 
 def _start_worker(counter, stop) -> None:
+    import cv2
+
     _links[:] = [counter, stop]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets Ctrl-C too and sets `stop`
     threading.Thread(target=_exit_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)  # the processes share the processors
 
 
 def _exit_with_parent() -> None:
@@ -94,7 +100,7 @@ def _exit_with_parent() -> None:
     os._exit(1)
 
 
-def _run_job(write, job: ShardJob) -> ShardResult:
+def _run_job(work, job):
     counter, stop = _links
 
     def advance(images: int) -> None:
@@ -103,4 +109,4 @@ def _run_job(write, job: ShardJob) -> ShardResult:
         with counter.get_lock():
             counter.value += images
 
-    return write(job, advance)
+    return work(job, advance)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.identity_splits import refuse_losses
+from tfrecords.images import MAX_PIXELS
 from tfrecords.manifest import Manifest, write_manifest
 from tfrecords.pool import run_jobs
 from tfrecords.progress import Progress, make_directory, open_progress
@@ -22,7 +23,7 @@ from tfrecords.scan import Scan, name_some
 from tfrecords.schema import SCHEMA_VERSION
 from tfrecords.self_matches import identical_images, lost_matches, read_digests
 from tfrecords.shards import count_split, plan_shards
-from tfrecords.writer import ShardJob, write_shard
+from tfrecords.writer import ShardJob, ShardResult, write_shard
 from tfrecords.writing import sole_writer
 
 CORRUPT = "corrupt"
@@ -52,6 +53,7 @@ def build_records(
     shards: int = 4,
     workers: int = 1,
     skip_corrupt: bool = False,
+    max_pixels: int = MAX_PIXELS,
     progress: bool = False,
 ) -> BuildResult:
     """Writes the missing shards and, last, the manifest.
@@ -66,6 +68,7 @@ def build_records(
         shards: Number of record files per split.
         workers: Number of processes.
         skip_corrupt: Whether to leave corrupt images out and count them, instead of raising.
+        max_pixels: Images of more pixels count as corrupt and are not decoded.
         progress: Whether to show a progress bar on standard error.
 
     Raises:
@@ -84,39 +87,41 @@ def build_records(
             digests: dict[str, bytes] = {}
             if pending:
                 build.save()
-                digests = _write_pending(pending, build, workers, skip_corrupt, progress)
+                write = functools.partial(_write_job, output=directory, skip_corrupt=skip_corrupt,
+                                          max_pixels=max_pixels)
+                digests, warnings = _write_pending(write, pending, build, workers, progress)
             manifest, corrupt = _summarize(scan, jobs, build)
             if pending:
-                warnings = _warnings(scan, jobs, corrupt, directory, digests)
+                warnings += _warnings(scan, jobs, corrupt, directory, digests)
             write_manifest(directory, manifest)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         raise UserError(f"--output {directory} cannot be written ({error.strerror}): name another "
                         "folder.") from error
-    left_out = [f"{path} ({reason})" for job in jobs
-                for path, reason in build.shards[job.file].corrupt]
+    left_out = [text for job in jobs for text in _with_reasons(build.shards[job.file].corrupt)]
     return BuildResult(manifest, len(pending), left_out, warnings)
 
 
 def _write_pending(
+    write: Callable[[ShardJob, Callable[[int], object]], ShardResult],
     pending: list[ShardJob],
     build: Progress,
     workers: int,
-    skip_corrupt: bool,
     progress: bool,
-) -> dict[str, bytes]:
-    """Writes shards and returns the digests of their images by shard."""
+) -> tuple[dict[str, bytes], list[str]]:
+    """Writes shards and returns the digests of their images by shard, and warnings."""
     by_file = {job.file: job for job in pending}
-    write = functools.partial(_write_job, output=build.directory, skip_corrupt=skip_corrupt)
     corrupt: list[str] = []
+    blemished: list[str] = []
     digests: dict[str, bytes] = {}
     total = sum(len(job.images) for job in pending)
     with tqdm(total=total, unit="images", disable=not progress) as bar, closing(
             run_jobs(write, pending, workers, bar.update)) as results:
         for result in results:
+            blemished += _with_reasons(result.blemished)
             if result.shard is None:
-                corrupt += [f"{path} ({reason})" for path, reason in result.corrupt]
+                corrupt += _with_reasons(result.corrupt)
             else:
                 build.add(by_file[result.job_file], result)
                 digests[result.job_file] = result.digests
@@ -124,11 +129,17 @@ def _write_pending(
         raise UserError(f"{len(corrupt)} of {total} images in {pending[0].source} are corrupt: "
                         f"{name_some(sorted(corrupt))}; repair them, or pass --skip-corrupt to "
                         "leave them out, and run again (finished shards are kept).")
-    return digests
+    warnings = [f"the decoder finds fault with {len(blemished)} images, which are kept: "
+                f"{name_some(sorted(blemished))}"] if blemished else []
+    return digests, warnings
 
 
-def _write_job(job: ShardJob, advance, *, output: Path, skip_corrupt: bool):
-    return write_shard(job, output, skip_corrupt, advance)
+def _with_reasons(images: Iterable[Sequence[str]]) -> list[str]:
+    return [f"{path} ({reason})" for path, reason in images]
+
+
+def _write_job(job: ShardJob, advance, *, output: Path, skip_corrupt: bool, max_pixels: int):
+    return write_shard(job, output, skip_corrupt, advance, max_pixels)
 
 
 def _summarize(

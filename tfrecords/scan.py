@@ -94,13 +94,11 @@ def existing_root(root: str | os.PathLike) -> Path:
     return root
 
 
-def list_images(
-    folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
-) -> tuple[list[str], int]:
+def list_images(folder: Path) -> tuple[list[str], int]:
     """Returns the sorted image files of a folder and the number of its other and hidden files."""
     kinds = _kinds(folder)
     images = sorted(name for name, kind in kinds.items() if kind == "file"
-                    and name.lower().endswith(suffixes) and not name.startswith("."))
+                    and name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
     return images, sum(kind != "folder" for kind in kinds.values()) - len(images)
 
 

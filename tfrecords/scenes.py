@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Callable
 
-from tfrecords.images import CorruptImage, decode_pixels, header_size
+from tfrecords.image_headers import CorruptImage, header_size
+from tfrecords.images import decode_pixels, png_of
 from tfrecords.source import FolderSource
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class SceneSource(FolderSource):
     def scene_size(self, scene: str) -> tuple[int, int] | None:
         """Returns height and width of a scene in pixels, or None if its header is unreadable."""
         try:
-            with open(self._file(scene), "rb") as stream:
+            with self._open_file(scene) as stream:
                 start = stream.read(_HEADER_BYTES)
                 with contextlib.suppress(CorruptImage):
                     return header_size(start)
@@ -64,8 +65,6 @@ def clip_box(box: Box, height: int, width: int) -> tuple[slice, slice] | None:
 
 
 def _cut(decode: Callable[[str], np.ndarray], path: str) -> bytes:
-    import cv2
-
     scene, _, name = path.rpartition("/")
     match = _BOX_NAME.fullmatch(name)
     if match is None:
@@ -74,4 +73,4 @@ def _cut(decode: Callable[[str], np.ndarray], path: str) -> bytes:
     inside = clip_box(tuple(map(int, match.groups())), *pixels.shape[:2])
     if inside is None:
         raise CorruptImage("the box lies outside its scene")
-    return cv2.imencode(".png", pixels[inside])[1].tobytes()
+    return png_of(pixels[inside])

@@ -1,16 +1,22 @@
-"""Sources of the encoded images of a dataset: files, bitmaps, and boxes cut out of scenes."""
+"""Sources of the encoded images of a dataset: files below a folder."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Protocol
+from typing import BinaryIO, Callable, Protocol
 
-from tfrecords.images import CorruptImage, png_of_bitmap
+from tfrecords.image_headers import MAX_BYTES, CorruptImage
+
+# The file, not the machine, is at fault.
+_FAULTS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
+           errno.ENAMETOOLONG, errno.EIO)
 
 
 class ImageSource(Protocol):
@@ -53,18 +59,19 @@ class FolderSource:
 
     def _read(self, path: str) -> bytes:
         try:
-            return self._file(path).read_bytes()
-        except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-            raise CorruptImage(error.strerror) from error
+            with self._open_file(path) as stream:
+                return stream.read(MAX_BYTES + 1)
+        except OSError as error:
+            if error.errno in _FAULTS:
+                raise CorruptImage(error.strerror) from error
+            raise
+
+    def _open_file(self, path: str) -> BinaryIO:
+        file = self._file(path)
+        if not stat.S_ISREG(os.stat(file).st_mode):  # reading a pipe could block for ever
+            raise CorruptImage("not a regular file")
+        return open(file, "rb")
 
     def _file(self, path: str) -> Path:
         first, _, rest = path.partition("/")
         return Path(self.mounts[first], rest) if first in self.mounts else Path(self.root, path)
-
-
-class BitmapSource(FolderSource):
-    """Image files below a folder; bitmaps are converted to PNG."""
-
-    def _read(self, path: str) -> bytes:
-        data = super()._read(path)
-        return png_of_bitmap(data) if path.lower().endswith(".bmp") else data

@@ -7,11 +7,9 @@ import re
 
 from tfrecords.datasets import Dataset
 from tfrecords.identity_splits import add_split_options, draw_identity_splits
-from tfrecords.images import IMAGE_SUFFIXES
 from tfrecords.layout import Counts, FileNames, compare_with_protocol, find_root, list_people
 from tfrecords.manifest import STORED_SPLIT
 from tfrecords.scan import Scan
-from tfrecords.source import BitmapSource
 
 LAYOUT = """\
 ROOT/         VIPeR, or the folder that holds it
@@ -40,10 +38,10 @@ def scan_viper(root: str | os.PathLike, *, splits: int = 10, seed: int = 0) -> S
             is out of range.
     """
     root = find_root(root, list(_FOLDERS), "VIPeR")
-    scan = Scan(root, options={"splits": splits, "seed": seed}, source=BitmapSource(str(root)))
+    scan = Scan(root, options={"splits": splits, "seed": seed})
     images = [
         entry._replace(camera_id=camera) for folder, camera in _FOLDERS.items()
-        for entry in list_people(scan, folder, _NAMES, suffixes=(*IMAGE_SUFFIXES, ".bmp"))]
+        for entry in list_people(scan, folder, _NAMES)]
     scan.splits[STORED_SPLIT] = images
     scan.warnings += compare_with_protocol("VIPeR", scan.splits, _PROTOCOL)
     test = len({entry.person_id for entry in images}) // 2

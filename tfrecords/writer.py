@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from tfrecords.errors import UserError
 from tfrecords.files import file_checksum
-from tfrecords.images import CorruptImage, inspect_image
+from tfrecords.image_headers import CorruptImage
+from tfrecords.images import MAX_PIXELS, stored_image
 from tfrecords.manifest import Shard
 from tfrecords.scan import ImageEntry, PackedImages
 from tfrecords.schema import encode_record
@@ -46,13 +47,16 @@ class ShardJob(NamedTuple):
 class ShardResult(NamedTuple):
     """The result of a job; `shard` is None if corrupt images prevented it from being written.
 
-    `digests` has those of the images that were written, one after the other.
+    `blemished` has the path of each image that was written although its decoder found fault with
+    it, at no cost of pixels, and what it printed. `digests` has those of the images that were
+    written, one after the other.
     """
 
     job_file: str
     shard: Shard | None
     corrupt: list[tuple[str, str]]
     digests: bytes = b""
+    blemished: Sequence[tuple[str, str]] = ()
 
 
 def write_shard(
@@ -60,6 +64,7 @@ def write_shard(
     output: str | os.PathLike,
     skip_corrupt: bool,
     advance: Callable[[int], object],
+    max_pixels: int = MAX_PIXELS,
 ) -> ShardResult:
     """Writes a shard under a temporary name and renames it when it is complete.
 
@@ -71,6 +76,7 @@ def write_shard(
         skip_corrupt: Whether to leave corrupt images out; otherwise one of them prevents the shard
             from being written.
         advance: Called with 1 after each image; whatever it raises ends the work.
+        max_pixels: Images of more pixels count as corrupt.
 
     Returns:
         The shard, and the path and reason of each corrupt image.
@@ -81,16 +87,21 @@ def write_shard(
     """
     path = Path(output) / job.file
     corrupt: list[tuple[str, str]] = []
+    blemished: list[tuple[str, str]] = []
     digests, images, size = bytearray(), 0, 0
     with contextlib.suppress(_Unwanted), whole_file(path) as temporary:
         with open_records(temporary) as write, job.source.open() as read:
             for entry, label in zip(job.images, job.labels):
                 try:
-                    data = read(entry.path)
-                    record = _make_record(data, entry, label)
+                    data, info = stored_image(read(entry.path), max_pixels)
                 except CorruptImage as error:
                     corrupt.append((entry.path, str(error)))
                 else:
+                    if info.remark:
+                        blemished.append((entry.path, info.remark))
+                    record = encode_record(
+                        data, info.format, info.height, info.width, entry.path, entry.person_id,
+                        label, entry.camera_id, entry.tracklet_id)
                     write(record)
                     digests += image_digest(data)
                     images += 1
@@ -102,7 +113,7 @@ def write_shard(
         if temporary.stat().st_size != size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         shard = Shard(job.file, images, size, file_checksum(temporary))
-        return ShardResult(job.file, shard, corrupt, bytes(digests))
+        return ShardResult(job.file, shard, corrupt, bytes(digests), blemished)
     return ShardResult(job.file, None, corrupt)
 
 
@@ -122,12 +133,6 @@ def open_records(path: Path) -> Iterator[Callable[[bytes], None]]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise UserError(f"{path} cannot be written ({error.message}): fix the folder and run the "
                         "same command again.") from error
-
-
-def _make_record(data: bytes, entry: ImageEntry, label: int) -> bytes:
-    info = inspect_image(data)
-    return encode_record(data, info.format, info.height, info.width, entry.path, entry.person_id,
-                         label, entry.camera_id, entry.tracklet_id)
 
 
 def import_tensorflow():

@@ -94,9 +94,9 @@ def load(source: str | Path, weights: str | Path | None = None,
 class TrainedModel:
     """A trained model of any system; `load` makes it.
 
-    Images are RGB. Each is a path, the bytes of a JPEG or PNG file, or a uint8 array [h, w, 3] of
-    any size; an array [n, h, w, 3] is n images. Where features are needed, methods also take
-    embeddings, float arrays [n, d].
+    Images are RGB; arrays of OpenCV are BGR and need `image[..., ::-1]`. Each is a path, the bytes
+    of a JPEG or PNG file, or a uint8 array [h, w, 3] of any size; an array [n, h, w, 3] is n
+    images. Where features are needed, methods also take embeddings, float arrays [n, d].
 
     Args:
         client: Asks the signatures of the model.
@@ -122,7 +122,7 @@ class TrainedModel:
         """Embeds images.
 
         Args:
-            images: The images; with `boxes`, one frame, a path or an array [h, w, 3].
+            images: The images, RGB; with `boxes`, one frame, a path or an array [h, w, 3].
             boxes: Array [n, 4] of left, top, right and bottom in pixels of the frame, clipped to
                 it. Defaults to whole images.
             batch_size: Images that go through the network together.

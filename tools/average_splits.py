@@ -1,6 +1,8 @@
 """Averages the single-shot results of runs on several random identity splits of one dataset."""
 
-from tfreid.commands.average_folds import main
+from tfrecords.errors import command
+
+main = command("tfreid.commands.average_folds")
 
 if __name__ == "__main__":
     raise SystemExit(main())

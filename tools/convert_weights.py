@@ -1,6 +1,8 @@
 """Converts a checkpoint of a PyTorch toolbox to .weights.h5, without PyTorch."""
 
-from tfreid.commands.convert import main
+from tfrecords.errors import command
+
+main = command("tfreid.commands.convert")
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,6 +1,8 @@
 """Exports a trained run as a SavedModel for TF Serving, after checking that it works alike."""
 
-from tfreid.commands.export import main
+from tfrecords.errors import command
+
+main = command("tfreid.commands.export")
 
 if __name__ == "__main__":
     raise SystemExit(main())

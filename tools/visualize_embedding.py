@@ -1,6 +1,8 @@
 """Draws what an embedding looks at, by Grad-CAM, and what it ranks first."""
 
-from tfreid.commands.visualize_embedding import main
+from tfrecords.errors import command
+
+main = command("tfreid.commands.visualize_embedding")
 
 if __name__ == "__main__":
     raise SystemExit(main())

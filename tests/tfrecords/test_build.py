@@ -269,11 +269,11 @@ def test_an_output_that_is_a_file_is_refused(market_root, tmp_path, capsys):
 def test_an_interrupt_keeps_finished_shards(market_root, output, monkeypatch, capsys):
     written = []
 
-    def interrupted(job, output, skip_corrupt, advance):
+    def interrupted(job, output, skip_corrupt, advance, max_pixels):
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(job.file)
-        return writer.write_shard(job, output, skip_corrupt, advance)
+        return writer.write_shard(job, output, skip_corrupt, advance, max_pixels)
 
     monkeypatch.setattr(records, "write_shard", interrupted)
     assert _build(market_root, output) == 130

@@ -15,7 +15,7 @@ from tfrecords.build import main
 from tfrecords.cuhk03 import scan_cuhk03
 from tfrecords.cuhk03_images import MatSource
 from tfrecords.errors import UserError
-from tfrecords.images import CorruptImage
+from tfrecords.image_headers import CorruptImage
 from tfreid.records import Records, decode_image
 
 # Images (1-5 in view 1, 6-10 in view 2) of each person of each camera pair; the fifth pair's only

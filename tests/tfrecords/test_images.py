@@ -1,19 +1,22 @@
-"""The check of encoded images."""
+"""The check of encoded images, and their conversion."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import struct
 
 import cv2
 import numpy as np
 import pytest
 
+from tfrecords.image_headers import CorruptImage, header_size
 from tfrecords.images import (
-    CorruptImage,
+    MAX_PIXELS,
     ImageInfo,
     decode_pixels,
-    header_size,
     inspect_image,
+    stored_image,
 )
 
 
@@ -53,10 +56,10 @@ def test_the_end_marker_of_a_thumbnail_does_not_count(encode_image):
 
 @pytest.mark.parametrize(("data", "reason"), [
     (b"", "empty"),
-    (b"<html>not found</html>", "neither JPEG nor PNG"),
-    (b"GIF89a" + bytes(50), "neither JPEG nor PNG"),
+    (b"<html>not found</html>", "neither JPEG, PNG, BMP nor WebP"),
+    (b"GIF89a" + bytes(50), "neither JPEG, PNG, BMP nor WebP"),
     (b"\xff\xd8" + bytes(50), "broken JPEG header"),
-    (b"\xff\xd8\xff\xda\x00\x02\xff\xd9", "cannot be decoded"),
+    (b"\xff\xd8\xff\xda\x00\x02\xff\xd9", "truncated"),
 ])
 def test_other_bytes_are_named(data, reason):
     with pytest.raises(CorruptImage, match=reason):
@@ -85,7 +88,7 @@ def test_the_size_is_that_of_the_stored_pixels(encode_image):
 def test_the_size_is_in_the_first_bytes(encode_image, suffix):
     data = encode_image(0, 64, 32, suffix)
     assert header_size(data[:len(data) // 2]) == (64, 32)
-    for start, reason in ((data[:12], "truncated"), (b"GIF89a" + data, "neither JPEG nor PNG")):
+    for start, reason in ((data[:12], "truncated"), (b"GIF89a" + data, "neither JPEG, PNG")):
         with pytest.raises(CorruptImage, match=reason):
             header_size(start)
 
@@ -103,3 +106,96 @@ def test_pixels_are_decoded_of_whole_images_only(encode_image):
         np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
     with pytest.raises(CorruptImage, match="truncated"):
         decode_pixels(data[:-20])
+
+
+def declare_size(jpeg: bytes, height: int, width: int) -> bytes:
+    """Replaces the size in the header of a sequential JPEG."""
+    at = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:at] + struct.pack(">HH", height, width) + jpeg[at + 4:]
+
+
+def test_a_small_file_that_declares_many_pixels_is_not_decoded(encode_image):
+    png = bytearray(encode_image(0, 24, 12, ".png"))
+    png[16:24] = struct.pack(">II", 20_000, 20_000)
+    for bomb in (declare_size(encode_image(), 20_000, 20_000), bytes(png)):
+        with pytest.raises(CorruptImage, match="20,000 x 20,000 pixels, more than 40,000,000"):
+            inspect_image(bomb)
+    assert inspect_image(encode_image(0, 24, 12), 24 * 12).height == 24
+    with pytest.raises(CorruptImage, match="12 x 24 pixels, more than 287"):
+        inspect_image(encode_image(0, 24, 12), 24 * 12 - 1)
+
+
+def test_a_jpeg_that_decoders_fill_with_grey_is_damaged(encode_image, capfd):
+    whole = encode_image(0, 64, 32)
+    with pytest.raises(CorruptImage, match="damaged: Corrupt JPEG data: premature end"):
+        inspect_image(whole[:len(whole) // 2] + b"\xff\xd9")
+    with pytest.raises(CorruptImage, match="damaged"):
+        inspect_image(declare_size(whole, 640, 320))
+    assert capfd.readouterr().err == ""
+
+
+def test_only_what_a_decoder_prints_is_caught(encode_image, capfd, monkeypatch):
+    odd = encode_image(0, 64, 32).replace(b"JFIF\0\x01", b"JFIF\0\x41")
+    decode = cv2.imdecode
+
+    def meanwhile(*arguments):
+        os.write(2, b"somebody else\n")
+        return decode(*arguments)
+
+    monkeypatch.setattr(cv2, "imdecode", meanwhile)
+    info = inspect_image(odd)
+    assert (info.height, info.width) == (64, 32)
+    assert info.remark == "Warning: unknown JFIF revision number 65.01"
+    assert capfd.readouterr().err == "somebody else\n"
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "afterwards\n"
+
+
+def test_a_full_pipe_of_remarks_does_not_block(encode_image, monkeypatch):
+    decode = cv2.imdecode
+
+    def talks(*arguments):
+        for _ in range(100):
+            with contextlib.suppress(BlockingIOError):
+                os.write(2, b"x" * 4096)
+        return decode(*arguments)
+
+    monkeypatch.setattr(cv2, "imdecode", talks)
+    assert inspect_image(encode_image(0, 24, 12)).height == 24
+
+
+@pytest.mark.parametrize(("suffix", "settings"), [
+    (".bmp", []), (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101]), (".webp", [])])
+def test_other_formats_become_a_png_of_the_same_pixels(suffix, settings):
+    pixels = np.random.default_rng(0).integers(0, 256, (31, 17, 3), dtype=np.uint8)
+    encoded = cv2.imencode(suffix, pixels, settings)[1].tobytes()
+    stored, info = stored_image(encoded)
+    assert info == ImageInfo("png", 31, 17) == inspect_image(stored)
+    assert header_size(encoded) == (31, 17)
+    np.testing.assert_array_equal(decode_pixels(stored), decode_pixels(encoded))
+    if suffix == ".bmp":
+        np.testing.assert_array_equal(decode_pixels(stored), pixels)
+    with pytest.raises(CorruptImage, match="truncated"):
+        stored_image(encoded[:-20])
+
+
+def test_the_declared_size_of_every_webp_is_read():
+    for start in (b"VP8X" + bytes(8) + b"\x1f\x4e\0\x1f\x4e\0",
+                  b"VP8L" + bytes(4) + b"\x2f" + struct.pack("<I", 9_999 | 9_999 << 14) + bytes(9),
+                  b"VP8 " + bytes(10) + struct.pack("<HH", 16_000, 16_000) + bytes(9)):
+        data = b"RIFF" + struct.pack("<I", len(start) + 4) + b"WEBP" + start
+        with pytest.raises(CorruptImage, match="more than 40,000,000"):
+            inspect_image(data)
+    assert MAX_PIXELS < 10_000 ** 2
+
+
+def test_jpegs_that_only_some_decoders_read_are_refused(encode_image):
+    arithmetic = encode_image().replace(b"\xff\xc0", b"\xff\xc9")
+    with pytest.raises(CorruptImage, match="lossless, arithmetic-coded or not of 8 bits"):
+        inspect_image(arithmetic)
+
+
+def test_stored_formats_are_left_alone(encode_image):
+    for suffix in (".jpg", ".png"):
+        data = encode_image(0, 24, 12, suffix)
+        assert stored_image(data)[0] is data

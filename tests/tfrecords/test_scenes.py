@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tfrecords.images import CorruptImage
+from tfrecords.image_headers import CorruptImage
 from tfrecords.scenes import SceneSource, box_path, clip_box
 
 

@@ -74,7 +74,7 @@ def test_corrupt_images_can_be_left_out(job, output, tmp_path):
     (tmp_path / "in/2.png").write_bytes(b"no image")
     result = write_shard(job, output, True, lambda images: None)
     assert result.shard.images == 2
-    assert result.corrupt == [("in/2.png", "neither JPEG nor PNG")]
+    assert result.corrupt == [("in/2.png", "neither JPEG, PNG, BMP nor WebP")]
     records = list(tf.data.TFRecordDataset(str(output / NAME)).as_numpy_iterator())
     assert parse_records(records)["person/label"].numpy().tolist() == [2, 1]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import functools
-import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.files import read_json
+from tfrecords.pool import run_jobs
 from tfrecords.synthetic.camera import camera_of
 from tfrecords.synthetic.crop import DISTRACTOR, JUNK, render_crop
 from tfrecords.synthetic.streams import Stream, generator
@@ -74,15 +74,15 @@ def render_dataset(root: Path, options: SyntheticOptions, workers: int = 1,
     Args:
         root: A folder that is absent, empty, or was rendered with the same options.
         options: What to render.
-        workers: Number of processes; 1 renders in this one. More are spawned, so a script must
-            call under `if __name__ == "__main__"`.
+        workers: Number of processes; 1 renders in this one. With more a script must call
+            under `if __name__ == "__main__"`.
         progress: Whether to show a progress bar.
 
     Returns:
         The number of images in each folder.
 
     Raises:
-        UserError: An option is out of range, or `root` holds something else.
+        UserError: An option is out of range, `root` holds something else, or a process died.
     """
     _check_options(options, workers)
     root = Path(root)
@@ -94,8 +94,11 @@ def render_dataset(root: Path, options: SyntheticOptions, workers: int = 1,
                if (job.folder, _file_name(options.seed, job)) not in present]
     with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="rendering", unit="img",
               disable=not progress) as bar:
-        for count in _render_all(root, options.seed, missing, workers):
-            bar.update(count)
+        chunks = [missing[start:start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
+        render = functools.partial(_render_chunk, root=root, seed=options.seed)
+        with closing(run_jobs(render, chunks, workers, bar.update)) as rendered:
+            for _ in rendered:
+                pass
     counts = {folder: sum(job.folder == folder for job in jobs)
               for folder in (TRAIN, QUERY, GALLERY)}
     write_json(root / MANIFEST, {**_signature(options), "images": counts})
@@ -203,30 +206,13 @@ def _present(root: Path, names: set[tuple[str, str]]) -> set[tuple[str, str]]:
     return found
 
 
-def _render_all(root: Path, seed: int, jobs: Sequence[_Job], workers: int) -> Iterator[int]:
-    chunks = [jobs[start:start + _CHUNK] for start in range(0, len(jobs), _CHUNK)]
-    workers = min(workers, len(chunks))
-    if workers <= 1:
-        for job in jobs:
-            yield _render_chunk(root, seed, [job])
-        return
-    pool = concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=cv2.setNumThreads,
-        initargs=(1,))
-    try:
-        futures = [pool.submit(_render_chunk, root, seed, chunk) for chunk in chunks]
-        for future in concurrent.futures.as_completed(futures):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _render_chunk(root: Path, seed: int, jobs: Sequence[_Job]) -> int:
+def _render_chunk(jobs: Sequence[_Job], advance: Callable[[int], object], *, root: Path,
+                  seed: int) -> None:
     for job in jobs:
         crop = render_crop(seed, job.identity, job.camera, job.index)
         quality = camera_of(seed, job.camera).quality
         _, encoded = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         write_whole(root / job.folder / _file_name(seed, job), encoded.tobytes())
-    return len(jobs)
+        advance(1)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfrecords.images import CorruptImage, inspect_image
+from tfrecords.files import regular_file
+from tfrecords.image_headers import MAX_BYTES, CorruptImage
+from tfrecords.images import stored_image
 from tfreid.config import Config
 from tfreid.evaluation.evaluator import Ranked
 from tfreid.evaluation.protocol import matches
@@ -21,28 +22,29 @@ _NAME_LETTERS = 16
 
 
 def read_image_file(path: str | Path) -> np.ndarray:
-    """Reads a JPEG or PNG file as uint8 RGB [h, w, 3].
+    """Reads an image file as uint8 RGB [h, w, 3].
 
     Raises:
-        UserError: If it cannot be read, or is not a whole image.
+        UserError: If it cannot be read, or is not a whole JPEG, PNG, BMP or WebP of at most
+            `tfrecords.images.MAX_PIXELS`.
     """
-    try:
-        return decode_image(read_file(path)).numpy()
-    except tf.errors.InvalidArgumentError:
-        raise _no_image(path, "cannot be decoded") from None
+    return decode_image(read_file(path)).numpy()
 
 
 def read_file(path: str | Path) -> bytes:
-    """Returns the bytes of a JPEG or PNG file; the errors are those of `read_image_file`."""
+    """Returns an image file as a JPEG or PNG; the errors are those of `read_image_file`.
+
+    A BMP or WebP becomes a PNG.
+    """
     try:
-        data = Path(path).read_bytes()
+        with open(regular_file(path, "check the path"), "rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path.") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}); check the path.") from None
     try:
-        inspect_image(data)
+        return stored_image(data)[0]
     except CorruptImage as error:
-        raise _no_image(path, error) from None
-    return data
+        raise UserError(f"{path}: {error}; give a whole JPEG, PNG, BMP or WebP.") from None
 
 
 def read_images(split: Split, positions: np.ndarray) -> list[np.ndarray]:
@@ -107,10 +109,6 @@ def find_query(queries: SplitIndex, wanted: str) -> int:
                         f"0 to {len(queries) - 1}, or a path in the dataset, for example "
                         f"{queries.paths[0]}.")
     return found[0]
-
-
-def _no_image(path, reason) -> UserError:
-    return UserError(f"{path}: {reason}; give a whole JPEG or PNG.")
 
 
 def spread_queries(result: RankingResult, count: int) -> np.ndarray:

@@ -69,10 +69,11 @@ def resize_images(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
     Returns:
         float32 images [n, height, width, 3] or [height, width, 3]; values keep their range.
     """
-    images = tf.cast(images, tf.float32)
     fixed = not tf.is_tensor(height)
     if fixed and tuple(images.shape[-3:-1]) == (height, width):
-        return images
+        return tf.cast(images, tf.float32)
+    if images.dtype != tf.uint8:  # whose large photographs would take four times the memory
+        images = tf.cast(images, tf.float32)
     size = tf.stack([tf.cast(height, tf.int32), tf.cast(width, tf.int32)])
     resize = functools.partial(tf.image.resize, images, (height, width) if fixed else size)
     shrinks = tf.reduce_any(tf.shape(images)[-3:-1] > size)
@@ -115,7 +116,8 @@ class ImagePreprocessing(keras.layers.Layer):
     def call(self, images):
         """Turns images [n, h, w, 3], uint8 or float in 0-255, into [n, height, width, 3]."""
         reverse, scale, mean, deviation = _MODES[self.mode]
-        images = resize_images(images, *self._target(images))
+        # On a GPU only floating-point images can be resized.
+        images = resize_images(tf.cast(images, tf.float32), *self._target(images))
         if reverse:
             images = images[..., ::-1]
         return tf.cast((images / scale - mean) / deviation, self.compute_dtype)

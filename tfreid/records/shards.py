@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfrecords import schema
 from tfrecords.errors import UserError
-from tfrecords.images import CorruptImage, check_whole
+from tfrecords.image_headers import STORED_FORMATS, CorruptImage, check_whole
 from tfrecords.manifest import Manifest, Shard, shard_paths
 
 # A TFRecord is the length and its checksum (8 and 4 bytes), the record and its checksum.
@@ -246,7 +246,7 @@ def _read_records(path: Path, shard: Shard) -> Iterator[tuple[int, bytes]]:
 
 def _is_whole(data: bytes) -> bool:
     try:
-        return bool(check_whole(data))
+        return check_whole(data) in STORED_FORMATS
     except CorruptImage:
         return False
 

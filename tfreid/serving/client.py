@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.evaluation.thresholds import Threshold, find_thresholds, load_thresholds
+from tfreid.serving.batches import UNEQUAL_ROWS
 from tfreid.serving.saved_model import (
     EXTRA_FILES,
     VERIFY_INPUTS,
@@ -116,7 +117,8 @@ class SignatureClient:
                 raise UserError("this export takes no empty batch; give at least one "
                                 "image.") from None
             raise RefusedImages(
-                "an image cannot be decoded; give whole JPEG or PNG files.") from None
+                "an image cannot be decoded or has more pixels than export.max_pixels; give whole "
+                "JPEG or PNG files.") from None
 
     def _ask(self, signature, inputs):
         if signature not in self._signatures:
@@ -124,7 +126,14 @@ class SignatureClient:
                             f"{', '.join(sorted(self._signatures)) or 'none'}; give an export of "
                             "`tfreid export`.")
         constants = {name: tf.constant(values) for name, values in inputs.items()}
-        return {name: x.numpy() for name, x in self._signatures[signature](**constants).items()}
+        try:
+            found = self._signatures[signature](**constants)
+        except tf.errors.InvalidArgumentError as error:
+            if UNEQUAL_ROWS in error.message:
+                raise UserError(f"{signature} takes as many first as second images; give "
+                                "pairs.") from None
+            raise
+        return {name: x.numpy() for name, x in found.items()}
 
 
 class SavedModelClient(SignatureClient):

@@ -1,4 +1,4 @@
-"""Common parts of all exports: checked versions, decoding of images, parity with training."""
+"""Common parts of all exports: checked versions, verification of pairs, parity with training."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tfrecords.checksums import find_changed_file, write_checksums
 from tfrecords.errors import UserError, find_os_error
 from tfrecords.writing import sole_writer
 from tfreid.evaluation.thresholds import Threshold
-from tfreid.layers.preprocessing import resize_images
 from tfreid.plain_paths import plain_path
-from tfreid.records import Records, Split, decode_image
+from tfreid.records import Records, Split
+from tfreid.serving.batches import in_slices
 
 # Folder inside a version that TF Serving ignores.
 EXTRA_FILES = "assets.extra"
@@ -109,15 +109,6 @@ def load_signatures(version: Path) -> Mapping[str, Callable[..., Any]]:
                         f"{fix}.") from error
 
 
-def decode_files(files: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Decodes JPEG or PNG files [n] of any sizes to float32 RGB [n, height, width, 3], 0-255."""
-    return tf.map_fn(
-        lambda image: resize_images(decode_image(image), height, width),
-        files,
-        fn_output_signature=tf.TensorSpec([height, width, 3], tf.float32),
-    )
-
-
 def served_weights(model: keras.Model) -> list[tf.Variable]:
     """Returns a model's weights as TensorFlow variables, for a `tf.Module` to track."""
     return [weight if isinstance(weight, tf.Variable) else getattr(weight, "value", weight)
@@ -127,10 +118,12 @@ def served_weights(model: keras.Model) -> list[tf.Variable]:
 def verify_signatures(verify: Callable[[tf.Tensor, tf.Tensor], Any]) -> dict[str, Any]:
     """Returns the signatures that verify pairs of files, with present and older input names.
 
-    `verify` takes two tensors [n] of JPEG or PNG files and returns the outputs.
+    `verify` takes two tensors [n] of JPEG or PNG files, n at most `batches.SLICE`, and returns the
+    outputs. The signatures take any number of pairs.
     """
     # Both call one graph, so that the model is traced once.
-    judged = tf.function(verify, input_signature=2 * [tf.TensorSpec([None], tf.string)])
+    judged = tf.function(lambda first, second: in_slices(verify, first, second),
+                         input_signature=2 * [tf.TensorSpec([None], tf.string)])
     return {
         signature: tf.function(lambda first, second: judged(first, second), input_signature=[
             tf.TensorSpec([None], tf.string, name=name) for name in names])

@@ -13,12 +13,12 @@ import tensorflow as tf
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME, Threshold, save_thresholds
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import decode_image
+from tfreid.serving.batches import decode_files, in_slices, same_rows
 from tfreid.serving.client import SignatureClient
 from tfreid.serving.saved_model import (
     EXTRA_FILES,
     ServedModel,
     check_alike,
-    decode_files,
     load_signatures,
     round_alike,
     served_weights,
@@ -33,25 +33,28 @@ class ServedFeatures(tf.Module):
         name: Name of the module.
         model: Model with trained weights.
         size: Size that files are resized to.
+        max_pixels: Files of more pixels are refused.
     """
 
-    def __init__(self, name: str, model: keras.Model, size: InputSize):
+    def __init__(self, name: str, model: keras.Model, size: InputSize, max_pixels: int):
         super().__init__(name=name)
         self.weights = served_weights(model)
         self._size = size
+        self._max_pixels = max_pixels
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def extract(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Extracts the features of JPEG or PNG files [n], of any sizes."""
-        return self._extract_files(image_bytes)
+        return in_slices(self._extract_files, image_bytes)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def extract_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Extracts the features of RGB images [n, h, w, 3] of one size."""
-        return self._extract(tf.cast(images, tf.float32))
+        """Extracts the features of images [n, h, w, 3] of one size, RGB and not BGR."""
+        return in_slices(lambda some: self._extract(tf.cast(some, tf.float32)), images)
 
     def _extract_files(self, files):
-        return self._extract(decode_files(files, self._size.height, self._size.width))
+        return self._extract(decode_files(
+            files, self._size.height, self._size.width, self._max_pixels))
 
     def _extract(self, images):
         raise NotImplementedError
@@ -64,6 +67,7 @@ class ServedComparisons(ServedFeatures):
         name: Name of the module.
         model: Model with trained weights.
         size: Size that files are resized to.
+        max_pixels: Files of more pixels are refused.
         features: Name of a feature -> tensor of its shape [n, ...]. As inputs their names begin
             with the side, for example `first_map_2` or `gallery_descriptor`.
 
@@ -72,17 +76,23 @@ class ServedComparisons(ServedFeatures):
         compare_all: Features of q queries and g gallery images -> results [q, g].
     """
 
-    def __init__(self, name: str, model: keras.Model, size: InputSize, features: Mapping[str, Any]):
-        super().__init__(name, model, size)
+    def __init__(self, name: str, model: keras.Model, size: InputSize, max_pixels: int,
+                 features: Mapping[str, Any]):
+        super().__init__(name, model, size, max_pixels)
 
         def sides(*names):
             return [{name: tf.TensorSpec([None, *value.shape[1:]], tf.float32,
                                          name=f"{side}_{name}")
                      for name, value in features.items()} for side in names]
 
-        self.compare = tf.function(self._compare, input_signature=sides("first", "second"))
-        self.compare_all = tf.function(
-            self._compare_all, input_signature=sides("query", "gallery"))
+        def compare_all(queries, gallery):
+            with tf.control_dependencies([same_rows(side)[1] for side in (queries, gallery)]):
+                return self._compare_all(*tf.nest.map_structure(tf.identity, (queries, gallery)))
+
+        self.compare = tf.function(
+            lambda first, second: in_slices(self._compare, first, second),
+            input_signature=sides("first", "second"))
+        self.compare_all = tf.function(compare_all, input_signature=sides("query", "gallery"))
 
     @property
     def signatures(self) -> dict[str, Any]:

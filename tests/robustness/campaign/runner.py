@@ -112,7 +112,7 @@ def _child(pipe, name, prepare, seed, first, most):
 
 def _outcomes(name, attempt, seed, numbers, folder) -> Iterator[tuple[int, str, str, float]]:
     from tfrecords.errors import UserError
-    from tfrecords.images import CorruptImage
+    from tfrecords.image_headers import CorruptImage
 
     for number in numbers:
         start = time.perf_counter()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tfrecords import errors
 from tfreid.commands import main as tfreid_command
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -20,7 +21,7 @@ DOORS = [ROOT / "train_net.py", ROOT / "test_net.py",
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda path: path.stem)
 def test_a_script_is_a_door_to_a_command(door):
-    module = re.search(r"^from (tfreid\.commands\.\w+) import main$", door.read_text(), re.M)
+    module = re.search(r"^main = command\(\"(tfreid\.commands\.\w+)\"\)$", door.read_text(), re.M)
     commands = {command.module for command in tfreid_command.COMMANDS.values()}
     assert module.group(1) in commands
     assert len(door.read_text().splitlines()) < 30
@@ -52,3 +53,10 @@ def test_an_unknown_command_gets_the_nearest(capsys):
 def test_the_version(capsys):
     assert tfreid_command.main(["--version"]) == 0
     assert capsys.readouterr().out == f"tfreid {importlib.import_module('tfreid').__version__}\n"
+
+
+def test_ctrl_c_during_the_imports_of_a_command_is_no_traceback(tmp_path, monkeypatch, capsys):
+    (tmp_path / "slow_command.py").write_text("raise KeyboardInterrupt\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert errors.command("slow_command")([]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -137,7 +137,7 @@ def test_the_match_is_always_drawn(visualize, run, drawn):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--pair", "FILES/none.jpg", "FILES/b.jpg"], "none.jpg: cannot be read"),
+    (["--pair", "FILES/none.jpg", "FILES/b.jpg"], "none.jpg cannot be read"),
     (["--pair", "FILES/a.jpg", "FILES"], "cannot be read"),
     (["--pair", "FILES/a.jpg", "FILES/short.jpg"], "short.jpg: truncated"),
     (["--pair", "FILES/text.jpg", "FILES/a.jpg"], "text.jpg: neither JPEG nor PNG"),

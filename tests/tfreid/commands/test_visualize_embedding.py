@@ -142,7 +142,7 @@ def test_ranked_lists(visualize, run, records, drawn):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--pair", "FILES/none.jpg", "FILES/b.jpg"], "none.jpg: cannot be read"),
+    (["--pair", "FILES/none.jpg", "FILES/b.jpg"], "none.jpg cannot be read"),
     (["--attention", "FILES/a.jpg", "FILES/short.jpg"], "short.jpg: truncated"),
     (["--attention", "FILES/text.jpg"], "text.jpg: neither JPEG nor PNG"),
     (["--attention", "data.verify=size"], "--attention names no file"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
+from tfrecords.errors import UserError
 from tfreid.serving.client import SavedModelClient, exported_thresholds
 from tfreid.serving.saved_model import verify_signatures
 
@@ -40,6 +42,13 @@ def test_exports_of_before_still_judge_pairs(tmp_path):
         "false_positive_rate": 0.1, "dataset": "synthetic", "split": "query x gallery",
         "weights": "best.weights.h5", "fingerprint": "abc", "measured": {}}))
     assert exported_thresholds(tmp_path)["euclidean"].threshold == 0.25
+
+
+def test_pairs_have_two_images(tmp_path):
+    tf.saved_model.save(tf.Module(), str(tmp_path / "2"), signatures=verify_signatures(lengths))
+    with pytest.raises(UserError, match="as many first as second images"):
+        SavedModelClient(tmp_path).verify([b"abc"], [b"a", b"ab", b"abc"])
+    assert SavedModelClient(tmp_path).verify([], [])["distance"].shape == (0,)
 
 
 def test_new_exports_answer_old_clients(tmp_path):

@@ -66,7 +66,7 @@ def test_the_file_that_cannot_be_decoded_is_named(folder):
     with pytest.raises(UserError, match=r"b\.png: the model cannot decode it"):
         list(extract_files(Lengths(files[1].stat().st_size), files, 3, "files"))
     (folder / "b.png").write_text("no image")
-    with pytest.raises(UserError, match=r"b\.png: neither JPEG nor PNG"):
+    with pytest.raises(UserError, match=r"b\.png: neither JPEG, PNG"):
         list(extract_files(Lengths(), files, 3, "files"))
 
 

@@ -35,7 +35,7 @@ class ServedCsn(ServedComparisons):
 
     def __init__(self, model: keras.Model, config: Config):
         self._parts = csn_parts(model)
-        super().__init__("served_csn", model, input_size(config.model),
+        super().__init__("served_csn", model, input_size(config.model), config.export.max_pixels,
                          compared_features(self._parts.extract.output))
         self._levels = tuple(config.csn.levels)
         self._score = config.csn.score

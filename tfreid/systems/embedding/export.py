@@ -15,6 +15,7 @@ from tfreid.evaluation.distances import paired_distances
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.models.embedding import input_size
 from tfreid.records import decode_image, open_records
+from tfreid.serving.batches import decode_bounded
 from tfreid.serving.saved_model import ask_verify, check_alike, parity_files, verify_signatures
 from tfreid.systems.exporting import ServedFeatures, check_extraction, write_checked
 
@@ -29,7 +30,8 @@ class ServedEmbedding(ServedFeatures):
     """
 
     def __init__(self, model: keras.Model, config: Config):
-        super().__init__("served_embedding", model, input_size(config.model))
+        super().__init__("served_embedding", model, input_size(config.model),
+                         config.export.max_pixels)
         feature = config.evaluation.feature
         # In a function, which hides the model from saving; it would trace every layer once more.
         self._forward = lambda images: model(images, training=False)[feature]
@@ -58,7 +60,8 @@ class ServedEmbedding(ServedFeatures):
             return super()._extract_files(files)
         # Images of different sizes cannot form a batch.
         return {"embedding": tf.map_fn(
-            lambda file: self._embed(tf.cast(decode_image(file)[None], tf.float32))[0],
+            lambda file: self._embed(
+                tf.cast(decode_bounded(file, self._max_pixels)[None], tf.float32))[0],
             files, fn_output_signature=self._embedding)}
 
     def _extract(self, images):

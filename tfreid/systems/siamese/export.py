@@ -50,7 +50,7 @@ class ServedSiamese(ServedComparisons):
     def __init__(self, model: keras.Model, config: Config, thresholds: Mapping[str, Threshold]):
         parts = siamese_parts(model)
         super().__init__("served_siamese", model, input_size(config.model),
-                         {"descriptor": parts.embed.output["embedding"]})
+                         config.export.max_pixels, {"descriptor": parts.embed.output["embedding"]})
         # In functions, which hide the models from saving; it would trace every layer once more.
         self._forward = lambda images: parts.embed(images, training=False)["embedding"]
         self._judge = lambda first, second: compare_embeddings(

@@ -109,8 +109,8 @@ def test_pairs_of_a_table(table):
     ("first,second,same\ncrops/a.jpg,crops/b.jpg,maybe\ncrops/a.jpg,crops/b.jpg\n",
      "2 problems: line 2: it needs two images and 1 or 0; line 3: it needs"),
     ("first,second,same\ncrops/a.jpg,crops/b.jpg,1,2\n", "line 2: it needs two images"),
-    ("first,second,same\ncrops/a.jpg,nowhere.jpg,1\n", "nowhere.jpg: cannot be read"),
-    ("first,second,same\ncrops/a.jpg,pairs.csv,0\n", "pairs.csv: .*give a whole JPEG or PNG"),
+    ("first,second,same\ncrops/a.jpg,nowhere.jpg,1\n", "nowhere.jpg cannot be read"),
+    ("first,second,same\ncrops/a.jpg,pairs.csv,0\n", "pairs.csv: .*give a whole JPEG, PNG"),
     ("first,second,same\ncrops/a.jpg,crops/b.jpg,1\n", "needs positive pairs .* and negative"),
 ])
 def test_mistakes_in_a_table_are_one_sentence(table, text, words):

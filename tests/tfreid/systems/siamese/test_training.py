@@ -255,7 +255,7 @@ def test_mistakes_get_one_sentence(recipe, tmp_path, capfd, more, words):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--run", "RUN", "--pair", "none.jpg", "b.jpg"], "none.jpg: cannot be read"),
+    (["--run", "RUN", "--pair", "none.jpg", "b.jpg"], "none.jpg cannot be read"),
     (["--run", "RUN", "--pairs", "none.csv"], "none.csv: cannot be read"),
     (["--run", "RUN", "--split", "val"], "no split 'val'"),
     (["--run", "RUN", "--split", "query", "--pairs", "x.csv"], "give one"),
