@@ -46,7 +46,7 @@ def main() -> int:
         first, most = ((parsed.number, parsed.number + 1) if parsed.number is not None
                        else (0, parsed.most))
         # An interruption is two or three commands one after the other.
-        limit = 10 * HANG_SECONDS if name in INTERRUPTIONS else HANG_SECONDS
+        limit = 8 * HANG_SECONDS if name in INTERRUPTIONS else HANG_SECONDS
         tallies.append(run_watched(name, groups[name], seed, until, first, most, limit))
         print(_row(tallies[-1]), file=sys.stderr, flush=True)
         for fault in tallies[-1].faults:
