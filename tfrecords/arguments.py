@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from tfrecords.errors import shortened
+from tfrecords.errors import printable, shortened
 
 _OVERRIDE = re.compile(r"[a-z][a-z0-9_.]*=")
 _OPTION = re.compile(r"--[a-z-]+=(?=~)|")
@@ -24,6 +24,10 @@ class HomeParser(argparse.ArgumentParser):
         """Parses the arguments, those of the command line by default."""
         words = sys.argv[1:] if args is None else args
         return super().parse_known_args([_expand(word) for word in words], namespace)
+
+    def error(self, message):
+        """Ends with exit code 2 and a sentence without the arguments' control characters."""
+        super().error(printable(message))
 
 
 def _expand(word: str) -> str:

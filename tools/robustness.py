@@ -15,7 +15,7 @@ sys.path[:0] = [str(_ROOT / "tests" / "robustness"), str(_ROOT)]
 
 from campaign.interruptions import GROUPS as INTERRUPTIONS  # noqa: E402
 from campaign.readers import GROUPS as READERS  # noqa: E402
-from campaign.runner import MAX_EXTRA_MEGABYTES, Tally, run_watched  # noqa: E402
+from campaign.runner import HANG_SECONDS, MAX_EXTRA_MEGABYTES, Tally, run_watched  # noqa: E402
 from campaign.runs import GROUPS as RUNS  # noqa: E402
 from campaign.settings import GROUPS as SETTINGS  # noqa: E402
 
@@ -45,7 +45,9 @@ def main() -> int:
         until = now + (end - now) / (len(names) - place)
         first, most = ((parsed.number, parsed.number + 1) if parsed.number is not None
                        else (0, parsed.most))
-        tallies.append(run_watched(name, groups[name], seed, until, first, most))
+        # An interruption is two or three commands one after the other.
+        limit = 8 * HANG_SECONDS if name in INTERRUPTIONS else HANG_SECONDS
+        tallies.append(run_watched(name, groups[name], seed, until, first, most, limit))
         print(_row(tallies[-1]), file=sys.stderr, flush=True)
         for fault in tallies[-1].faults:
             print("  " + repr(fault)[1:-1], file=sys.stderr, flush=True)

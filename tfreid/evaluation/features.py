@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ class FeatureStore:
             if not isinstance(features, np.ndarray) or features.ndim != 2 or (
                     len(features) != count):
                 raise ValueError("of another shape")
-        except (OSError, EOFError, ValueError):
+        except (OSError, EOFError, ValueError, SyntaxError, tokenize.TokenError):
             raise UserError(f"{path} is missing or broken; delete {stamp_path}, so that the "
                             "features are extracted again.") from None
         return features

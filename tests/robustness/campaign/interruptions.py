@@ -43,7 +43,7 @@ _TRIPLETS = {
     "training": {"epochs": 2}}
 _CSN = {
     "model": {"height": 64, "width": 24}, "csn": {"width": 24, "levels": [3]},
-    "data": {"pairs": {"batch_size": 6}},
+    "data": {"pairs": {"batch_size": 6}}, "training": {"max_steps": 3},
     "evaluation": {"protocol": "single_shot",
                    "single_shot": {"identities": 3, "training_trials": 1}}}
 _EMBEDDING = {"model": {"backbone": "tiny", "height": 64, "width": 32},

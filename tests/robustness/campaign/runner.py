@@ -57,8 +57,10 @@ def run_inline(name: str, prepare: Callable[[Path], Attempt], seed: str, numbers
 
 
 def run_watched(name: str, prepare: Callable[[Path], Attempt], seed: str,
-                end: float, first: int, most: int) -> Tally:
+                end: float, first: int, most: int, limit: float = HANG_SECONDS) -> Tally:
     """Runs the inputs `first` to `most` of a group in a child process, until the time `end`.
+
+    An input that takes longer than `limit` seconds hangs.
 
     A child that hangs or dies is a fault, and another one goes on with the next input.
     """
@@ -81,7 +83,7 @@ def run_watched(name: str, prepare: Callable[[Path], Attempt], seed: str,
                 message = ours.recv()
                 if message is None:
                     return tally
-                wait = HANG_SECONDS
+                wait = limit
                 if message[0] == "memory":
                     tally.extra_megabytes = max(tally.extra_megabytes, message[1])
                 else:

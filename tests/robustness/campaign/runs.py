@@ -181,12 +181,15 @@ def _options(*words):
 
 def feature_file(folder: Path) -> Attempt:
     """Damaged .npy files of features, and their stamps."""
-    from tfreid.commands import distractor_curve
+    from tfreid.evaluation.features import FeatureStore
+    from tfreid.records import open_records
+    from tfreid.systems.registry import make_system
+    from tfreid.training.run_folder import open_run
 
-    run = train_tiny(folder)
-    arguments = ["--run", str(run), "--features", str(folder / "features"), "--counts", "0", "1",
-                 "--base", "4", "--output", str(folder / "curve")]
-    run_command(distractor_curve.main, arguments)
+    run, config = open_run(train_tiny(folder))
+    model, records = make_system(config).load(run.weights()), open_records(config.data)
+    store = FeatureStore(folder / "features", model, config, records)
+    shape = store.features("query").shape
     good = {path: path.read_bytes() for path in sorted((folder / "features").iterdir())}
 
     def attempt(random: Random, folder: Path) -> None:
@@ -194,7 +197,8 @@ def feature_file(folder: Path) -> Attempt:
             path.write_bytes(content)
         path = random.choice(list(good))
         path.write_bytes(damaged(good[path], random))
-        run_command(distractor_curve.main, arguments)
+        found = np.array(store.features("query"))
+        assert found.shape == shape and found.dtype == np.float32, f"{found.shape} {found.dtype}"
 
     return attempt
 

@@ -137,7 +137,7 @@ def test_export_is_queried(world, exported, capsys):
 
 
 def test_names_of_any_letters_go_from_the_build_to_the_export(world, capsys, tmp_path):
-    """Accents in both Unicode forms, Chinese, and bytes of GBK that are not UTF-8."""
+    """Accents in both Unicode forms, Chinese, bytes of GBK that are not UTF-8, and patterns."""
     images = sorted((world / "images" / "bounding_box_train").glob("*.jpg"))
     root = tmp_path / os.fsdecode("照片 é".encode() + b"\xb0")
     names = ["José", "Jose\u0301", "张三", os.fsdecode("李四".encode("gbk")), "50% [a] #1"]
@@ -146,14 +146,18 @@ def test_names_of_any_letters_go_from_the_build_to_the_export(world, capsys, tmp
         for number in range(4):
             file = os.fsdecode("图_".encode("gbk")) + f"{number}_c{number % 2}.jpg"
             shutil.copy(images[place * 4 + number], root / name / file)
-    records, run = tmp_path / "記録 ñ", tmp_path / "Lauf ü 跑"
+    records, run = tmp_path / "記録 ñ[2]", tmp_path / "Lauf ü[1]* 跑"
     assert build.main(["folder", "--root", str(root), "--output", str(records), "--workers", "1",
                        "--camera-pattern", r"_c(\d)", "--test-fraction", "0.6"]) == 0
     warning = capsys.readouterr().err
     assert r"'Jose\u0301' and 'Jos\xe9'" in warning
-    assert train_net.main(["--config", "quickstart", "--output", str(run),
-                           f"data.records={json.dumps(str(records))}", *TINY,
-                           "data.identities_per_batch=2", "training.projector_images=6"]) == 0
+    train = ["--config", "quickstart", "--output", str(run),
+             f"data.records={json.dumps(str(records))}", *TINY, "data.identities_per_batch=2",
+             "training.projector_images=6", "training.keep_checkpoints=1"]
+    assert train_net.main([*train, "training.checkpoint_every_steps=1"]) == 0
+    assert train_net.main([*train, "--resume", "training.max_steps=3"]) == 0
+    assert "resuming after step 2" in capsys.readouterr().out
+    assert [path.stem for path in (run / "checkpoints").glob("*.index")] == ["step-3"]
     assert test_net.main(["--run", str(run)]) == 0
     assert json.loads((run / "results.json").read_text())["num_valid_queries"] == 3
     assert cv2.imdecode(np.fromfile(run / "ranked_lists.png", np.uint8), 1) is not None
