@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
+from tfrecords.images import ImageInfo
 from tfrecords.manifest import Manifest, read_manifest, write_manifest
 from tfrecords.records import build_records
 from tfrecords.scan import ImageEntry, Scan
@@ -153,7 +154,7 @@ def test_a_stream_names_the_undecodable_image_of_its_split(tmp_path, monkeypatch
         (tmp_path / name).write_bytes(content)
     entries = [ImageEntry("0.jpg", 1, 1), ImageEntry("1.jpg", 2, 1), ImageEntry("2.jpg", 2, 2)]
     scan = Scan(tmp_path, {"images": entries}, identity_splits=[{"train": [1], "test": [2]}])
-    monkeypatch.setattr("tfrecords.writer._make_record", _record_cut_images(cut))
+    monkeypatch.setattr("tfrecords.writer.stored_image", _store_cut_images(cut))
     build_records(scan, "cut", tmp_path / "records", shards=1)
     assert len(list(Records(tmp_path / "records")["query"].batches(SIZE, 4))) == 1
     with pytest.raises(UserError, match="2.jpg: the image cannot be decoded"):
@@ -169,13 +170,9 @@ def encode_jpeg():
     return encode
 
 
-def _record_cut_images(cut):
+def _store_cut_images(cut):
     """Returns the writer's function, which stores one image cut off instead of refusing it."""
-    from tfrecords.schema import encode_record
+    def store(data, max_pixels):
+        return data[:len(data) // 3] if data == cut else data, ImageInfo("jpeg", 20, 10)
 
-    def make(data, entry, label):
-        data = data[:len(data) // 3] if data == cut else data
-        return encode_record(data, "jpeg", 20, 10, entry.path, entry.person_id, label,
-                             entry.camera_id)
-
-    return make
+    return store
