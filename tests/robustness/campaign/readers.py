@@ -210,7 +210,7 @@ def image(folder: Path) -> Attempt:
     import cv2
     import tensorflow as tf
 
-    from tfrecords.images import inspect_image
+    from tfrecords.images import stored_image
     from tfreid.records.images import decode_image
 
     pixels = np.random.default_rng(0).integers(0, 256, (64, 32, 3), np.uint8)
@@ -221,15 +221,16 @@ def image(folder: Path) -> Attempt:
     def attempt(random: Random, folder: Path) -> None:
         data = random.choice(good)
         data = _with_size(data, random) if random.random() < 0.3 else damaged(data, random)
-        found = inspect_image(data)
+        data, info = stored_image(data)
+        found = (info.height, info.width)
         ours = cv2.imdecode(np.frombuffer(data, np.uint8),
                             cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        assert ours is not None and ours.shape[:2] == found[1:], "OpenCV disagrees"
+        assert ours is not None and ours.shape[:2] == found, "OpenCV disagrees"
         try:
             theirs = decode_image(tf.constant(data)).shape
         except tf.errors.InvalidArgumentError:
             theirs = None
-        assert theirs is not None and tuple(theirs[:2]) == found[1:], "TensorFlow disagrees"
+        assert theirs is not None and tuple(theirs[:2]) == found, "TensorFlow disagrees"
 
     return attempt
 

@@ -179,14 +179,15 @@ def test_frozen_backbone_trains_the_head_alone(capfd, recipe, tmp_path):
 def test_nan_loss_stops_with_the_step_and_keeps_the_checkpoint(capfd, recipe, tmp_path):
     run = tmp_path / "nan"
     printed = _train_here(
-        capfd, recipe, run, "training.evaluate_every=0", "training.steps_per_epoch=2",
-        "schedule.learning_rate=1e38", "schedule.warmup_start=1e-4", expect=2,
+        capfd, recipe, run, "training.evaluate_every=0", "training.steps_per_epoch=6",
+        "training.epochs=2", "optimizer.name=sgd", "optimizer.weight_decay=1",
+        "schedule.learning_rate=1e6", "schedule.warmup_start=1e-4", expect=2,
     )
     assert "error: the loss became nan at step" in printed
     assert "Traceback" not in printed
-    # The first epoch, at a sound rate, ended at step 2; the second one was not saved.
-    assert (run / "checkpoints" / "step-2.index").exists()
-    assert not (run / "checkpoints" / "step-4.index").exists()
+    # The first epoch, at a sound rate, ended at step 6; the second one was not saved.
+    assert (run / "checkpoints" / "step-6.index").exists()
+    assert not (run / "checkpoints" / "step-12.index").exists()
 
 
 @pytest.mark.parametrize("more, words", [

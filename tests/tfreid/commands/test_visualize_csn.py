@@ -138,9 +138,9 @@ def test_the_match_is_always_drawn(visualize, run, drawn):
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["--pair", "FILES/none.jpg", "FILES/b.jpg"], "none.jpg cannot be read"),
-    (["--pair", "FILES/a.jpg", "FILES"], "cannot be read"),
+    (["--pair", "FILES/a.jpg", "FILES"], "is a folder, not a file"),
     (["--pair", "FILES/a.jpg", "FILES/short.jpg"], "short.jpg: truncated"),
-    (["--pair", "FILES/text.jpg", "FILES/a.jpg"], "text.jpg: neither JPEG nor PNG"),
+    (["--pair", "FILES/text.jpg", "FILES/a.jpg"], "text.jpg: neither JPEG, PNG"),
     (["--pair", "FILES/a.jpg", "FILES/b.jpg", "system=embedding"], "system: csn"),
     (["--pair", "FILES/a.jpg", "FILES/b.jpg", "csn.levels=[2,3]"], "do not fit the model"),
     (["--pair", "FILES/a.jpg", "FILES/b.jpg", "--weights", "no.weights.h5"], "does not exist"),

@@ -144,7 +144,7 @@ def test_ranked_lists(visualize, run, records, drawn):
 @pytest.mark.parametrize(("arguments", "words"), [
     (["--pair", "FILES/none.jpg", "FILES/b.jpg"], "none.jpg cannot be read"),
     (["--attention", "FILES/a.jpg", "FILES/short.jpg"], "short.jpg: truncated"),
-    (["--attention", "FILES/text.jpg"], "text.jpg: neither JPEG nor PNG"),
+    (["--attention", "FILES/text.jpg"], "text.jpg: neither JPEG, PNG"),
     (["--attention", "data.verify=size"], "--attention names no file"),
     (["--attention", "FILES/a.jpg", "system=csn"], "tfreid visualize-csn"),
     (["--attention", "FILES/a.jpg", "model.neck=false"], "do not fit the model"),
