@@ -13,11 +13,11 @@ echo "== 1/5 rendering people and building records"
 "$PYTHON" -m tfrecords.build synthetic --root $data/images --output $data/records \
     --train-identities 300
 echo "== 2/5 training (watch it: .venv/bin/tensorboard --logdir $run/tensorboard)"
-"$PYTHON" train_net.py --config quickstart --output $run --resume
-if [ ! -f $run/checkpoints/last.weights.h5 ]; then
-    echo "training was stopped before its end; run this again to go on." >&2
-    exit 1
-fi
+"$PYTHON" train_net.py --config quickstart --output $run --resume || {
+    status=$?
+    echo "the training did not reach its end; run this again to go on." >&2
+    exit $status
+}
 echo "== 3/5 evaluating on people never trained on"
 "$PYTHON" test_net.py --run $run
 echo "== 4/5 exporting"
