@@ -57,7 +57,8 @@ def find_image_files(paths: Iterable[str | os.PathLike]) -> list[Path]:
         found = [Path(folder, name) for folder, _, names in os.walk(path) for name in names
                  if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
         if not found:
-            raise UserError(f"{path} holds no JPEG or PNG file; name another folder.")
+            raise UserError(f"{path} holds no image file ({', '.join(IMAGE_SUFFIXES)}); name "
+                            "another folder.")
         files += sorted(found)
     return files
 

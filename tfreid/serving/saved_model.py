@@ -139,15 +139,24 @@ def ask_verify(signatures: Any, first: list[bytes],
             for signature, names in VERIFY_INPUTS.items()}
 
 
-def parity_images(records: Records) -> tuple[Split, np.ndarray]:
-    """Returns the split and positions of the images that an export is checked with."""
+def parity_images(records: Records, max_pixels: int) -> tuple[Split, np.ndarray]:
+    """Returns the split and positions of the images that an export is checked with.
+
+    Raises:
+        UserError: If none has at most `max_pixels`.
+    """
     split = records["gallery" if "gallery" in records else records.splits[0]]
-    return split, np.arange(min(len(split), _PARITY_IMAGES))
+    heights, widths = split.index.sizes(np.arange(len(split)))
+    served = np.flatnonzero(heights.astype(np.int64) * widths <= max_pixels)
+    if not served.size:
+        raise UserError(f"every image of {split.name} has more than export.max_pixels={max_pixels} "
+                        "pixels; raise that.")
+    return split, served[:_PARITY_IMAGES]
 
 
-def parity_files(records: Records) -> list[bytes]:
-    """Returns the image files that an export is checked with."""
-    split, positions = parity_images(records)
+def parity_files(records: Records, max_pixels: int) -> list[bytes]:
+    """Returns the image files that an export is checked with; see `parity_images`."""
+    split, positions = parity_images(records, max_pixels)
     return [split.encoded[position] for position in positions]
 
 

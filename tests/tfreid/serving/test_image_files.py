@@ -48,7 +48,7 @@ def test_folders_are_searched_to_the_bottom(folder, tmp_path):
     assert [str(path.relative_to(folder)) for path in files] == [
         "b.png", "a.png", "b.png", "sub/a.JPG"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty holds no JPEG or PNG"):
+    with pytest.raises(UserError, match="empty holds no image file"):
         find_image_files([tmp_path / "empty"])
     with pytest.raises(UserError, match=r"nowhere\.jpg does not exist"):
         find_image_files([tmp_path / "nowhere.jpg"])

@@ -12,9 +12,10 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfrecords.writing import sole_writer
 from tfreid.commands import query
+from tfreid.records import Records
 from tfreid.serving import saved_model
 from tfreid.serving.client import SavedModelClient
-from tfreid.serving.saved_model import CHECKSUMS_NAME, write_version
+from tfreid.serving.saved_model import CHECKSUMS_NAME, parity_images, write_version
 
 GRAPH, VALUES = "saved_model.pb", "variables/variables.data-00000-of-00001"
 
@@ -131,3 +132,14 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch):
         write(tmp_path)
     assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(tmp_path / "1"))
     assert os.listdir(tmp_path) == []
+
+
+def test_an_export_is_checked_with_images_that_it_would_serve(records):
+    opened = Records(records)
+    index = opened["gallery"].index
+    pixels = index.heights.astype(int) * index.widths
+    split, positions = parity_images(opened, int(pixels.min()))
+    assert split.name == "gallery" and 0 < len(positions) <= 8
+    assert (pixels[positions] == pixels.min()).all()
+    with pytest.raises(UserError, match="more than export.max_pixels=1 pixels"):
+        parity_images(opened, 1)

@@ -85,9 +85,9 @@ def _check_parity(signatures: Any, model: keras.Model, config: Config, records: 
         "score": CsnScorer(model, config, records),
         "probability": CsnScorer(model, dataclasses.replace(config, csn=plain), records),
     }
-    split, positions = parity_images(records)
+    split, positions = parity_images(records, config.export.max_pixels)
     features = scorers["score"].features(split.name, positions, progress=False)
-    check_extraction(signatures, parity_files(records), features)
+    check_extraction(signatures, parity_files(records, config.export.max_pixels), features)
     # From here on with the evaluation's features: scores magnify small differences.
     _check_pairs(signatures, scorers, features)
     _check_all(signatures, scorers, features)

@@ -92,7 +92,7 @@ def export_embedding(model: keras.Model, config: Config, output: str | Path,
         UserError: If there are no records to check with, the embeddings differ, or the threshold
             was calibrated for another model.
     """
-    crops = parity_files(open_records(config.data))
+    crops = parity_files(open_records(config.data), config.export.max_pixels)
     served = ServedEmbedding(model, config)
     signatures = served.signatures
     if threshold is not None:

@@ -99,7 +99,7 @@ def export_siamese(model: keras.Model, config: Config, output: str | Path,
     Raises:
         UserError: If there are no records to check with, or the results differ.
     """
-    crops = parity_files(open_records(config.data))
+    crops = parity_files(open_records(config.data), config.export.max_pixels)
     served = ServedSiamese(model, config, thresholds)
     signatures = {**served.signatures, **verify_signatures(served.verify)}
     return write_checked(
