@@ -16,7 +16,8 @@ from typing import Any
 from tfrecords.errors import UserError
 
 LOCK_NAME = ".lock"
-_PREFIX = f".tmp-{socket.gethostname()}-"
+TEMPORARY = ".tmp-"  # how the names of unfinished files begin
+_PREFIX = f"{TEMPORARY}{socket.gethostname()}-"
 # What file systems without locks answer.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 # Folders that this process has cleared of the files that killed processes left.

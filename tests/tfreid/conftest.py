@@ -1,10 +1,14 @@
-"""What tests of evaluations share: indices made by hand."""
+"""What tests share: indices made by hand, recipes and what is said of them."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tfrecords.errors import UserError
+from tfreid.config import load_config
 from tfreid.records import SplitIndex
 
 
@@ -22,3 +26,26 @@ def make_index():
         )
 
     return make
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Returns a function that writes a recipe and returns its path."""
+
+    def write(text: str, name: str = "recipe.yaml") -> Path:
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def problem():
+    """Returns a function that returns the sentence with which a recipe is refused."""
+
+    def refuse(path, overrides=()) -> str:
+        with pytest.raises(UserError) as caught:
+            load_config(path, overrides)
+        return str(caught.value)
+
+    return refuse

@@ -5,31 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from tfrecords.errors import UserError
-from tfreid.config import Config, load_config
+from tfreid.config import Config
 from tfreid.config.config import section_type
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    """Returns a function that writes a recipe and returns its path."""
-
-    def write(text: str, name: str = "recipe.yaml") -> Path:
-        (tmp_path / name).write_text(text)
-        return tmp_path / name
-
-    return write
-
-
-def problem(path, overrides=()) -> str:
-    with pytest.raises(UserError) as caught:
-        load_config(path, overrides)
-    return str(caught.value)
 
 
 def test_every_number_has_both_bounds():
@@ -63,12 +44,12 @@ def _numbers(kind, marks):
 
 
 @pytest.mark.parametrize("weight", ["1e308", "-1", ".nan", "true", "'1'", "null"])
-def test_the_weight_of_another_loss_has_bounds(recipe, weight):
+def test_the_weight_of_another_loss_has_bounds(recipe, weight, problem):
     message = problem(recipe(""), [f"loss.others={{triplet: {{weight: {weight}}}}}"])
     assert "`loss.others` is" in message and "its weight must be a number from 0 to" in message
 
 
-def test_long_values_and_many_mistakes_make_a_short_message_soon(recipe):
+def test_long_values_and_many_mistakes_make_a_short_message_soon(recipe, problem):
     start = time.process_time()
     keys = "".join(f"unknown_{number}: 1\n" for number in range(2000))
     assert "(and 1997 more)" in problem(recipe(keys))
@@ -79,11 +60,11 @@ def test_long_values_and_many_mistakes_make_a_short_message_soon(recipe):
 
 
 @pytest.mark.parametrize("variants", ["[a]", "text", "{a: 3}", "{a: null}"])
-def test_variants_that_are_no_settings_are_refused(recipe, variants):
+def test_variants_that_are_no_settings_are_refused(recipe, variants, problem):
     assert "`variants` must have a mapping" in problem(recipe(f"variants: {variants}\n"))
 
 
-def test_a_file_that_is_no_file_is_refused(tmp_path):
+def test_a_file_that_is_no_file_is_refused(tmp_path, problem):
     assert "is a pipe or device" in problem("/dev/zero")
     assert "is a folder" in problem(tmp_path)
     os.mkfifo(tmp_path / "pipe.yaml")
@@ -93,7 +74,7 @@ def test_a_file_that_is_no_file_is_refused(tmp_path):
     assert "no such recipe" in problem(tmp_path / "loop.yaml")
 
 
-def test_chains_of_bases_end(recipe):
+def test_chains_of_bases_end(recipe, problem):
     for number in range(12):
         recipe(f"base: {number + 1}.yaml\npretraining: {{base: {number + 1}.yaml}}\n",
                f"{number}.yaml")

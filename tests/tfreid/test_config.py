@@ -23,23 +23,6 @@ GOLDEN = ROOT / "tests" / "golden"
 
 
 
-@pytest.fixture
-def recipe(tmp_path):
-    """Returns a function that writes a recipe and returns its path."""
-
-    def write(text: str, name: str = "recipe.yaml") -> Path:
-        (tmp_path / name).write_text(text)
-        return tmp_path / name
-
-    return write
-
-
-def problem(path, overrides=()) -> str:
-    with pytest.raises(UserError) as caught:
-        load_config(path, overrides)
-    return str(caught.value)
-
-
 def test_an_empty_recipe_is_the_defaults(recipe):
     assert load_config(recipe("")) == Config()
     assert load_config(recipe("# nothing but a comment\n")) == Config()
@@ -105,7 +88,7 @@ def test_numbers_of_any_notation_are_numbers_in_recipes(recipe):
     ("modell.backbone", "model"),
     ("learning_rate", "learning_rate"),
 ])
-def test_an_unknown_key_names_the_nearest(recipe, key, nearest):
+def test_an_unknown_key_names_the_nearest(recipe, key, nearest, problem):
     message = problem(recipe(""), [f"{key}=1"])
     assert f"unknown setting `{key.split('.')[0] if 'modell' in key else key}`" in message
     assert nearest in message.split("the nearest is")[1]
@@ -142,7 +125,7 @@ def test_an_unknown_key_names_the_nearest(recipe, key, nearest):
     ("model.last_stride=true", "model.last_stride"),
     ("csn.levels=[2.0]", "csn.levels"),
 ])
-def test_a_wrong_value_names_file_and_setting(recipe, override, key):
+def test_a_wrong_value_names_file_and_setting(recipe, override, key, problem):
     path = recipe("")
     message = problem(path, [override])
     assert message.startswith(str(path))
@@ -151,7 +134,7 @@ def test_a_wrong_value_names_file_and_setting(recipe, override, key):
     assert "\n" not in message
 
 
-def test_text_that_yaml_reads_otherwise_says_how_to_quote_it(recipe):
+def test_text_that_yaml_reads_otherwise_says_how_to_quote_it(recipe, problem):
     for text in ("2024", "true", "null"):
         message = problem(recipe(""), [f"name={text}"])
         assert f"as text it is written name='\"{text}\"' here" in message
@@ -163,7 +146,7 @@ def test_text_that_yaml_reads_otherwise_says_how_to_quote_it(recipe):
     assert load_config(recipe(""), ["name='run #3'"]).name == "run #3"
 
 
-def test_a_section_is_laid_over_that_of_the_recipe(recipe):
+def test_a_section_is_laid_over_that_of_the_recipe(recipe, problem):
     path = recipe("model: {backbone: osnet_x0_25, height: 64}\nloss: {others: {lin: {}}}\n")
     config = load_config(path, ["model={height: 32, width: 16}", "data={}", "model={}",
                                 "data.augmentation={pad: 0}", "loss={triplet_weight: 0.5}"])
@@ -186,13 +169,13 @@ def test_paths_begin_in_the_home_folder(recipe, monkeypatch):
     assert load_config(recipe(""), ["data.records=a/~"]).data.records == "a/~"
 
 
-def test_a_setting_under_its_old_and_its_new_name_is_refused(recipe):
+def test_a_setting_under_its_old_and_its_new_name_is_refused(recipe, problem):
     message = problem(recipe("loss: {triplet_weight: 0.5, triplet: {weight: 1.0}}\n"))
     assert "`loss.triplet.weight` and `loss.triplet_weight` are the same setting" in message
     problem(recipe("loss: {triplet: 3, triplet_weight: 0.5}\n"))
 
 
-def test_many_mistakes_are_counted_beyond_three(recipe):
+def test_many_mistakes_are_counted_beyond_three(recipe, problem):
     path = recipe("model: {height: 0, width: 0, backbone: 3, neck: 3, pooling: 3}")
     message = problem(path)
     assert "(and 2 more)" in message
@@ -200,23 +183,23 @@ def test_many_mistakes_are_counted_beyond_three(recipe):
 
 
 @pytest.mark.parametrize("override", ["training.epochs", "=3", "training.epochs=[1", "name.x=1"])
-def test_a_malformed_override_is_quoted(recipe, override):
+def test_a_malformed_override_is_quoted(recipe, override, problem):
     assert f"override `{override}`" in problem(recipe("name: text"), [override])
 
 
 @pytest.mark.parametrize("override", [".=1", "model.=1", ".model=1", "model..height=1"])
-def test_an_override_with_empty_names_is_a_clear_error(recipe, override):
+def test_an_override_with_empty_names_is_a_clear_error(recipe, override, problem):
     assert "\n" not in problem(recipe(""), [override])
 
 
-def test_a_base_that_leads_back_is_an_error(recipe):
+def test_a_base_that_leads_back_is_an_error(recipe, problem):
     recipe("base: b.yaml\n", "a.yaml")
     recipe("base: a.yaml\n", "b.yaml")
     assert "leads back to itself" in problem(recipe("base: a.yaml\n"))
     assert "leads back to itself" in problem(recipe("base: me.yaml\n", "me.yaml"))
 
 
-def test_a_missing_recipe_or_base_is_named(recipe, tmp_path):
+def test_a_missing_recipe_or_base_is_named(recipe, tmp_path, problem):
     assert str(tmp_path / "none.yaml") in problem(tmp_path / "none.yaml")
     assert str(tmp_path / "gone.yaml") in problem(recipe("base: gone.yaml"))
     assert str(tmp_path) in problem(tmp_path), "a folder"
@@ -225,7 +208,7 @@ def test_a_missing_recipe_or_base_is_named(recipe, tmp_path):
 @pytest.mark.parametrize("content", [
     b"model: {backbone: [", b"\xff\xfe\x00\x01", b"- a\n- b\n", b"just text", b"a: b: c",
     b"model:\n\theight: 3\n", b"name: \x00\n", b"base: [1]\n"])
-def test_a_broken_recipe_is_one_sentence_with_its_name(tmp_path, content):
+def test_a_broken_recipe_is_one_sentence_with_its_name(tmp_path, content, problem):
     path = tmp_path / "broken.yaml"
     path.write_bytes(content)
     message = problem(path)
@@ -234,7 +217,7 @@ def test_a_broken_recipe_is_one_sentence_with_its_name(tmp_path, content):
 
 
 @pytest.mark.parametrize("text", ["1: 2\n", "model: {1: 2}\n", "model: null\n", "{[1, 2]: 3}\n"])
-def test_odd_yaml_is_an_error_without_a_traceback(recipe, text):
+def test_odd_yaml_is_an_error_without_a_traceback(recipe, text, problem):
     assert str(recipe(text)) in problem(recipe(text))
 
 
@@ -309,15 +292,15 @@ def test_variants_are_laid_on_top_in_order_and_name_the_run(recipe):
     ("configs/quickstart.yaml", "quickstart."),
     ("csn_l234_market1501_cpu", "csn_l234 --variant market1501 --variant cpu."),
 ])
-def test_an_old_recipe_answers_with_the_command_of_today(old, new):
+def test_an_old_recipe_answers_with_the_command_of_today(old, new, problem):
     assert f"this recipe is now --config {new}" in problem(old)
 
 
-def test_an_unknown_recipe_names_the_nearest():
+def test_an_unknown_recipe_names_the_nearest(problem):
     assert "the nearest of those that ship is `bot_resnet50`" in problem("bot_resnet5")
 
 
-def test_a_stage_before_is_laid_over_the_other_settings(recipe):
+def test_a_stage_before_is_laid_over_the_other_settings(recipe, problem):
     stage = "{base: classification, model: {height: 32}, training: {epochs: 2}}"
     path = recipe(f"system: triplet\nmodel: {{backbone: osnet_x0_25}}\npretraining: {stage}\n")
     config = load_config(path, ["pretraining.schedule.learning_rate=0.02", "training.seed=3"])
@@ -335,7 +318,7 @@ def test_a_stage_before_is_laid_over_the_other_settings(recipe):
         path, ["pretraining.model.heigth=32"])
 
 
-def test_old_names_are_read_with_one_notice(recipe, capsys):
+def test_old_names_are_read_with_one_notice(recipe, capsys, problem):
     path = recipe("system: ranking\nranking: {margin: 0.2}\nloss: {triplet_weight: 0.5}\n"
                   "pretraining: {epochs: 2, augmentation: {pad: 3}}\n")
     config = load_config(path, ["data.split=3", "evaluation.pair_score.epsilon=0.5"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tfrecords.arguments import split_overrides, whole
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import CommandParser, open_client
+from tfreid.commands.parser import CommandParser, open_client, split_images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,9 +49,7 @@ class _Images(NamedTuple):
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and writes the features."""
     parsed = _parser().parse_intermixed_args(arguments)
-    words, overrides = parsed.images, []
-    if not (parsed.model or parsed.url):
-        words, overrides = split_overrides(words)
+    words, overrides = split_images(parsed)
     # --splits takes all the words after it.
     splits, more = split_overrides(parsed.splits)
     if bool(words) == bool(parsed.records):
@@ -147,7 +145,7 @@ def _write_parquet(output: Path, columns: dict) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(__doc__, _EPILOG)
-    parser.add_served()
+    parser.add_served("*")
     parser.add_argument("--records", metavar="DIR",
                         help="records whose images are embedded, a folder of `tfreid build`")
     parser.add_argument("--splits", nargs="+", default=[], metavar="NAME",
@@ -157,7 +155,4 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, metavar="FILE",
                         help=".npz or .parquet file; one of that name is replaced")
     parser.add_number("--batch-size", 64, "images in memory at once")
-    parser.add_argument("images", nargs="*", metavar="IMAGE",
-                        help="JPEG or PNG files, or folders of them; with --run or --config also "
-                        "key.sub=value settings")
     return parser

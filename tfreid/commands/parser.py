@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfrecords.arguments import HomeParser, seed_type, whole
+from tfrecords.arguments import HomeParser, seed_type, split_overrides, whole
 from tfrecords.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,13 +55,19 @@ class CommandParser(HomeParser):
         self.add_recipe(", for weights that do not come from a run; needs --weights")
         self.add_weights(default=None)
 
-    def add_served(self) -> None:
-        """Adds --model and --url, and what `add_model` adds, which `open_client` reads."""
+    def add_served(self, count: str) -> None:
+        """Adds the images, `count` of them, and the options of a model that `open_client` reads.
+
+        These are --model and --url, and what `add_model` adds.
+        """
         self.add_argument("--model", metavar="DIR",
                           help="exported SavedModel, or the folder of its versions")
         self.add_argument("--url", metavar="URL",
                           help="running TF Serving, such as http://localhost:8501/v1/models/reid")
         self.add_model("folder of a trained run, to ask its model without an export")
+        self.add_argument("images", nargs=count, metavar="IMAGE",
+                          help="JPEG or PNG files, or folders of them; with --run or --config also "
+                          "key.sub=value settings")
 
     def add_overrides(self, words: str = "settings that replace those of the recipe") -> None:
         """Adds the `key.sub=value` settings."""
@@ -108,6 +114,16 @@ def work_folder(config: Config, run: RunFolder | None) -> RunFolder:
     from tfreid.training.run_folder import RunFolder
 
     return run or RunFolder(Path("runs") / f"{config.name}-evaluation")
+
+
+def split_images(parsed: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Divides the words that `add_served` reads into images and settings.
+
+    What is served already, by --model or --url, has settings of its own, so all words are images.
+    """
+    if parsed.model or parsed.url:
+        return parsed.images, []
+    return split_overrides(parsed.images)
 
 
 def open_client(

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tfrecords.arguments import split_overrides, whole
+from tfrecords.arguments import whole
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import CommandParser, open_client
+from tfreid.commands.parser import CommandParser, open_client, split_images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,11 +70,9 @@ class _Comparison(NamedTuple):
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and prints."""
     parsed = _parser().parse_intermixed_args(arguments)
-    words, overrides = parsed.images, []
-    if not (parsed.model or parsed.url):
-        words, overrides = split_overrides(words)
-        if not words:
-            raise UserError("there is no image to compare; name at least one.")
+    words, overrides = split_images(parsed)
+    if not words:
+        raise UserError("there is no image to compare; name at least one.")
 
     from tfreid.evaluation.thresholds import load_thresholds
     from tfreid.serving.image_files import collect, extract_files, find_image_files, find_nearest
@@ -241,7 +239,7 @@ def _decision(same: bool) -> str:
 
 def _parser() -> CommandParser:
     parser = CommandParser(__doc__, _EPILOG)
-    parser.add_served()
+    parser.add_served("+")
     parser.add_argument("--gallery", metavar="DIR",
                         help="folder of images, also in folders below, that is ranked for every "
                         "IMAGE")
@@ -254,7 +252,4 @@ def _parser() -> CommandParser:
                         help="thresholds.json, which decides whether images show the same person "
                         "(default: that of the export or run, if any; for --url none, since a "
                         "server does not report it)")
-    parser.add_argument("images", nargs="+", metavar="IMAGE",
-                        help="JPEG or PNG files, or folders of them; with --run or --config also "
-                        "key.sub=value settings")
     return parser

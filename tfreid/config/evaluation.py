@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Optional
 
 from pydantic import Field
 
+from tfrecords.images import DECODABLE_PIXELS
 from tfreid.setting import Section, Seed, Share, Whole, section, setting
 
 
@@ -80,6 +81,6 @@ class ExportConfig(Section):
     normalize: bool = setting(
         True, "Whether embeddings become unit vectors; the descriptors of a Siamese network stay "
         "as they are.", resume="free", average="free")
-    max_pixels: Annotated[int, Field(ge=1, le=2**29 // 3)] = setting(
+    max_pixels: Whole[1, DECODABLE_PIXELS] = setting(
         16_000_000, "Images of more pixels, width times height, are refused instead of decoded: a "
         "file of a few kB can declare gigabytes.", resume="free", average="free")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
-from tfrecords.writing import LOCK_NAME, check_name, write_json
+from tfrecords.writing import LOCK_NAME, TEMPORARY, check_name, write_json
 from tfreid.config import Config, all_settings, flat, load_config, save_config, stage_config
 from tfreid.config.trees import leaves
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME
@@ -134,7 +134,7 @@ def open_run(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder
 
 
 def _left_by_a_start(path: Path) -> bool:
-    return (path.name.startswith((LOCK_NAME, ".tmp-", "config.yaml.tmp"))
+    return (path.name.startswith((LOCK_NAME, TEMPORARY, "config.yaml.tmp"))
             or path.name == "checkpoints" and path.is_dir() and not any(path.iterdir()))
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Union
 
 import numpy as np
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, shortened
 from tfrecords.files import regular_file
 from tfreid.weights.pytorch import archive, legacy
 from tfreid.weights.pytorch.pickles import NumpyArray
@@ -22,7 +22,7 @@ from tfreid.weights.pytorch.tensors import StoredTensor, Unreadable, damaged
 WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "network", "weights",
             "params", "module", "student", "state_dict_ema", "model_ema", "params_ema", "ema")
 _START = 512
-_LONGEST_NAME = 60
+LONGEST_NAME = 63  # of which a longer one loses three to dots
 _TAR_MAGIC = slice(257, 262)
 _Tensor = Union[StoredTensor, NumpyArray, SafeTensor]
 _TENSORS = (StoredTensor, NumpyArray, SafeTensor)
@@ -54,7 +54,7 @@ def read_state_dict(path: str) -> dict[str, np.ndarray]:
             _check_size(weights, os.path.getsize(path))
             return _read_tensors(weights)
     except Unreadable as error:
-        raise UserError(f"{path} {_printable(str(error))}.") from None
+        raise UserError(f"{path} {' '.join(str(error).split())}.") from None
 
 
 def _read(file: BinaryIO) -> Any:
@@ -77,11 +77,6 @@ def _read_tensors(weights: dict[str, _Tensor]) -> dict[str, np.ndarray]:
 
     values = {key: weights[key].read() for key in sorted(weights, key=storage)}
     return {key: values[key] for key in weights}
-
-
-def _printable(text: str) -> str:
-    """Replaces unprintable characters, which names in a damaged file may contain."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
 
 
 def _explain_kind(start: bytes) -> str:
@@ -122,7 +117,7 @@ def _find_weights(content: Any) -> dict[str, _Tensor]:
         if isinstance(key, str) and isinstance(value, _TENSORS)
     }
     if not weights:
-        names = [_shortened(key) for key in content if isinstance(key, str)]
+        names = [shortened(key, LONGEST_NAME) for key in content if isinstance(key, str)]
         found = ", ".join(names[:5]) or "nothing with a name"
         raise Unreadable(
             f"holds no weights (found: {found}); give a checkpoint with weights at the top level "
@@ -156,13 +151,9 @@ def _check_names(weights: dict[str, _Tensor]) -> None:
     bad = next((key for key in weights if not key.isprintable()), None)
     if bad is not None:
         raise Unreadable(
-            f"names a weight {_shortened(bad)}, with characters that cannot be printed; rename "
-            "it and save the checkpoint again"
+            f"names a weight {shortened(bad, LONGEST_NAME)}, with characters that cannot be "
+            "printed; rename it and save the checkpoint again"
         )
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
 def _check_size(weights: dict[str, _Tensor], size: int) -> None:

@@ -11,15 +11,13 @@ from typing import Any, NamedTuple, Optional
 import keras
 import numpy as np
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, shortened
 from tfreid.backbones import BACKBONES
-from tfreid.weights.checkpoints import read_state_dict
+from tfreid.weights.checkpoints import LONGEST_NAME, read_state_dict
 from tfreid.weights.files import check_finite, weight_keys
 from tfreid.weights.layouts import LAYOUTS
 from tfreid.weights.layouts.heads import Classifier, convert_head
 from tfreid.weights.plain_names import PlainNames, plain_names, twice
-
-_LONGEST_NAME = 60
 
 Shape = tuple[int, ...]
 # Shapes of a model; None is a number of identities that is not set.
@@ -243,7 +241,7 @@ def _refuse_misfit(trunk, state, backbone, source, others=True):
         ]
         if keys
     ]
-    some = [key[:_LONGEST_NAME] for key in [*state][:: max(1, len(state) - 1)]]
+    some = [shortened(key, LONGEST_NAME) for key in [*state][:: max(1, len(state) - 1)]]
     fitting = _fitting_backbone(state, backbone, source) if others else None
     if fitting:
         fix = f"its weights are those of {fitting}, so give that as the architecture"
@@ -261,8 +259,10 @@ def _refuse_misfit(trunk, state, backbone, source, others=True):
 def _fitting_backbone(state, but, source):
     """Finds another backbone that all weights fit; building one for its shapes takes a second."""
     for backbone, layout in LAYOUTS.items():
+        if backbone == but:
+            continue
         names = plain_names(state, backbone, source)
-        if backbone == but or layout.other_network(names.weights, backbone):
+        if layout.other_network(names.weights, backbone):
             continue
         canonical = set(names.canonical.values())
         has_all = all(pair.theirs in canonical for pair in layout.weight_pairs(backbone))

@@ -22,7 +22,7 @@ import h5py
 import keras
 import numpy as np
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, shortened
 from tfrecords.files import regular_file
 from tfrecords.writing import write_whole
 
@@ -301,6 +301,5 @@ def _write(content, path):
 
 
 def _one_line(text):
-    """Returns the beginning of a text of a damaged file, without what a terminal would obey."""
-    text = " ".join(str(text).split())[:200]
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    """Returns the beginning of a text of a damaged file."""
+    return shortened(" ".join(str(text).split()), 200)
