@@ -233,6 +233,8 @@ def _without_junk(ranked: Ranked) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _ranking_protocol(ranked: Ranked, config: Config) -> str:
     described = f"{ranked.records.description}, single query"
+    if config.evaluation.flip:
+        described += ", images and their mirror images"
     if ranked.result.unit == TRACKLETS:
         described += f", tracklets ({config.evaluation.tracklet_pooling} of their images)"
     return described
