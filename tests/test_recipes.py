@@ -213,6 +213,7 @@ def test_rows_of_the_csn_paper(dataset):
         "system": "csn", "csn.levels": [2, 3], "csn.divide": True, "csn.attention": "transformer",
         "csn.ranking_net": True, "model.height": 160, "model.width": 60,
         "data.pairs.batch_size": batch_size, "data.pairs.samples": samples,
+        "data.pairs.matching": "enlarged",
         "data.pairs.negatives_per_positive": 2, "data.pairs.negatives": "dataset",
         "data.augmentation.flip_probability": 0.5, "data.augmentation.erasing_probability": 0.0,
         "loss.match.weight": 1.0, "loss.contrastive.weight": 1.0,
@@ -227,6 +228,21 @@ def test_rows_of_the_csn_paper(dataset):
     assert changes(("csn_l234", *variants), ("csn_l23", *variants)) == {"csn.levels": [2, 3, 4]}
     assert figures_of("csn_l23", variant)[dataset] == (smaller, None)
     assert figures_of("csn_l234", variant)[dataset] == (larger, None)
+
+
+@pytest.mark.parametrize(("name", "variant", "changed", "rank_1"), [
+    ("csn_l23", "cls", {"csn.ranking_net": False}, 75.90),
+    ("csn_l23", "l2", {"csn.levels": [2]}, 74.70),
+    ("csn_l23", "l3", {"csn.levels": [3]}, 76.55),
+    ("csn_l23", "l4", {"csn.levels": [4]}, 79.15),
+    ("csn_l234", "c1", {"csn.divide": False}, 79.40),
+    ("csn_l234", "c2", {"csn.attention": "center"}, 82.00),
+])
+def test_ablations_of_the_csn_paper(name, variant, changed, rank_1):
+    """Tables 3 and 4; a dataset's variant may come before."""
+    assert changes((name, variant), (name,)) == changed
+    assert changes((name, "viper", variant), (name, "viper")) == changed
+    assert figures_of(name, variant) == {"CUHK03, detected boxes": (rank_1, None)}
 
 
 @pytest.mark.parametrize("network", DONE_RIGHT)
