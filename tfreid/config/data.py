@@ -107,9 +107,9 @@ class PairDataConfig(Section):
         "differently; with `matching: enlarged` the shifted copies of an image.")
     negatives: Literal["dataset", "batch"] = setting(
         "dataset", "Where the images of negative pairs come from: `dataset` draws two from all "
-        "training images, as the paper does; `batch`, without `matching: drawn`, pairs the images of "
-        "the batch's positive pairs, so that each image is embedded once for several pairs and a "
-        "step costs a third.")
+        "training images, as the paper does; `batch`, not for `matching: drawn`, pairs the images "
+        "of the batch's positive pairs, so that each image is embedded once for several pairs and "
+        "a step costs a third.")
 
     def __post_init__(self):
         if self.matching == "drawn" and self.negatives == "batch":
