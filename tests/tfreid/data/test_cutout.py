@@ -41,7 +41,7 @@ def test_a_single_epoch_has_the_largest_limit():
 
 @pytest.mark.parametrize(("width", "lowest"), [(200, 0.3), (100, 0.9)])
 def test_rectangles_have_the_aspect_asked_for_unless_none_of_it_fits(width, lowest):
-    """Up to 60 % of 400 x 100 pixels: above 28 % no ratio from 0.9 on fits, and the width is 100."""
+    """Up to 60 % of 400 x 100: above 28 % no ratio from 0.9 on fits, and the width is 100."""
     config = settings(cutout_area_end=0.6, cutout_aspect_min=lowest)
     top, left, bottom, right = draw_cutouts(
         config, np.full(4000, 400), np.full(4000, width), 8, np.random.default_rng(1)).T
