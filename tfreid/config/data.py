@@ -73,10 +73,12 @@ class AugmentationConfig(Section):
     cutout_area_start: Share = setting(
         0.0, "Limit of the rectangle's share of the area in the first epoch. The share itself is "
         "random, up to the limit.")
-    cutout_area_end: Share = setting(0.5, "Limit of that share from epoch `cutout_epochs` on.")
+    cutout_area_end: Share = setting(
+        0.5, "Limit of that share in the last of `cutout_epochs`, and after.")
     cutout_epochs: Whole[1, 10**6] = setting(120, "Epochs over which the limit grows.")
     cutout_aspect_min: Fraction = setting(
-        0.3, "Smallest aspect ratio of the rectangle; the largest is its inverse.")
+        0.3, "Smallest aspect ratio of the rectangle; the largest is its inverse. Where an area "
+        "leaves room for some of them only, it is one of these.")
 
     def __post_init__(self):
         for kind in ("erasing", "crop"):
