@@ -31,7 +31,7 @@ matches=("$data"/images/bounding_box_test/"$person"_c*.jpg)
 "$PYTHON" - $run <<'PYTHON'
 import json, sys
 progress = json.load(open(f"{sys.argv[1]}/checkpoints/progress.json"))
-for when, figures in (("before", progress["untrained"]), ("after", progress["best"])):
+for when, figures in (("before", progress["untrained"]), ("after", progress["latest"])):
     print(f"{when} training: rank-1 {figures['rank_1']:.1%}, mAP {figures['mean_ap']:.1%}")
 PYTHON
 echo "pictures: $run/ranked_lists.png, $run/cmc.png"

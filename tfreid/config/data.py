@@ -13,7 +13,6 @@ from tfreid.setting import (
     Section,
     Seed,
     Share,
-    ShareBelowOne,
     Whole,
     section,
     setting,
@@ -30,14 +29,20 @@ class SubsetConfig(Section):
         None, "Number of images of them, the same number of each identity; null takes all. With "
         "`identities`, only those with enough images are drawn (Bojja's study of MARS has 100 "
         "identities and 100,000 images).")
-    validation: ShareBelowOne = setting(
-        0.0, "Share that is held out for validation, for `system: siamese`; 0 for none.")
+    validation: Annotated[float, Field(ge=0, le=10**7)] = setting(
+        0.0, "Share, or from 1 on the number, of the training identities that are held out: "
+        "evaluations during training are on them, and choose the `best` weights. 0 for none.")
     validation_by: Literal["identity", "image"] = setting(
         "identity", "What is held out: `identity` whole identities, as a test meets identities "
-        "that were never trained on; `image` single images, as the study does. The latter leaks, "
-        "because the same identities are trained on, and in video nearly the same frames; figures "
-        "are marked as leaking.")
+        "that were never trained on; `image`, with `system: siamese`, single images, as the study "
+        "does. The latter leaks, because the same identities are trained on, and in video nearly "
+        "the same frames; figures are marked as leaking.")
     seed: Seed = setting(0, "Seed of the drawings.")
+
+    def __post_init__(self):
+        if self.validation >= 1 and self.validation != int(self.validation):
+            raise ValueError(f"validation is {self.validation:g}, which is neither a share below 1 "
+                             "nor a whole number")
 
 
 @dataclasses.dataclass

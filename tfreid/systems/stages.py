@@ -119,7 +119,7 @@ class _Stage:
         self._trainer = Trainer(self.config, folder, strategy, system, model, batches, evaluator)
         self._description = (
             f"{config.name}: {batches.description} {table.place}, {replicas} device(s)"
-            + ("" if evaluator else f"; {system.untested}: no evaluation"))
+            + (f"; {system.untested}: " if evaluator is None else "; ") + self._trainer.selection)
 
     def train(self) -> None:
         """Trains to the end, unless a signal stops it."""

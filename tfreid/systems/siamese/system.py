@@ -37,7 +37,7 @@ class SiameseSystem(System):
 
     unit = "pairs"
     untested = "data.subset.validation is 0"
-    validates = True
+    validates_images = True
 
     def check(self, replicas: int) -> None:
         """Refuses missing losses, and settings of other systems."""
@@ -81,6 +81,10 @@ class SiameseSystem(System):
         if self.config.training.evaluate_queries:
             raise UserError("training.evaluate_queries is for galleries; system: siamese is "
                             "validated on evaluation.verification_pairs, so set that.")
+        if self.config.training.choose_best_on == "test":
+            raise UserError("training.choose_best_on=test is for galleries; system: siamese "
+                            "chooses on the pairs of data.subset.validation, so set it to "
+                            "validation.")
         if not self.config.data.subset.validation:
             return None
         return SiameseEvaluator(model, self.config, records)

@@ -32,6 +32,7 @@ from tfreid.systems.siamese.scores import (
     verdicts_table,
 )
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
+from tfreid.weights.choice import describe_weights, find_chosen_on
 
 
 def make_siamese_ranker(model: keras.Model, config: Config, records: Records) -> GalleryEvaluator:
@@ -72,8 +73,11 @@ def verify_pairs(system: System, weights: str | Path, output: str | Path,
     pairs = read_pairs_file(pairs_file) if pairs_file else pairs_of_splits(
         config, open_records(config.data), [split])
     figures = verify(system.load(weights), config, pairs, Path(output), thresholds)
+    chosen_on = find_chosen_on(weights)
+    print(f"weights: {describe_weights(weights, chosen_on)}")
     write_results_json(Path(output) / "verification.json",
-                       {"name": config.name, "weights": str(weights), **figures})
+                       {"name": config.name, "weights": str(weights),
+                        "weights_chosen_on": chosen_on, **figures})
     return figures
 
 

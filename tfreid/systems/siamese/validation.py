@@ -37,6 +37,7 @@ class Validated(Evaluation):
     losses: dict[str, dict[str, float]]
     calibrated: dict[str, Threshold]
     leaking: bool
+    names_images = True
 
     @property
     def main_figure(self) -> float:
@@ -106,6 +107,8 @@ class SiameseEvaluator:
     Raises:
         UserError: If the records leave no positive or no negative pairs.
     """
+
+    evaluated_on = "validation"
 
     def __init__(self, model: keras.Model, config: Config, records: Records):
         self._model, self._config = model, config
