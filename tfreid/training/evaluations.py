@@ -22,9 +22,9 @@ def describe_selection(evaluated_on: str | None, choosing: bool) -> str:
     if not choosing:
         return (f"evaluations are on {evaluated_on} images and choose nothing: the last weights "
                 "are the result")
-    best = "CHOOSE THE BEST WEIGHTS, whose figures are too good" if evaluated_on == TEST else (
-        "choose the best weights")
-    return f"evaluations are on {evaluated_on} images and {best}"
+    mark = ", which are then CHOSEN ON TEST IMAGES: their figures are too good"
+    return (f"evaluations are on {evaluated_on} images and choose the best weights"
+            + (mark if evaluated_on == TEST else ""))
 
 
 @dataclasses.dataclass

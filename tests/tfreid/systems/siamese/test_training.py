@@ -82,6 +82,7 @@ def test_a_run_keeps_figures_of_both_kinds_of_pairs_and_thresholds(whole):
             figures["losses"]["contrastive"] + figures["losses"]["verification"])
     progress = json.loads((whole / "checkpoints/progress.json").read_text())
     assert progress["best_figure"] == results["validation"]["probability"]["accuracy"]
+    assert results["weights_chosen_on"] == "validation"
     thresholds = json.loads((whole / "thresholds.json").read_text())
     assert set(thresholds) == {"probability", "cosine", "correlation", "euclidean",
                                          "cityblock", "minkowski", "dot"}
@@ -244,8 +245,10 @@ def test_twins_start_from_an_embedding_model_and_keep_it_frozen(recipe, tmp_path
     (["loss.triplet.across_replicas=true"], "loss.triplet.across_replicas is not available"),
     (["system=embedding", "model.classifier=true", "data.subset.validation=0"],
      "siamese.loss is for system: siamese"),
-    (["system=embedding", "model.classifier=true", "siamese.loss=null"],
-     "data.subset.validation is for system: siamese"),
+    (["system=embedding", "model.classifier=true", "siamese.loss=null",
+      "data.subset.validation_by=image"],
+     "data.subset.validation_by=image is for system: siamese"),
+    (["training.choose_best_on=test"], "training.choose_best_on=test is for galleries"),
 ])
 def test_mistakes_get_one_sentence(recipe, tmp_path, capfd, more, words):
     assert train_net.main(command(recipe, tmp_path / "run", *more)) == 2
