@@ -34,7 +34,6 @@ class EvaluationProgress:
     Attributes:
         evaluated_step: The step of the newest.
         untrained: Figures of the untrained network.
-        latest: Those of the newest evaluation of a trained network.
         best: Those of the evaluation with the highest main figure, where it chooses weights.
         best_figure: That figure.
         chosen_on: Which images chose it; None also in files from before this was written.
@@ -45,7 +44,6 @@ class EvaluationProgress:
 
     evaluated_step: int = -1
     untrained: dict | None = None
-    latest: dict | None = None
     best: dict | None = None
     best_figure: float | None = None
     chosen_on: str | None = None
@@ -53,7 +51,7 @@ class EvaluationProgress:
     def __post_init__(self):
         nothing = type(None)
         for value, kinds in ((self.evaluated_step, int), (self.untrained, (dict, nothing)),
-                             (self.latest, (dict, nothing)), (self.best, (dict, nothing)),
+                             (self.best, (dict, nothing)),
                              (self.best_figure, (float, int, nothing)),
                              (self.chosen_on, (str, nothing))):
             if not isinstance(value, kinds):

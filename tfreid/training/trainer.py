@@ -264,8 +264,6 @@ class Trainer:
                 self._keep_if_best(evaluation, figures)
         if step == 0:
             self._progress.untrained = figures
-        else:
-            self._progress.latest = figures
         self._progress.evaluated_step = step
         write_results_json(self._run.progress, dataclasses.asdict(self._progress))
         scalars, images = evaluation.scalars(), ""

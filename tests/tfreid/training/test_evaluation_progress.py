@@ -21,7 +21,7 @@ def test_it_is_read_back(tmp_path):
 
 @pytest.mark.parametrize("content", [
     "", "{", "[]", '{"best_figure": NaN}', '{"best_figure": 1e999}', '{"best_figure": "high"}',
-    '{"latest": 3}', '{"chosen_on": 3}', '{"evaluated_step": "two"}',
+    '{"chosen_on": 3}', '{"evaluated_step": "two"}',
     '{"evaluated_step": 1.5}', '{"best": 3}', '{"others": 3}',
     '{"best_figure": ' + "[" * 100000 + "]" * 100000 + "}",
 ])
