@@ -105,7 +105,7 @@ class EmbeddingObjective(Objective):
         self._triplet_loss = make_triplet_loss(config)
         lin = config.lin
         self._lin_loss = LinLoss(lin.positive_boundary, lin.negative_boundary, lin.temperature,
-                                 lin.decay, lin.pairs, reduction="none")
+                                 lin.decay, lin.pairs, lin.weight_gradient, reduction="none")
         self._other_losses = make_other_losses(config)
         self._center_loss = CenterLoss(self.centers, config.center.variant, reduction="none")
 
