@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import keras
 
 from tfrecords.errors import UserError
+from tfreid.backbones import BACKBONES
 from tfreid.config import ModelConfig
 from tfreid.models.embedding import HEAD_LAYERS
 from tfreid.weights.files import load_weights
@@ -37,7 +39,27 @@ def load_initial_weights(model: keras.Model, embed: keras.Model, config: ModelCo
                             f"only, not for {config.backbone}; give a .weights.h5 file or null.")
         load_imagenet(embed, config.backbone, config.imagenet_weights or "imagenet")
     elif weights is not None:
+        _refuse_unconverted(weights, config.backbone)
         report = load_weights(model, weights, skip=[f"{layer}/" for layer in skip],
                               allow_missing=[f"{layer}/" for layer in heads])
         if report.missing:
             print(f"{weights} has no {', '.join(report.missing)}: trained from initial values")
+
+
+def describe_initial_weights(config: ModelConfig) -> str:
+    """Returns what a training starts from, as text."""
+    if config.weights is None:
+        return "random weights"
+    return "Keras's ImageNet weights" if config.weights == "imagenet" else config.weights
+
+
+def _refuse_unconverted(weights, backbone):
+    """Says how to get a file of ImageNet weights that a recipe names and that is not there."""
+    source = BACKBONES[backbone].checkpoints
+    named = os.path.basename(weights) == f"{backbone}.weights.h5"
+    if source and named and not os.path.exists(weights):
+        raise UserError(
+            f"model.weights: {weights} does not exist; get the ImageNet checkpoint of {backbone} "
+            f"from {source} and convert it by `tfreid convert --arch {backbone} --input "
+            f"CHECKPOINT.pth --output {weights}` (docs/recipes.md), or set model.weights=null to "
+            "start from random weights.")

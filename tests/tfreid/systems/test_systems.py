@@ -99,7 +99,7 @@ class PairSystem(System):
         return batches
 
     def steps_per_epoch(self, batches, replicas):
-        return 2
+        return 4 // replicas
 
     def build_model(self):
         images = keras.Input((8, 4, 3))
@@ -140,7 +140,12 @@ def test_another_system_trains(run):
     assert any(np.abs(kernel).max() > 0.01 and not np.allclose(kernel, system.initial)
                for kernel in kernels)
     assert system.trainable == [False, True]
-    assert "48 images in pairs in memory (0 MB), 2 device(s)" in printed
+    first, note = printed.splitlines()[:2]
+    assert "48 images in pairs in memory (0 MB), 2 device(s), from random weights" in first
+    assert note == (
+        "note: each of 2 devices has a batch of its own, so a step takes 12 pairs instead of 6 and "
+        "an epoch 2 steps instead of 4, at the same learning rates; to train as the recipe says, "
+        "name one device in training.devices")
     assert "step 6: single-shot rank-1 50.00%" in printed
 
 
