@@ -17,7 +17,7 @@ from tfreid.systems.base import System
 from tfreid.systems.registry import make_system
 from tfreid.training.checkpoints import saved_steps
 from tfreid.training.identities import check_identities, describe_identities
-from tfreid.training.initial_weights import describe_initial_weights
+from tfreid.training.initial_weights import check_converted, describe_initial_weights
 from tfreid.training.interfaces import Batches
 from tfreid.training.run_folder import RunFolder
 from tfreid.training.strategy import make_strategy, prepare_runtime
@@ -111,10 +111,12 @@ class _Stage:
                  strategy: tf.distribute.Strategy, weights: Path | None = None):
         prepare_runtime(config.training)  # the same seed wherever the stage before ended
         replicas = strategy.num_replicas_in_sync
+        begins = not saved_steps(folder.checkpoints)
+        if begins and weights is None:
+            check_converted(config.model)
         self.config, batches = _resolve(config, folder, table, replicas)
         system = make_system(self.config)
         start = _starting_from(self.config, weights)
-        begins = not saved_steps(folder.checkpoints)
         with strategy.scope():
             model = system.build_model()
             if begins:

@@ -39,7 +39,6 @@ def load_initial_weights(model: keras.Model, embed: keras.Model, config: ModelCo
                             f"only, not for {config.backbone}; give a .weights.h5 file or null.")
         load_imagenet(embed, config.backbone, config.imagenet_weights or "imagenet")
     elif weights is not None:
-        _refuse_unconverted(weights, config.backbone)
         report = load_weights(model, weights, skip=[f"{layer}/" for layer in skip],
                               allow_missing=[f"{layer}/" for layer in heads])
         if report.missing:
@@ -53,11 +52,16 @@ def describe_initial_weights(config: ModelConfig) -> str:
     return "Keras's ImageNet weights" if config.weights == "imagenet" else config.weights
 
 
-def _refuse_unconverted(weights, backbone):
-    """Says how to get a file of ImageNet weights that a recipe names and that is not there."""
-    source = BACKBONES[backbone].checkpoints
-    named = os.path.basename(weights) == f"{backbone}.weights.h5"
-    if source and named and not os.path.exists(weights):
+def check_converted(config: ModelConfig) -> None:
+    """Refuses a recipe whose file of ImageNet weights was not made yet, to fail fast.
+
+    Raises:
+        UserError: If `model.weights` is BACKBONE.weights.h5 and missing; it says how to get it.
+    """
+    weights, backbone = config.weights, config.backbone
+    source = BACKBONES[backbone].checkpoints if backbone in BACKBONES else None
+    if (source and weights and os.path.basename(weights) == f"{backbone}.weights.h5"
+            and not os.path.exists(weights)):
         raise UserError(
             f"model.weights: {weights} does not exist; get the ImageNet checkpoint of {backbone} "
             f"from {source} and convert it by `tfreid convert --arch {backbone} --input "

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import keras
 import pytest
 
 from tfrecords.errors import UserError
 from tfreid.config import ModelConfig, load_config
 from tfreid.config.recipes import shipped_recipes
-from tfreid.training.initial_weights import describe_initial_weights, load_initial_weights
-
-
-def problem_of(config):
-    with pytest.raises(UserError) as caught:
-        load_initial_weights(keras.Sequential(), keras.Sequential(), config)
-    return str(caught.value)
+from tfreid.training.initial_weights import check_converted, describe_initial_weights
 
 
 def test_recipes_say_how_to_get_the_weights_that_they_name(tmp_path, monkeypatch):
@@ -23,7 +16,9 @@ def test_recipes_say_how_to_get_the_weights_that_they_name(tmp_path, monkeypatch
     for name in shipped_recipes():
         config = load_config(name).model
         if config.weights not in (None, "imagenet"):
-            told[name] = problem_of(config)
+            with pytest.raises(UserError) as caught:
+                check_converted(config)
+            told[name] = str(caught.value)
             assert (f"{config.weights} does not exist; get the ImageNet checkpoint of "
                     f"{config.backbone} from ") in told[name]
             assert (f"`tfreid convert --arch {config.backbone} --input CHECKPOINT.pth --output "
@@ -34,9 +29,11 @@ def test_recipes_say_how_to_get_the_weights_that_they_name(tmp_path, monkeypatch
     assert {"lin_se_resnet50", "report_osnet_x025", "report_mobilenet_v3"} <= told.keys()
 
 
-def test_other_missing_files_are_those_of_runs():
-    message = problem_of(ModelConfig(weights="runs/first/checkpoints/best.weights.h5"))
-    assert "best.weights.h5 does not exist" in message and "convert" not in message
+def test_weights_that_are_there_or_of_runs_are_not_its_matter(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "resnet34.weights.h5").touch()
+    for weights in ("resnet34.weights.h5", "runs/first/checkpoints/best.weights.h5", None):
+        check_converted(ModelConfig(backbone="resnet34", weights=weights))
 
 
 @pytest.mark.parametrize("weights, said", [
