@@ -22,6 +22,7 @@ class Backbone:
         imagenet: Its name in Keras Applications, if that has ImageNet weights for it.
         layout: Module of `tfreid.weights.layouts` that converts its PyTorch weights, if there is
             one.
+        checkpoints: Who offers an ImageNet checkpoint that the layout converts.
     """
 
     apply: Callable
@@ -32,6 +33,7 @@ class Backbone:
     least_side: int = 1
     imagenet: str | None = None
     layout: str | None = None
+    checkpoints: str | None = None
 
     @property
     def depth(self) -> int:

@@ -56,7 +56,11 @@ class AugmentationConfig(Section):
         0.0, "Largest shift as a share of height and width, instead of `pad` (0.05: samples "
         "around the image centre of Ahmed et al. 2015).")
     erasing_probability: Share = setting(
-        0.5, "Probability of random erasing (Zhong et al. 2020): a rectangle gets the mean colour.")
+        0.5, "Probability of random erasing (Zhong et al. 2020) of a rectangle.")
+    erasing_color: Annotated[list[Whole[0, 255]], Field(min_length=3, max_length=3)] = setting(
+        [124, 116, 104], "RGB of the rectangle. [124, 116, 104] is the ImageNet mean, which "
+        "normalisation turns into 0; [152, 142, 127] is what normalisation turns into that mean "
+        "(0.485, 0.456, 0.406), which the public code of Bag of Tricks writes.")
     erasing_area_min: Share = setting(0.02, "Smallest share of the area that is erased.")
     erasing_area_max: Share = setting(0.4, "Largest share of the area that is erased.")
     erasing_aspect_min: Fraction = setting(

@@ -47,11 +47,13 @@ class System:
         unit: What a batch consists of, in the plural, for example `images`.
         untested: Why training runs without evaluation when `make_evaluator` returns None.
         validates_images: Whether it can be validated on single images of people who are trained on.
+        shares_batch: Whether several devices share a batch, instead of having one each.
     """
 
     unit = "images"
     untested = "the records hold no query and gallery"
     validates_images = False
+    shares_batch = False
 
     def __init__(self, config: Config):
         self.config = config

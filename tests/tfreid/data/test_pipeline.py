@@ -56,6 +56,16 @@ def bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return image
 
 
+def test_erased_rectangles_have_the_colour_of_the_settings(table):
+    plain = read(make(table, augmentation=PLAIN).epoch(0, 1))
+    erasing = dataclasses.replace(PLAIN, erasing_probability=1.0, erasing_color=[1, 250, 3])
+    erased = read(make(table, augmentation=erasing).epoch(0, 1))
+    for before, after in zip(plain[0][0], erased[0][0]):
+        changed = np.any(before != after, axis=2)
+        assert changed.mean() > 0.01
+        np.testing.assert_array_equal(np.unique(after[changed], axis=0), [[1, 250, 3]])
+
+
 def test_batches_have_the_recipes_shape_and_types(table):
     pipeline = make(table)
     dataset = pipeline.epoch(0, 3)

@@ -103,7 +103,7 @@ class PairSystem(System):
         return batches
 
     def steps_per_epoch(self, batches, replicas):
-        return 2
+        return 4 // replicas
 
     def build_model(self):
         images = keras.Input((8, 4, 3))
@@ -144,8 +144,13 @@ def test_another_system_trains(run):
     assert any(np.abs(kernel).max() > 0.01 and not np.allclose(kernel, system.initial)
                for kernel in kernels)
     assert system.trainable == [False, True]
-    assert "48 images in pairs in memory (0 MB), 2 device(s); evaluations are on validation" in (
-        printed)
+    first, note = printed.splitlines()[:2]
+    assert ("48 images in pairs in memory (0 MB), 2 device(s), from random weights; evaluations "
+            "are on validation") in first
+    assert note == (
+        "note: each of 2 devices has a batch of its own, so a step takes 12 pairs instead of 6 and "
+        "an epoch 2 steps instead of 4, at the same learning rates; to train as the recipe says, "
+        "name one device in training.devices")
     assert "step 6: single-shot rank-1 50.00%, validation images" in printed
 
 

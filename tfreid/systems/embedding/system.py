@@ -104,7 +104,8 @@ class EmbeddingSystem(System):
         """Makes the weighted sum of the losses."""
         embedding_size = model.output["embedding"].shape[-1]
         return EmbeddingObjective(
-            self.config.loss, self.config.model.num_identities, embedding_size)
+            self.config.loss, self.config.model.num_identities, embedding_size,
+            accumulates=(self.config.training.accumulate_steps or 1) > 1)
 
     def serve(self, model: keras.Model, run: RunFolder | None) -> ServedModel:
         """Serves embeddings."""

@@ -25,6 +25,7 @@ class TripletSystem(EmbeddingSystem):
     """
 
     unit = "triplets"
+    shares_batch = True
 
     def check(self, replicas: int) -> None:
         """Refuses settings that do not fit triplets."""
