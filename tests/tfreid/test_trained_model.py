@@ -88,6 +88,13 @@ def test_distances_rankings_and_verifications(run, gallery):
     np.testing.assert_array_equal(verified.same, verified.distance <= threshold)
 
 
+@pytest.mark.parametrize("other", ["evaluation.feature=embedding", "evaluation.flip=true"])
+def test_a_threshold_of_other_features_does_not_decide(run, gallery, other):
+    loaded = tfreid.load(run[0], overrides=[other])
+    with pytest.raises(tfreid.UserError, match="threshold"):
+        loaded.verify(gallery[0][:2], gallery[0][1:3])
+
+
 def test_an_export_and_a_recipe_give_the_same(run, gallery, tmp_path):
     folder, files = run[0], gallery[0]
     loaded = tfreid.load(folder)

@@ -34,6 +34,9 @@ class EvaluationConfig(Section):
     feature: Literal["neck", "embedding"] = setting(
         "neck", "Feature that is compared: after the batch-norm `neck`, or the `embedding` before "
         "it.", resume="free")
+    flip: bool = setting(
+        False, "Whether an image's feature, also that which is exported, is the mean of the "
+        "image's and its mirror image's; for systems that embed single images.", resume="free")
     metric: str = setting(
         "cosine", "Distance between features: `cosine`, `euclidean`, `cityblock`, `minkowski`, "
         "`correlation` or `dot`, as explained in tfreid.evaluation.pairwise_distances. With "

@@ -142,7 +142,10 @@ class LossConfig(Section):
 
     metric_feature: Literal["embedding", "neck"] = setting(
         "embedding", "What the triplet, Lin and Addons losses see: `embedding`, before the neck, "
-        "or `neck`, after it. The center loss always sees the embedding.")
+        "or `neck`, after it.")
+    center_feature: Literal["embedding", "neck"] = setting(
+        "embedding", "What the center loss sees and the centers follow: the `embedding`, or the "
+        "`neck` (Bhanushali's ResNet-50).")
     id: IdLossConfig = section(IdLossConfig)
     triplet: TripletLossConfig = section(TripletLossConfig)
     lin: LinLossConfig = section(LinLossConfig)

@@ -58,6 +58,11 @@ class ModelConfig(Section):
         True, "Whether there is an identity classifier; `system: triplet` and `siamese` learn "
         "without one.")
     classifier_bias: bool = setting(False, "Whether the identity classifier has a bias.")
+    classifier_dropout: ShareBelowOne = setting(
+        0.0, "Share of the classifier's inputs that training drops.")
+    classifier_sigmoid: bool = setting(
+        False, "Whether the ID loss sees the sigmoids of the logits, as in Bhanushali's code for "
+        "MobileNetV3.")
     num_identities: Optional[Whole[1, 10**6]] = setting(
         None, "Width of the classifier; null takes it from the training records.")
     stride_in_1x1: bool = setting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfrecords.files import read_json
 from tfrecords.writing import whole_file, write_json
-from tfreid.config import Config
+from tfreid.config import Config, EvaluationConfig
 from tfreid.evaluation.thresholds import weights_fingerprint
 from tfreid.models.embedding import input_size
 from tfreid.records import Records
@@ -26,15 +26,29 @@ from tfreid.records import Records
 _SOURCES = ("weights", "imagenet_weights")
 
 
+def make_feature(model: keras.Model,
+                 evaluation: EvaluationConfig) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Makes the function from raw images [n, h, w, 3] to the features [n, d] that are compared.
+
+    With `evaluation.flip` a feature is the mean of those of the image and of its mirror image.
+    """
+    def feature(images):
+        return model(images, training=False)[evaluation.feature]
+
+    def averaged(images):
+        return 0.5 * (feature(images) + feature(tf.reverse(images, [2])))
+
+    return averaged if evaluation.flip else feature
+
+
 class FeatureExtractor:
     """Computes the feature `evaluation.feature` of the images of records."""
 
     def __init__(self, model: keras.Model, config: Config, records: Records):
         self._data, self._records = config.data, records
         self._size = input_size(config.model)
-        output = config.evaluation.feature
         self._predict = tf.function(
-            lambda images: model(images, training=False)[output],
+            make_feature(model, config.evaluation),
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
         )
 
@@ -86,7 +100,7 @@ class FeatureStore:
         self._stamp = {
             "weights": weights_fingerprint(model),
             "settings": {**settings, "feature": config.evaluation.feature,
-                         "split": records.fold},
+                         "flip": config.evaluation.flip, "split": records.fold},
         }
 
     def features(self, split: str) -> np.ndarray:

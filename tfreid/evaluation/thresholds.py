@@ -50,6 +50,7 @@ class Threshold:
         weights: The weight file.
         fingerprint: The `weights_fingerprint`.
         measured: Further figures, for the reader.
+        flip: Whether features are means over an image and its mirror image.
     """
 
     threshold: float
@@ -65,6 +66,7 @@ class Threshold:
     weights: Optional[str]
     fingerprint: str
     measured: dict = dataclasses.field(default_factory=dict)
+    flip: bool = False
 
     def distances(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Computes float32 distances [n, m] between embeddings [n, d] and [m, d]."""
@@ -77,9 +79,11 @@ class Threshold:
         if self.fingerprint != weights_fingerprint(model):
             raise UserError(f"the threshold was calibrated for other weights ({self.weights}); "
                             f"{fix}.")
-        if self.feature != config.evaluation.feature:
-            raise UserError(f"the threshold was calibrated for evaluation.feature={self.feature}, "
-                            f"not {config.evaluation.feature}; {fix}.")
+        for name in ("feature", "flip"):
+            then, now = (str(getattr(owner, name)).lower() for owner in (self, config.evaluation))
+            if then != now:
+                raise UserError(f"the threshold was calibrated for evaluation.{name}={then}, not "
+                                f"{now}; {fix}.")
         if self.normalized != config.export.normalize and self.metric not in _SCALE_FREE:
             raise UserError("the threshold was calibrated with "
                             f"export.normalize={str(self.normalized).lower()}, on which its "

@@ -81,9 +81,14 @@ def build_embedding_model(config: ModelConfig, num_identities: int | None = None
     neck = batch_norm_neck(embedding, bias=config.neck_beta) if config.neck else embedding
     outputs = {"embedding": embedding, "neck": neck}
     if config.classifier:
+        x = neck
+        if config.classifier_dropout:
+            x = StatelessDropout(config.classifier_dropout, dtype="float32",
+                                 name="classifier_dropout")(x)
         outputs["logits"] = keras.layers.Dense(
             identities, use_bias=config.classifier_bias, dtype="float32", name="classifier",
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.001))(neck)
+            activation="sigmoid" if config.classifier_sigmoid else None,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.001))(x)
     return keras.Model(images, outputs, name=config.backbone)
 
 

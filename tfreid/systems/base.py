@@ -15,6 +15,7 @@ from tfreid.config import Config, SubsetConfig
 from tfreid.data.subsets import draw_subset, validation_records
 from tfreid.devices import share_gpus
 from tfreid.evaluation.evaluator import Evaluation, Evaluator, GalleryEvaluator
+from tfreid.evaluation.features import make_feature
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.scoring import EmbeddingScorer, SingleShotEvaluator, scored_splits
 from tfreid.evaluation.thresholds import Threshold
@@ -56,6 +57,9 @@ class System:
     shares_batch = False
 
     def __init__(self, config: Config):
+        if config.evaluation.flip and self.unit == "pairs":
+            raise UserError("evaluation.flip is for systems that embed single images; set it to "
+                            f"false with system: {config.system}.")
         self.config = config
 
     # Training.
@@ -278,7 +282,7 @@ class System:
         """Makes a function with random weights that computes features of images [n, h, w, 3]."""
         model = build_embedding_model(
             self.config.model, self.config.model.num_identities or MARKET_IDENTITIES)
-        return lambda images: model(images, training=False)[self.config.evaluation.feature]
+        return make_feature(model, self.config.evaluation)
 
     def measure_gallery(self, queries: int, gallery: int, pairs: int | None) -> dict[str, Any]:
         """Times comparisons of queries with a gallery; refused by default."""

@@ -113,7 +113,7 @@ def _threshold(curve: VerificationCurve, rates: Sequence[float], chosen_rate: fl
         **point._asdict(), metric=evaluation.metric, minkowski_p=evaluation.minkowski_p,
         feature=evaluation.feature, normalized=config.export.normalize, chosen_by=rule,
         dataset=records.description, split=split or _TEST_PAIRS, weights=str(weights),
-        fingerprint=weights_fingerprint(model),
+        fingerprint=weights_fingerprint(model), flip=evaluation.flip,
         measured={
             "positive_pairs": curve.num_positives,
             "negative_pairs": curve.num_negatives,

@@ -233,6 +233,8 @@ def _multi_queries(ranked: Ranked, extract: FeatureExtractor, metric: str,
 
 def _ranking_protocol(ranked: Ranked, config: Config) -> str:
     described = f"{ranked.records.description}, single query"
+    if config.evaluation.flip:
+        described += ", images and their mirror images"
     if ranked.result.unit == TRACKLETS:
         described += f", tracklets ({config.evaluation.tracklet_pooling} of their images)"
     if set(ranked.query.paths).issubset(ranked.gallery.paths):

@@ -93,6 +93,9 @@ def test_it_fits_only_what_it_was_calibrated_for():
     with pytest.raises(UserError, match="evaluation.feature=neck, not embedding"):
         make_threshold().check_fits(
             small_model(), Config(evaluation=EvaluationConfig(feature="embedding")))
+    with pytest.raises(UserError, match="evaluation.flip=false, not true"):
+        make_threshold().check_fits(
+            small_model(), Config(evaluation=EvaluationConfig(flip=True)))
     raw = Config(export=ExportConfig(normalize=False))
     with pytest.raises(UserError, match="export.normalize=true, on which its euclidean"):
         make_threshold().check_fits(small_model(), raw)

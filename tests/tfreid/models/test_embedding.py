@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
-from tfreid.config import ModelConfig
+from tfreid.config import ModelConfig, load_config
 from tfreid.models.embedding import HEAD_LAYERS, build_embedding_model, set_backbone_trainable
 
 SMALL = {"backbone": "osnet_x0_25", "height": 64, "width": 32}
@@ -55,12 +55,6 @@ def policy():
 
 
 @pytest.mark.parametrize(("settings", "published"), [
-    # Bhanushali's report: ResNet-50 with beta in the neck and a bias in the classifier.
-    ({"backbone": "resnet50", "stride_in_1x1": True, "normalization": "caffe", "neck_beta": True,
-      "classifier_bias": True}, 25_050_927),
-    # The same report's OSNet: trunk 134,792 + 128x1000+1000 + 2x1000 + 1000x751+751.
-    ({"backbone": "osnet_x0_25", "embedding_size": 1000, "neck_beta": True,
-      "classifier_bias": True}, 1_017_543),
     # The authors' OSNet, as torchreid counts it.
     ({"backbone": "osnet_x0_25", "embedding_size": 512, "embedding_head": "linear_bn_relu",
       "neck": False, "classifier_bias": True}, 587_127),
@@ -69,6 +63,50 @@ def policy():
 ])
 def test_published_sizes_with_751_identities(settings, published):
     assert trainable(build_embedding_model(ModelConfig(**settings), 751)) == published
+
+
+@pytest.mark.parametrize(("recipe", "published"), [
+    ("report_resnet50", 25_050_927),
+    # Trunk 134,792 + 128x1000+1000 + 2x1000 + 1000x751+751.
+    ("report_osnet_x025", 1_017_543),
+])
+def test_published_sizes_of_bhanushalis_report(recipe, published):
+    config = load_config(recipe, variants=["market1501"]).model
+    assert trainable(build_embedding_model(config)) == published
+
+
+def test_classifier_triplet_and_center_see_the_rectified_vector_of_the_reports_osnet(tiny):
+    """Linear, batch norm, ReLU, and no further neck, as in its public code."""
+    recipe = load_config("report_osnet_x025").model
+    model = tiny(embedding_size=recipe.embedding_size, embedding_head=recipe.embedding_head,
+                 neck=recipe.neck, classifier_bias=recipe.classifier_bias)
+    images = np.random.default_rng(0).uniform(0, 255, (6, 64, 32, 3)).astype(np.float32)
+    layers = {name: model.get_layer(name).output for name in ("fc", "fc_bn")}
+    outputs = keras.Model(model.input, {**layers, **model.output})(images, training=True)
+    linear = np.asarray(outputs["fc"], np.float64)
+    normal = (linear - linear.mean(0)) / np.sqrt(linear.var(0) + 1e-5)
+    np.testing.assert_allclose(outputs["fc_bn"], normal, atol=2e-3)
+    np.testing.assert_array_equal(outputs["embedding"], np.maximum(outputs["fc_bn"], 0))
+    np.testing.assert_array_equal(outputs["embedding"], outputs["neck"])
+    kernel, bias = model.get_layer("classifier").get_weights()
+    np.testing.assert_allclose(outputs["logits"], outputs["embedding"] @ kernel + bias, atol=1e-5)
+
+
+def test_dropout_and_sigmoid_of_the_classifier(tiny):
+    model = tiny(classifier_dropout=0.5, classifier_sigmoid=True)
+    images = np.random.default_rng(0).uniform(0, 255, (6, 64, 32, 3)).astype(np.float32)
+    (kernel,) = model.get_layer("classifier").get_weights()
+    for training in (True, False):
+        dropped = model.get_layer("classifier").input
+        outputs = keras.Model(model.input, {**model.output, "dropped": dropped})(
+            images, training=training)
+        neck, kept = (np.asarray(outputs[name]) for name in ("neck", "dropped"))
+        # What is kept is doubled; ranking and metric losses see the feature before.
+        share = np.mean(kept != 0)
+        assert 0.2 < share < 0.8 if training else share == 1
+        np.testing.assert_allclose(kept[kept != 0], neck[kept != 0] * (2 if training else 1),
+                                   rtol=1e-6)
+        np.testing.assert_allclose(outputs["logits"], 1 / (1 + np.exp(-kept @ kernel)), rtol=1e-5)
 
 
 def test_bag_of_tricks_has_neither_beta_nor_bias(tiny, plain):

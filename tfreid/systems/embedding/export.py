@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfreid.config import Config
 from tfreid.evaluation.distances import paired_distances
+from tfreid.evaluation.features import make_feature
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.models.embedding import input_size
 from tfreid.records import decode_image, open_records
@@ -25,17 +26,17 @@ class ServedEmbedding(ServedFeatures):
 
     Args:
         model: Embedding model.
-        config: `evaluation.feature` names the output that is served, `export.normalize` decides
-            whether it is a unit vector.
+        config: `evaluation.feature` and `evaluation.flip` say which feature is served,
+            `export.normalize` whether it is a unit vector.
     """
 
     def __init__(self, model: keras.Model, config: Config):
         super().__init__("served_embedding", model, input_size(config.model),
                          config.export.max_pixels)
-        feature = config.evaluation.feature
         # In a function, which hides the model from saving; it would trace every layer once more.
-        self._forward = lambda images: model(images, training=False)[feature]
-        self._embedding = tf.TensorSpec(model.output[feature].shape[1:], tf.float32)
+        self._forward = make_feature(model, config.evaluation)
+        self._embedding = tf.TensorSpec(
+            model.output[config.evaluation.feature].shape[1:], tf.float32)
         self._normalize = config.export.normalize
 
     @property
@@ -106,11 +107,9 @@ def export_embedding(model: keras.Model, config: Config, output: str | Path,
 
 def _check_parity(signatures: Any, crops: list[bytes], model: keras.Model, config: Config,
                   threshold: Threshold | None) -> None:
+    feature = make_feature(model, config.evaluation)
     expected = np.concatenate([
-        model(tf.cast(decode_image(crop)[None], tf.float32),
-              training=False)[config.evaluation.feature].numpy()
-        for crop in crops
-    ])
+        feature(tf.cast(decode_image(crop)[None], tf.float32)).numpy() for crop in crops])
     if config.export.normalize:
         expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     check_extraction(signatures, crops, {"embedding": expected}, ("serving_default", "images"))

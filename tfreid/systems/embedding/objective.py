@@ -150,7 +150,7 @@ class EmbeddingObjective(Objective):
         for name, (weight, loss) in self._other_losses.items():
             losses[name] = weight * tf.reduce_mean(loss.call(labels, features))
         if config.center.weight:
-            pulls = self._center_loss.call(labels, outputs["embedding"])
+            pulls = self._center_loss.call(labels, outputs[config.center_feature])
             losses["center"] = config.center.weight * tf.reduce_mean(pulls)
         total = tf.add_n(list(losses.values()))
         scalars.update({f"loss/{name}": value for name, value in losses.items()})
@@ -165,7 +165,8 @@ class EmbeddingObjective(Objective):
         if self.centers is None:
             return
         _, labels = batch
-        terms = center_terms(outputs["embedding"], labels, self.centers)
+        features = outputs[self._config.center_feature]
+        terms = center_terms(features, labels, self.centers)
         context = tf.distribute.get_replica_context()
         terms = context.all_reduce(tf.distribute.ReduceOp.SUM, list(terms))
         for total, term in zip(self._center_sums, terms):

@@ -109,9 +109,12 @@ class EmbeddingSystem(System):
 
     def serve(self, model: keras.Model, run: RunFolder | None) -> ServedModel:
         """Serves embeddings."""
+        evaluation = self.config.evaluation
         thresholds = fitting_thresholds(
-            model, self.config.evaluation.minkowski_p, find_thresholds(run.path)) if run else {}
-        return ServedModel(ServedEmbedding(model, self.config), thresholds)
+            model, evaluation.minkowski_p, find_thresholds(run.path)) if run else {}
+        same = {metric: one for metric, one in thresholds.items()
+                if (one.feature, one.flip) == (evaluation.feature, evaluation.flip)}
+        return ServedModel(ServedEmbedding(model, self.config), same)
 
     def export(self, model: keras.Model, output: str | Path, run: RunFolder) -> tuple[Path, str]:
         """Exports embeddings and, if a threshold was calibrated, verification of pairs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,13 +16,15 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.commands import query as query_export
-from tfreid.config import Config, DataConfig, ExportConfig, ModelConfig
+from tfreid.config import Config, DataConfig, EvaluationConfig, ExportConfig, ModelConfig
+from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.thresholds import Threshold, weights_fingerprint
 from tfreid.models.embedding import build_embedding_model, input_size
 from tfreid.records import Records
 from tfreid.serving.client import SavedModelClient, ServerClient, exported_thresholds
 from tfreid.systems.embedding import export
 from tfreid.systems.embedding.export import export_embedding
+from tfreid.systems.registry import make_system
 
 
 def embed(directory, files):
@@ -60,6 +63,32 @@ def test_signatures_embed_files_of_mixed_sizes_and_arrays(exported, records):
         decoded = loaded.signatures["images"](images=tf.constant(array[None].copy()))
         np.testing.assert_allclose(decoded["embedding"][0].numpy(), expected, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(encoded, axis=1), 1.0, rtol=1e-5)
+
+
+def test_with_flips_tests_and_exports_average_an_image_and_its_mirror_image(
+        exported, records, tmp_path):
+    model, config, _, _ = exported
+    config = dataclasses.replace(config, evaluation=EvaluationConfig(flip=True))
+    crops = list(Records(records)["gallery"].encoded)[:5]
+    expected = []
+    for crop in crops:
+        image = cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR)[None, ..., ::-1]
+        sides = [model(x.astype(np.float32), training=False)["neck"][0].numpy()
+                 for x in (image, image[:, :, ::-1])]
+        assert np.abs(sides[0] - sides[1]).max() > 2e-3
+        expected.append((sides[0] + sides[1]) / 2)
+    extract = FeatureExtractor(model, config, Records(records))
+    np.testing.assert_allclose(extract("gallery", np.arange(5), progress=False), expected,
+                               atol=1e-4)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    served = embed(export_embedding(model, config, tmp_path), crops)
+    np.testing.assert_allclose(served, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("system", ["csn", "siamese"])
+def test_flips_are_refused_for_pairs(system):
+    with pytest.raises(UserError, match=f"evaluation.flip .* false with system: {system}"):
+        make_system(Config(system=system, evaluation=EvaluationConfig(flip=True)))
 
 
 def test_png_and_jpeg_are_both_served(exported):

@@ -91,6 +91,22 @@ def test_lin_and_triplet_see_the_chosen_feature(feature, devices):
         assert scalars["loss/total"] == total
 
 
+@pytest.mark.parametrize("feature", ["embedding", "neck"])
+def test_center_loss_and_centers_see_the_chosen_feature(feature):
+    config = LossConfig(center_feature=feature, id=IdLossConfig(0.0),
+                        triplet=TripletLossConfig(0.0), center=CenterLossConfig(0.1))
+    objective = EmbeddingObjective(config, IDENTITIES, SIZE)
+    before = objective.centers.numpy()
+    outputs = {name: value[0] for name, value in some_outputs().items()}
+    total, _ = objective(outputs, LABELS[0])
+    apart = before[LABELS[0]] - outputs[feature]
+    assert float(total) == pytest.approx(0.1 * np.mean(np.sum(apart ** 2, axis=1)), rel=1e-5)
+    objective.after_step(outputs, (None, LABELS[0]))
+    # Half of the gradient of the mean, which each identity's two of the four images share.
+    np.testing.assert_allclose(objective.centers.numpy()[:2],
+                               before[:2] - apart.reshape(2, 2, SIZE).sum(1) / 4, atol=1e-6)
+
+
 def test_every_setting_reaches_the_lin_loss():
     settings = {"positive_boundary": 0.3, "negative_boundary": 1.1, "temperature": 3.0,
                 "decay": False, "pairs": "active"}
