@@ -358,7 +358,8 @@ def test_runs_of_before_load_and_resume(system, tmp_path, capsys):
     # What the recipes and defaults have become since is set back, as the refusal says.
     with pytest.raises(UserError, match="which cannot become .* set it back"):
         run.check_settings(load_config(name, more, variants))
-    more += {"embedding": ["data.augmentation.erasing_color=[124, 116, 104]"]}.get(
+    more += {"embedding": ["data.augmentation.erasing_color=[124, 116, 104]"],
+             "csn": ["loss.lin.reduction=sum", "data.pairs.matching=all"]}.get(
         system, ["loss.lin.reduction=sum"])
     run.check_settings(load_config(name, more, variants))
     if system == "ranking":
