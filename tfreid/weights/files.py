@@ -164,7 +164,8 @@ def read_chosen_on(path: str) -> str | None:
     Raises:
         UserError: If the file is absent or not a weight file.
     """
-    return _open(path, lambda file: file.attrs.get(_CHOSEN_ATTRIBUTE))
+    known = _open(path, lambda file: file.attrs.get(_CHOSEN_ATTRIBUTE))
+    return known if isinstance(known, str) else None
 
 
 def read_shapes(path: str) -> dict[str, tuple[int, ...]]:
