@@ -12,9 +12,11 @@ from tfrecords.errors import UserError, find_os_error
 from tfrecords.writing import sole_writer
 from tfreid.config import Config, load_config
 from tfreid.config.training import check_length
+from tfreid.models.embedding import input_size
 from tfreid.records import ImageTable, Records, open_records
 from tfreid.systems.registry import make_system
 from tfreid.training.checkpoints import saved_steps
+from tfreid.training.dropout_noise import describe_noise
 from tfreid.training.identities import check_identities, describe_identities
 from tfreid.training.run_folder import RunFolder
 from tfreid.training.strategy import make_strategy, prepare_runtime
@@ -110,20 +112,24 @@ class _Stage:
         replicas = strategy.num_replicas_in_sync
         self.config, batches = _resolve(config, folder, table, replicas)
         system = make_system(self.config)
+        noise = None
         with strategy.scope():
             model = system.build_model()
             if not saved_steps(folder.checkpoints):
                 start = make_system(_starting_from(self.config, weights))
                 start.load_initial_weights(model)
+                noise = describe_noise(system.embedding(model), system.margin(), table,
+                                       input_size(config.model), strategy)
         evaluator = system.make_evaluator(model, records)
         self._trainer = Trainer(self.config, folder, strategy, system, model, batches, evaluator)
         self._description = (
             f"{config.name}: {batches.description} {table.place}, {replicas} device(s)"
             + ("" if evaluator else f"; {system.untested}: no evaluation"))
+        self._notes = [*_cut_off(self.config), *filter(None, [noise])]
 
     def train(self) -> None:
         """Trains to the end, unless a signal stops it."""
-        print("\nnote: ".join([self._description, *_cut_off(self.config)]))
+        print("\nnote: ".join([self._description, *self._notes]))
         self._trainer.train()
 
 

@@ -13,7 +13,7 @@ from tfrecords.errors import UserError
 from tfrecords.layout import refuse_problems
 from tfreid.config import Config
 from tfreid.data.drawn_pairs import DrawnPairSampler
-from tfreid.evaluation.picture_images import read_file
+from tfreid.evaluation.picture_images import LEAST_SIDE, read_file
 from tfreid.records import ImageTable, Records, Split, SplitIndex
 
 _COLUMNS = ["first", "second", "same"]
@@ -121,7 +121,7 @@ def read_pairs_file(path: str | Path) -> PairSet:
     encoded = []
     for name in names:
         try:
-            encoded.append(read_file(path.parent / name))
+            encoded.append(read_file(path.parent / name, LEAST_SIDE))
         except UserError as error:
             problems.append(str(error).rstrip("."))
     refuse_problems(path, problems)
