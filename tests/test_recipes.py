@@ -53,9 +53,23 @@ REPORT_ROWS = {
 # Almazan et al. 2018, Tables 3 and 4: rank-1, where the paper gives it, and mAP.
 DONE_RIGHT = {
     "resnet50": {"market1501": (None, 76.3), "dukemtmc": (None, 67.6)},
-    "resnet101": {"market1501": (92.2, 81.2), "dukemtmc": (85.2, 72.8), "mars": (85.8, 79.7),
+    "resnet101": {"market1501": (92.2, 81.2), "dukemtmc": (85.2, 72.8),
                   "person_search": (None, 92.6)},
     "resnet152": {"market1501": (None, 81.4), "dukemtmc": (None, 74.0)},
+}
+_AUGMENTATION = "data.augmentation."
+_CROPS = {_AUGMENTATION + "crop_probability": 1.0, _AUGMENTATION + "crop_area_min": 0.64}
+# Tables 1 to 3: mAP on Market-1501 and on DukeMTMC-reID, and what the row changes.
+DONE_RIGHT_ROWS = {
+    "no_augmentation": (75.9, 69.6, {_AUGMENTATION + "cutout_probability": 0.0}),
+    "flips": (77.2, 69.7, {_AUGMENTATION + "cutout_probability": 0.0,
+                           _AUGMENTATION + "flip_probability": 0.5}),
+    "crops": (76.8, 69.4, {_AUGMENTATION + "cutout_probability": 0.0, **_CROPS}),
+    "all_augmentation": (81.2, 72.9, {_AUGMENTATION + "flip_probability": 0.5, **_CROPS}),
+    "side256": (78.2, 69.2, {"model.longest_side": 256}),
+    "side640": (81.2, 73.1, {"model.longest_side": 640}),
+    "average": (80.1, 71.4, {"model.pooling": "average"}),
+    "no_classification": (77.1, 71.1, {"pretraining": None}),
 }
 
 # Guo and Cheung 2018, Table 2: rank-1 of (L2, L3) and of (L2, L3, L4); Section 4.2: pairs in a
@@ -124,6 +138,8 @@ def test_recipes_of_before_have_the_same_settings_under_their_new_names(old):
     # Settings that came later have the default that leaves everything as it was.
     later = {key: value for key, value in flat(Config()).items() if key not in before}
     expected = {**later, **before, **renamed(BEFORE["recipes"][old])}
+    if "mars" in variants:  # The mean of the images was not what MARS's authors rank by.
+        expected["evaluation.tracklet_pooling"] = "max"
     assert {**flat(config), "name": "run", "pretraining": None} == {
         **expected, "pretraining": None}
     stage = stage_config(config)
@@ -213,6 +229,7 @@ def test_rows_of_the_csn_paper(dataset):
         "system": "csn", "csn.levels": [2, 3], "csn.divide": True, "csn.attention": "transformer",
         "csn.ranking_net": True, "model.height": 160, "model.width": 60,
         "data.pairs.batch_size": batch_size, "data.pairs.samples": samples,
+        "data.pairs.matching": "enlarged",
         "data.pairs.negatives_per_positive": 2, "data.pairs.negatives": "dataset",
         "data.augmentation.flip_probability": 0.5, "data.augmentation.erasing_probability": 0.0,
         "loss.match.weight": 1.0, "loss.contrastive.weight": 1.0,
@@ -229,6 +246,21 @@ def test_rows_of_the_csn_paper(dataset):
     assert figures_of("csn_l234", variant)[dataset] == (larger, None)
 
 
+@pytest.mark.parametrize(("name", "variant", "changed", "rank_1"), [
+    ("csn_l23", "cls", {"csn.ranking_net": False}, 75.90),
+    ("csn_l23", "l2", {"csn.levels": [2]}, 74.70),
+    ("csn_l23", "l3", {"csn.levels": [3]}, 76.55),
+    ("csn_l23", "l4", {"csn.levels": [4]}, 79.15),
+    ("csn_l234", "c1", {"csn.divide": False}, 79.40),
+    ("csn_l234", "c2", {"csn.attention": "center"}, 82.00),
+])
+def test_ablations_of_the_csn_paper(name, variant, changed, rank_1):
+    """Tables 3 and 4; a dataset's variant may come before."""
+    assert changes((name, variant), (name,)) == changed
+    assert changes((name, "viper", variant), (name, "viper")) == changed
+    assert figures_of(name, variant) == {"CUHK03, detected boxes": (rank_1, None)}
+
+
 @pytest.mark.parametrize("network", DONE_RIGHT)
 def test_rows_of_re_id_done_right(network):
     name = f"done_right_{network}"
@@ -239,6 +271,25 @@ def test_rows_of_re_id_done_right(network):
         "model.weights": None, "model.normalization": "torch", "model.stride_in_1x1": False}
 
 
+@pytest.mark.parametrize("row", DONE_RIGHT_ROWS)
+def test_ablations_of_re_id_done_right(row):
+    market, duke, changed = DONE_RIGHT_ROWS[row]
+    name = "done_right_resnet101"
+    assert figures_of(name, row) == {"market1501": (None, market), "dukemtmc": (None, duke)}
+    assert changes((name, row), (name,)) == changed
+
+
+def test_mars_is_evaluated_as_by_its_authors():
+    name = "done_right_resnet101"
+    assert figures_of(name, "mars") == {"mars": (85.8, 79.7)}
+    assert changes((name, "mars"), (name,)) == {"evaluation.tracklet_pooling": "max"}
+    guide = (ROOT / "docs" / "triplet.md").read_text()
+    for text in (head_of(name), guide):
+        commands = " ".join(text.replace("\\\n", " ").split())
+        assert "tfreid build mars --root MARS --queries-in-gallery --output " in commands
+        assert f"--config {name} --variant mars --output runs/{name}_mars" in commands
+
+
 def test_what_re_id_done_right_fixes():
     config = load_config("done_right_resnet101")
     settings, first = flat(config), flat(stage_config(config))
@@ -247,13 +298,16 @@ def test_what_re_id_done_right_fixes():
         "model.pooling": "max", "model.embedding_size": 2048, "model.normalize_embedding": True,
         "model.neck": False, "triplet.margin": 0.1, "triplet.batch_size": 64,
         "triplet.updates_per_mining": 16, "triplet.mining_images": 5000, "triplet.hardest": 25,
+        "evaluation.expansion_query": 5, "evaluation.expansion_gallery": 10,
         "optimizer.name": "sgd", "schedule.learning_rate": 1e-3,
         "data.augmentation.cutout_probability": 1.0, "data.augmentation.crop_probability": 0.0,
         "data.augmentation.flip_probability": 0.0,
     }
     assert {key: settings[key] for key in fixed} == fixed
-    assert settings["schedule.half_life"] * settings["triplet.updates_per_mining"] == 512
-    assert settings["training.epochs"] * settings["triplet.updates_per_mining"] == 4096
+    updates = settings["triplet.updates_per_epoch"]
+    assert settings["schedule.half_life"] * updates == 512
+    assert settings["training.epochs"] * updates == 4096
+    assert settings["data.augmentation.cutout_epochs"] * updates == 4096
     fixed = {
         "data.images_per_batch": 128, "model.height": 224, "model.width": 224,
         "schedule.learning_rate": 1e-2, "schedule.final_rate": 1e-4, "optimizer.momentum": 0.9,

@@ -1,12 +1,17 @@
 """Person re-identification for TensorFlow and Keras.
 
-Names are imported when they are first used, so that `import tfreid` takes no time.
+Names are imported when they are first used, so that `import tfreid` takes no time. Imported before
+TensorFlow, it switches TensorFlow's oneDNN kernels on, which it leaves off on some processors:
+they train up to twice as fast. `TF_ENABLE_ONEDNN_OPTS=0` in the environment keeps them off.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __version__ = "0.1.0"
 

@@ -73,10 +73,12 @@ class AugmentationConfig(Section):
     cutout_area_start: Share = setting(
         0.0, "Limit of the rectangle's share of the area in the first epoch. The share itself is "
         "random, up to the limit.")
-    cutout_area_end: Share = setting(0.5, "Limit of that share from epoch `cutout_epochs` on.")
+    cutout_area_end: Share = setting(
+        0.5, "Limit of that share in the last of `cutout_epochs`, and after.")
     cutout_epochs: Whole[1, 10**6] = setting(120, "Epochs over which the limit grows.")
     cutout_aspect_min: Fraction = setting(
-        0.3, "Smallest aspect ratio of the rectangle; the largest is its inverse.")
+        0.3, "Smallest aspect ratio of the rectangle; the largest is its inverse. Where an area "
+        "leaves room for some of them only, it is one of these.")
 
     def __post_init__(self):
         for kind in ("erasing", "crop"):
@@ -93,22 +95,23 @@ class PairDataConfig(Section):
     batch_size: Whole[3, 2**16] = setting(128, "Pairs of every replica's batch.")
     negatives_per_positive: Whole[1, 1000] = setting(
         2, "Random negative pairs for each positive pair.")
-    matching: Literal["all", "drawn"] = setting(
-        "all", "Which positive pairs an epoch shows: `all` of them, or as many `drawn` pairs as "
-        "there are training images, where there are too many to show (MARS has over a hundred "
-        "million).")
+    matching: Literal["all", "enlarged", "drawn"] = setting(
+        "all", "Which positive pairs an epoch shows: `all` across cameras, `samples` times; all "
+        "within each identity's `enlarged` set, which holds every image, `samples` shifted copies "
+        "and a flipped one of it (Subramaniam et al. 2016); or as many `drawn` pairs as there are "
+        "training images, where there are too many to show (MARS has over a hundred million).")
     apart: Literal["cameras", "tracklets", "images"] = setting(
         "cameras", "What the two images of a `drawn` positive pair must differ in: their cameras, "
         "their tracklets, or only in being two images. Where an identity has no two, the next "
         "best is taken.")
     samples: Whole[1, 1000] = setting(
         5, "How often an epoch shows every positive pair, each time shifted and flipped "
-        "differently.")
+        "differently; with `matching: enlarged` the shifted copies of an image.")
     negatives: Literal["dataset", "batch"] = setting(
         "dataset", "Where the images of negative pairs come from: `dataset` draws two from all "
-        "training images, as the paper does; `batch`, with `matching: all`, pairs the images of "
-        "the batch's positive pairs, so that each image is embedded once for several pairs and a "
-        "step costs a third.")
+        "training images, as the paper does; `batch`, not for `matching: drawn`, pairs the images "
+        "of the batch's positive pairs, so that each image is embedded once for several pairs and "
+        "a step costs a third.")
 
     def __post_init__(self):
         if self.matching == "drawn" and self.negatives == "batch":

@@ -58,12 +58,16 @@ class EvaluationConfig(Section):
         "2015).", resume="free")
     expansion: bool = setting(
         False, "Whether tfreid test also reports the figures after queries and gallery have become "
-        "means of their nearest gallery images (Almazan et al. 2018).", resume="free")
+        "means with their nearest gallery images (Almazan et al. 2018). This, multi_query and "
+        "reranking are also reported together.", resume="free")
+    expansion_method: Literal["added", "replaced"] = setting(
+        "added", "`added` averages an image with its nearest others, the gallery first, and a "
+        "query then with images of the expanded gallery; `replaced` takes the mean of the nearest "
+        "gallery images alone, for a gallery image itself included.", resume="free")
     expansion_query: Whole[1, 1000] = setting(
         5, "Number of nearest gallery images in the mean of a query.", resume="free")
     expansion_gallery: Whole[1, 1000] = setting(
-        10, "Number of nearest gallery images in the mean of a gallery image, itself included.",
-        resume="free")
+        10, "Number of nearest gallery images in the mean of a gallery image.", resume="free")
     tracklet_pooling: Literal["mean", "max", "none"] = setting(
         "mean", "How the features of a tracklet's images become the one that is ranked, where the "
         "records have tracklets: their mean, or the maximum of each dimension; `none` ranks single "

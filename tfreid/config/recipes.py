@@ -22,10 +22,11 @@ _DATASETS = {
     "market1501": "Market-1501", "dukemtmc": "DukeMTMC-reID", "mars": "MARS", "last": "LaST",
     "person_search": "Person Search", "cuhk01": "CUHK01", "viper": "VIPeR",
 }
-_SETS = "_(market1501|dukemtmc|mars|person_search)"
+_SETS = "_(market1501|dukemtmc|person_search)"
 # Recipes had a dataset in their name, and a file for each delta: pattern -> recipe and variants.
 _OLD = (
     (rf"(bot_\w+|scratch_osnet_x025|done_right_resnet\d+){_SETS}", r"\1"),
+    (r"(done_right_resnet\d+)_mars", r"\1 mars"),
     (r"(done_right_resnet\d+)_synthetic", r"\1 scratch"),
     (r"(done_right_osnet_x025)_synthetic", r"\1"),
     (rf"lin_(resnet34|resnet50|se_\w+50){_SETS}", r"lin_\1"),

@@ -73,7 +73,7 @@ class TrainingConfig(Section):
     epochs: Whole[1, 10**6] = setting(120, "Number of epochs.", resume="free")
     steps_per_epoch: Optional[Whole[1, 10**6]] = setting(
         None, "Batches of an epoch; null goes once over the training images. With `system: "
-        "triplet` an epoch is always one mining round.", average="free")
+        "triplet` it follows from `triplet.updates_per_epoch`.", average="free")
     accumulate_steps: Optional[Whole[1, 10**5]] = setting(
         None, "Steps whose gradients are averaged before the weights change, for batches that do "
         "not fit into memory; null is 1 or, with `system: triplet`, what makes up "

@@ -255,7 +255,8 @@ def cutout_limit(config: AugmentationConfig, epoch: int) -> float:
     """
     if not config.cutout_probability:
         return 0.0
-    grown = min(1.0, epoch / config.cutout_epochs)
+    last = config.cutout_epochs - 1
+    grown = 1.0 if epoch >= last else epoch / last
     return config.cutout_area_start + grown * (config.cutout_area_end - config.cutout_area_start)
 
 
@@ -263,18 +264,22 @@ def draw_cutouts(config: AugmentationConfig, heights: np.ndarray, widths: np.nda
                  random: np.random.Generator) -> np.ndarray:
     """Draws cut-out rectangles [n, 4] in pixels, all 0 for none.
 
-    The area is uniform up to `cutout_limit`, the aspect ratio log-uniform; sides are limited to
-    those of the image.
+    The area is uniform up to `cutout_limit`, the aspect ratio log-uniform among those at which a
+    rectangle of this area fits into the image.
     """
     count = len(heights)
     if not config.cutout_probability:
         return np.zeros((count, 4), np.int64)
-    reach = -np.log(config.cutout_aspect_min)
-    aspect = np.exp(random.uniform(-reach, reach, count))
-    area = random.uniform(0.0, cutout_limit(config, epoch), count) * heights * widths
+    share = random.uniform(0.0, cutout_limit(config, epoch), count)
+    # Aspect ratios at which the rectangle is as high, and as wide, as the image.
+    highest, widest = share * widths / heights, widths / heights / np.maximum(share, 1e-12)
+    low = np.minimum(np.maximum(config.cutout_aspect_min, highest), widest)
+    high = np.maximum(np.minimum(1.0 / config.cutout_aspect_min, widest), highest)
+    aspect = np.exp(random.uniform(np.log(low), np.log(high)))
+    area = share * heights * widths
     # Rounded down, so that the limit is never exceeded.
     tall = np.minimum(np.sqrt(area / aspect), heights).astype(np.int64)
-    wide = np.minimum(np.sqrt(area * aspect), widths).astype(np.int64)
+    wide = np.minimum(area / np.maximum(tall, 1), widths).astype(np.int64)
     top = np.floor(random.random(count) * (heights - tall + 1)).astype(np.int64)
     left = np.floor(random.random(count) * (widths - wide + 1)).astype(np.int64)
     boxes = np.stack([top, left, top + tall, left + wide], axis=1)

@@ -92,6 +92,8 @@ class PairBatches(ImageBatches):
                  with_labels: bool = False):
         pairs = config.pairs
         self._sampler, self.description = _make_sampler(table, pairs, seed)
+        # Numbers of an identity's images and their copies: row * copies + copy.
+        self._copies = 1 + _more_copies(pairs)
         super().__init__(table, config, height, width, self._sampler.images_per_batch)
         self.batch_size = pairs.batch_size
         self.batches_per_epoch = self._sampler.batches_per_epoch
@@ -107,10 +109,10 @@ class PairBatches(ImageBatches):
         and 0 for two; with `with_labels` also each image's label, int32 [m].
         """
         pairs = self._sampler.epoch(epoch, batches)
+        rows, copies = np.divmod(pairs.images, np.int32(self._copies))
         plan = {
-            "index": pairs.images, "first": pairs.first, "second": pairs.second,
-            "match": pairs.match,
-            "label": self.table.index.labels[pairs.images].astype(np.int32),
+            "index": rows, "copy": copies, "first": pairs.first, "second": pairs.second,
+            "match": pairs.match, "label": self.table.index.labels[rows].astype(np.int32),
             "epoch": np.full(batches, epoch), "batch": np.arange(batches),
         }
         plan = {name: values[first:] for name, values in plan.items()}
@@ -119,15 +121,19 @@ class PairBatches(ImageBatches):
 
     def _augmented(self, plan):
         # Drawn batch by batch, because the numbers for a whole epoch would fill the memory.
-        columns = [plan[name] for name in ("epoch", "batch", "index")]
+        columns = [plan[name] for name in ("epoch", "batch", "index", "copy")]
         drawn = tf.numpy_function(self._draw, columns, list(DRAWN.values()))
         return {**plan, **dict(zip(DRAWN, drawn))}
 
-    def _draw(self, epoch, batch, index):
+    def _draw(self, epoch, batch, index, copies):
         random = np.random.default_rng([self._seed, int(epoch), 1, int(batch)])
         drawn = draw_augmentations(
             self._augmentation, self.images_per_batch, *self._size, random, int(epoch),
             self.table.index.sizes(index))
+        if self._copies > 1:
+            # The original first, the flipped copy last, and the shifted ones between them.
+            drawn["flip"] = copies == self._copies - 1
+            drawn["shift"][(copies == 0) | drawn["flip"]] = 0
         return tuple(drawn.values())
 
 
@@ -138,7 +144,17 @@ def _make_sampler(table: ImageTable, pairs: PairDataConfig, seed: int):
         sampler = DrawnPairSampler(
             table.index, pairs.batch_size, pairs.negatives_per_positive, pairs.apart, seed)
         return sampler, f"pairs drawn {images}"
+    labels, cameras, samples = table.index.labels, table.index.cameras, pairs.samples
+    if more := _more_copies(pairs):
+        images += f", each with {pairs.samples} shifted copies and a flipped one"
+        # All pairs within an identity, which images of unknown cameras form.
+        labels, cameras, samples = np.repeat(labels, 1 + more), np.int32([-1]), 1
     sampler = PairSampler(
-        table.index.labels, table.index.cameras, pairs.batch_size,
-        pairs.negatives_per_positive, pairs.samples, pairs.negatives, seed)
+        labels, np.broadcast_to(cameras, len(labels)), pairs.batch_size,
+        pairs.negatives_per_positive, samples, pairs.negatives, seed)
     return sampler, f"{sampler.num_positive_pairs:,} positive pairs {images}"
+
+
+def _more_copies(pairs: PairDataConfig) -> int:
+    """Returns the number of copies beside each image: shifted ones and a flipped one."""
+    return pairs.samples + 1 if pairs.matching == "enlarged" else 0

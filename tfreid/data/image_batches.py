@@ -106,9 +106,11 @@ class ImageBatches(ImageLoader):
     Attributes:
         images_per_batch: Number of images.
         state: None; see `tfreid.training.interfaces.Batches`.
+        batches_per_preparation: None, likewise.
     """
 
     state = None
+    batches_per_preparation = None
 
     def __init__(self, table: ImageTable, config: DataConfig, height: int, width: int,
                  images_per_batch: int):
@@ -117,7 +119,7 @@ class ImageBatches(ImageLoader):
         self._size = (height, width)
         self._buffers = BatchBuffers((images_per_batch, height, width, 3))
 
-    def prepare(self, epoch: int, first: int, model) -> dict[str, float]:
+    def prepare(self, epoch: int, batches: int, first: int, model) -> dict[str, float]:
         """Does nothing, because batches depend only on (seed, epoch)."""
         return {}
 

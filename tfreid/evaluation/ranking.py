@@ -12,8 +12,13 @@ from tfrecords.errors import UserError
 from tfreid.evaluation.distances import MINKOWSKI_P, Metric, metric_name
 from tfreid.evaluation.protocol import Labels, Protocol, feature_protocol
 
+_MULTI_QUERY, _EXPANDED, _RERANKED = (
+    ("multi_query", "multi-query"), ("expanded", "expanded"), ("reranked", "re-ranked"))
 # Further ways to rank: key in results.json -> title in tables and legends.
-VARIANTS = {"multi_query": "multi-query", "expanded": "expanded", "reranked": "re-ranked"}
+VARIANTS = {
+    "_".join(key for key, _ in parts): ", ".join(title for _, title in parts) for parts in (
+        (*queries, *features, *distances) for distances in ((), (_RERANKED,))
+        for features in ((), (_EXPANDED,)) for queries in ((), (_MULTI_QUERY,))) if parts}
 # Counting costs one pass over the gallery per positive; above this many, sorting is cheaper.
 _MOST_COUNTED_POSITIVES = 64
 

@@ -138,14 +138,14 @@ def results_table(result: RankingResult, protocol: str = "",
     Args:
         result: The scores.
         protocol: Name of the dataset and of the rules, e.g. "Market-1501, single query".
-        variants: Key of `VARIANTS` -> the scores of that way to rank, for further columns.
+        variants: Key of `VARIANTS` -> the scores of that way to rank; every way has a row then.
     """
-    variants = variants or {}
-    columns = [_scores(one) for one in (result, *variants.values())]
-    scores = [(name, *(percent(column[name]) for column in columns))
-              for name in columns[0]]
+    scores = [(name, percent(value)) for name, value in _scores(result).items()]
     if variants:
-        scores.insert(0, ("", "plain", *(VARIANTS[key] for key in variants)))
+        ways = {"plain": result, **{VARIANTS[key]: one for key, one in variants.items()}}
+        heads = [_HEADS.get(name, name) for name, _ in scores]
+        scores = [("", *heads), *((way, *map(percent, _scores(one).values()))
+                                  for way, one in ways.items())]
     mean = ", mean over queries" if result.own_galleries else ""
     facts = [
         ("valid queries", f"{result.num_valid_queries:,}"),
@@ -232,11 +232,16 @@ def _with_protocol(facts, protocol: str) -> list[tuple[str, str]]:
     return [("protocol", protocol), *facts] if protocol else facts
 
 
+_TRAPEZOIDS = "mAP (official script, trapezoids)"
+# Shorter names for the heads of columns.
+_HEADS = {_TRAPEZOIDS: "mAP, trapezoids"}
+
+
 def _scores(result: RankingResult) -> dict[str, float]:
     return {
         **{f"rank-{k}": result.rank(k) for k in (1, 5, 10, 20) if k <= len(result.cmc)},
         "mAP": result.mean_ap,
-        "mAP (official script, trapezoids)": result.mean_ap_trapezoid,
+        _TRAPEZOIDS: result.mean_ap_trapezoid,
         "mINP": result.mean_inp,
     }
 

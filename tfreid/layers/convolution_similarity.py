@@ -6,8 +6,6 @@ import keras
 import tensorflow as tf
 
 _STRIDES = (1, 1, 1, 1)
-# Samples that a CPU folds at once: with more, channels lie so far apart that its caches miss.
-_CPU_BLOCK = 4
 
 
 def correlate(maps: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
@@ -96,9 +94,9 @@ class ConvolutionSimilarity(keras.layers.Layer):
 @tf.custom_gradient
 def _correlate(maps, filters):
     def gradient(upstream):
-        return _in_blocks(_gradients, (maps.dtype, filters.dtype), maps, filters, upstream)
+        return _one_by_one(_gradients, (maps.dtype, filters.dtype), maps, filters, upstream)
 
-    return _in_blocks(correlate_plain, maps.dtype, maps, filters), gradient
+    return _one_by_one(correlate_plain, maps.dtype, maps, filters), gradient
 
 
 def _gradients(maps, filters, upstream):
@@ -124,21 +122,18 @@ def _filter_gradient(shape, gradients, maps):
     return shape.unfold_filters(tf.nn.depthwise_conv2d(padded, kernel, _STRIDES, "VALID"))
 
 
-def _in_blocks(function, signature, *tensors):
-    """Calls a function of samples [n, ...] on a few of them at a time if that is faster."""
-    few = tensors[0].shape[0] is not None and tensors[0].shape[0] <= _CPU_BLOCK
-    if few or tf.config.list_logical_devices("GPU"):
+def _one_by_one(function, signature, *tensors):
+    """Calls a function of samples [n, ...] on one at a time on CPUs, whose caches hold one.
+
+    A single pair, which has two directions, goes without the loop.
+    """
+    if tensors[0].shape[0] in (1, 2) or tf.config.list_logical_devices("GPU"):
         return function(*tensors)
-    count = tf.shape(tensors[0])[0]
-    missing = -count % _CPU_BLOCK
-    blocks = [
-        tf.reshape(tf.pad(x, [(0, missing)] + [(0, 0)] * (x.shape.rank - 1)),
-                   (-1, _CPU_BLOCK, *x.shape[1:]))
-        for x in tensors
-    ]
-    results = tf.map_fn(lambda block: function(*block), blocks, fn_output_signature=signature)
-    return tf.nest.map_structure(
-        lambda x: tf.reshape(x, (-1, *x.shape[2:]))[:count], results)
+
+    def call(sample):
+        return tf.nest.map_structure(lambda x: x[0], function(*(x[tf.newaxis] for x in sample)))
+
+    return tf.map_fn(call, tensors, fn_output_signature=signature)
 
 
 class _Shape:

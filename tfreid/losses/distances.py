@@ -54,11 +54,26 @@ def pairwise_euclidean(a, b=None) -> tf.Tensor:
     return _safe_sqrt(pairwise_squared_euclidean(a, b))
 
 
+def exact_pairwise_euclidean(a, b) -> tf.Tensor:
+    """Computes ||a_i - b_j|| for every pair from the differences, exactly 0 for equal rows.
+
+    `pairwise_euclidean` is faster and off by up to 5e-4 near 0, where 1 / distance magnifies it.
+
+    Args:
+        a: Float array [n, d].
+        b: Float array [m, d].
+
+    Returns:
+        float32 [n, m], never negative.
+    """
+    return tf.map_fn(lambda row: paired_euclidean(row[tf.newaxis], b), tf.cast(a, tf.float32))
+
+
 def paired_euclidean(a, b) -> tf.Tensor:
     """Computes ||a_i - b_i|| row by row; the gradient at distance zero is zero, not infinite.
 
     Args:
-        a: Float array [n, d].
+        a: Float array [n, d], or [1, d] for all rows of `b`.
         b: Float array [n, d].
 
     Returns:

@@ -17,20 +17,24 @@ def describe_model(config: Config, model: keras.Model) -> dict[str, Any]:
 
     Returns:
         `name`; `trainable_params` and `params`, with the classifier; `flops`, 2 x multiply-adds for
-        the feature of one image; `input_shape` [height, width, 3], with `model.longest_side` that
-        of an image of `model.height` x `model.width`; `embedding_size`.
+        the feature of one image; `depth`, the most convolutions and dense layers that one path to
+        it has; `input_shape` [height, width, 3], with `model.longest_side` that of an image of
+        `model.height` x `model.width`; `embedding_size`.
     """
     height, width = config.model.height, config.model.width
     shape = (*map(int, input_size(config.model).of(height, width)), 3)
     output = config.evaluation.feature
+
+    def forward(images):
+        return model(images, training=False)[output]
+
+    spec = tf.TensorSpec((1, *shape), tf.float32)
     return {
         "name": config.name,
         "trainable_params": count_parameters(model.trainable_weights),
         "params": count_parameters(model.weights),
-        "flops": count_flops(
-            lambda images: model(images, training=False)[output],
-            tf.TensorSpec((1, *shape), tf.float32),
-        ),
+        "flops": count_flops(forward, spec),
+        "depth": count_layers(forward, spec),
         "input_shape": list(shape),
         "embedding_size": int(model.output[output].shape[-1]),
     }
@@ -43,6 +47,25 @@ def count_flops(function, *inputs) -> int:
         function: Any function of tensors that TensorFlow can trace.
         *inputs: `tf.TensorSpec` with full shapes, or nests of them.
     """
+    return sum(_COUNTERS[op.type](op) for op in _needed(function, inputs) if op.type in _COUNTERS)
+
+
+def count_layers(function, *inputs) -> int:
+    """Counts the convolutions and matrix products on the longest path through one call.
+
+    Args:
+        function: As in `count_flops`.
+        *inputs: As in `count_flops`.
+    """
+    depths = {}
+    for op in _needed(function, inputs):
+        above = max((depths[tensor.op] for tensor in op.inputs), default=0)
+        depths[op] = above + (op.type in _COUNTERS)
+    return max(depths.values())
+
+
+def _needed(function, inputs):
+    """Lists the operations that the result needs, each after those whose outputs it takes."""
     graph = tf.function(function).get_concrete_function(*inputs).graph
     # Operations that the result does not need, for example the classifier, do not run.
     needed = {tensor.op for tensor in graph.outputs}
@@ -52,7 +75,7 @@ def count_flops(function, *inputs) -> int:
             if tensor.op not in needed:
                 needed.add(tensor.op)
                 waiting.append(tensor.op)
-    return sum(_COUNTERS[op.type](op) for op in needed if op.type in _COUNTERS)
+    return [op for op in graph.get_operations() if op in needed]
 
 
 def count_parameters(weights) -> int:

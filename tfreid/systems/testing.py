@@ -158,7 +158,7 @@ class TestSets:
 
 def add_variants(ranked: Ranked, extract: FeatureExtractor, config: Config,
                  progress: bool = True) -> Ranked:
-    """Adds the variants of the ranking that the settings ask for.
+    """Adds the variants of the ranking that the settings ask for, alone and together.
 
     Args:
         ranked: An evaluation of all queries.
@@ -173,68 +173,58 @@ def add_variants(ranked: Ranked, extract: FeatureExtractor, config: Config,
         UserError: If the metric cannot be re-ranked, an image cannot be decoded, or a query has no
             image in split `multi_query`.
     """
-    evaluation, variants = config.evaluation, {}
+    evaluation = config.evaluation
+    queries, rows = {"": ranked.query_features}, {"": np.arange(len(ranked.query))}
     if evaluation.multi_query:
-        variants["multi_query"] = _multi_query_result(ranked, extract, config, progress)
+        queries["multi_query"], rows["multi_query"] = _multi_queries(
+            ranked, extract, evaluation.metric, progress)
+    # Junk would be among the neighbours; where queries have galleries, there is no such ranking.
+    kept = np.flatnonzero((ranked.gallery.ids >= 0) | (ranked.galleries is not None))
+    gallery, labels = ranked.gallery_features[kept], ranked.gallery.take(kept)
+    compared = {(name, ""): (query, gallery) for name, query in queries.items()}
     if evaluation.expansion:
-        variants["expanded"] = _expanded_result(ranked, evaluation, progress)
-    if evaluation.reranking:
-        variants["reranked"] = _reranked_result(ranked, evaluation, progress)
-    return dataclasses.replace(ranked, variants=variants)
+        together, gallery = expand_features(
+            np.concatenate(list(queries.values())), gallery, evaluation.expansion_query,
+            evaluation.expansion_gallery, evaluation.metric, evaluation.minkowski_p, progress,
+            evaluation.expansion_method)
+        ends = np.cumsum([len(query) for query in queries.values()])
+        compared.update({(name, "expanded"): (query, gallery)
+                         for name, query in zip(queries, np.split(together, ends[:-1]))})
+    found = {}
+    for (name, expanded), (query, gallery) in compared.items():
+        key = "_".join(filter(None, (name, expanded)))
+        ids = (ranked.query.ids, ranked.query.cameras), (labels.ids, labels.cameras)
+        shared = {"max_rank": evaluation.max_rank, "unit": ranked.result.unit}
+        if key:
+            found[key] = evaluate_ranking(
+                query[rows[name]], *ids[0], gallery, *ids[1], evaluation.metric,
+                progress=progress, p=evaluation.minkowski_p, galleries=ranked.galleries, **shared)
+        if evaluation.reranking:
+            distances = k_reciprocal_rerank(
+                query, gallery, evaluation.reranking_k1, evaluation.reranking_k2,
+                evaluation.reranking_lambda, evaluation.metric, progress)
+            found["_".join(filter(None, (key, "reranked")))] = evaluate_distances(
+                distances[rows[name]], *ids[0], *ids[1], f"{evaluation.metric}, re-ranked",
+                **shared)
+    return dataclasses.replace(
+        ranked, variants={key: found[key] for key in VARIANTS if key in found})
 
 
-def _multi_query_result(ranked: Ranked, extract: FeatureExtractor, config: Config,
-                        progress: bool) -> RankingResult:
-    """Ranks by queries that are the mean over their identity's images by the same camera."""
-    evaluation, records = config.evaluation, ranked.records
+def _multi_queries(ranked: Ranked, extract: FeatureExtractor, metric: str,
+                   progress: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the mean features of each identity's images by a camera, and each query's row."""
     positions, groups, group_of_query = query_groups(
-        ranked.query, records[MULTI_QUERY].index, records.directory)
-    pooled = pool_blocks(
-        extract.blocks(MULTI_QUERY, positions, progress), groups, evaluation.metric)
-    return evaluate_ranking(
-        pooled[group_of_query], *ranked.arrays()[1:], evaluation.metric, evaluation.max_rank,
-        progress=progress, p=evaluation.minkowski_p, galleries=ranked.galleries,
-        unit=ranked.result.unit,
-    )
-
-
-def _expanded_result(ranked: Ranked, evaluation: EvaluationConfig, progress: bool) -> RankingResult:
-    features, ids, cameras = _without_junk(ranked)
-    query, gallery = expand_features(
-        ranked.query_features, features, evaluation.expansion_query, evaluation.expansion_gallery,
-        evaluation.metric, evaluation.minkowski_p, progress,
-    )
-    return evaluate_ranking(
-        query, ranked.query.ids, ranked.query.cameras, gallery, ids, cameras,
-        evaluation.metric, evaluation.max_rank, progress=progress, p=evaluation.minkowski_p,
-        unit=ranked.result.unit,
-    )
-
-
-def _reranked_result(ranked: Ranked, evaluation: EvaluationConfig, progress: bool) -> RankingResult:
-    """Ranks an evaluation's features by k-reciprocal re-ranking."""
-    features, ids, cameras = _without_junk(ranked)
-    distances = k_reciprocal_rerank(
-        ranked.query_features, features, evaluation.reranking_k1, evaluation.reranking_k2,
-        evaluation.reranking_lambda, evaluation.metric, progress,
-    )
-    return evaluate_distances(
-        distances, ranked.query.ids, ranked.query.cameras, ids, cameras,
-        f"{evaluation.metric}, re-ranked", evaluation.max_rank, unit=ranked.result.unit,
-    )
-
-
-def _without_junk(ranked: Ranked) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns features, identities and cameras of the gallery without junk."""
-    # Junk would be among the neighbours.
-    kept = np.flatnonzero(ranked.gallery.ids >= 0)
-    return ranked.gallery_features[kept], ranked.gallery.ids[kept], ranked.gallery.cameras[kept]
+        ranked.query, ranked.records[MULTI_QUERY].index, ranked.records.directory)
+    blocks = extract.blocks(MULTI_QUERY, positions, progress)
+    return pool_blocks(blocks, groups, metric), group_of_query
 
 
 def _ranking_protocol(ranked: Ranked, config: Config) -> str:
     described = f"{ranked.records.description}, single query"
     if ranked.result.unit == TRACKLETS:
         described += f", tracklets ({config.evaluation.tracklet_pooling} of their images)"
+    if set(ranked.query.paths).issubset(ranked.gallery.paths):
+        described += ", queries in the gallery"
     return described
 
 
@@ -252,13 +242,12 @@ def _figures(ranked: Ranked, evaluation: EvaluationConfig) -> dict:
 
 def _variant_settings(key: str, evaluation: EvaluationConfig) -> dict:
     """Returns the settings behind the figures of a variant."""
-    return {
-        "multi_query": {},
-        "expanded": {"query_neighbours": evaluation.expansion_query,
-                     "gallery_neighbours": evaluation.expansion_gallery},
-        "reranked": {"k1": evaluation.reranking_k1, "k2": evaluation.reranking_k2,
-                     "lambda": evaluation.reranking_lambda},
-    }[key]
+    expansion = {"method": evaluation.expansion_method,
+                 "query_neighbours": evaluation.expansion_query,
+                 "gallery_neighbours": evaluation.expansion_gallery}
+    reranking = {"k1": evaluation.reranking_k1, "k2": evaluation.reranking_k2,
+                 "lambda": evaluation.reranking_lambda}
+    return {**(expansion if "expanded" in key else {}), **(reranking if "reranked" in key else {})}
 
 
 def _draw_curves(results: dict[str, RankingResult], path: Path) -> None:

@@ -21,14 +21,18 @@ class Batches(Protocol):
         description: Description of the training set, printed at the start.
         error: The cause if a dataset failed with a `tf.errors.OpError`, or None.
         state: State that a checkpoint needs to resume in the middle of an epoch, or None.
+        batches_per_preparation: Batches, over all replicas, after which `prepare` is called again,
+            or None for every epoch.
     """
 
     batch_size: int
     description: str
     error: UserError | None
     state: tf.Module | None
+    batches_per_preparation: int | None
 
-    def prepare(self, epoch: int, first: int, model: keras.Model) -> dict[str, float]:
+    def prepare(self, epoch: int, batches: int, first: int,
+                model: keras.Model) -> dict[str, float]:
         """Prepares an epoch's batches from `first` on; returns scalars for TensorBoard."""
 
     def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
-from tfrecords.writing import LOCK_NAME, TEMPORARY, check_name, write_json
+from tfrecords.writing import LOCK_NAME, TEMPORARY, check_name, write_json, write_whole
 from tfreid.config import Config, all_settings, flat, load_config, save_config, stage_config
 from tfreid.config.trees import leaves
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME
@@ -91,8 +91,9 @@ class RunFolder:
         for path, write in self._started.items():
             write(path)
         if command is not None:
-            with open(self.path / "command.txt", "a", encoding="utf-8") as file:
-                file.write(command + "\n")
+            commands = self.path / "command.txt"
+            before = commands.read_bytes() if commands.exists() else b""
+            write_whole(commands, before + f"{command}\n".encode())
 
     def restore_files(self) -> None:
         """Writes what `start` wrote again if somebody deleted it, so that the run can resume."""

@@ -153,9 +153,11 @@ class Trainer:
             self._evaluate_if_due(step, end)
             while step < end and not signals.received:
                 epoch, first = divmod(step, self._steps_per_epoch)
-                last = min(self._steps_per_epoch, end - epoch * self._steps_per_epoch)
+                last = min(self._steps_per_epoch, end - epoch * self._steps_per_epoch,
+                           first + self._steps_until_preparation(step))
                 step = self._train_epoch(epoch, first, last, signals)
-                self._save(step)
+                if step == end or step % self._steps_per_epoch == 0 or signals.received:
+                    self._save(step)
                 if not signals.received:
                     self._evaluate_if_due(step, end)
         self._stop_profile()
@@ -171,8 +173,9 @@ class Trainer:
         rate = learning_rate_at(self._config.schedule, epoch, training.epochs)
         self._applier.set_learning_rate(rate)
         step = epoch * self._steps_per_epoch + first
-        first_batch = first * self._strategy.num_replicas_in_sync
-        self._summaries.scalars(self._batches.prepare(epoch, first_batch, self._model), step)
+        replicas = self._strategy.num_replicas_in_sync
+        self._summaries.scalars(self._batches.prepare(
+            epoch, self._steps_per_epoch * replicas, first * replicas, self._model), step)
         self._logged = (time.perf_counter(), step)
         with tqdm(total=self._steps_per_epoch, initial=first, unit="step",
                   desc=f"epoch {epoch + 1}/{training.epochs}") as bar:
@@ -197,6 +200,11 @@ class Trainer:
                     break
             self._log(step, rate, bar)
         return step
+
+    def _steps_until_preparation(self, step):
+        batches = self._batches.batches_per_preparation
+        every = batches // self._strategy.num_replicas_in_sync if batches else self._steps_per_epoch
+        return every - step % every
 
     def _begin_epoch(self, epoch):
         """Freezes or unfreezes the backbone, which requires a new train step."""

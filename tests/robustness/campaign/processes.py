@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -92,4 +93,6 @@ def _become(log):
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 if __name__ == "__main__":
-    _serve()
+    # The campaign may end before its last job.
+    with contextlib.suppress(BrokenPipeError):
+        _serve()

@@ -44,9 +44,9 @@ def test_a_csn(model_info, capsys):
     recipe = "csn_l23"
     assert model_info.main(["--config", recipe, "csn.levels=[2,3,4]"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["trainable_params"] == 650_052
+    assert found["trainable_params"] == 815_940
     assert found["levels"] == [2, 3, 4]
-    assert found["paper_table_5"] == {"params": 800_000, "flops": 1_310_000_000}
+    assert found["paper_table_5"] == {"params": 800_000, "flops": 1_310_000_000, "depth": 18}
 
 
 def test_mistakes_are_one_sentence(model_info, capsys, tmp_path):

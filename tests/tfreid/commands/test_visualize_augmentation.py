@@ -11,7 +11,7 @@ from tfreid.commands import visualize_augmentation
 from tfreid.visualization import curriculum as pictures
 
 AUGMENTATION = {"pad": 0, "flip_probability": 0.0, "erasing_probability": 0.0,
-                "cutout_probability": 1.0, "cutout_area_end": 0.4, "cutout_epochs": 8}
+                "cutout_probability": 1.0, "cutout_area_end": 0.4, "cutout_epochs": 9}
 
 
 @pytest.fixture

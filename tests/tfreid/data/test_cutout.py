@@ -14,7 +14,7 @@ HEIGHTS, WIDTHS = np.tile([416, 300], 2000), np.tile([208, 416], 2000)
 def settings(**values):
     return AugmentationConfig(**{
         "cutout_probability": 1.0, "cutout_area_start": 0.1, "cutout_area_end": 0.5,
-        "cutout_epochs": 8, **values})
+        "cutout_epochs": 9, **values})
 
 
 def shares(config, epoch):
@@ -25,11 +25,33 @@ def shares(config, epoch):
 
 
 @pytest.mark.parametrize(("epoch", "limit"), [(0, 0.1), (2, 0.2), (4, 0.3), (8, 0.5), (99, 0.5)])
-def test_the_limit_grows_evenly_and_bounds_the_area(epoch, limit):
+def test_the_limit_grows_evenly_and_the_areas_up_to_it_are_uniform(epoch, limit):
+    """In 9 epochs, from 0 to 8; the mean and each tenth of the areas (rounded down by a pixel)."""
     assert cutout_limit(settings(), epoch) == pytest.approx(limit)
     found = shares(settings(), epoch)
     assert 0.95 * limit < found.max() <= limit
-    np.testing.assert_allclose(np.median(found), limit / 2, rtol=0.1)
+    np.testing.assert_allclose(found.mean(), limit / 2, rtol=0.02)
+    tenths = np.quantile(found, np.linspace(0.1, 0.9, 9))
+    np.testing.assert_allclose(tenths, limit * np.linspace(0.1, 0.9, 9), atol=0.04 * limit)
+
+
+def test_a_single_epoch_has_the_largest_limit():
+    assert cutout_limit(settings(cutout_epochs=1), 0) == 0.5
+
+
+@pytest.mark.parametrize(("width", "lowest"), [(200, 0.3), (100, 0.9)])
+def test_rectangles_have_the_aspect_asked_for_unless_none_of_it_fits(width, lowest):
+    """Up to 60 % of 400 x 100: above 28 % no ratio from 0.9 on fits, and the width is 100."""
+    config = settings(cutout_area_end=0.6, cutout_aspect_min=lowest)
+    top, left, bottom, right = draw_cutouts(
+        config, np.full(4000, 400), np.full(4000, width), 8, np.random.default_rng(1)).T
+    tall, wide = bottom - top, right - left
+    np.testing.assert_allclose(np.mean(tall * wide) / (400 * width), 0.3, rtol=0.02)
+    aspect, large = wide / np.maximum(tall, 1), np.minimum(tall, wide) > 50
+    inside = (aspect > 0.95 * lowest) & (aspect < 1.05 / lowest)
+    assert np.all((inside | (wide >= width - 1))[large])
+    share = tall * wide / (400 * width)
+    assert np.all(wide[share > 0.29] >= width - 1) == (lowest == 0.9)
 
 
 def test_nothing_is_cut_out_before_the_limit_has_grown_nor_below_the_probability():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -80,6 +81,37 @@ def test_images_are_those_that_the_sampler_planned(table, mode):
         found = np.array([np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))[0]
                           for image in images])
         np.testing.assert_array_equal(match, labels[found[first]] == labels[found[second]])
+
+
+def test_enlarged_sets_hold_originals_shifted_copies_and_a_flipped_one(table):
+    """Subramaniam et al. 2016: all pairs of an identity's images and copies, two negatives each.
+
+    8 identities of 6 images, and 2 + 1 copies of each: 24 * 23 / 2 positives an identity.
+    """
+    drawn = np.empty((len(table.index), *SIZE, 3), np.uint8)
+    drawn[:] = 4 + np.arange(len(drawn)).reshape(-1, 1, 1, 1)
+    drawn[:, 0, 0] = 255  # the corner that tells where an image went
+    numbered = dataclasses.replace(
+        table, encoded=[cv2.imencode(".png", image)[1].tobytes() for image in drawn])
+    augmentation = AugmentationConfig(pad=0, translation=0.1, erasing_probability=0.0)
+    pipeline = make(numbered, augmentation=augmentation, matching="enlarged", batch_size=120)
+    assert pipeline.description == ("2,208 positive pairs of 48 images, each with 2 shifted copies "
+                                    "and a flipped one")
+    assert pipeline.batches_per_epoch == 2208 * 3 // 120
+    labels, cameras = table.index.labels, table.index.cameras
+    kinds, pairs = [], []
+    for images, first, second, match in read(pipeline.epoch(0, 20)):
+        rows = images[:, 30, 15, 0].astype(int) - 4
+        kinds.append([images[:, 0, side, 0] == 255 for side in (0, -1)])
+        np.testing.assert_array_equal(match, labels[rows[first]] == labels[rows[second]])
+        pairs.append(np.stack([rows[first], rows[second]])[:, match == 1])
+    original, flipped = np.concatenate(kinds, axis=1).mean(axis=1)
+    # Half are shifted, of which one in 13 x 7 by nothing.
+    assert abs(flipped - 1 / 4) < 0.03 and abs(original - (1 / 4 + 1 / 2 / 91)) < 0.03
+    first, second = np.concatenate(pairs, axis=1)
+    # Of 276 pairs of an identity 6 x 6 are of one image, and 3 x 28 of one camera.
+    assert abs((first == second).mean() - 36 / 276) < 0.04
+    assert abs((cameras[first] == cameras[second]).mean() - 84 / 276) < 0.05
 
 
 def test_an_image_is_augmented_anew_at_each_place_and_in_each_epoch(table):

@@ -92,5 +92,6 @@ def test_vgg16_costs_what_its_layers_do():
                 56**2 * (128 * 256 + 2 * 256 * 256), 28**2 * (256 * 512 + 2 * 512 * 512),
                 14**2 * 3 * 512 * 512]
     assert described["flops"] == 2 * 9 * sum(products) == 30_693_261_312
+    assert described["depth"] == 13
     assert described["embedding_size"] == 512
     assert described["trainable_params"] == 14_714_688 + 512 + 512 * 751

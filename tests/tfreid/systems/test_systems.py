@@ -27,9 +27,9 @@ SETTINGS = [
 
 
 class _Batches:
-    batch_size, error, state = PAIRS, None, None
+    batch_size, error, state, batches_per_preparation = PAIRS, None, None, None
 
-    def prepare(self, epoch, first, model):
+    def prepare(self, epoch, batches, first, model):
         return {"prepared/epoch": epoch, "prepared/first": first}
 
     def epoch(self, epoch, batches, first=0):

@@ -43,13 +43,14 @@ def test_nothing_is_added_that_was_not_asked_for(make_index):
 
 
 def test_expansion_leaves_junk_out(make_index):
-    """With 3 and 2 neighbours: the query becomes (-1 + 1.2 + 1.4) / 3 = 0.53; the gallery becomes
+    """Replaced by 3 and 2 neighbours, the query becomes (-1 + 1.2 + 1.4) / 3 = 0.53 and the gallery
     -1.3, -1.3, 1.3, 1.45, 1.45, at distances 1.83, 1.83, 0.77, 0.92, 0.92: AP = 1. (With the junk,
     the query would become -0.5, and -1 would still come first.)
     """
     found = testing.add_variants(
         ranked_case(make_index), None,
-        config(expansion=True, expansion_query=3, expansion_gallery=2), progress=False)
+        config(expansion=True, expansion_method="replaced", expansion_query=3,
+               expansion_gallery=2), progress=False)
     assert list(found.variants) == ["expanded"]
     assert found.variants["expanded"].mean_ap == 1.0
     assert found.result.mean_ap == pytest.approx(23 / 36)
@@ -89,5 +90,15 @@ def test_variants_keep_what_was_ranked(make_index):
         ranked, result=dataclasses.replace(ranked.result, unit="tracklets"))
     found = testing.add_variants(
         ranked, None, config(expansion=True, reranking=True, reranking_k1=2), progress=False)
-    assert list(found.variants) == ["expanded", "reranked"]
+    assert list(found.variants) == ["expanded", "reranked", "expanded_reranked"]
     assert {result.unit for result in found.variants.values()} == {"tracklets"}
+
+
+def test_the_report_says_if_queries_are_in_the_gallery(make_index):
+    """The one query is `0.jpg`, as is a gallery image; MARS's authors rank so."""
+    ranked = dataclasses.replace(
+        ranked_case(make_index), records=types.SimpleNamespace(description="mars"))
+    assert testing._ranking_protocol(ranked, config()) == (
+        "mars, single query, queries in the gallery")
+    apart = dataclasses.replace(ranked, gallery=ranked.gallery.take(np.arange(1, 8)))
+    assert testing._ranking_protocol(apart, config()) == "mars, single query"

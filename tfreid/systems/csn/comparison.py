@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfreid.layers.convolution_similarity import correlate_shared, repeat_for_parts
-from tfreid.losses.distances import pairwise_euclidean
+from tfreid.losses.distances import exact_pairwise_euclidean
 from tfreid.systems.csn.network import CsnParts, pair_inputs, pool_level
 
 
@@ -61,7 +61,7 @@ def compare_all(parts: CsnParts, levels: Sequence[int], queries: dict[str, tf.Te
         probabilities = 0.5 * (probabilities + back)
     distances = None
     if "descriptor" in queries:
-        distances = pairwise_euclidean(queries["descriptor"], gallery["descriptor"])
+        distances = exact_pairwise_euclidean(queries["descriptor"], gallery["descriptor"])
     return probabilities, distances
 
 

@@ -11,16 +11,16 @@ import tensorflow as tf
 
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
 from tfreid.config import Config
-from tfreid.models.flops import count_flops, count_parameters
+from tfreid.models.flops import count_flops, count_layers, count_parameters
 from tfreid.systems.csn.network import build_csn, compared_features, csn_parts
 from tfreid.systems.csn.scores import CsnScorer, simi_score
 from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.training.strategy import prepare_runtime
 
-# Guo and Cheung 2018, Table 5: parameters and FLOPs by levels, for images of 160x60.
+# Guo and Cheung 2018, Table 5: parameters, FLOPs and depth by levels, for images of 160x60.
 _CSN_PAPER = {
-    (2, 3): {"params": 500_000, "flops": 960_000_000},
-    (2, 3, 4): {"params": 800_000, "flops": 1_310_000_000},
+    (2, 3): {"params": 500_000, "flops": 960_000_000, "depth": 12},
+    (2, 3, 4): {"params": 800_000, "flops": 1_310_000_000, "depth": 18},
 }
 _CSN_PAPER_SIZE = [160, 60, 3]
 _TURNS = 3
@@ -63,6 +63,11 @@ def describe_csn(config: Config, model: keras.Model) -> dict[str, Any]:
         "flops": 2 * extract + compare,
         "flops_extract": extract,
         "flops_compare": compare,
+        "depth": count_layers(
+            lambda images: model({"images": images, "first": tf.constant([0]),
+                                  "second": tf.constant([1])},
+                                 training=False)["logits"],
+            tf.TensorSpec((2, *shape), tf.float32)),
         "input_shape": shape,
     }
     levels = tuple(config.csn.levels)

@@ -124,7 +124,8 @@ def draw_pair(details: PairDetails, path: str | os.PathLike, names: tuple[str, s
         note("Heat: the part of one image outlined on the small copy, slid over the feature "
              f"map of the other image; the {details.channels} channels of that group of similarity "
              "maps are summed. Bright where the other image strongly shows the features of the "
-             f"part. The heat maps of a level share one scale{shared}"),
+             "part, or shows strong features of any kind: the correlation is not normalised. "
+             f"The heat maps of a level share one scale{shared}"),
     )
 
 
@@ -176,7 +177,8 @@ def draw_ranked_pairs(results: Sequence[RankedPair], path: str | os.PathLike, qu
         _line(widths, text(" "), text(" "), text(" "), scales),
         note("Heat: the attended parts of one image slid over the feature map of the other, their "
              "similarity maps summed over parts and channels; bright where that image strongly "
-             f"shows the features of the parts. Outlines: the attended parts ({colors})."),
+             "shows the features of the parts, or strong features of any kind: the correlation is "
+             f"not normalised. Outlines: the attended parts ({colors})."),
     )
 
 
@@ -191,7 +193,7 @@ def _level(details, level, limits):
 
 
 def _map(details, level, half, part, limits):
-    """Draws where a part was cut, and where the other image is similar to it."""
+    """Draws where a part was cut, and its correlation with the other image's map."""
     found = details.levels[level]
     source, target = ("AB", "BA")[half]
     cut = draw_regions(details.images[half], {level: found.regions[half]},

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfreid.config import Config
-from tfreid.losses.distances import paired_euclidean, pairwise_euclidean
+from tfreid.losses.distances import exact_pairwise_euclidean, paired_euclidean
 from tfreid.models.embedding import input_size
 from tfreid.records import Records, open_records
 from tfreid.serving.saved_model import check_alike, parity_files, parity_images
@@ -110,7 +110,8 @@ def _check_all(signatures, scorers: dict[str, CsnScorer], features: Features) ->
     expected = {name: scorer.cross(queries, gallery, progress=False)
                 for name, scorer in scorers.items()}
     if "descriptor" in features:
-        expected["distance"] = pairwise_euclidean(queries["descriptor"], gallery["descriptor"])
+        expected["distance"] = exact_pairwise_euclidean(
+            queries["descriptor"], gallery["descriptor"])
     _check_results(signatures, "compare_all", {"query": queries, "gallery": gallery}, expected)
 
 

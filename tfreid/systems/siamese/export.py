@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfreid.config import Config
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.losses.contrastive import contrastive_from_distance
-from tfreid.losses.distances import pairwise_euclidean
+from tfreid.losses.distances import exact_pairwise_euclidean
 from tfreid.models.embedding import input_size
 from tfreid.records import open_records
 from tfreid.serving.saved_model import (
@@ -89,7 +89,7 @@ class ServedSiamese(ServedComparisons):
 
         probability = tf.map_fn(ask, queries, parallel_iterations=1)
         return {"probability": probability, "score": tf.identity(probability),
-                "distance": pairwise_euclidean(queries, gallery)}
+                "distance": exact_pairwise_euclidean(queries, gallery)}
 
 
 def export_siamese(model: keras.Model, config: Config, output: str | Path,

@@ -24,6 +24,10 @@ class MinedTriplets(tf.Module):
 
     Args:
         number: Triplets of a round.
+
+    Attributes:
+        epoch: Number of the round, from 0, by the name that it has in checkpoints.
+        rows: int64 [number, 3], rows of query, positive and negative.
     """
 
     def __init__(self, number: int):
@@ -33,12 +37,11 @@ class MinedTriplets(tf.Module):
 
 
 class TripletBatches(ImageLoader):
-    """Batches of triplets, mined again for every epoch with the model's weights.
+    """Batches of triplets, mined again and again with the model's weights.
 
-    An epoch is a mining round: `updates_per_mining` updates of `batch_size` triplets. Within an
-        update,
-    whose gradients are averaged, triplets with images of the same sizes share batches. Apart from
-    the weights, the batches depend only on (seed, epoch).
+    A mining round has `updates_per_mining` updates of `batch_size` triplets and may begin anywhere
+    in an epoch. Within an update, whose gradients are averaged, triplets with images of the same
+    sizes share batches. Apart from the weights, the batches depend only on (seed, epoch).
 
     Args:
         table: The training images.
@@ -50,6 +53,7 @@ class TripletBatches(ImageLoader):
     Attributes:
         batch_size: Triplets of one replica's batch.
         images_per_batch: Their images.
+        batches_per_preparation: Batches, over all replicas, of a mining round.
         description: Counts of images and identities.
         state: The mined triplets.
         table: The training images.
@@ -68,6 +72,8 @@ class TripletBatches(ImageLoader):
                 "train split has none; check its identities.")
         self.batch_size = ranking.triplets_at_once
         self.images_per_batch = 3 * self.batch_size
+        per_update = ranking.batch_size // ranking.triplets_at_once
+        self.batches_per_preparation = ranking.updates_per_mining * per_update
         self.description = (
             f"{len(table.index)} images of {table.index.labels.max() + 1} identities")
         self.state = MinedTriplets(ranking.updates_per_mining * ranking.batch_size)
@@ -78,29 +84,31 @@ class TripletBatches(ImageLoader):
         self._one_size = np.ptp(self._heights) == 0 and np.ptp(self._widths) == 0
         self._predict = None
 
-    def prepare(self, epoch: int, first: int, model: keras.Model) -> dict[str, float]:
-        """Mines the triplets of an epoch, unless the epoch is resumed midway.
+    def prepare(self, epoch: int, batches: int, first: int,
+                model: keras.Model) -> dict[str, float]:
+        """Mines triplets where a round begins; within a round those of its beginning stay.
 
         Args:
             epoch: The epoch, from 0.
+            batches: Batches of an epoch.
             first: The first batch of it that is needed.
             model: Embedding model, whose `embedding` is compared.
 
         Returns:
             Scalars for TensorBoard: the limit of the cut-out; of the drawn triplets the mean loss
-                and the
-            share of losses above zero; the mean of the queries' largest losses; the share of
-            sampled images that can be queries; and the seconds that it all took.
+            and the share of losses above zero; the mean of the queries' largest losses; the share
+            of sampled images that can be queries; and the seconds that it all took.
 
         Raises:
             UserError: If an image cannot be decoded, or no sampled image can be a query.
         """
         scalars = {"augmentation/cutout_limit": cutout_limit(self._config.augmentation, epoch)}
-        if first and int(self.state.epoch) == epoch:
+        mined, within = divmod(epoch * batches + first, self.batches_per_preparation)
+        if within and int(self.state.epoch) == mined:
             return scalars
         start = time.perf_counter()
         ranking = self._ranking
-        random = np.random.default_rng([self._seed, epoch, 2])
+        random = np.random.default_rng([self._seed, mined, 2])
         count = min(ranking.mining_images, len(self.table.index))
         sample = np.sort(random.choice(len(self.table.index), count, replace=False))
         labels = self.table.index.labels[sample]
@@ -113,7 +121,7 @@ class TripletBatches(ImageLoader):
             self._features(model, sample), labels, ranking.margin,
             ranking.updates_per_mining * ranking.batch_size, ranking.hardest, random)
         self.state.rows.assign(sample[triplets])
-        self.state.epoch.assign(epoch)
+        self.state.epoch.assign(mined)
         return {
             **scalars,
             "mining/mean_loss": losses.mean(),
@@ -124,16 +132,20 @@ class TripletBatches(ImageLoader):
         }
 
     def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:
-        """Returns the batches `first` to `batches` of the prepared epoch.
+        """Returns the batches of an epoch from `first` to its end or that of the mining round.
 
         Each element is (pixels, groups, places): the uint8 RGB images of n triplets [bytes], one
         after the other, sorted by size; int32 [m, 3], number, height and width of each run of
         images of one size; and int32 [3, n], the places of the queries, positives and negatives
         among the images.
         """
-        rows = self._arranged().reshape(batches, self.images_per_batch)
+        # The part of the round that lies in the epoch, in batches from the start of the training.
+        zero, every = epoch * batches, self.batches_per_preparation
+        mined = (zero + first) // every * every
+        begin, end = max(zero, mined), min(zero + batches, mined + every)
+        rows = self._arranged().reshape(every, self.images_per_batch)[begin - mined : end - mined]
         heights, widths = self._heights[rows], self._widths[rows]
-        random = np.random.default_rng([self._seed, epoch, 1])
+        random = np.random.default_rng([self._seed, epoch, 1, begin - zero])
         drawn = draw_augmentations(
             self._config.augmentation, rows.size, heights.ravel(), widths.ravel(), random, epoch,
             self.table.index.sizes(rows.ravel()))
@@ -141,10 +153,11 @@ class TripletBatches(ImageLoader):
         plan = {name: values.reshape(*rows.shape, *values.shape[1:])
                 for name, values in drawn.items()}
         plan.update(index=rows, height=heights, width=widths)
-        line = np.arange(batches)[:, np.newaxis], order
-        plan = {name: values[line][first:] for name, values in plan.items()}
+        line = np.arange(len(rows))[:, np.newaxis], order
+        plan = {name: values[line] for name, values in plan.items()}
         places = np.argsort(order, axis=1).astype(np.int32)
-        plan["places"] = places.reshape(batches, self.batch_size, 3).swapaxes(1, 2)[first:]
+        plan["places"] = places.reshape(len(rows), self.batch_size, 3).swapaxes(1, 2)
+        plan = {name: values[zero + first - begin :] for name, values in plan.items()}
         return self.map_plan(tf.data.Dataset.from_tensor_slices(plan), self._load)
 
     def _features(self, model, rows):

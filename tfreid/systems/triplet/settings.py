@@ -12,8 +12,8 @@ from tfreid.setting import PositiveFloat, Section, Whole, setting
 class Settings(Section):
     """Mining and updates.
 
-    An epoch is one mining round: triplets are mined with the current weights and used for
-    `updates_per_mining` updates.
+    Triplets are mined with the current weights and used for `updates_per_mining` updates. An epoch
+    is a fixed number of updates, so that what is counted in epochs does not depend on the mining.
     """
 
     margin: PositiveFloat = setting(0.1, "Margin m of the triplet loss.")
@@ -23,6 +23,9 @@ class Settings(Section):
         4, "Triplets that a replica's step takes through the network together. More are faster and "
         "need more memory; the result is the same.")
     updates_per_mining: Whole[1, 10**5] = setting(16, "Updates between two minings, k.")
+    updates_per_epoch: Whole[1, 10**5] = setting(
+        16, "Updates of an epoch, the unit of `training.epochs`, `schedule.half_life`, "
+        "`data.augmentation.cutout_epochs` and all other epochs.")
     mining_images: Whole[3, 10**5] = setting(
         5000, "Number N of random training images among which triplets are mined.")
     hardest: Whole[1, 10**4] = setting(

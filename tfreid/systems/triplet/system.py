@@ -55,19 +55,22 @@ class TripletSystem(EmbeddingSystem):
         return dataclasses.replace(first, name=f"{self.config.name} (pretraining)")
 
     def resolve(self, table: ImageTable, replicas: int) -> Config:
-        """Sets the number of steps in an update and in a mining round."""
-        config, triplet = self.config, self.config.triplet
+        """Sets the number of steps in an update and in an epoch."""
+        training, triplet = self.config.training, self.config.triplet
         steps = triplet.batch_size // (triplet.triplets_at_once * replicas)
-        decided = {"accumulate_steps": steps,
-                   "steps_per_epoch": steps * triplet.updates_per_mining}
-        for name, value in decided.items():
-            given = getattr(config.training, name)
-            if given not in (None, value):
+        decided = {}
+        for name, value, earlier in (
+                ("accumulate_steps", steps, steps),
+                # In runs from before `updates_per_epoch` an epoch was a mining round.
+                ("steps_per_epoch", steps * triplet.updates_per_epoch,
+                 steps * triplet.updates_per_mining)):
+            decided[name] = getattr(training, name) or value
+            if decided[name] not in (value, earlier):
                 raise UserError(
-                    f"training.{name} is {given} but the triplet section and {replicas} device(s) "
-                    f"require {value}; leave it out.")
+                    f"training.{name} is {decided[name]} but the triplet section and {replicas} "
+                    f"device(s) require {value}; leave it out.")
         return dataclasses.replace(
-            config, training=dataclasses.replace(config.training, **decided))
+            self.config, training=dataclasses.replace(training, **decided))
 
     def make_batches(self, table: ImageTable) -> TripletBatches:
         """Makes the batches of triplets."""

@@ -71,7 +71,7 @@ def triplets_of(batches, epoch=0, first=0):
 @pytest.fixture(scope="module")
 def prepared(table, model):
     batches = make(table)
-    return batches, batches.prepare(0, 0, model)
+    return batches, batches.prepare(0, BATCHES, 0, model)
 
 
 def test_a_round_holds_the_mined_triplets_undistorted(prepared, table):
@@ -152,12 +152,29 @@ def test_batches_hang_on_seed_and_epoch_and_can_start_in_the_middle(prepared):
 def test_a_round_resumed_in_its_middle_is_not_mined_anew(prepared, model):
     batches, _ = prepared
     before = batches.state.rows.numpy()
-    assert batches.prepare(0, 3, None).keys() == {"augmentation/cutout_limit"}
+    assert batches.prepare(0, BATCHES, 3, None).keys() == {"augmentation/cutout_limit"}
     np.testing.assert_array_equal(batches.state.rows.numpy(), before)
-    batches.prepare(1, 0, model)
+    batches.prepare(1, BATCHES, 0, model)
     assert np.any(batches.state.rows.numpy() != before) and int(batches.state.epoch) == 1
-    batches.prepare(0, 0, model)
+    batches.prepare(0, BATCHES, 0, model)
     np.testing.assert_array_equal(batches.state.rows.numpy(), before)
+
+
+@pytest.mark.parametrize(("updates", "pieces"), [(2, [6, 9, 12]), (4, [9, 12, 18, 24])])
+def test_rounds_begin_anywhere_in_an_epoch_and_go_beyond_its_end(table, model, updates, pieces):
+    """An epoch has 9 batches, 3 updates; `pieces` are the ends of epochs and of rounds."""
+    batches, position = make(table, updates_per_mining=updates), 0
+    for end in pieces:
+        epoch, first = divmod(position, BATCHES)
+        batches.prepare(epoch, BATCHES, first, model)
+        assert int(batches.state.epoch) == position // (3 * updates)
+        for triplets in triplets_of(batches, epoch, first):
+            start = 6 * (position // 3 % updates)
+            wanted = batches.state.rows.numpy()[start : start + 6]
+            for triplet in triplets:
+                assert any(all(map(_shows, triplet, [table] * 3, row)) for row in wanted)
+            position += 1
+        assert position == end
 
 
 def test_images_of_one_fixed_size_have_a_static_shape(table):
@@ -173,7 +190,7 @@ def test_mistakes_get_one_sentence(table, model):
         alone = type(table.index)(**{**vars(table.index),
                                      "labels": np.r_[0, 0, 2:len(table.index)]})
         batches = make(ImageTable(table.encoded, alone, 0.0), mining_images=3)
-        batches.prepare(0, 0, model)
+        batches.prepare(0, BATCHES, 0, model)
     assert "mining_images is 3" in str(error.value)
     alone = type(table.index)(**{**vars(table.index), "labels": np.arange(len(table.index))})
     with pytest.raises(UserError, match="R: triplets need two identities"):

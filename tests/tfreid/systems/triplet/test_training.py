@@ -24,18 +24,18 @@ from tfreid.records import Records
 from tfreid.systems.stages import train
 from tfreid.weights.files import read_shapes
 
-# 3 rounds of 2 updates of 2 steps; an epoch of the classifier has 6 steps.
+# 3 epochs of 2 updates of 2 steps, in 2 mining rounds; an epoch of the classifier has 6 steps.
 SETTINGS = {
     "name": "tiny",
     "system": "triplet",
     "model": {"longest_side": 48, "embedding_size": 6, "pooling": "max",
               "normalize_embedding": True, "neck": False, "classifier": False},
     "data": {"augmentation": {"pad": 0, "erasing_probability": 0.0, "cutout_probability": 1.0,
-                              "cutout_area_start": 0.1, "cutout_epochs": 4}},
+                              "cutout_area_start": 0.1, "cutout_epochs": 3}},
     "pretraining": {"base": "classification", "model": {"height": 32, "width": 16},
                     "data": {"images_per_batch": 8}, "training": {"epochs": 2}},
-    "triplet": {"batch_size": 4, "triplets_at_once": 2, "updates_per_mining": 2,
-                "mining_images": 20, "hardest": 5},
+    "triplet": {"batch_size": 4, "triplets_at_once": 2, "updates_per_mining": 3,
+                "updates_per_epoch": 2, "mining_images": 20, "hardest": 5},
     "optimizer": {"name": "sgd"},
     "schedule": {"learning_rate": 0.05, "warmup_epochs": 0, "decay": "exponential",
                  "half_life": 2},
@@ -105,13 +105,16 @@ def test_tensorboard_shows_mining_and_the_cut_out(whole):
               "triplets_per_second", "training triplets", "learning_rate"}
     assert wanted <= tags, wanted - tags
     limits = events.Tensors("augmentation/cutout_limit")
-    assert [event.step for event in limits] == [0, 4, 8]
+    assert [event.step for event in limits] == [0, 4, 6, 8]
     values = [tf.make_ndarray(event.tensor_proto) for event in limits]
-    np.testing.assert_allclose(values, [0.1, 0.2, 0.3], rtol=1e-6)
+    np.testing.assert_allclose(values, [0.1, 0.3, 0.3, 0.5], rtol=1e-6)
+    assert [event.step for event in events.Tensors("mining/seconds")] == [0, 6]
+    assert sorted(path.name for path in whole.glob("checkpoints/step-*.index")) == [
+        "step-12.index", "step-8.index"]
 
 
 def test_resumed_in_a_round_and_in_an_accumulation(whole, recipe, tmp_path):
-    """Step 5 is the first of two that make an update, and the second round's first."""
+    """Step 5 is the first of two that make the round's last update, in the second epoch."""
     run = tmp_path / "run"
     train(recipe, run, ["training.max_steps=5"])
     train(recipe, run, [], resume=True)
@@ -182,6 +185,7 @@ def test_a_run_is_evaluated_exported_and_queried(recipe, records, tmp_path, caps
     (["triplet.triplets_at_once=3"], "choose a multiple"),
     (["training.accumulate_steps=3"], "require 2; leave it out"),
     (["training.steps_per_epoch=5"], "require 4; leave it out"),
+    (["training.steps_per_epoch=8"], "require 4; leave it out"),
     (["triplet.mining_image=5"], "the nearest is `triplet.mining_images`"),
     (["pretraining.data.augmentation.crop_area=1"],
      "the nearest is `pretraining.data.augmentation.crop_area_m"),
