@@ -49,7 +49,7 @@ BACKBONES = {
     "osnet_x0_25": _osnet(0.25),
     "mobilenet_v3_large": Backbone(mobilenet_v3_large, 960, layout="mobilenet_v3",
                                    checkpoints="torchvision"),
-    "siamese_twin": Backbone(siamese_twin, 32, dropout=True, least_side=16),
+    "siamese_twin": Backbone(siamese_twin, 32, blocks=True, least_side=16),
     "vgg16": Backbone(vgg16, 512, least_side=32, imagenet="VGG16", layout="vgg",
                       checkpoints="torchvision"),
 }

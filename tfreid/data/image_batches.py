@@ -19,7 +19,7 @@ from tfreid.layers.preprocessing import InputSize
 from tfreid.records import ImageTable, undecodable
 from tfreid.records.images import chunks_by_size
 
-# Ignores EXIF orientation, as TensorFlow does when serving.
+# Records hold upright images; as in evaluations no tag turns them.
 _READ_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 # Older OpenCV decodes to BGR only.
 _READ_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)

@@ -26,6 +26,7 @@ from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.calibration import calibrate
 from tfreid.systems.distractors import evaluate_distractors
 from tfreid.systems.testing import Further, TestSets
+from tfreid.training.dropout_noise import Margin
 from tfreid.training.interfaces import Batches, Objective
 from tfreid.training.run_folder import RunFolder
 from tfreid.weights.files import load_weights
@@ -117,6 +118,10 @@ class System:
     def make_objective(self, model: keras.Model) -> Objective:
         """Makes the objective; called under the strategy's scope."""
         raise NotImplementedError
+
+    def margin(self) -> Margin | None:
+        """Returns where the loss ends for different identities; by default nowhere."""
+        return None
 
     def make_evaluator(self, model: keras.Model, records: Records) -> Evaluator | None:
         """Makes the evaluator used during training, or returns None if there are no images for it.

@@ -12,10 +12,12 @@ from tfrecords.errors import UserError, find_os_error
 from tfrecords.writing import sole_writer
 from tfreid.config import Config, load_config
 from tfreid.config.training import check_length
+from tfreid.models.embedding import input_size
 from tfreid.records import ImageTable, Records, open_records
 from tfreid.systems.base import System
 from tfreid.systems.registry import make_system
 from tfreid.training.checkpoints import saved_steps
+from tfreid.training.dropout_noise import describe_noise
 from tfreid.training.identities import check_identities, describe_identities
 from tfreid.training.initial_weights import check_converted, describe_initial_weights
 from tfreid.training.interfaces import Batches
@@ -116,18 +118,20 @@ class _Stage:
             check_converted(config.model)
         self.config, batches = _resolve(config, folder, table, replicas)
         system = make_system(self.config)
-        start = _starting_from(self.config, weights)
+        start, noise = _starting_from(self.config, weights), None
         with strategy.scope():
             model = system.build_model()
             if begins:
                 make_system(start).load_initial_weights(model)
+                noise = describe_noise(system.embedding(model), system.margin(), table,
+                                       input_size(config.model), strategy)
         evaluator = system.make_evaluator(model, records)
         self._trainer = Trainer(self.config, folder, strategy, system, model, batches, evaluator)
         self._description = (
             f"{config.name}: {batches.description} {table.place}, {replicas} device(s)"
             + (f", from {describe_initial_weights(start.model)}" if begins else "")
             + (f"; {system.untested}: " if evaluator is None else "; ") + self._trainer.selection)
-        self._notes = _cut_off(self.config)
+        self._notes = [*_cut_off(self.config), *filter(None, [noise])]
         if replicas > 1 and not system.shares_batch:
             alone = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, 1)
             self._notes += _larger_batches(self.config, system, batches, replicas, alone)

@@ -14,6 +14,7 @@ from tfreid.losses.classification import LabelSmoothedSoftmax
 from tfreid.losses.lin import LinLoss
 from tfreid.losses.statistics import batch_statistics, collapsed
 from tfreid.losses.triplet import TripletLoss
+from tfreid.training.dropout_noise import Margin
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.summaries import Summaries
 
@@ -245,6 +246,15 @@ def make_triplet_loss(config: LossConfig) -> TripletLoss:
     """Makes the triplet loss of the settings `loss.triplet`, a value per anchor."""
     triplet = config.triplet
     return TripletLoss(triplet.mining, triplet.margin, triplet.normalize, reduction="none")
+
+
+def triplet_margin(config: LossConfig, feature: str = "embedding") -> Margin | None:
+    """Returns the margin of `loss.triplet` on an output of the model; the soft one has no end."""
+    triplet = config.triplet
+    if triplet.margin == "soft":
+        return None
+    return Margin(triplet.margin, f"loss.triplet.margin={triplet.margin:g}", feature,
+                  triplet.normalize)
 
 
 def mean_triplet(loss: TripletLoss, features: tf.Tensor, labels: tf.Tensor,

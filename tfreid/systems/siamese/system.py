@@ -15,9 +15,10 @@ from tfreid.models.embedding import HEAD_LAYERS
 from tfreid.records import ImageTable, Records
 from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.base import System
+from tfreid.systems.embedding.objective import triplet_margin
 from tfreid.systems.exporting import make_client
 from tfreid.systems.siamese.export import ServedSiamese, export_siamese
-from tfreid.systems.siamese.network import build_siamese, siamese_parts
+from tfreid.systems.siamese.network import MERGE_LAYERS, build_siamese, siamese_parts
 from tfreid.systems.siamese.objective import SiameseObjective, check_siamese_losses
 from tfreid.systems.siamese.pair_sets import pairs_of_splits
 from tfreid.systems.siamese.testing import (
@@ -28,6 +29,7 @@ from tfreid.systems.siamese.testing import (
 )
 from tfreid.systems.siamese.validation import SiameseEvaluator
 from tfreid.systems.testing import Further
+from tfreid.training.dropout_noise import Margin
 from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.run_folder import RunFolder
 
@@ -66,7 +68,7 @@ class SiameseSystem(System):
     def load_initial_weights(self, model: keras.Model) -> None:
         """Loads ImageNet weights, those of another run, or those of an embedding model."""
         load_initial_weights(model, self.embedding(model), self.config.model,
-                             skip=("classifier", "neck"), heads=(*HEAD_LAYERS, "verdict"))
+                             skip=("classifier", "neck"), heads=(*HEAD_LAYERS, *MERGE_LAYERS))
 
     def embedding(self, model: keras.Model) -> keras.Model:
         """Returns the twin."""
@@ -75,6 +77,14 @@ class SiameseSystem(System):
     def make_objective(self, model: keras.Model) -> SiameseObjective:
         """Makes the loss."""
         return SiameseObjective(self.config)
+
+    def margin(self) -> Margin | None:
+        """Returns that of the contrastive or the triplet loss."""
+        config = self.config
+        if config.siamese.loss in ("contrastive", "combined"):
+            margin = config.loss.contrastive.margin
+            return Margin(margin, f"loss.contrastive.margin={margin:g}")
+        return triplet_margin(config.loss) if config.siamese.loss == "triplet" else None
 
     def make_evaluator(self, model: keras.Model, records: Records) -> Evaluator | None:
         """Makes the evaluator of held-out pairs, if `data.subset.validation` holds any out."""

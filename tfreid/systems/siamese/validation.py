@@ -122,7 +122,7 @@ class SiameseEvaluator:
                  TRAINING: (subset.training, "people trained on")}
         self._pairs = {
             name: draw_pairs(table.take(rows), config.evaluation.verification_pairs,
-                             data.pairs.apart, data.subset.seed,
+                             config.evaluation.verification_apart, data.subset.seed,
                              f"{len(rows):,} {name} images ({words})")
             for name, (rows, words) in kinds.items()}
 
