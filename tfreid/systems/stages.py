@@ -118,20 +118,22 @@ class _Stage:
             check_converted(config.model)
         self.config, batches = _resolve(config, folder, table, replicas)
         system = make_system(self.config)
-        start, noise = _starting_from(self.config, weights), None
+        start = _starting_from(self.config, weights)
         with strategy.scope():
             model = system.build_model()
             if begins:
                 make_system(start).load_initial_weights(model)
-                noise = describe_noise(system.embedding(model), system.margin(), table,
-                                       input_size(config.model), strategy)
         evaluator = system.make_evaluator(model, records)
         self._trainer = Trainer(self.config, folder, strategy, system, model, batches, evaluator)
         self._description = (
             f"{config.name}: {batches.description} {table.place}, {replicas} device(s)"
             + (f", from {describe_initial_weights(start.model)}" if begins else "")
             + (f"; {system.untested}: " if evaluator is None else "; ") + self._trainer.selection)
-        self._notes = [*_cut_off(self.config), *filter(None, [noise])]
+        self._notes = _cut_off(self.config)
+        margin = system.margin()
+        if begins and margin is not None:
+            self._notes += describe_noise(system.embedding(model), margin, table,
+                                          input_size(config.model), strategy)
         if replicas > 1 and not system.shares_batch:
             alone = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, 1)
             self._notes += _larger_batches(self.config, system, batches, replicas, alone)

@@ -33,30 +33,29 @@ class Margin(NamedTuple):
     normalize: bool = False
 
 
-def describe_noise(model: keras.Model, margin: Margin | None, table: ImageTable, size: InputSize,
-                   strategy: tf.distribute.Strategy) -> str | None:
-    """Returns a warning if an image's distance to itself in training mode exceeds the margin.
+def describe_noise(model: keras.Model, margin: Margin, table: ImageTable, size: InputSize,
+                   strategy: tf.distribute.Strategy) -> list[str]:
+    """Returns a note if an image's distance to itself in training mode exceeds the margin.
 
     Args:
-        model: Embedding model, made under the strategy's scope; it stays as it is.
-        margin: The margin, or None if the loss has none.
+        model: Embedding model; it stays as it is.
+        margin: The margin.
         table: The training images, of which a few are measured.
         size: The size that images are resized to.
         strategy: The devices.
     """
-    if margin is None or not any(
-            isinstance(layer, StatelessDropout) and layer.rate for layer in model.layers):
-        return None
+    if not any(isinstance(layer, StatelessDropout) and layer.rate for layer in model.layers):
+        return []
     rows = np.unique(np.linspace(0, len(table.index) - 1, _IMAGES).astype(int))
     files = [table.encoded[row] for row in rows.tolist()]
     _, images = next(decode_batches(files, table.index.paths[rows].tolist(), size, _IMAGES,
                                     stored_sizes=table.index.sizes(rows)))
     distance = float(np.median(_distances_to_themselves(model, margin, images, strategy)))
     if distance <= margin.distance:
-        return None
-    return (f"dropout alone puts a training image {distance:.3g} from itself, beyond "
+        return []
+    return [f"dropout alone puts a training image {distance:.3g} from itself, beyond "
             f"{margin.setting}: different people are hardly pushed apart and nothing may be "
-            "learned; lower model.dropout or set model.normalize_embedding=true")
+            "learned; lower model.dropout or set model.normalize_embedding=true"]
 
 
 def _distances_to_themselves(model, margin, images, strategy) -> np.ndarray:

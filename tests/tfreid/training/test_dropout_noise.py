@@ -35,14 +35,13 @@ def test_an_image_that_dropout_puts_beyond_the_margin_is_told(records):
     table = Records(records)["train"].load()
     # Of 2,500 sigmoids near 1/2, 32 % are dropped in one of two copies: 0.5 / 0.8 apart each.
     expected = np.sqrt(2500 * 0.32) * 0.5 / 0.8
-    told = noise(table, Margin(1.0, "loss.contrastive.margin=1"), dropout=0.2, block_dropout=0.0)
+    told, = noise(table, Margin(1.0, "loss.contrastive.margin=1"), dropout=0.2, block_dropout=0.0)
     assert "beyond loss.contrastive.margin=1: " in told
     assert float(told.split("image ")[1].split()[0]) == pytest.approx(expected, rel=0.05)
     unit = Margin(1.0, "x", normalize=True)
-    assert noise(table, unit, dropout=0.2, block_dropout=0.0) is None
-    assert noise(table, Margin(1e-4, "x"), block_dropout=0.2) is not None
-    assert noise(table, Margin(1e-4, "x")) is None  # without dropout
-    assert noise(table, None, dropout=0.2) is None
+    assert not noise(table, unit, dropout=0.2, block_dropout=0.0)
+    assert noise(table, Margin(1e-4, "x"), block_dropout=0.2)
+    assert not noise(table, Margin(1e-4, "x"))  # without dropout
 
 
 @pytest.mark.parametrize(("system", "overrides", "expected"), [
