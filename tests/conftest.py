@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import runpy
+import struct
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,21 @@ def records(tmp_path_factory) -> Path:
     scan = scan_synthetic(root / "images", **RENDERED)
     build_records(scan, "synthetic", root / "records", shards=2)
     return root / "records"
+
+
+@pytest.fixture(scope="session")
+def tag_orientation():
+    """Returns a function that puts an EXIF orientation into a JPEG, as a camera does."""
+
+    def tag(jpeg: bytes, orientation: int, order: str = ">", entries_before: int = 0,
+            kind: int = 3, tag: int = 0x0112) -> bytes:
+        entries = [(0x0100, 3, 1, 9)] * entries_before + [(tag, kind, 1, orientation)]
+        tiff = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(entries))
+        tiff += b"".join(struct.pack(f"{order}HHIHH", *entry, 0) for entry in entries) + bytes(4)
+        segment = b"Exif\0\0" + tiff
+        return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
+
+    return tag
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from tfrecords.image_headers import (
     STORED_FORMATS,
     CorruptImage,
     check_whole,
+    exif_orientation,
     header_size,
 )
 
@@ -28,6 +29,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MAX_PIXELS = 40_000_000
 # TensorFlow decodes no JPEG of 2^29 numbers or more.
 DECODABLE_PIXELS = (2**29 - 1) // 3
+
+# EXIF orientations whose rows or columns run backwards, after those from 5 on are transposed.
+UPSIDE_DOWN, MIRRORED = (3, 4, 7, 8), (2, 3, 6, 7)
 
 # What the decoders' libraries print, and those of their lines that mean lost pixels.
 _REMARK = re.compile(
@@ -43,8 +47,8 @@ class ImageInfo(NamedTuple):
 
     Attributes:
         format: "jpeg", "png", "bmp" or "webp".
-        height: Height in pixels, as stored (no EXIF rotation).
-        width: Width in pixels, as stored.
+        height: Height in pixels, as in the file (no EXIF rotation).
+        width: Width in pixels, as in the file.
         remark: What the decoder's library printed about a blemish that costs no pixels, or "".
     """
 
@@ -74,20 +78,28 @@ def inspect_image(data: bytes, max_pixels: int = MAX_PIXELS) -> ImageInfo:
 def stored_image(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[bytes, ImageInfo]:
     """Checks an image and returns it as records store it, with what is known of it.
 
-    A JPEG or PNG stays as it is. A BMP or WebP becomes a PNG of the same pixels; of an animation
-    its first one.
+    A JPEG or PNG stays as it is if its pixels are those that a viewer shows. Others become a PNG of
+    what a viewer shows: BMP and WebP (of an animation the first image), images that their EXIF tag
+    turns, and PNG and WebP with transparent pixels, which are laid on white.
 
     Raises:
         CorruptImage: As `inspect_image`.
     """
-    info = inspect_image(data, max_pixels)
-    if info.format in STORED_FORMATS:
+    import cv2
+
+    # IMREAD_UNCHANGED keeps the alpha channel, and the stored orientation.
+    pixels, info = _decode(data, cv2.IMREAD_UNCHANGED, max_pixels)
+    orientation, seen_through = exif_orientation(data), _is_transparent(pixels, info.format)
+    if info.format in STORED_FORMATS and orientation == 1 and not seen_through:
         return data, info
-    return png_of(decode_pixels(data, max_pixels)), info._replace(format="png")
+    shown = _on_white(pixels) if seen_through else decode_pixels(data, max_pixels)
+    shown = _turned(shown, orientation)
+    height, width = shown.shape[:2]
+    return png_of(shown), info._replace(format="png", height=height, width=width)
 
 
 def decode_pixels(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decodes an image to uint8 BGR [height, width, 3], without EXIF rotation.
+    """Decodes an image to uint8 BGR [height, width, 3], without EXIF rotation or transparency.
 
     Raises:
         CorruptImage: As `inspect_image`.
@@ -102,6 +114,34 @@ def png_of(pixels: np.ndarray) -> bytes:
     import cv2
 
     return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def _is_transparent(pixels: np.ndarray, kind: str) -> bool:
+    # The fourth channel of a bitmap often means nothing.
+    return kind != "bmp" and pixels.ndim == 3 and pixels.shape[2] == 4 and bool(
+        (_upper_8_bits(pixels[..., 3]) < 255).any())
+
+
+def _on_white(pixels: np.ndarray) -> np.ndarray:
+    """Lays BGRA pixels [height, width, 4] on white; uint8 BGR."""
+    import numpy as np
+
+    pixels = _upper_8_bits(pixels).astype(np.uint32)
+    colors, alpha = pixels[..., :3], pixels[..., 3:]
+    return ((colors * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _upper_8_bits(values: np.ndarray) -> np.ndarray:
+    return values >> 8 if values.dtype.itemsize == 2 else values
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns pixels [height, width, 3] as an EXIF orientation, 1 to 8, demands."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in UPSIDE_DOWN:
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if orientation in MIRRORED else pixels
 
 
 def _decode(data: bytes, how: int, max_pixels: int) -> tuple[np.ndarray, ImageInfo]:

@@ -24,10 +24,10 @@ def encode_record(
     """Serializes one image and its annotation.
 
     Args:
-        encoded: The original JPEG or PNG bytes, which are stored unchanged.
+        encoded: JPEG or PNG bytes, the pixels of which are upright and opaque.
         image_format: "jpeg" or "png".
-        height: Height of the stored image in pixels, before any EXIF rotation.
-        width: Width of the stored image in pixels, before any EXIF rotation.
+        height: Height of the stored image in pixels.
+        width: Width of the stored image in pixels.
         path: POSIX path relative to the dataset's root.
         person_id: The dataset's own number of the identity.
         label: Index among the sorted training identities, from 0; -1 outside training.

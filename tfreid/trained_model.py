@@ -61,8 +61,9 @@ def load(source: str | Path, weights: str | Path | None = None,
     Args:
         source: Folder of a run, folder of an export (a version or the folder of versions), or a
             recipe: its name or its YAML file.
-        weights: Of a run, `best`, `last` or a `.weights.h5` file. Defaults to `best`. Of a recipe,
-            a `.weights.h5` file. An export has its own.
+        weights: Of a run, `best`, `last` or a `.weights.h5` file. Defaults to `best` if held-out
+            people chose them, else to `last`. Of a recipe, a `.weights.h5` file. An export has its
+            own.
         overrides: `key.sub=value` settings on top, for example `["evaluation.metric=euclidean"]`.
 
     Raises:
@@ -81,7 +82,7 @@ def load(source: str | Path, weights: str | Path | None = None,
     run = None
     if Path(source).is_dir():
         run, config = open_run(source, overrides)
-        weights = run.weights(str(weights or "best"))
+        weights = run.weights(None if weights is None else str(weights))
     else:
         config = load_config(str(source), overrides)
         if weights is None:

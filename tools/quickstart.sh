@@ -30,8 +30,9 @@ matches=("$data"/images/bounding_box_test/"$person"_c*.jpg)
     "${queries[0]}" "${matches[-1]}" "${queries[-1]}"
 "$PYTHON" - $run <<'PYTHON'
 import json, sys
-progress = json.load(open(f"{sys.argv[1]}/checkpoints/progress.json"))
-for when, figures in (("before", progress["untrained"]), ("after", progress["best"])):
+progress, results = (json.load(open(f"{sys.argv[1]}/{name}.json"))
+                     for name in ("checkpoints/progress", "results"))
+for when, figures in (("before", progress["untrained"]), ("after", results)):
     print(f"{when} training: rank-1 {figures['rank_1']:.1%}, mAP {figures['mean_ap']:.1%}")
 PYTHON
 echo "pictures: $run/ranked_lists.png, $run/cmc.png"

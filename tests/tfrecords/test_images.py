@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tfrecords.image_headers import CorruptImage, header_size
+from tfrecords.image_headers import CorruptImage, exif_orientation, header_size
 from tfrecords.images import (
     MAX_PIXELS,
     ImageInfo,
@@ -73,15 +73,76 @@ def test_a_flipped_bit_in_a_png_is_found(encode_image):
         inspect_image(bytes(data))
 
 
-def test_the_size_is_that_of_the_stored_pixels(encode_image):
-    entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)  # orientation: rotate by 90 degrees
-    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
-    jpeg = _with_segment(encode_image(0, 24, 12), 0xE1, exif)
+def test_the_size_is_that_of_the_file(encode_image, tag_orientation):
+    jpeg = tag_orientation(encode_image(0, 24, 12), 6)
     rotated = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert rotated.shape[:2] == (12, 24)
     assert inspect_image(jpeg) == ImageInfo("jpeg", 24, 12)
     assert header_size(jpeg) == (24, 12)
     assert decode_pixels(jpeg).shape == (24, 12, 3)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_images_are_stored_as_a_viewer_shows_them(encode_image, tag_orientation, orientation):
+    for order in "<>":
+        jpeg = tag_orientation(encode_image(0, 24, 12), orientation, order, orientation)
+        stored, info = stored_image(jpeg)
+        shown = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        np.testing.assert_array_equal(decode_pixels(stored), shown)
+        assert (info.height, info.width) == shown.shape[:2] == header_size(stored)
+        if orientation in (0, 1, 9):  # none, upright, and not a kind
+            assert stored is jpeg and info.format == "jpeg"
+        else:
+            assert info.format == "png" and exif_orientation(stored) == 1
+
+
+def test_tags_that_say_nothing(encode_image, tag_orientation):
+    jpeg = encode_image()
+    tagged = tag_orientation(jpeg, 6)
+    assert exif_orientation(tagged) == 6
+    assert exif_orientation(_with_segment(tagged, 0xE0, b"JFIF" + bytes(10))) == 6
+    without = [
+        jpeg, encode_image(suffix=".png"), tag_orientation(jpeg, 6, kind=4),
+        tag_orientation(jpeg, 6, tag=0x0113), tagged.replace(b"MM\0*", b"MM\0+"),
+        tagged.replace(b"Exif", b"exif"), tag_orientation(jpeg, 6, entries_before=64),
+        # The entries begin beyond the segment.
+        tagged.replace(struct.pack(">IH", 8, 1), struct.pack(">IH", 80, 1)),
+        _with_segment(_with_segment(tagged, 0xE0, bytes(60_000)), 0xE0, bytes(60_000))]
+    assert [exif_orientation(image) for image in without] == [1] * len(without)
+
+
+def test_a_webp_is_turned_too(encode_image, tag_orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 12, 3), dtype=np.uint8)
+    plain = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
+    tagged = tag_orientation(encode_image(), 6)
+    tiff = tagged[tagged.index(b"MM\0*"):][:26]
+    chunks = (b"VP8X" + struct.pack("<IB", 10, 8) + bytes(3) + b"\x0b\0\0" + b"\x17\0\0"
+              + plain[12:] + b"EXIF" + struct.pack("<I", len(tiff)) + tiff)
+    webp = b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
+    assert exif_orientation(webp) == 6
+    np.testing.assert_array_equal(decode_pixels(stored_image(webp)[0]), np.rot90(pixels, -1))
+
+
+@pytest.mark.parametrize(("suffix", "bits"), [(".png", 8), (".png", 16), (".webp", 8)])
+def test_transparent_pixels_are_laid_on_white(suffix, bits):
+    pixels = np.full((10, 12, 4), (60, 30, 200, 255), np.uint8)
+    pixels[:5, :, 3] = 0
+    pixels[5:8, :, 3] = 51
+    scaled = pixels.astype(np.uint16) * 257 if bits == 16 else pixels
+    encoded = cv2.imencode(suffix, scaled, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
+    stored, info = stored_image(encoded)
+    shown = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert shown.shape == (10, 12, 3) and info == ImageInfo("png", 10, 12)
+    assert (shown[:5] == 255).all()
+    # 255 + (color - 255) / 5
+    np.testing.assert_array_equal(shown[5:8], np.broadcast_to((216, 210, 244), (3, 12, 3)))
+    np.testing.assert_array_equal(shown[8:], pixels[8:, :, :3])
+
+
+def test_an_opaque_alpha_channel_changes_nothing():
+    for pixels in (np.full((10, 12, 4), 255, np.uint8), np.full((10, 12, 4), 65535, np.uint16)):
+        png = cv2.imencode(".png", pixels)[1].tobytes()
+        assert stored_image(png)[0] is png
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])

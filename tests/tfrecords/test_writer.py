@@ -39,6 +39,17 @@ def _names(output):
     return sorted(path.name for path in output.iterdir())
 
 
+def test_an_image_that_a_tag_turns_is_stored_upright(job, output, tmp_path, tag_orientation):
+    path = tmp_path / job.images[0].path
+    path.write_bytes(tag_orientation(path.read_bytes(), 6))
+    write_shard(job, output, False, lambda step: None)
+    records = list(tf.data.TFRecordDataset(str(output / NAME)).as_numpy_iterator())
+    parsed = {name: tensor.numpy().tolist() for name, tensor in parse_records(records).items()}
+    assert parsed["image/format"] == [b"png", b"png", b"jpeg"]
+    assert (parsed["image/height"][0], parsed["image/width"][0]) == (12, 24)
+    assert tf.io.decode_png(parsed["image/encoded"][0]).shape == (12, 24, 3)
+
+
 def test_the_records_hold_the_original_bytes(job, output, tmp_path):
     steps = []
     result = write_shard(job, output, False, steps.append)

@@ -355,7 +355,14 @@ def test_runs_of_before_load_and_resume(system, tmp_path, capsys):
     name, *variants = renamed_recipe(yaml.safe_load(
         (GOLDEN / f"old_run_{system}.yaml").read_text())["name"])
     more = {"embedding": ["loss.addons.name=npairs"], "csn": ["data.fold=2"]}.get(system, [])
+    # What the recipes and defaults have become since is set back, as the refusal says.
+    with pytest.raises(UserError, match="which cannot become .* set it back"):
+        run.check_settings(load_config(name, more, variants))
+    more += {"embedding": ["data.augmentation.erasing_color=[124, 116, 104]"],
+             "csn": ["loss.lin.reduction=sum", "data.pairs.matching=all"]}.get(
+        system, ["loss.lin.reduction=sum"])
     run.check_settings(load_config(name, more, variants))
     if system == "ranking":
         with pytest.raises(UserError, match="pretraining.training.epochs=24, which cannot"):
-            run.check_settings(load_config(name, ["pretraining.training.epochs=9"], variants))
+            run.check_settings(load_config(
+                name, [*more, "pretraining.training.epochs=9"], variants))

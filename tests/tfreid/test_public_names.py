@@ -34,7 +34,7 @@ def workplace(records, tmp_path_factory):
                                       num_identities=8), data=DataConfig(records=str(records)))
     save_config(config, folder / "runs/first/config.yaml")
     save_weights(build_embedding_model(config.model),
-                 folder / "runs/first/checkpoints/best.weights.h5")
+                 folder / "runs/first/checkpoints/last.weights.h5")
     images = tfreid.Records(records)["gallery"].encoded
     for name, image in zip("ab", images):
         (folder / "images" / f"{name}.jpg").write_bytes(image)

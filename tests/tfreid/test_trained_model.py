@@ -27,7 +27,7 @@ def make_run(folder, config):
     model = make_system(config).build_model()
     (folder / "checkpoints").mkdir(parents=True)
     save_config(config, folder / "config.yaml")
-    save_weights(model, folder / "checkpoints" / "best.weights.h5")
+    save_weights(model, folder / "checkpoints" / "last.weights.h5")
     return model
 
 
@@ -100,7 +100,7 @@ def test_an_export_and_a_recipe_give_the_same(run, gallery, tmp_path):
     loaded = tfreid.load(folder)
     assert export.main(["--run", str(folder), "--output", str(tmp_path / "served")]) == 0
     exported = tfreid.load(tmp_path / "served")
-    recipe = tfreid.load(folder / "config.yaml", weights=folder / "checkpoints/best.weights.h5")
+    recipe = tfreid.load(folder / "config.yaml", weights=folder / "checkpoints/last.weights.h5")
     for other in (exported, recipe):
         np.testing.assert_allclose(other.embed(files), loaded.embed(files), atol=1e-5)
     assert exported.metric == "euclidean"
@@ -160,7 +160,7 @@ def test_mistakes_are_one_sentence(run, tmp_path, gallery):
         tfreid.load(tmp_path)
     with pytest.raises(tfreid.UserError, match="give weights=FILE"):
         tfreid.load(run[0] / "config.yaml")
-    recipe = tfreid.load(run[0] / "config.yaml", weights=run[0] / "checkpoints/best.weights.h5")
+    recipe = tfreid.load(run[0] / "config.yaml", weights=run[0] / "checkpoints/last.weights.h5")
     with pytest.raises(tfreid.UserError, match="tfreid calibrate"):
         recipe.verify(gallery[0][:1], gallery[0][1:2])
     with pytest.raises(ValueError, match="received 1 and 2 images"):

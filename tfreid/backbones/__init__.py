@@ -14,32 +14,42 @@ from tfreid.backbones.vgg import vgg16
 
 def _resnet(depth: int) -> Backbone:
     return Backbone(partial(resnet, depth=depth), 2048, stride_in_1x1=True, stems=STEMS,
-                    imagenet=f"ResNet{depth}", layout="resnet")
+                    imagenet=f"ResNet{depth}", layout="resnet", checkpoints="torchvision")
 
 
 def _resnet_ibn_a(depth: int) -> Backbone:
-    return Backbone(partial(resnet_ibn_a, depth=depth), 2048, stems=IBN_STEMS, layout="resnet")
+    return Backbone(partial(resnet_ibn_a, depth=depth), 2048, stems=IBN_STEMS, layout="resnet",
+                    checkpoints="github.com/XingangPan/IBN-Net")
+
+
+def _se_resnet50(resnext: bool) -> Backbone:
+    return Backbone(partial(se_resnet50, resnext=resnext), 2048, layout="resnet",
+                    checkpoints="github.com/Cadene/pretrained-models.pytorch")
 
 
 def _osnet(width: float) -> Backbone:
-    return Backbone(partial(osnet, width=width), int(512 * width), layout="osnet")
+    return Backbone(partial(osnet, width=width), int(512 * width), layout="osnet",
+                    checkpoints="github.com/KaiyangZhou/deep-person-reid")
 
 
 # Value of `model.backbone` -> the backbone. To add a backbone, write its file and its line.
 BACKBONES = {
-    "resnet34": Backbone(partial(resnet, depth=34), 512, stems=STEMS, layout="resnet"),
+    "resnet34": Backbone(partial(resnet, depth=34), 512, stems=STEMS, layout="resnet",
+                         checkpoints="torchvision"),
     "resnet50": _resnet(50),
     "resnet101": _resnet(101),
     "resnet152": _resnet(152),
     "resnet50_ibn_a": _resnet_ibn_a(50),
     "resnet101_ibn_a": _resnet_ibn_a(101),
-    "se_resnet50": Backbone(se_resnet50, 2048, layout="resnet"),
-    "se_resnext50": Backbone(partial(se_resnet50, resnext=True), 2048, layout="resnet"),
+    "se_resnet50": _se_resnet50(resnext=False),
+    "se_resnext50": _se_resnet50(resnext=True),
     "osnet_x1_0": _osnet(1.0),
     "osnet_x0_75": _osnet(0.75),
     "osnet_x0_5": _osnet(0.5),
     "osnet_x0_25": _osnet(0.25),
-    "mobilenet_v3_large": Backbone(mobilenet_v3_large, 960, layout="mobilenet_v3"),
-    "siamese_twin": Backbone(siamese_twin, 32, dropout=True, least_side=16),
-    "vgg16": Backbone(vgg16, 512, least_side=32, imagenet="VGG16", layout="vgg"),
+    "mobilenet_v3_large": Backbone(mobilenet_v3_large, 960, layout="mobilenet_v3",
+                                   checkpoints="torchvision"),
+    "siamese_twin": Backbone(siamese_twin, 32, blocks=True, least_side=16),
+    "vgg16": Backbone(vgg16, 512, least_side=32, imagenet="VGG16", layout="vgg",
+                      checkpoints="torchvision"),
 }

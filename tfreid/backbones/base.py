@@ -17,21 +17,24 @@ class Backbone:
         stride_in_1x1: Whether it takes the settings `stride_in_1x1` and `bn_epsilon`, which the
             weights of Keras Applications need.
         stems: Values of its setting `stem`; empty if it has no such setting.
-        dropout: Whether it takes the setting `dropout`.
+        blocks: Whether it takes the settings `filters` and `dropout` of its blocks, each of which
+            halves the image.
         least_side: Smallest side of an image in pixels.
         imagenet: Its name in Keras Applications, if that has ImageNet weights for it.
         layout: Module of `tfreid.weights.layouts` that converts its PyTorch weights, if there is
             one.
+        checkpoints: Who offers an ImageNet checkpoint that the layout converts.
     """
 
     apply: Callable
     channels: int
     stride_in_1x1: bool = False
     stems: tuple[str, ...] = ()
-    dropout: bool = False
+    blocks: bool = False
     least_side: int = 1
     imagenet: str | None = None
     layout: str | None = None
+    checkpoints: str | None = None
 
     @property
     def depth(self) -> int:

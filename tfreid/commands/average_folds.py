@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
                         "like those of runs (default: runs/NAME-splits)")
     parsed = parser.parse_args(arguments)
 
-    from tfreid.evaluation.results import write_results_json
+    from tfreid.evaluation.results import name_with_images, write_results_json
     from tfreid.evaluation.split_average import average_splits, format_split_average
     from tfreid.visualization.cmc_plot import draw_cmc
 
@@ -40,5 +40,6 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f"{output} holds one of the results to average; choose another --output.")
     print(format_split_average(average))
     write_results_json(output / "results.json", average)
-    draw_cmc({average.name: average.cmc}, output / "cmc.png", stds={average.name: average.std})
+    title = name_with_images(average.name, average.as_dict())
+    draw_cmc({title: average.cmc}, output / "cmc.png", stds={title: average.std})
     print(f"wrote {output}/results.json and cmc.png")

@@ -44,16 +44,13 @@ class CommandParser(HomeParser):
                           help="variant of the recipe, such as t0_5 of lin_resnet50_ibn_a; may be "
                           "given several times, later ones on top")
 
-    def add_weights(self, words: str = "", default: str | None = "best") -> None:
-        """Adds --weights, those of a run."""
-        self.add_argument("--weights", default=default, metavar="best|last|FILE",
-                          help=f"which weights{words} (default: those of the best evaluation)")
-
     def add_model(self, run_help: str) -> None:
         """Adds --run, --config, --variant and --weights, which `open_weights` reads."""
         self.add_argument("--run", metavar="RUN", help=run_help)
         self.add_recipe(", for weights that do not come from a run; needs --weights")
-        self.add_weights(default=None)
+        self.add_argument("--weights", metavar="best|last|FILE",
+                          help="which weights (default: the best of a run that held people out to "
+                          "choose them on, the last ones of any other)")
 
     def add_served(self, count: str) -> None:
         """Adds the images, `count` of them, and the options of a model that `open_client` reads.
@@ -100,7 +97,7 @@ def open_weights(parsed: argparse.Namespace,
         raise UserError("give either --run RUN, or --config RECIPE with --weights FILE.")
     if parsed.run:
         run, config = open_run(parsed.run, overrides)
-        return config, run.weights(parsed.weights or "best"), run
+        return config, run.weights(parsed.weights or None), run
     if parsed.weights is None:
         raise UserError("--config needs --weights FILE, the trained weights.")
     return load_config(parsed.config, overrides, parsed.variant), parsed.weights, None

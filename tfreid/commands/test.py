@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import zlib
 from pathlib import Path
 
 from tfrecords.arguments import split_overrides
@@ -24,6 +26,8 @@ examples:
 To test on a dataset that the run was not trained on, name its records. A run of system: siamese is
 also tested by verification, by default of random pairs from query and gallery.
 """
+# Letters of a file's name in that of a picture, which may have 255 bytes.
+_STEM_LETTERS = 28
 
 
 @command_line
@@ -82,8 +86,11 @@ def _verify_by_export(parsed) -> None:
 
 
 def _pair_picture(parsed, folder) -> Path:
-    first, second = (Path(file).stem for file in parsed.pair)
-    return Path(parsed.output or folder) / f"pair-{first}-{second}.png"
+    """Returns a path that files of the same names in other folders do not share."""
+    first, second = (Path(file).stem[:_STEM_LETTERS] for file in parsed.pair)
+    places = os.fsencode("\0".join(map(os.path.abspath, parsed.pair)))
+    name = f"pair-{first}-{second}-{zlib.crc32(places):08x}.png"
+    return Path(parsed.output or folder) / name
 
 
 def _check(parsed, records) -> None:

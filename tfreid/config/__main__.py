@@ -18,7 +18,7 @@ from tfreid.config.recipes import update_tables
 
 _WIDTH = 100
 _WORDS = {"ge": "{} or more", "gt": "above {}", "le": "at most {}", "lt": "below {}",
-          "min_length": "at least {}"}
+          "min_length": "at least {}", "max_length": "at most {}"}
 _TYPES = {int: "integer", float: "number", str: "text", bool: "true or false",
           type(None): "null"}
 

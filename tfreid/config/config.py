@@ -25,7 +25,7 @@ class _Common(Section):
         "from mined triplets (`triplet`), after a training as a classifier of identities "
         "(`pretraining`); `csn` the similarity of two images (`csn`, `data.pairs`); `siamese` a "
         "feature and the probability that two of them show the same identity, from pairs "
-        "(`siamese`, `data.pairs`, `data.subset`).")
+        "(`siamese`, `data.pairs`).")
     model: ModelConfig = section(ModelConfig)
     data: DataConfig = section(DataConfig)
     loss: LossConfig = section(LossConfig)

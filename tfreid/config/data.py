@@ -13,7 +13,6 @@ from tfreid.setting import (
     Section,
     Seed,
     Share,
-    ShareBelowOne,
     Whole,
     section,
     setting,
@@ -30,14 +29,20 @@ class SubsetConfig(Section):
         None, "Number of images of them, the same number of each identity; null takes all. With "
         "`identities`, only those with enough images are drawn (Bojja's study of MARS has 100 "
         "identities and 100,000 images).")
-    validation: ShareBelowOne = setting(
-        0.0, "Share that is held out for validation, for `system: siamese`; 0 for none.")
+    validation: Annotated[float, Field(ge=0, le=10**7)] = setting(
+        0.0, "Share, or from 1 on the number, of the training identities that are held out: "
+        "evaluations during training are on them, and choose the `best` weights. 0 for none.")
     validation_by: Literal["identity", "image"] = setting(
         "identity", "What is held out: `identity` whole identities, as a test meets identities "
-        "that were never trained on; `image` single images, as the study does. The latter leaks, "
-        "because the same identities are trained on, and in video nearly the same frames; figures "
-        "are marked as leaking.")
+        "that were never trained on; `image`, with `system: siamese`, single images, as the study "
+        "does. The latter leaks, because the same identities are trained on, and in video nearly "
+        "the same frames; figures are marked as leaking.")
     seed: Seed = setting(0, "Seed of the drawings.")
+
+    def __post_init__(self):
+        if self.validation >= 1 and self.validation != int(self.validation):
+            raise ValueError(f"validation is {self.validation:g}, which is neither a share below 1 "
+                             "nor a whole number")
 
 
 @dataclasses.dataclass
@@ -51,7 +56,11 @@ class AugmentationConfig(Section):
         0.0, "Largest shift as a share of height and width, instead of `pad` (0.05: samples "
         "around the image centre of Ahmed et al. 2015).")
     erasing_probability: Share = setting(
-        0.5, "Probability of random erasing (Zhong et al. 2020): a rectangle gets the mean colour.")
+        0.5, "Probability of random erasing (Zhong et al. 2020) of a rectangle.")
+    erasing_color: Annotated[list[Whole[0, 255]], Field(min_length=3, max_length=3)] = setting(
+        [124, 116, 104], "RGB of the rectangle. [124, 116, 104] is the ImageNet mean, which "
+        "normalisation turns into 0; [152, 142, 127] is what normalisation turns into that mean "
+        "(0.485, 0.456, 0.406), which the public code of Bag of Tricks writes.")
     erasing_area_min: Share = setting(0.02, "Smallest share of the area that is erased.")
     erasing_area_max: Share = setting(0.4, "Largest share of the area that is erased.")
     erasing_aspect_min: Fraction = setting(

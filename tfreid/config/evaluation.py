@@ -79,6 +79,9 @@ class EvaluationConfig(Section):
     verification_pairs: Whole[2, 10**7] = setting(
         4000, "Number of pairs, half of them positive, on which `system: siamese` is validated and "
         "tested.")
+    verification_apart: Literal["cameras", "tracklets", "images"] = setting(
+        "cameras", "What the two images of a positive one of these pairs differ in, as in "
+        "data.pairs.apart: thresholds are for pairs from two `cameras` unless told otherwise.")
 
 
 @dataclasses.dataclass

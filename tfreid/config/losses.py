@@ -62,8 +62,11 @@ class LinLossConfig(Section):
     decay: bool = setting(True, "Whether the weights have the factor exp(-d).")
     pairs: Literal["all", "active"] = setting(
         "all", "What a query averages over: all of its pairs, or those that cost something.")
+    weight_gradient: bool = setting(
+        False, "Whether the gradient also goes through the weights, as in the published code, or "
+        "takes them for constants.")
     reduction: Literal["sum", "mean"] = setting(
-        "sum", "Sum or mean over the queries of a replica's batch. The sum grows with the batch, "
+        "mean", "Sum or mean over the queries of a replica's batch. The sum grows with the batch, "
         "so its weight has to shrink with it.")
     across_replicas: bool = setting(
         False, "Whether queries also rank the images of the other replicas.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, Optional
+from typing import Annotated, Literal, Optional
+
+from pydantic import Field
 
 from tfreid.setting import PathText, Section, ShareBelowOne, Whole, setting
 
@@ -45,8 +47,13 @@ class ModelConfig(Section):
         "linear", "What the layer of embedding_size computes: `linear`, `sigmoid` of the linear "
         "layer (the MARS Siamese network) or `linear_bn_relu` (the stock OSNet).")
     dropout: ShareBelowOne = setting(
-        0.0, "Share of the embedding's entries that training drops and, with `backbone: "
-        "siamese_twin`, of those after each of its blocks.")
+        0.0, "Share of the embedding's entries that training drops.")
+    filters: Optional[Annotated[list[Whole[1, 4096]], Field(min_length=1, max_length=8)]] = setting(
+        None, "Filters of each block of `backbone: siamese_twin`; null is the report's [256, 128, "
+        "64, 32].")
+    block_dropout: Optional[ShareBelowOne] = setting(
+        None, "Share of the entries after each block of `backbone: siamese_twin` that training "
+        "drops; null is that of `dropout`.")
     normalize_embedding: bool = setting(
         False, "Whether embeddings are unit vectors, so that dot products are cosine similarities.")
     neck: bool = setting(

@@ -40,7 +40,7 @@ _OLD = (
     (r"csn_(l\d+)_cuhk03_(detected|labeled)", r"csn_\1"),
     (r"csn_(l\d+)_market1501_cpu", r"csn_\1 market1501 cpu"),
     (r"csn_(l\d+)_(cuhk01|viper|market1501|synthetic)", r"csn_\1 \2"),
-    (r"mars_siamese_mars", r"siamese_twin"),
+    (r"mars_siamese_mars", r"siamese_twin report"),
     (r"mars_siamese_synthetic", r"siamese_twin synthetic"),
     (r"(quickstart|classification)", r"\1"),
 )

@@ -88,6 +88,12 @@ class TrainingConfig(Section):
     evaluate_untrained: bool = setting(
         False, "Whether the untrained network is evaluated, too, to see what training adds.",
         resume="free", average="free")
+    choose_best_on: Literal["validation", "test"] = setting(
+        "validation", "On which images the evaluations choose the `best` weights: `validation` "
+        "those that `data.subset.validation` holds out, or the records' own validation identities; "
+        "without either none are chosen, and the last weights are the result. `test` evaluates and "
+        "chooses on the test images, whose figures are then too good and marked wherever they "
+        "appear.", resume="free", average="free")
     evaluate_queries: Optional[Whole[1, 10**7]] = setting(
         None, "Number of queries of those evaluations; null for all.", resume="free")
     checkpoint_every_steps: Whole[0, 10**9] = setting(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -20,8 +20,6 @@ DRAWN = {
     "noise": np.int64,
 }
 
-# Erased pixels take the ImageNet mean, rounded, which normalisation turns into about zero.
-MEAN_COLOR = (124, 116, 104)
 _ERASING_ATTEMPTS = 100
 _NEUTRAL_COLOR = [1.0, 1.0, 1.0, 0.0]
 # The NTSC matrix that turns RGB into YIQ and its inverse, with the digits of TensorFlow Addons.
@@ -77,7 +75,7 @@ def draw_augmentations(
 
 
 def augment_batch(images: Iterable[np.ndarray], drawn: dict[str, np.ndarray],
-                  targets: Iterable[np.ndarray]) -> None:
+                  targets: Iterable[np.ndarray], erasing_color: Sequence[int]) -> None:
     """Flips, colours, crops, resizes, shifts, erases and cuts out images.
 
     Args:
@@ -85,6 +83,7 @@ def augment_batch(images: Iterable[np.ndarray], drawn: dict[str, np.ndarray],
         drawn: As many rows of `draw_augmentations`.
         targets: As many uint8 arrays [height, width, 3] for the results, of the sizes that their
             rows were drawn for.
+        erasing_color: RGB of erased rectangles, in 0-255.
     """
     # Lists, because indexing arrays for every image would be slower than converting them once.
     rows = zip(*(drawn[name].tolist() for name in DRAWN))
@@ -95,7 +94,7 @@ def augment_batch(images: Iterable[np.ndarray], drawn: dict[str, np.ndarray],
         if scratch.shape != target.shape:
             # Reused for all images of a size, since the system would clear new memory.
             scratch = np.empty(target.shape, np.uint8)
-            fill = np.full((1, width, 3), MEAN_COLOR, np.uint8)
+            fill = np.full((1, width, 3), erasing_color, np.uint8)
         # What commutes with resizing runs before it, on fewer pixels.
         if flip:
             image = cv2.flip(image, 1)

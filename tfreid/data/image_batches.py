@@ -19,7 +19,7 @@ from tfreid.layers.preprocessing import InputSize
 from tfreid.records import ImageTable, undecodable
 from tfreid.records.images import chunks_by_size
 
-# Ignores EXIF orientation, as TensorFlow does when serving.
+# Records hold upright images; as in evaluations no tag turns them.
 _READ_AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 # Older OpenCV decodes to BGR only.
 _READ_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)
@@ -42,6 +42,7 @@ class ImageLoader:
         self.error: UserError | None = None
         # One more than cores, since a thread that waits for Python's lock leaves a core idle.
         self._workers = config.workers or os.cpu_count() + 1
+        self._erasing_color = config.augmentation.erasing_color
         cv2.setNumThreads(1)
 
     def map_plan(self, plan: tf.data.Dataset, make: Callable) -> tf.data.Dataset:
@@ -60,7 +61,8 @@ class ImageLoader:
         `drawn` are the arrays of `DRAWN` with n rows each.
         """
         try:
-            augment_batch(map(self._decode, rows.tolist()), dict(zip(DRAWN, drawn)), targets)
+            augment_batch(map(self._decode, rows.tolist()), dict(zip(DRAWN, drawn)), targets,
+                          self._erasing_color)
         except UserError as error:
             self.error = error  # TensorFlow passes on only its text.
             raise

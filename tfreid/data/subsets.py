@@ -1,4 +1,4 @@
-"""Subsets of the training images, and images held out for validation."""
+"""Subsets of the training images, and images held out for validation, as query and gallery."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.config import SubsetConfig
-from tfreid.records import SplitIndex
+from tfreid.records import Records, SplitIndex
 
 
 class Subset(NamedTuple):
@@ -50,6 +50,50 @@ def describe_subset(config: SubsetConfig) -> str:
     return "LEAKING: images of people who are trained on"
 
 
+def validation_records(records: Records, config: SubsetConfig) -> Records | None:
+    """Returns records whose query and gallery show the identities to validate on.
+
+    These are held out of the training images if `config` says so; their queries are drawn by
+    `split_sides`. Otherwise they are the validation identities of the records, where there are any.
+
+    Raises:
+        UserError: As in `draw_subset`.
+    """
+    if not config.validation:
+        if "val_query" in records and "val_gallery" in records:
+            return records.validating(records["val_query"], records["val_gallery"])
+        return None
+    train = records["train"]
+    held_out = draw_subset(train.index, config).validation
+    sides = split_sides(train.index.take(held_out), config.seed)
+    return records.validating(*(train.part(held_out[side]) for side in sides))
+
+
+def split_sides(index: SplitIndex, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divides images as Market-1501 does: a query for every camera that an identity is seen by.
+
+    A query is a random image, or tracklet where images have one, and the gallery is all images,
+    since none by the query's own camera counts. Only a query by an unknown camera, which would find
+    itself, is taken out of the gallery; of an identity without cameras there is one. The drawing
+    does not depend on the order of the images.
+
+    Args:
+        index: The images.
+        seed: Non-negative integer.
+
+    Returns:
+        Increasing positions of the queries and of the gallery.
+    """
+    order = np.argsort(index.paths, kind="stable")
+    order = np.random.default_rng([seed, len(index)]).permutation(order)
+    views = np.stack([index.ids, np.maximum(index.cameras, -1)], axis=1)
+    drawn = order[np.unique(views[order], axis=0, return_index=True)[1]]
+    # An image without a tracklet is a unit of its own.
+    units = np.where(index.tracklets >= 0, index.tracklets, -1 - np.arange(len(index)))
+    query = np.isin(units, units[drawn])
+    return np.flatnonzero(query), np.flatnonzero(~query | (index.cameras >= 0))
+
+
 def _images_each(config, count):
     """Returns how many images every drawn identity should have, or None for any number."""
     if config.images is None or config.identities is None:
@@ -88,7 +132,7 @@ def _hold_out(identities, config, random):
     """Marks the held-out part: whole identities, or single images."""
     by_identity = config.validation_by == "identity"
     things = np.unique(identities) if by_identity else np.arange(len(identities))
-    count = round(config.validation * len(things))
+    count = round(config.validation * (len(things) if config.validation < 1 else 1))
     least = 2
     if min(count, len(things) - count) < least:
         raise UserError(f"data.subset.validation of {config.validation:g} leaves {count} of "

@@ -46,9 +46,11 @@ class Evaluation:
 
     Attributes:
         main_figure: The figure that is highest for the best weights.
+        names_images: Whether texts and tags say which images their figures are of.
     """
 
     main_figure: float
+    names_images = False
 
     def scalars(self) -> dict[str, float]:
         """Returns TensorBoard's points by tag."""
@@ -74,7 +76,13 @@ class Evaluation:
 
 
 class Evaluator(Protocol):
-    """Tests a model, also during its training, with its current weights."""
+    """Tests a model, also during its training, with its current weights.
+
+    Attributes:
+        evaluated_on: What it tests on: `test` images, or those of `validation`.
+    """
+
+    evaluated_on: str
 
     def try_out(self) -> None:
         """Runs a tiny evaluation, so that errors appear before hours of training."""
@@ -187,7 +195,8 @@ def trial_matches(query: SplitIndex, gallery: SplitIndex, directory: Path,
             break
     if not queries:
         raise UserError(f"{directory}: no query has a gallery image of its identity by another "
-                        "camera; check the identities and cameras of the query split.")
+                        "camera; check the identities and cameras of the query split, or hold out "
+                        "more if data.subset.validation does.")
     return np.array(queries), np.array(found)
 
 
@@ -205,6 +214,7 @@ class GalleryEvaluator:
 
     Attributes:
         extract: The `FeatureExtractor` of the model and the records.
+        evaluated_on: See `Evaluator`.
 
     Raises:
         UserError: If the records are broken, lack a query or gallery split, or do not fit the
@@ -220,6 +230,7 @@ class GalleryEvaluator:
             check_rerankable(config.evaluation.metric)
         self._config = config
         self._records, self._directory = records, records.directory
+        self.evaluated_on = records.evaluated_on
         if config.evaluation.multi_query:
             check_multi_query(records.splits, self._directory)
         self._query, self._gallery = self._side("query"), self._side("gallery")

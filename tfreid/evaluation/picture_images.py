@@ -18,6 +18,8 @@ from tfreid.records import Split, SplitIndex, decode_image
 from tfreid.visualization.page import drawable, shortened
 from tfreid.visualization.ranked_list import RankedImage, RankedRow, camera_name, person_name
 
+# Pixels of the shorter side below which an image says nothing of a person.
+LEAST_SIDE = 8
 _NAME_LETTERS = 16
 
 
@@ -31,10 +33,15 @@ def read_image_file(path: str | Path) -> np.ndarray:
     return decode_image(read_file(path)).numpy()
 
 
-def read_file(path: str | Path) -> bytes:
-    """Returns an image file as a JPEG or PNG; the errors are those of `read_image_file`.
+def read_file(path: str | Path, least_side: int = 1) -> bytes:
+    """Returns an image file as a JPEG or PNG of what a viewer shows, as records store it.
 
-    A BMP or WebP becomes a PNG.
+    Args:
+        path: The file.
+        least_side: Images of fewer pixels in height or width are refused.
+
+    Raises:
+        UserError: As `read_image_file`, or if the image is too small.
     """
     try:
         with open(regular_file(path, "check the path"), "rb") as stream:
@@ -42,9 +49,13 @@ def read_file(path: str | Path) -> bytes:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); check the path.") from None
     try:
-        return stored_image(data)[0]
+        stored, info = stored_image(data)
     except CorruptImage as error:
         raise UserError(f"{path}: {error}; give a whole JPEG, PNG, BMP or WebP.") from None
+    if min(info.height, info.width) < least_side:
+        raise UserError(f"{path}: {info.width} x {info.height} pixels show no person; give an "
+                        f"image of at least {least_side} x {least_side}.")
+    return stored
 
 
 def read_images(split: Split, positions: np.ndarray) -> list[np.ndarray]:

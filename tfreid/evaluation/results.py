@@ -17,6 +17,7 @@ from tfrecords.writing import write_json
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.ranking import VARIANTS, RankingResult
 from tfreid.evaluation.single_shot import SINGLE_SHOT, AveragedCmc, SingleShotResult
+from tfreid.weights.choice import TEST, VALIDATION, assume_chosen_on, marked
 
 
 class SavedCurve(NamedTuple):
@@ -45,8 +46,9 @@ def read_curves(sources: Sequence[str | Path],
             folder is appended to names that several sources share.
 
     Returns:
-        The curves, in order, with different names; further ways to rank (`VARIANTS`) and test sets
-        have curves of their own.
+        The curves, in order, with different names, which say if the weights were chosen on test
+        images or the figures are of validation images; further ways to rank (`VARIANTS`) and test
+        sets have curves of their own.
 
     Raises:
         UserError: If a source has no results or no curve, or the number of labels is wrong.
@@ -64,7 +66,7 @@ def read_curves(sources: Sequence[str | Path],
     else:
         raise UserError(f"there are {len(labels)} labels for {len(paths)} results; give one each.")
     curves = [curve for name, content, path in zip(names, contents, paths)
-              for curve in _curves(name, content, path)]
+              for curve in _curves(name_with_images(name, content), content, path)]
     repeated = [name for name, count in Counter(c.name for c in curves).items() if count > 1]
     if repeated:
         raise UserError(f"two curves have the name {repeated[0]!r}; give each result once, with a "
@@ -95,6 +97,21 @@ def read_results(path: Path) -> dict[str, Any]:
         UserError: As `tfrecords.files.read_json`.
     """
     return read_json(path, "give a results file of tfreid test")
+
+
+def saved_chosen_on(content: dict[str, Any]) -> str | None:
+    """Returns which images chose the weights behind the content of a results file, if any did."""
+    if "weights_chosen_on" in content:
+        return content["weights_chosen_on"]
+    if "weights" in content:
+        return assume_chosen_on(str(content["weights"]))
+    return TEST if "step" in content else None  # trainings of before kept their best evaluation
+
+
+def name_with_images(name: str, content: dict[str, Any]) -> str:
+    """Returns a name for saved figures that says what they owe to which images."""
+    validation = ", validation" if content.get("evaluated_on") == VALIDATION else ""
+    return marked(name + validation, saved_chosen_on(content))
 
 
 def _curves(name: str, content: dict, path: Path) -> list[SavedCurve]:
@@ -132,13 +149,14 @@ def saved_curve(name: str, figures: dict[str, Any], path: Path) -> SavedCurve:
 
 
 def results_table(result: RankingResult, protocol: str = "",
-                  variants: Mapping[str, RankingResult] | None = None) -> str:
+                  variants: Mapping[str, RankingResult] | None = None, weights: str = "") -> str:
     """Returns a table of the scores of a ranking, in percent, and of their test set.
 
     Args:
         result: The scores.
         protocol: Name of the dataset and of the rules, e.g. "Market-1501, single query".
         variants: Key of `VARIANTS` -> the scores of that way to rank; every way has a row then.
+        weights: Description of the weights, see `describe_weights`.
     """
     scores = [(name, percent(value)) for name, value in _scores(result).items()]
     if variants:
@@ -153,7 +171,7 @@ def results_table(result: RankingResult, protocol: str = "",
         (f"gallery {result.unit}{mean}", _gallery_size(result)),
         ("distance", describe_metric(result.metric, result.minkowski_p)),
     ]
-    return ruled_table([scores, _with_protocol(facts, protocol)])
+    return ruled_table([scores, _with_origin(facts, protocol, weights)])
 
 
 def comparison_table(rows: Mapping[str, RankingResult]) -> str:
@@ -174,7 +192,7 @@ def comparison_table(rows: Mapping[str, RankingResult]) -> str:
     return ruled_table([[heads], cells])
 
 
-def format_single_shot(result: SingleShotResult, protocol: str = "") -> str:
+def format_single_shot(result: SingleShotResult, protocol: str = "", weights: str = "") -> str:
     """Returns a table of the mean scores over the trials, in percent; see `results_table`."""
     spread = result.trials > 1
     scores = [_spread_row(result, k, spread) for k in result.reported_ranks]
@@ -185,7 +203,7 @@ def format_single_shot(result: SingleShotResult, protocol: str = "") -> str:
         ("trials", f"{result.trials:,}"),
         ("ranked by", result.metric),
     ]
-    return ruled_table([scores, _with_protocol(facts, protocol)])
+    return ruled_table([scores, _with_origin(facts, protocol, weights)])
 
 
 def write_results_json(path: str | os.PathLike, results: Any) -> None:
@@ -228,8 +246,9 @@ def ruled_table(blocks: list[list[tuple[str, ...]]]) -> str:
     return "\n".join(lines)
 
 
-def _with_protocol(facts, protocol: str) -> list[tuple[str, str]]:
-    return [("protocol", protocol), *facts] if protocol else facts
+def _with_origin(facts, protocol: str, weights: str) -> list[tuple[str, str]]:
+    origin = [("protocol", protocol), ("weights", weights)]
+    return [row for row in origin if row[1]] + facts
 
 
 _TRAPEZOIDS = "mAP (official script, trapezoids)"

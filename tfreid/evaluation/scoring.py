@@ -25,7 +25,7 @@ Features = dict[str, np.ndarray]
 _TRIED_IDENTITIES = 4
 # Size up to which the features of all trials are in memory together; else trial by trial.
 _MOST_BYTES = 2e9
-_SPLITS = (("query", "gallery"), ("val_query", "val_gallery"))
+_SPLITS = ("query", "gallery")
 
 
 class Scorer(Protocol):
@@ -76,8 +76,8 @@ def scored_splits(config: Config, records: Records, training: bool) -> tuple[str
     Args:
         config: The whole configuration.
         records: The records.
-        training: Whether this is an evaluation during training, which prefers the validation
-            splits and returns None if there are no images to test on.
+        training: Whether this is an evaluation during training, which returns None if there are
+            no images to test on.
 
     Raises:
         UserError: If the records are missing or broken, or settings contradict each other.
@@ -92,9 +92,8 @@ def scored_splits(config: Config, records: Records, training: bool) -> tuple[str
     if config.training.evaluate_queries and config.evaluation.protocol == "single_shot":
         raise UserError("training.evaluate_queries is for evaluation.protocol=full; set "
                         "evaluation.single_shot.identities instead.")
-    for pair in _SPLITS[:: -1 if training else 1]:
-        if {*pair} <= {*records.splits}:
-            return pair
+    if {*_SPLITS} <= {*records.splits}:
+        return _SPLITS
     if training:
         return None
     raise UserError(f"{records.directory} has no query and gallery split to test on.")
@@ -110,6 +109,9 @@ class SingleShotEvaluator:
         splits: The query and the gallery split.
         training: Whether to run only `training_trials`, for an evaluation during training.
 
+    Attributes:
+        evaluated_on: See `Evaluator`.
+
     Raises:
         UserError: If the records are missing or broken, or have too few identities.
     """
@@ -118,12 +120,14 @@ class SingleShotEvaluator:
                  training: bool = False):
         self._scorer = scorer
         self._max_rank = config.evaluation.max_rank
-        self._splits = splits
+        self._splits, self.evaluated_on = splits, records.evaluated_on
         query, gallery = (records[split].index for split in splits)
         settings = config.evaluation.single_shot
         trials = settings.training_trials if training else settings.trials
+        # The number is that of test identities, of whom there may be more.
+        identities = settings.identities if self.evaluated_on == "test" else None
         self._trials = draw_trials(query.ids, query.cameras, gallery.ids, gallery.cameras, trials,
-                                   settings.identities, settings.seed)
+                                   identities, settings.seed)
 
     def evaluate(self, progress: bool = True, max_queries: int | None = None) -> Scored:
         """Runs the trials, with all their identities or the first `max_queries`.

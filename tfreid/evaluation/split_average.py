@@ -11,9 +11,19 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, all_settings, flat, load_config
-from tfreid.evaluation.results import find_results, percent, read_results, ruled_table, saved_curve
+from tfreid.evaluation.results import (
+    find_results,
+    percent,
+    read_results,
+    ruled_table,
+    saved_chosen_on,
+    saved_curve,
+)
 from tfreid.evaluation.single_shot import SINGLE_SHOT, AveragedCmc
+from tfreid.weights.choice import TEST, VALIDATION
 
+_CHOSEN = {None: "not chosen by figures", VALIDATION: "chosen on validation images",
+           TEST: "CHOSEN ON TEST IMAGES"}
 _FIGURES = ("dataset", "feature", "metric", "trials", "identities")
 
 
@@ -28,6 +38,9 @@ class SplitAverage(AveragedCmc):
         identities: Number of identities in a trial of each split.
         trials: Number of trials in each split.
         metric: Name of the scores.
+        evaluated_on: Whether the figures are of `test` or of `validation` images.
+        weights_chosen_on: Which images chose the weights: `test` if that is so in any split, then
+            `validation`; None if none did.
     """
 
     name: str
@@ -36,6 +49,8 @@ class SplitAverage(AveragedCmc):
     identities: tuple[int, ...]
     trials: int
     metric: str
+    evaluated_on: str = TEST
+    weights_chosen_on: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain Python values for JSON; deviations are those over splits."""
@@ -43,6 +58,8 @@ class SplitAverage(AveragedCmc):
             "name": self.name,
             "protocol": SINGLE_SHOT,
             "metric": self.metric,
+            "evaluated_on": self.evaluated_on,
+            "weights_chosen_on": self.weights_chosen_on,
             **self.rank_figures(),
             "splits": [
                 {"split": split, "results": str(source), "identities": identities,
@@ -74,6 +91,7 @@ def average_splits(sources: Sequence[str | Path]) -> SplitAverage:
     _check_distinct(results)
     for other in results[1:]:
         _check_same(results[0], other)
+    chosen = {saved_chosen_on(result.content) for result in results}
     return SplitAverage(
         curves=np.stack([result.curve for result in results]),
         name=results[0].name,
@@ -82,6 +100,8 @@ def average_splits(sources: Sequence[str | Path]) -> SplitAverage:
         identities=tuple(result.content["identities"] for result in results),
         trials=results[0].content["trials"],
         metric=results[0].content["metric"],
+        evaluated_on=results[0].evaluated_on,
+        weights_chosen_on=next((images for images in (TEST, VALIDATION) if images in chosen), None),
     )
 
 
@@ -98,6 +118,8 @@ def format_split_average(average: SplitAverage) -> str:
         ("trials in each split", f"{average.trials:,}"),
         ("identities in a trial", f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"),
         ("ranked by", average.metric),
+        ("images", average.evaluated_on),
+        ("weights", _CHOSEN[average.weights_chosen_on]),
     ]
     return ruled_table([[heads], rows, sums, facts])
 
@@ -123,6 +145,7 @@ class _Saved:
         if not whole or "metric" not in self.content:
             raise UserError(f"{path}: lacks the trials, identities or metric; evaluate again with "
                             "tfreid test.")
+        self.evaluated_on = str(self.content.get("evaluated_on", TEST))
         recipe = path.parent / "config.yaml"
         self.config: Config | None = load_config(recipe) if recipe.is_file() else None
         folder = path.parent.resolve().name
@@ -153,7 +176,8 @@ def _check_distinct(results: Sequence[_Saved]) -> None:
 
 def _check_same(first: _Saved, other: _Saved) -> None:
     pairs = [(key, first.content.get(key), other.content.get(key)) for key in _FIGURES]
-    pairs.append(("max_rank", len(first.curve), len(other.curve)))
+    pairs += [("max_rank", len(first.curve), len(other.curve)),
+              ("evaluated_on", first.evaluated_on, other.evaluated_on)]
     if first.config and other.config:
         # With one recipe, splits may differ in the number of identities that have a match.
         pairs = [pair for pair in pairs if pair[0] != "identities"]

@@ -50,8 +50,8 @@ def center_loss(embeddings, labels, centers, variant: str = "bag_of_tricks") -> 
 def center_terms(embeddings, labels, centers) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes the sums over a batch that `center_step` needs.
 
-    Summed over replicas, they give exactly the update of one large batch; averaging finished
-    updates would not, for the variant "wen".
+    Summed over replicas, or over steps during which the centers do not move, they give exactly the
+    update of one large batch; averaging finished updates would not, for the variant "wen".
 
     Args:
         embeddings: Float array [n, d].

@@ -11,8 +11,9 @@ Every image is a query once. Distances d are Euclidean between unit vectors, so 
     query      Lin = Lp + Ln                                                             (Eq. 5)
 
 with r = 0.7, alpha = 2 and T = 1 in the Lin loss. Np counts all positives of the query, also those
-within r. The weights W are constants for the gradient, which the paper implies but does not state.
-Normalised, they are softmax(-(T + 1) d) for any alpha.
+within r. Normalised, the weights W are softmax(-(T + 1) d) for any alpha. By default they are
+constants for the gradient, which the paper implies but does not state; its published code lets the
+gradient through them (`weight_gradient`) and has no factor exp(-d) (`decay=False`).
 
 The ranked list loss with boundary alpha and margin m is r = alpha - m, the published alpha = 1.2,
 m = 0.4, T = 10, `decay=False` (no factor exp(-d)) and `pairs="active"` (Np and the weights count
@@ -51,8 +52,8 @@ class LinTerms(NamedTuple):
 
 def lin_terms(embeddings, labels, *, positive_boundary: float = 0.7,
               negative_boundary: float = 2.0, temperature: float = 1.0, decay: bool = True,
-              pairs: str = "all", candidates=None, candidate_labels=None,
-              anchor_offset=0) -> LinTerms:
+              pairs: str = "all", weight_gradient: bool = False, candidates=None,
+              candidate_labels=None, anchor_offset=0) -> LinTerms:
     """Computes both parts of the loss of each query, and how many pairs are active.
 
     Args:
@@ -64,6 +65,8 @@ def lin_terms(embeddings, labels, *, positive_boundary: float = 0.7,
         decay: Whether the weights have the factor exp(-d).
         pairs: "all" averages over all positives and negatives, "active" over those that violate
             their boundary.
+        weight_gradient: Whether the gradient also goes through the weights W, instead of taking
+            them for constants. Defaults to False.
         candidates: As in `candidate_pairs`, to rank the images of all replicas.
         candidate_labels: As in `candidate_pairs`.
         anchor_offset: As in `candidate_pairs`.
@@ -84,6 +87,8 @@ def lin_terms(embeddings, labels, *, positive_boundary: float = 0.7,
     averaged = (positives, negatives) if pairs == "all" else (beyond, within)
     steepness = temperature + 1.0 if decay else temperature
     weights = _weights(distances, averaged[1], steepness)
+    if not weight_gradient:
+        weights = tf.stop_gradient(weights)
     pulls = tf.where(positives, tf.nn.relu(distances - positive_boundary), 0.0)
     pushes = tf.where(negatives, tf.nn.relu(negative_boundary - distances), 0.0)
     return LinTerms(
@@ -104,7 +109,8 @@ class LinLoss(FunctionLoss):
         temperature: As in `lin_terms`.
         decay: As in `lin_terms`.
         pairs: As in `lin_terms`.
-        reduction: As in `keras.losses.Loss`. Defaults to "sum", over the queries of the batch.
+        weight_gradient: As in `lin_terms`.
+        reduction: As in `keras.losses.Loss`. Defaults to the mean over the queries of the batch.
         name: Name of the loss.
 
     Raises:
@@ -118,12 +124,14 @@ class LinLoss(FunctionLoss):
 
     def __init__(self, positive_boundary: float = 0.7, negative_boundary: float = 2.0,
                  temperature: float = 1.0, decay: bool = True, pairs: str = "all",
-                 reduction: str = "sum", name: str = "lin"):
+                 weight_gradient: bool = False, reduction: str = "sum_over_batch_size",
+                 name: str = "lin"):
         """Checks the settings."""
         _check_settings(positive_boundary, negative_boundary, temperature, pairs)
         super().__init__(
             reduction, name, positive_boundary=positive_boundary,
-            negative_boundary=negative_boundary, temperature=temperature, decay=decay, pairs=pairs)
+            negative_boundary=negative_boundary, temperature=temperature, decay=decay, pairs=pairs,
+            weight_gradient=weight_gradient)
 
     def terms(self, y_true, y_pred, **candidates) -> LinTerms:
         """Returns `lin_terms`; `candidates` are its arguments for ranking across replicas."""
@@ -139,7 +147,7 @@ def _weights(distances, counted, steepness):
     """Returns weights [n, m] that sum to one over the counted pairs of a row, if there are any."""
     # Softmax subtracts the largest exponent, so that no temperature overflows.
     exponents = tf.where(counted, -steepness * distances, tf.float32.min)
-    return tf.stop_gradient(tf.where(counted, tf.nn.softmax(exponents, axis=1), 0.0))
+    return tf.where(counted, tf.nn.softmax(exponents, axis=1), 0.0)
 
 
 def _count(mask):

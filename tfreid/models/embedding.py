@@ -7,6 +7,7 @@ import keras
 from tfrecords.errors import UserError, nearest, shortened
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import linear_bn_relu, osnet_head
+from tfreid.backbones.siamese_twin import FILTERS
 from tfreid.config import ModelConfig
 from tfreid.layers.dropout import StatelessDropout
 from tfreid.layers.normalization import batch_norm_neck
@@ -66,7 +67,7 @@ def build_embedding_model(config: ModelConfig, num_identities: int | None = None
     backbone = _backbone(config)
     identities = config.num_identities or num_identities
     _check_head(config, identities)
-    _check_size(config, backbone.least_side)
+    _check_size(config, 2 ** len(config.filters) if config.filters else backbone.least_side)
     images = keras.Input((None, None, 3), name="images", dtype="float32")
     x = ImagePreprocessing(config.height, config.width, config.normalization, config.longest_side,
                            name="preprocess")(images)
@@ -121,8 +122,12 @@ def _backbone_settings(config):
             raise UserError(f"model.stem is {config.stem}, which {config.backbone} does not have "
                             f"(only {allowed} do); leave it out.")
         settings["stem"] = config.stem
-    if config.dropout and BACKBONES[config.backbone].dropout:
-        settings["dropout"] = config.dropout
+    if BACKBONES[config.backbone].blocks:
+        between = config.dropout if config.block_dropout is None else config.block_dropout
+        settings.update(filters=config.filters or FILTERS, dropout=between)
+    elif config.block_dropout is not None or config.filters is not None:
+        raise UserError("model.filters and model.block_dropout are for model.backbone "
+                        f"siamese_twin; set them to null for {config.backbone}.")
     return settings
 
 

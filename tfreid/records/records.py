@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,7 @@ class Records:
         dataset: Name of the dataset.
         description: Name of the dataset, with the number of the fold if there are several.
         splits: Names of the splits.
+        evaluated_on: What query and gallery show: `test` images, or those of `validation`.
 
     Raises:
         UserError: If the folder contains no records, or the fold does not exist.
@@ -55,7 +57,7 @@ class Records:
         self.directory = Path(directory)
         self.manifest = read_manifest(directory)
         check_fold(self.directory, self.manifest, fold)
-        self.fold = fold
+        self.fold, self.evaluated_on = fold, "test"
         self.dataset = self.manifest.dataset
         self.description = (f"{self.dataset}, fold {fold}" if self.manifest.identity_splits
                             else self.dataset)
@@ -81,6 +83,16 @@ class Records:
             self._opened[split] = Split(self.directory, self.manifest, self.fold, split,
                                         self._stored[stored])
         return self._opened[split]
+
+    def validating(self, query: Split, gallery: Split) -> Records:
+        """Returns these records with other images as query and gallery, to validate on."""
+        other = copy.copy(self)
+        other.evaluated_on = "validation"
+        other.description = f"{self.description}, validation"
+        other.splits = list(dict.fromkeys([*self.splits, "query", "gallery"]))
+        other._opened = {**self._opened, "query": query, "gallery": gallery}
+        other.query_galleries = None
+        return other
 
     @functools.cached_property
     def query_galleries(self) -> list[np.ndarray] | None:
@@ -140,6 +152,14 @@ class Split:
         if self._manifest.identity_splits:
             return 0
         return self._manifest.splits[self.name].distractors
+
+    def part(self, positions: np.ndarray) -> Split:
+        """Returns the split of the images at some positions."""
+        index, stored = self._selected
+        part = copy.copy(self)
+        part.__dict__.pop("encoded", None)
+        part._selected = index.take(positions), stored[positions]
+        return part
 
     def load(self, memory_limit: float | None = None,
              choose: Callable[[SplitIndex], np.ndarray] | None = None) -> ImageTable:

@@ -136,5 +136,5 @@ def _extract_one(client, name, file):
     try:
         client.extract([file])
     except RefusedImages:
-        raise UserError(f"{name}: the model cannot decode it; give a whole JPEG or "
-                        "PNG.") from None
+        raise UserError(f"{name}: the model cannot decode it, or it has more pixels than "
+                        "export.max_pixels; give a whole JPEG or PNG that is smaller.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,8 +17,9 @@ from tfrecords.errors import UserError, find_os_error
 from tfrecords.writing import sole_writer
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.plain_paths import plain_path
-from tfreid.records import Records, Split
+from tfreid.records import Records, Split, decode_image
 from tfreid.serving.batches import in_slices
+from tfreid.serving.decoding import decode_bounded
 
 # Folder inside a version that TF Serving ignores.
 EXTRA_FILES = "assets.extra"
@@ -142,8 +144,11 @@ def ask_verify(signatures: Any, first: list[bytes],
 def parity_images(records: Records, max_pixels: int) -> tuple[Split, np.ndarray]:
     """Returns the split and positions of the images that an export is checked with.
 
+    Images that an export would decode to other pixels than training are passed over: older builders
+    kept them, with their EXIF tag or transparent.
+
     Raises:
-        UserError: If none has at most `max_pixels`.
+        UserError: If none is left, or none has at most `max_pixels`.
     """
     split = records["gallery" if "gallery" in records else records.splits[0]]
     heights, widths = split.index.sizes(np.arange(len(split)))
@@ -151,7 +156,13 @@ def parity_images(records: Records, max_pixels: int) -> tuple[Split, np.ndarray]
     if not served.size:
         raise UserError(f"every image of {split.name} has more than export.max_pixels={max_pixels} "
                         "pixels; raise that.")
-    return split, served[:_PARITY_IMAGES]
+    alike = (place for place in served.tolist() if np.array_equal(
+        decode_image(split.encoded[place]), decode_bounded(split.encoded[place], max_pixels)))
+    positions = np.array(list(itertools.islice(alike, _PARITY_IMAGES)), int)
+    if not positions.size:
+        raise UserError(f"every image of {split.name} is turned by an EXIF tag or transparent, as "
+                        "builders no longer store them; build the records again.")
+    return split, positions
 
 
 def parity_files(records: Records, max_pixels: int) -> list[bytes]:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, SubsetConfig
-from tfreid.data.subsets import draw_subset
+from tfreid.data.subsets import draw_subset, validation_records
 from tfreid.devices import share_gpus
 from tfreid.evaluation.evaluator import Evaluation, Evaluator, GalleryEvaluator
 from tfreid.evaluation.features import make_feature
@@ -26,6 +26,7 @@ from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.calibration import calibrate
 from tfreid.systems.distractors import evaluate_distractors
 from tfreid.systems.testing import Further, TestSets
+from tfreid.training.dropout_noise import Margin
 from tfreid.training.interfaces import Batches, Objective
 from tfreid.training.run_folder import RunFolder
 from tfreid.weights.files import load_weights
@@ -47,12 +48,14 @@ class System:
     Attributes:
         unit: What a batch consists of, in the plural, for example `images`.
         untested: Why training runs without evaluation when `make_evaluator` returns None.
-        validates: Whether it is validated on the images that `data.subset.validation` holds out.
+        validates_images: Whether it can be validated on single images of people who are trained on.
+        shares_batch: Whether several devices share a batch, instead of having one each.
     """
 
     unit = "images"
     untested = "the records hold no query and gallery"
-    validates = False
+    validates_images = False
+    shares_batch = False
 
     def __init__(self, config: Config):
         if config.evaluation.flip and self.unit == "pairs":
@@ -72,13 +75,13 @@ class System:
         """Loads the training images that `data.subset` selects.
 
         Raises:
-            UserError: If images are held out for a system that does not validate on them, or there
-                are fewer than two identities to tell apart.
+            UserError: If single images are held out for a system that does not validate on them, or
+                there are fewer than two identities to tell apart.
         """
         data, subset = self.config.data, self.config.data.subset
-        if subset.validation and not self.validates:
-            raise UserError("data.subset.validation is for system: siamese; others are evaluated "
-                            "on query and gallery, so set it to 0.")
+        if subset.validation and subset.validation_by == "image" and not self.validates_images:
+            raise UserError("data.subset.validation_by=image is for system: siamese; others rank "
+                            "people never trained on, so set it to identity.")
         everything = subset == SubsetConfig(seed=subset.seed)
         table = records["train"].load(data.memory_limit_mb, None if everything else (
             lambda index: draw_subset(index, subset).training))
@@ -116,8 +119,19 @@ class System:
         """Makes the objective; called under the strategy's scope."""
         raise NotImplementedError
 
+    def margin(self) -> Margin | None:
+        """Returns where the loss ends for different identities; by default nowhere."""
+        return None
+
     def make_evaluator(self, model: keras.Model, records: Records) -> Evaluator | None:
-        """Makes the evaluator used during training, or returns None if there is no test data."""
+        """Makes the evaluator used during training, or returns None if there are no images for it.
+
+        It evaluates on held-out identities where there are any, see `validation_records`, and on
+        the test images else, or if `training.choose_best_on` asks for them.
+        """
+        config = self.config
+        if config.training.choose_best_on == "validation":
+            records = validation_records(records, config.data.subset) or records
         if self.scores_pairs:
             return self.make_score_evaluator(model, records, training=True)
         if "query" in records and "gallery" in records:

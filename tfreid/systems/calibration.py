@@ -32,6 +32,7 @@ from tfreid.evaluation.verification import (
 )
 from tfreid.records import Records, open_records
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
+from tfreid.weights.choice import describe_weights, find_chosen_on, marked
 
 _TEST_PAIRS = "query x gallery"
 _EQUAL_ERROR = "equal error rate"
@@ -49,7 +50,7 @@ def calibrate(config: Config, weights: str | Path, output: str | Path,
 
     Args:
         config: The settings; `data.records` names the records, `evaluation` feature and metric.
-        weights: Name of the weights, for the file.
+        weights: The weight file; table and pictures say if test images chose it.
         output: Folder for `thresholds.json`, `pair_distances.png` and `roc.png`.
         load: Builds the embedding model with these weights.
         false_positive_rates: Rates to report, in 0..1.
@@ -87,8 +88,9 @@ def calibrate(config: Config, weights: str | Path, output: str | Path,
         lambda: protocol_pairs(protocol, progress=True, description=next(passes)), wanted
     )
     threshold = _threshold(curve, wanted, chosen_rate, model, config, records, weights, split)
-    print(_table(curve, wanted, threshold))
-    _write(curve, wanted, threshold, Path(output))
+    chosen_on = find_chosen_on(weights)
+    print(_table(curve, wanted, threshold, describe_weights(weights, chosen_on)))
+    _write(curve, wanted, threshold, Path(output), chosen_on)
     return threshold
 
 
@@ -123,7 +125,8 @@ def _threshold(curve: VerificationCurve, rates: Sequence[float], chosen_rate: fl
         })
 
 
-def _table(curve: VerificationCurve, rates: Sequence[float], threshold: Threshold) -> str:
+def _table(curve: VerificationCurve, rates: Sequence[float], threshold: Threshold,
+           weights: str) -> str:
     points = [("at false-positive rate", "threshold", "true positives", "false positives")]
     found = [(f"{rate:g}", curve.at_false_positive_rate(rate)) for rate in rates]
     for name, point in [*found, (_EQUAL_ERROR, curve.equal_error_point())]:
@@ -131,6 +134,7 @@ def _table(curve: VerificationCurve, rates: Sequence[float], threshold: Threshol
                        f"{point.false_positive_rate:.4%}"))
     facts = [
         ("pairs", f"{threshold.dataset}, {threshold.split}"),
+        ("weights", weights),
         ("positive pairs", f"{curve.num_positives:,}"),
         ("negative pairs", f"{curve.num_negatives:,}"),
         ("distance", describe_metric(threshold.metric, threshold.minkowski_p)),
@@ -150,7 +154,7 @@ def _table(curve: VerificationCurve, rates: Sequence[float], threshold: Threshol
 
 
 def _write(curve: VerificationCurve, rates: Sequence[float], threshold: Threshold,
-           output: Path) -> None:
+           output: Path, chosen_on: str | None) -> None:
     save_thresholds({threshold.metric: threshold}, output / THRESHOLDS_NAME)
     points = {f"FPR {rate:g}": curve.at_false_positive_rate(rate) for rate in rates}
     points["EER"] = curve.equal_error_point()
@@ -158,10 +162,11 @@ def _write(curve: VerificationCurve, rates: Sequence[float], threshold: Threshol
         curve.distances, curve.positives, curve.negatives, output / "pair_distances.png",
         thresholds={name: point.threshold for name, point in points.items()},
         label=f"{describe_metric(threshold.metric, threshold.minkowski_p)} distance",
+        title=marked("Distances of pairs", chosen_on),
     )
     draw_roc(
         curve.false_positive_rates, curve.true_positive_rates, output / "roc.png",
         points={name: (point.false_positive_rate, point.true_positive_rate)
                 for name, point in points.items()},
-        area=curve.area,
+        area=curve.area, title=marked("Receiver operating characteristic", chosen_on),
     )

@@ -18,10 +18,11 @@ from tfreid.evaluation.distances import describe_metric, find_metric
 from tfreid.evaluation.features import FeatureStore
 from tfreid.evaluation.protocol import check_spread
 from tfreid.evaluation.ranking import RankingResult
-from tfreid.evaluation.results import ruled_table, write_results_json
+from tfreid.evaluation.results import name_with_images, ruled_table, write_results_json
 from tfreid.evaluation.streaming import check_counts, evaluate_with_distractors
 from tfreid.records import Records, open_records
 from tfreid.visualization.distractor_plot import DistractorCurve, draw_distractor_curves
+from tfreid.weights.choice import describe_weights, find_chosen_on
 
 RESULTS_NAME, PLOT_NAME = "distractor_curve.json", "distractor_curve.png"
 _NUM_COUNTS = 6
@@ -40,7 +41,7 @@ def evaluate_distractors(config: Config, weights: str | Path, output: str | Path
 
     Args:
         config: The settings; `data.records` names the records, `evaluation` feature and metric.
-        weights: Name of the weights, for the file.
+        weights: The weight file; table, file and plot say if test images chose it.
         output: Folder for `distractor_curve.json`.
         load: Builds the embedding model with these weights.
         counts: Numbers of distractors to add; None takes six numbers from none to all.
@@ -75,9 +76,11 @@ def evaluate_distractors(config: Config, weights: str | Path, output: str | Path
             gallery.ids[:base], gallery.cameras[:base], gallery_features[base:], counts, seed,
             evaluation.metric, evaluation.max_rank, progress=True, p=evaluation.minkowski_p)
     protocol = f"{records.description}, single query"
-    print(_table(results, protocol, seed))
+    chosen_on = find_chosen_on(weights)
+    print(_table(results, protocol, describe_weights(weights, chosen_on), seed))
     write_results_json(output / RESULTS_NAME, {
         "name": config.name, "protocol": protocol, "weights": str(weights),
+        "weights_chosen_on": chosen_on,
         "feature": evaluation.feature, "seed": seed, "base_gallery": base, _ADDED: total,
         "curve": [{"distractors": count, **result.as_dict()}
                   for count, result in results.items()],
@@ -144,7 +147,7 @@ def _folder(features: str | Path | None, output: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _table(results: dict[int, RankingResult], protocol: str, seed: int) -> str:
+def _table(results: dict[int, RankingResult], protocol: str, weights: str, seed: int) -> str:
     first = next(iter(results.values()))
     ranks = [k for k in (1, 5, 10) if k <= len(first.cmc)]
     heads = ("added distractors", *(f"rank-{k}" for k in ranks), "mAP", "mINP", "gallery")
@@ -157,6 +160,7 @@ def _table(results: dict[int, RankingResult], protocol: str, seed: int) -> str:
     ]
     facts = [
         ("protocol", protocol),
+        ("weights", weights),
         ("valid queries", f"{first.num_valid_queries:,}"),
         ("skipped queries (no valid match)", f"{first.num_skipped_queries:,}"),
         ("distance", describe_metric(first.metric, first.minkowski_p)),
@@ -176,6 +180,7 @@ def _read_curve(path: Path) -> tuple[str, DistractorCurve]:
         scores = np.concatenate([mean_ap, rank_1])
         if np.any(np.diff(counts) <= 0) or not np.all((scores >= 0) & (scores <= 1)):
             raise ValueError("no curve")
-        return str(content["name"]), DistractorCurve(counts, mean_ap, rank_1)
+        name = name_with_images(str(content["name"]), content)
+        return name, DistractorCurve(counts, mean_ap, rank_1)
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path} is broken (it holds no distractor curve); {_FIX}.") from None

@@ -13,8 +13,9 @@ import tensorflow as tf
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME, Threshold, save_thresholds
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import decode_image
-from tfreid.serving.batches import all_pairs, decode_files, in_slices
+from tfreid.serving.batches import all_pairs, in_slices
 from tfreid.serving.client import SignatureClient
+from tfreid.serving.decoding import decode_files
 from tfreid.serving.saved_model import (
     EXTRA_FILES,
     ServedModel,

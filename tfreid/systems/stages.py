@@ -12,10 +12,15 @@ from tfrecords.errors import UserError, find_os_error
 from tfrecords.writing import sole_writer
 from tfreid.config import Config, load_config
 from tfreid.config.training import check_length
+from tfreid.models.embedding import input_size
 from tfreid.records import ImageTable, Records, open_records
+from tfreid.systems.base import System
 from tfreid.systems.registry import make_system
 from tfreid.training.checkpoints import saved_steps
+from tfreid.training.dropout_noise import describe_noise
 from tfreid.training.identities import check_identities, describe_identities
+from tfreid.training.initial_weights import check_converted, describe_initial_weights
+from tfreid.training.interfaces import Batches
 from tfreid.training.run_folder import RunFolder
 from tfreid.training.strategy import make_strategy, prepare_runtime
 from tfreid.training.trainer import Trainer
@@ -108,22 +113,34 @@ class _Stage:
                  strategy: tf.distribute.Strategy, weights: Path | None = None):
         prepare_runtime(config.training)  # the same seed wherever the stage before ended
         replicas = strategy.num_replicas_in_sync
+        begins = not saved_steps(folder.checkpoints)
+        if begins and weights is None:
+            check_converted(config.model)
         self.config, batches = _resolve(config, folder, table, replicas)
         system = make_system(self.config)
+        start = _starting_from(self.config, weights)
         with strategy.scope():
             model = system.build_model()
-            if not saved_steps(folder.checkpoints):
-                start = make_system(_starting_from(self.config, weights))
-                start.load_initial_weights(model)
+            if begins:
+                make_system(start).load_initial_weights(model)
         evaluator = system.make_evaluator(model, records)
         self._trainer = Trainer(self.config, folder, strategy, system, model, batches, evaluator)
         self._description = (
             f"{config.name}: {batches.description} {table.place}, {replicas} device(s)"
-            + ("" if evaluator else f"; {system.untested}: no evaluation"))
+            + (f", from {describe_initial_weights(start.model)}" if begins else "")
+            + (f"; {system.untested}: " if evaluator is None else "; ") + self._trainer.selection)
+        self._notes = _cut_off(self.config)
+        margin = system.margin()
+        if begins and margin is not None:
+            self._notes += describe_noise(system.embedding(model), margin, table,
+                                          input_size(config.model), strategy)
+        if replicas > 1 and not system.shares_batch:
+            alone = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, 1)
+            self._notes += _larger_batches(self.config, system, batches, replicas, alone)
 
     def train(self) -> None:
         """Trains to the end, unless a signal stops it."""
-        print("\nnote: ".join([self._description, *_cut_off(self.config)]))
+        print("\nnote: ".join([self._description, *self._notes]))
         self._trainer.train()
 
 
@@ -155,6 +172,16 @@ def _cut_off(config: Config) -> list[str]:
         if end < whole and epochs * training.steps_per_epoch >= end:
             notes.append(f"training.max_steps={training.max_steps} ends within {name}={epochs}")
     return notes
+
+
+def _larger_batches(config: Config, system: System, batches: Batches, replicas: int,
+                    alone: int) -> list[str]:
+    """Describes how devices that have a batch each change the training of a recipe."""
+    size, steps = batches.batch_size, config.training.steps_per_epoch
+    epoch = f" and an epoch {steps} steps instead of {alone}" if steps != alone else ""
+    return [f"each of {replicas} devices has a batch of its own, so a step takes {replicas * size} "
+            f"{system.unit} instead of {size}{epoch}, at the same learning rates; to train as the "
+            "recipe says, name one device in training.devices"]
 
 
 def _starting_from(config: Config, weights: Path | None) -> Config:

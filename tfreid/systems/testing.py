@@ -35,6 +35,7 @@ from tfreid.evaluation.scoring import Scored
 from tfreid.records import Records, open_records
 from tfreid.visualization.cmc_plot import draw_cmc
 from tfreid.visualization.ranked_list import draw_ranked_lists
+from tfreid.weights.choice import TEST, describe_weights, find_chosen_on, marked
 
 # Figures beside those of the ranking.
 Further = Callable[[], dict[str, Any]]
@@ -53,7 +54,7 @@ class TestSets:
 
     Args:
         config: The settings.
-        weights: Name of the weights, for the files.
+        weights: The weight file; tables, files and plots say if test images chose it.
         output: Folder for `results.json`, `cmc.png` and `ranked_lists.png`; of several sets, for
             `summary.json`, a shared `cmc.png` and a folder for each of them.
         records: Folders of records; one or none is the test set of `data.records`.
@@ -65,6 +66,8 @@ class TestSets:
     def __init__(self, config: Config, weights: str | Path, output: str | Path,
                  records: Sequence[str | Path] = ()):
         self._config, self._weights, self._output = config, str(weights), Path(output)
+        self._chosen_on = find_chosen_on(weights)
+        self._described = describe_weights(weights, self._chosen_on)
         self._several = len(records) > 1
         if not self._several:
             named = {config.name: records[0] if records else config.data.records}
@@ -97,20 +100,21 @@ class TestSets:
             figures[name] = {**_figures(ranked, config.evaluation), **further()}
             write_results_json(output / "results.json", {
                 "name": config.name, "protocol": _ranking_protocol(ranked, config),
-                "weights": self._weights, "feature": config.evaluation.feature, **figures[name],
+                **self._origin(), "feature": config.evaluation.feature, **figures[name],
             })
-            _draw_curves(_named_results(config.name, ranked), output / "cmc.png")
+            _draw_curves(_named_results(self._marked(config.name), ranked), output / "cmc.png")
             if ranked_queries:
                 rows = ranked_rows(ranked, config, spread_queries(ranked.result, ranked_queries))
                 draw_ranked_lists(rows, output / "ranked_lists.png")
             evaluations[name] = ranked
-            curves.update(_named_results(name, ranked))
+            curves.update(_named_results(self._marked(name), ranked))
         if not self._several:
             print(results_table(ranked.result, _ranking_protocol(ranked, config),
-                                ranked.variants))
+                                ranked.variants, self._described))
             return evaluations
         evaluation = config.evaluation
         print(comparison_table(curves))
+        print(f"weights: {self._described}")
         print(f"distance: {describe_metric(evaluation.metric, evaluation.minkowski_p)}")
         self._write_summary(figures, feature=evaluation.feature)
         _draw_curves(curves, self._output / "cmc.png")
@@ -127,33 +131,41 @@ class TestSets:
             Name of the set -> its evaluation.
         """
         evaluations, spreads, config = {}, {}, self._config
+        title = self._marked(config.name)
         prepared = [(test_set, make_evaluator(test_set.records)) for test_set in self._sets]
         for (name, records, output), evaluator in prepared:
             scored = evaluations[name] = evaluator.evaluate()
             result, dataset = scored.result, records.description
             if isinstance(result, RankingResult):
                 protocol = f"{dataset}, single query, shortlist"
-                print(results_table(result, protocol))
-                beside = {"mean_aps": {config.name: result.mean_ap}}
+                print(results_table(result, protocol, weights=self._described))
+                beside = {"mean_aps": {title: result.mean_ap}}
             else:
                 protocol = f"{dataset}, single shot"
-                print(format_single_shot(result, protocol))
-                spreads[name] = result.std
-                beside = {"stds": {config.name: result.std}}
+                print(format_single_shot(result, protocol, self._described))
+                spreads[self._marked(name)] = result.std
+                beside = {"stds": {title: result.std}}
             write_results_json(output / "results.json", {
                 "name": config.name, "protocol": protocol, "dataset": records.dataset,
-                "split": records.fold, "weights": self._weights, **scored.as_dict(),
+                "split": records.fold, **self._origin(), **scored.as_dict(),
             })
-            draw_cmc({config.name: result.cmc}, output / "cmc.png", **beside)
+            draw_cmc({title: result.cmc}, output / "cmc.png", **beside)
         if self._several:
             self._write_summary({name: scored.as_dict() for name, scored in evaluations.items()})
-            draw_cmc({name: scored.result.cmc for name, scored in evaluations.items()},
+            draw_cmc({self._marked(name): one.result.cmc for name, one in evaluations.items()},
                      self._output / "cmc.png", stds=spreads)
         return evaluations
 
     def _write_summary(self, figures: dict[str, dict], **facts) -> None:
         write_results_json(self._output / "summary.json", {
-            "name": self._config.name, "weights": self._weights, **facts, "test_sets": figures})
+            "name": self._config.name, **self._origin(), **facts, "test_sets": figures})
+
+    def _origin(self) -> dict[str, str | None]:
+        return {"weights": self._weights, "weights_chosen_on": self._chosen_on,
+                "evaluated_on": TEST}
+
+    def _marked(self, name: str) -> str:
+        return marked(name, self._chosen_on)
 
 
 def add_variants(ranked: Ranked, extract: FeatureExtractor, config: Config,

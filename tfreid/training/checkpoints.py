@@ -123,7 +123,7 @@ class Checkpoints:
 
     def _from_weights(self) -> str:
         """Returns how a new run can take weights of this one, if it has any."""
-        for name in ("best", "last"):
+        for name in ("last", "best"):
             path = self._directory / f"{name}.weights.h5"
             if path.exists():
                 return f" with model.weights={path}"

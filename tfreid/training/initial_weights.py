@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import keras
 
 from tfrecords.errors import UserError
+from tfreid.backbones import BACKBONES
 from tfreid.config import ModelConfig
 from tfreid.models.embedding import HEAD_LAYERS
 from tfreid.weights.files import load_weights
@@ -41,3 +43,27 @@ def load_initial_weights(model: keras.Model, embed: keras.Model, config: ModelCo
                               allow_missing=[f"{layer}/" for layer in heads])
         if report.missing:
             print(f"{weights} has no {', '.join(report.missing)}: trained from initial values")
+
+
+def describe_initial_weights(config: ModelConfig) -> str:
+    """Returns what a training starts from, as text."""
+    if config.weights is None:
+        return "random weights"
+    return "Keras's ImageNet weights" if config.weights == "imagenet" else config.weights
+
+
+def check_converted(config: ModelConfig) -> None:
+    """Refuses a recipe whose file of ImageNet weights was not made yet, to fail fast.
+
+    Raises:
+        UserError: If `model.weights` is BACKBONE.weights.h5 and missing; it says how to get it.
+    """
+    weights, backbone = config.weights, config.backbone
+    source = BACKBONES[backbone].checkpoints if backbone in BACKBONES else None
+    if (source and weights and os.path.basename(weights) == f"{backbone}.weights.h5"
+            and not os.path.exists(weights)):
+        raise UserError(
+            f"model.weights: {weights} does not exist; get the ImageNet checkpoint of {backbone} "
+            f"from {source} and convert it by `tfreid convert --arch {backbone} --input "
+            f"CHECKPOINT.pth --output {weights}` (docs/recipes.md), or set model.weights=null to "
+            "start from random weights.")

@@ -60,6 +60,10 @@ class Objective(tf.Module):
         """Updates the objective's state after a step, in replica context."""
         return
 
+    def after_update(self) -> None:
+        """Updates the state after the last of several steps that make an update, as above."""
+        return
+
     def watched(self, outputs: Any, batch: Batch) -> Batch:
         """Returns the tensors for `summarize`; those of the first replica are kept."""
         return ()

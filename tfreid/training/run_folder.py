@@ -13,6 +13,7 @@ from tfrecords.writing import LOCK_NAME, TEMPORARY, check_name, write_json, writ
 from tfreid.config import Config, all_settings, flat, load_config, save_config, stage_config
 from tfreid.config.trees import leaves
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME
+from tfreid.weights.choice import BEST_NAME, VALIDATION, find_chosen_on
 
 
 class RunFolder:
@@ -26,13 +27,14 @@ class RunFolder:
         path: The folder.
         config: All settings, resolved.
         checkpoints: Resumable checkpoints and weight files.
-        best_weights: Weights of the best evaluation so far.
+        best_weights: Weights of the best evaluation so far, where evaluations choose weights.
         last_weights: Weights at the end of training.
         progress: The evaluations so far and the best one.
         identities: Number and fingerprint of the training identities.
         pretraining: Run folder of the preceding stage, if the system has one.
         tensorboard: Event files.
-        results: Figures of the best evaluation, or of tfreid test on the run's records.
+        results: Figures of the best evaluation, or of the newest where none is chosen, or of tfreid
+            test on the run's records.
         thresholds: Calibrated thresholds, if any.
     """
 
@@ -42,7 +44,7 @@ class RunFolder:
         self._started: dict[Path, Callable[[Path], None]] = {}
         self.config = path / "config.yaml"
         self.checkpoints = path / "checkpoints"
-        self.best_weights = self.checkpoints / "best.weights.h5"
+        self.best_weights = self.checkpoints / BEST_NAME
         self.last_weights = self.checkpoints / "last.weights.h5"
         self.progress = self.checkpoints / "progress.json"
         self.identities = self.checkpoints / "identities.json"
@@ -105,21 +107,33 @@ class RunFolder:
         if self._outer is not None:
             self._outer.restore_files()
 
-    def weights(self, choice: str = "best") -> Path:
-        """Returns a weight file: `best` (`last` if there were no evaluations), `last` or a path.
+    def weights(self, choice: str | None = None) -> Path:
+        """Returns a weight file: `best`, `last`, a path, or by default the result of the run.
+
+        That is the best weights if validation images chose them, else the last ones; in a run that
+        has not ended and chose on test images, its best ones.
 
         Raises:
             UserError: If there is none yet.
         """
-        if choice not in ("best", "last"):
+        if choice not in (None, "best", "last"):
             return Path(choice)
-        candidates = [self.last_weights] if choice == "last" else [self.best_weights,
-                                                                   self.last_weights]
+        best, last = self.best_weights, self.last_weights
+        if choice is not None:
+            candidates = [best if choice == "best" else last]
+        elif best.exists() and find_chosen_on(best) == VALIDATION:
+            candidates = [best]
+        else:
+            candidates = [last, best]
         for path in candidates:
             if path.exists():
                 return path
-        raise UserError(f"{self.path}: the run has no {choice} weights yet; train it to an "
-                        "evaluation or to its end first.")
+        if choice == "best" and last.exists():
+            raise UserError(f"{self.path}: the run has no best weights, since it held nobody out "
+                            "(data.subset.validation) to choose them on; take the last ones.")
+        raise UserError(f"{self.path}: the run has no {choice or 'last'} weights yet; train it to "
+                        "its end with tfreid train --resume (training.max_steps=N ends it at N "
+                        "steps).")
 
 
 def open_run(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder, Config]:

@@ -77,9 +77,12 @@ class TrainStep:
         return scalars, self._objective.watched(outputs, batch)
 
     def _apply_accumulated(self):
-        self._strategy.run(lambda: self._applier.apply(
-            self._accumulator.take(self._variables), self._variables))
+        self._strategy.run(self._replica_update)
         self._follow()
+
+    def _replica_update(self):
+        self._applier.apply(self._accumulator.take(self._variables), self._variables)
+        self._objective.after_update()
 
     def _follow(self):
         if self._average is not None:

@@ -54,6 +54,10 @@ class Summaries:
         """Writes one point of each curve."""
         self._write(step, lambda: [tf.summary.scalar(*item) for item in values.items()])
 
+    def text(self, tag: str, text: str, step: int) -> None:
+        """Writes a line of text."""
+        self._write(step, lambda: tf.summary.text(tag, text))
+
     def distances(self, features: tf.Tensor, labels: tf.Tensor, normalize: bool, step: int) -> None:
         """Writes histograms of the distances of a batch's pairs; features [n, d], labels [n]."""
         kinds = {"positive": positive_distances, "negative": negative_distances}

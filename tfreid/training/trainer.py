@@ -9,7 +9,6 @@ import os
 import signal
 import time
 import warnings
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,12 +16,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import Stopped, UserError
-from tfrecords.files import read_json
 from tfreid.config import Config
 from tfreid.evaluation.evaluator import Evaluation, Evaluator
 from tfreid.evaluation.results import write_results_json
 from tfreid.evaluation.thresholds import save_thresholds
 from tfreid.training.checkpoints import Checkpoints
+from tfreid.training.evaluations import EvaluationProgress, describe_selection
 from tfreid.training.interfaces import Batches, Trainee
 from tfreid.training.optimizers import (
     GradientAccumulator,
@@ -33,50 +32,8 @@ from tfreid.training.optimizers import (
 from tfreid.training.run_folder import RunFolder
 from tfreid.training.step import TrainStep
 from tfreid.training.summaries import Summaries
+from tfreid.weights.choice import TEST, VALIDATION
 from tfreid.weights.files import save_weights
-
-
-@dataclasses.dataclass
-class EvaluationProgress:
-    """The evaluations of a run: the last step, the figures, and the best main figure.
-
-    Raises:
-        TypeError: If a value is of another type.
-    """
-
-    evaluated_step: int = -1
-    untrained: dict | None = None
-    best: dict | None = None
-    best_figure: float | None = None
-
-    def __post_init__(self):
-        nothing = type(None)
-        for value, kinds in ((self.evaluated_step, int), (self.untrained, (dict, nothing)),
-                             (self.best, (dict, nothing)),
-                             (self.best_figure, (float, int, nothing))):
-            if not isinstance(value, kinds):
-                raise TypeError(f"{value!r} is of another type")
-
-    @classmethod
-    def read(cls, path: Path, step: int) -> EvaluationProgress:
-        """Reads the file of a run, if it exists.
-
-        Args:
-            path: The file.
-            step: The step that the run was restored to.
-
-        Raises:
-            UserError: If the file is broken.
-        """
-        fix = "delete it to evaluate again and to search for new best weights"
-        content = read_json(path, fix) if path.exists() else {}
-        try:
-            progress = cls(**content)
-        except TypeError:
-            raise UserError(f"{path} is broken (not the progress of a training); {fix}.") from None
-        if progress.evaluated_step > step:  # the step of a checkpoint that is damaged now
-            progress.evaluated_step = -1
-        return progress
 
 
 class Trainer:
@@ -89,7 +46,10 @@ class Trainer:
         system: The system that made the model and the batches.
         model: The model.
         batches: Training batches.
-        evaluator: Tests the model, or None if the records have no test images.
+        evaluator: Tests the model, or None if the records have no images for it.
+
+    Attributes:
+        selection: What its evaluations are on and choose, in words.
 
     Raises:
         UserError: If the run's newest checkpoint cannot be restored, or the evaluation fails.
@@ -105,6 +65,9 @@ class Trainer:
         self._model = model
         self._batches = batches
         self._evaluator = evaluator
+        images = evaluator.evaluated_on if evaluator else None
+        self._choosing = images == VALIDATION or config.training.choose_best_on == TEST
+        self.selection = describe_selection(images, self._choosing)
         with strategy.scope():
             self._objective = system.make_objective(model)
             self._applier = GradientApplier(
@@ -134,6 +97,8 @@ class Trainer:
         self._first_step = self._checkpoints.restore()
         self._progress = EvaluationProgress.read(run.progress, self._first_step)
         if self._evaluator:
+            if self._choosing:
+                self._progress.choose_on(images)
             self._evaluator.try_out()
 
     def train(self) -> None:
@@ -147,6 +112,7 @@ class Trainer:
         if step:
             print(f"resuming after step {step}")
         self._summaries = Summaries(self._run.tensorboard)
+        self._summaries.text("evaluation", self.selection, step)
         end = training.epochs * self._steps_per_epoch
         end = min(end, training.max_steps or end)
         with StopSignals() as signals:
@@ -302,22 +268,40 @@ class Trainer:
             queries = self._config.training.evaluate_queries
             evaluation = self._evaluator.evaluate(max_queries=queries)
             figures = {"step": step, **evaluation.progress()}
-            best = self._progress.best_figure
-            if step and (best is None or evaluation.main_figure > best):
-                self._progress.best = figures
-                self._progress.best_figure = evaluation.main_figure
-                save_weights(self._model, self._run.best_weights)
-                self._keep(evaluation, figures)
+            if step:
+                self._keep_if_best(evaluation, figures)
         if step == 0:
             self._progress.untrained = figures
         self._progress.evaluated_step = step
         write_results_json(self._run.progress, dataclasses.asdict(self._progress))
-        print(f"step {step}: {evaluation.headline()}" + (" (untrained)" if step == 0 else ""))
-        self._summaries.scalars(evaluation.scalars(), step)
+        scalars, images = evaluation.scalars(), ""
+        if not evaluation.names_images:
+            images = f", {self._evaluator.evaluated_on} images"
+            if self._evaluator.evaluated_on == VALIDATION:
+                scalars = {tag.replace("evaluation/", "evaluation/validation/", 1): value
+                           for tag, value in scalars.items()}
+        print(f"step {step}: {evaluation.headline()}{images}"
+              + (" (untrained)" if step == 0 else ""))
+        self._summaries.scalars(scalars, step)
         self._summaries.flush()
 
-    def _keep(self, evaluation: Evaluation, figures: dict):
-        write_results_json(self._run.results, {**evaluation.as_dict(), **figures})
+    def _keep_if_best(self, evaluation: Evaluation, figures: dict):
+        """Keeps the figures, and the weights if figures choose them, of the best evaluation.
+
+        Where they do not, the newest figures count, at the end those of the last weights.
+        """
+        chosen_on = None
+        if self._choosing:
+            best = self._progress.best_figure
+            if best is not None and evaluation.main_figure <= best:
+                return
+            self._progress.best = figures
+            self._progress.best_figure = evaluation.main_figure
+            chosen_on = self._progress.chosen_on
+            save_weights(self._model, self._run.best_weights, chosen_on)
+        write_results_json(self._run.results, {
+            **evaluation.as_dict(), **figures, "evaluated_on": self._evaluator.evaluated_on,
+            "weights_chosen_on": chosen_on})
         thresholds = evaluation.thresholds()
         if thresholds is not None:
             save_thresholds(thresholds, self._run.thresholds)

@@ -68,6 +68,7 @@ def draw_roc(
     path: str | os.PathLike,
     points: Mapping[str, tuple[float, float]] | None = None,
     area: float | None = None,
+    title: str = "Receiver operating characteristic",
 ) -> None:
     """Draws a receiver operating characteristic into one PNG.
 
@@ -79,6 +80,7 @@ def draw_roc(
         path: PNG file; its folder is created if it is missing.
         points: Name -> its false- and true-positive rate, drawn as dots.
         area: Area under the curve, for the legend.
+        title: Title of the plot.
 
     Raises:
         UserError: If no false-positive rate is above 0.
@@ -87,7 +89,7 @@ def draw_roc(
     true = np.asarray(true_positive_rates, np.float64)
     if not np.any(false > 0):
         raise UserError("a ROC curve needs negative pairs.")
-    figure, axes = _axes("Receiver operating characteristic")
+    figure, axes = _axes(title)
     # A logarithmic axis has no place for rates of zero; the curve enters at its left edge.
     marked = [rate for rate, _ in (points or {}).values() if rate > 0]
     lowest = max(0.9 * false[false > 0].min(), min([1e-6, *marked]))

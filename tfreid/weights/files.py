@@ -29,6 +29,7 @@ from tfrecords.writing import write_whole
 FORMAT_VERSION = 1
 _VERSION_ATTRIBUTE = "tfreid_weights_version"
 _MODEL_ATTRIBUTE = "model"
+_CHOSEN_ATTRIBUTE = "chosen_on"
 _CHECKSUM_ATTRIBUTE = "checksum"
 _CHECKSUM_MARK = b"tfreid weights, CRC-32 "
 _CHECKSUM_DIGITS = 8
@@ -71,17 +72,23 @@ def weight_keys(model: keras.Model) -> dict[str, keras.Variable]:
     return keys
 
 
-def save_weights(model: keras.Model, path: str) -> None:
+def save_weights(model: keras.Model, path: str, chosen_on: str | None = None) -> None:
     """Writes all weights of a built model; the file appears only when it is complete.
+
+    Args:
+        model: The model.
+        path: The file.
+        chosen_on: Images whose figures chose these weights among others, `validation` or `test`.
 
     Raises:
         UserError: If the file cannot be written.
     """
     values = {key: variable.numpy() for key, variable in weight_keys(model).items()}
-    save_arrays(values, path, model.name)
+    save_arrays(values, path, model.name, chosen_on)
 
 
-def save_arrays(arrays: Mapping[str, np.ndarray], path: str, model_name: str) -> None:
+def save_arrays(arrays: Mapping[str, np.ndarray], path: str, model_name: str,
+                chosen_on: str | None = None) -> None:
     """Writes arrays under keys `layer_name/weight_name`, as `save_weights` does.
 
     Raises:
@@ -91,6 +98,8 @@ def save_arrays(arrays: Mapping[str, np.ndarray], path: str, model_name: str) ->
     with h5py.File(buffer, "w") as file:
         file.attrs[_VERSION_ATTRIBUTE] = FORMAT_VERSION
         file.attrs[_MODEL_ATTRIBUTE] = model_name
+        if chosen_on is not None:
+            file.attrs[_CHOSEN_ATTRIBUTE] = chosen_on
         file.attrs[_CHECKSUM_ATTRIBUTE] = np.bytes_(_CHECKSUM_MARK + b"0" * _CHECKSUM_DIGITS)
         for key, array in arrays.items():
             file[key] = array
@@ -149,6 +158,16 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
     return values
 
 
+def read_chosen_on(path: str) -> str | None:
+    """Returns what `save_weights` was told of the choice of the weights, None if nothing.
+
+    Raises:
+        UserError: If the file is absent or not a weight file.
+    """
+    known = _open(path, lambda file: file.attrs.get(_CHOSEN_ATTRIBUTE))
+    return known if isinstance(known, str) else None
+
+
 def read_shapes(path: str) -> dict[str, tuple[int, ...]]:
     """Maps every key in a weight file to the shape of its weight, without reading the weights.
 
@@ -186,6 +205,12 @@ def _leaf_layers(model):
 
 def _read(path, convert):
     """Returns what `convert` makes of each dataset, by its key."""
+    return _open(path, lambda file: {
+        key: convert(dataset) for key, dataset in _datasets(path, file).items()})
+
+
+def _open(path, read):
+    """Returns what `read` makes of the open file."""
     path = os.fspath(path)
     _refuse_other_kinds(path)
     try:
@@ -193,8 +218,7 @@ def _read(path, convert):
         with h5py.File(path, "r") as file:
             version = file.attrs.get(_VERSION_ATTRIBUTE)
             if version == FORMAT_VERSION:
-                datasets = _datasets(path, file)
-                return {key: convert(dataset) for key, dataset in datasets.items()}
+                return read(file)
     except _DAMAGED as error:
         raise _damaged(path, _one_line(error)) from error
     if version is None:
@@ -251,7 +275,7 @@ def _checksums(content):
 
 def _refuse_other_kinds(path):
     """Refuses what is not a file, and files of other programs that users mistake for weights."""
-    fix = "give a weight file, such as checkpoints/best.weights.h5 of a run"
+    fix = "give a weight file, such as checkpoints/last.weights.h5 of a run"
     if os.path.isfile(f"{path}.index") or (path.endswith(".index") and os.path.isfile(path)):
         raise UserError(f"{path} is a checkpoint for resuming, which only the TensorFlow that "
                         f"wrote it reads; {fix}, which every supported TensorFlow loads.")

@@ -109,7 +109,7 @@ def run_folder(folder: Path) -> Attempt:
         path = random.choice(list(good))
         path.write_bytes(damaged(good[path], random))
         run_command(train_net.main, ["--output", str(run), "--resume"])
-        read_shapes(str(run / "checkpoints" / "best.weights.h5"))
+        read_shapes(str(run / "checkpoints" / "last.weights.h5"))
 
     return attempt
 

@@ -80,6 +80,26 @@ def test_without_dropout_there_is_none():
         siamese_twin(images, strides=(2, 2))
 
 
+def test_blocks_have_filters_and_dropout_of_their_own():
+    def built(**model):
+        return siamese_parts(build_siamese(Config(system="siamese", model=ModelConfig(**{
+            "backbone": "siamese_twin", "height": 32, "width": 16, "pooling": "flatten",
+            "embedding_size": 8, "neck": False, "classifier": False, **model})))).embed
+
+    embed = built(filters=[6, 5, 4], block_dropout=0.1)
+    assert tuple(embed.get_layer("block3_relu").output.shape[1:]) == (4, 2, 4)
+    dropped = {layer.name: layer.rate for layer in embed.layers if "dropout" in layer.name}
+    assert dropped == {f"block{number}_dropout": 0.1 for number in (1, 2, 3)}
+    dropped = [layer.name for layer in built(dropout=0.2, block_dropout=0.0).layers
+               if "dropout" in layer.name]
+    assert dropped == ["dropout"]
+    with pytest.raises(UserError, match="images of 32x16 are too small"):
+        built(filters=[2] * 5)
+    for model in ({"filters": [4]}, {"block_dropout": 0.0}):
+        with pytest.raises(UserError, match="are for model.backbone siamese_twin"):
+            built(backbone="osnet_x0_25", pooling="average", **model)
+
+
 def test_dropout_drops_in_every_block_while_training():
     keras.utils.set_random_seed(0)
     images = keras.Input((32, 16, 3))

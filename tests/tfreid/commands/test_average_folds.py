@@ -158,3 +158,16 @@ def test_help_says_why(average, capsys):
     text = " ".join(capsys.readouterr().out.split())
     for words in ("VIPeR, CUHK01 and CUHK03", "at random", "standard deviation"):
         assert words in text
+
+
+def test_a_fold_that_test_images_chose_marks_the_average(average, runs, tmp_path, capsys):
+    chosen = tmp_path / "run-1" / "results.json"
+    content = json.loads(chosen.read_text())
+    write_results_json(chosen, {**content, "weights_chosen_on": "test"})
+    assert average([*runs, "--output", str(tmp_path / "average")]) == 0
+    assert "CHOSEN ON TEST IMAGES" in capsys.readouterr().out
+    (curve,) = read_curves([tmp_path / "average"])
+    assert curve.name.endswith(", CHOSEN ON TEST IMAGES")
+    write_results_json(chosen, {**content, "evaluated_on": "validation"})
+    assert average([*runs, "--output", str(tmp_path / "mixed")]) == 2
+    assert "has evaluated_on validation and" in capsys.readouterr().err

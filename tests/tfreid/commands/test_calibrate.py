@@ -80,7 +80,7 @@ def test_weights_without_a_run_are_calibrated_exported_and_queried(
     folder, untrained_model, _ = untrained
     monkeypatch.chdir(tmp_path)
     model = ["--config", str(folder / "config.yaml"), "--weights",
-             str(folder / "checkpoints" / "best.weights.h5")]
+             str(folder / "checkpoints" / "last.weights.h5")]
     assert calibrate(model) == 0
     written = tmp_path / "runs" / "tiny-evaluation"
     found = load_thresholds(written / "thresholds.json")["cosine"]

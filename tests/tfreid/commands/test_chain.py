@@ -81,7 +81,7 @@ def test_evaluation_writes_a_table_json_and_pictures(osnet_run, capsys, tmp_path
 
 
 def test_evaluation_of_weights_by_recipe_equals_that_of_the_run(world, capsys, tmp_path):
-    weights = world / "run" / "checkpoints" / "best.weights.h5"
+    weights = world / "run" / "checkpoints" / "last.weights.h5"
     assert test_net.main([
         "--config", str(world / "recipe.yaml"), "--weights", str(weights), "--output",
         str(tmp_path), "--ranked-queries", "0", *TINY, "evaluation.metric=euclidean",
@@ -239,7 +239,7 @@ def test_truncated_gallery_image_is_named(world, capsys, tmp_path):
 
 
 def test_weights_without_classifier_rank_alike(world, capsys, tmp_path):
-    source = world / "run" / "checkpoints" / "best.weights.h5"
+    source = world / "run" / "checkpoints" / "last.weights.h5"
     stripped = tmp_path / "stripped.weights.h5"
     kept = {key: array for key, array in read_arrays(source).items()
             if not key.startswith("classifier/")}

@@ -48,7 +48,7 @@ def world(records, tiny_backbone, tmp_path_factory):
     model = build_embedding_model(config.model)
     (folder / "run" / "checkpoints").mkdir(parents=True)
     save_config(config, folder / "run" / "config.yaml")
-    save_weights(model, folder / "run" / "checkpoints" / "best.weights.h5")
+    save_weights(model, folder / "run" / "checkpoints" / "last.weights.h5")
     query, gallery = (Records(folder / "records")[split].index for split in ("query", "gallery"))
     extract = FeatureExtractor(model, config, Records(folder / "records"))
     sides = (extract("query", progress=False), query.ids, query.cameras,
@@ -106,7 +106,7 @@ def test_features_are_kept_and_of_one_model(curve, world, capsys, tmp_path, monk
     folder, sides = world
     without_network(monkeypatch, sides)
     common = ["--config", str(folder / "run" / "config.yaml"), "--weights",
-              str(folder / "run" / "checkpoints" / "best.weights.h5"), "--features",
+              str(folder / "run" / "checkpoints" / "last.weights.h5"), "--features",
               str(tmp_path / "features")]
     assert curve([*common, "--output", str(tmp_path / "first"), "--records",
                   str(folder / "records"), "--seed", "4", "--counts", "5", "0",

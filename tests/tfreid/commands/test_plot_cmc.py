@@ -118,3 +118,17 @@ def test_mistakes_are_one_sentence(plot, runs, capsys):
         assert words in message and message.count("\n") == 1
     assert not (runs / "cmc.png").exists()
 
+
+
+@pytest.mark.parametrize(("content", "name"), [
+    ({"weights_chosen_on": "test"}, "first, CHOSEN ON TEST IMAGES"),
+    ({"weights_chosen_on": None, "evaluated_on": "test", "step": 4}, "first"),
+    ({"weights_chosen_on": "validation", "evaluated_on": "validation"}, "first, validation"),
+    # Written before: by a training, and by a test of its best or its last weights.
+    ({"step": 4}, "first, CHOSEN ON TEST IMAGES"),
+    ({"weights": "runs/first/checkpoints/best.weights.h5"}, "first, CHOSEN ON TEST IMAGES"),
+    ({"weights": "runs/first/checkpoints/last.weights.h5"}, "first"),
+])
+def test_what_test_images_chose_is_marked(runs, content, name):
+    (runs / "first" / "results.json").write_text(json.dumps(figures(0.5, **content)))
+    assert [curve.name for curve in read_curves([runs / "first"])] == [name]

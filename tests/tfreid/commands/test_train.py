@@ -16,6 +16,8 @@ import tensorflow as tf
 import yaml
 
 import train_net
+from tfreid.training.run_folder import RunFolder
+from tfreid.weights.choice import find_chosen_on
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = [
@@ -26,6 +28,10 @@ TINY = [
     "schedule.warmup_epochs=2", "optimizer.average_momentum=0.9",
     "data.augmentation.color_probability=0.5",
 ]
+
+
+# Two of the eight people choose the best weights.
+HELD_OUT = "data.subset.validation=2"
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +89,7 @@ def _assert_same_end(run, other):
 def uninterrupted(recipe, tmp_path_factory):
     """A whole run of three epochs, and what it printed."""
     output = tmp_path_factory.mktemp("runs") / "whole"
-    return output, _train(recipe, output, "training.evaluate_untrained=true")
+    return output, _train(recipe, output, HELD_OUT, "training.evaluate_untrained=true")
 
 
 def _wait_for(path: Path, process) -> None:
@@ -100,14 +106,18 @@ def test_a_whole_run_leaves_everything(uninterrupted):
                  "checkpoints/last.weights.h5", "checkpoints/checkpoint",
                  "tensorboard/projector_config.pbtxt", "tensorboard/gallery.png"):
         assert (run / name).exists(), name
-    assert "(untrained)" in printed and "step 12: rank-1" in printed
+    assert "evaluations are on validation images and choose the best weights" in printed
+    assert "validation images (untrained)" in printed and "step 12: rank-1" in printed
     config = yaml.safe_load((run / "config.yaml").read_text())
-    assert config["model"]["num_identities"] == 8
+    assert config["model"]["num_identities"] == 6
     assert "train_net.py" in (run / "command.txt").read_text()
     progress = json.loads((run / "checkpoints/progress.json").read_text())
     assert progress["evaluated_step"] == 12 and progress["untrained"]["step"] == 0
     results = json.loads((run / "results.json").read_text())
     assert results["mean_ap"] == progress["best"]["mean_ap"]
+    assert results["evaluated_on"] == results["weights_chosen_on"] == progress["chosen_on"]
+    assert progress["chosen_on"] == "validation" and results["num_gallery"] == 2 * 3 * 2
+    assert find_chosen_on(RunFolder(run).weights()) == "validation"
     assert len((run / "tensorboard/gallery.tsv").read_text().splitlines()) == 9
 
 
@@ -120,9 +130,11 @@ def test_tensorboard_gets_losses_rates_images_and_figures(uninterrupted):
     wanted = {"loss/total", "loss/id", "loss/triplet", "loss/center", "learning_rate",
               "images_per_second", "distance/positive", "distance/negative", "training images",
               "distance/positive_mean", "embedding/norm", "triplet/active_share",
-              "evaluation/rank_1", "evaluation/mAP"}
+              "evaluation/validation/rank_1", "evaluation/validation/mAP"}
     assert wanted <= tags, wanted - tags
-    assert [event.step for event in events.Tensors("evaluation/mAP")] == [0, 4, 8, 12]
+    assert [event.step for event in events.Tensors("evaluation/validation/mAP")] == [0, 4, 8, 12]
+    (said,) = events.Tensors("evaluation")[0].tensor_proto.string_val
+    assert b"on validation images and choose the best weights" in said
 
 
 @pytest.mark.slow
@@ -130,7 +142,7 @@ def test_stopped_and_killed_and_resumed_ends_with_the_same_weights(
     recipe, uninterrupted, tmp_path
 ):
     run = tmp_path / "run"
-    more = ["training.evaluate_untrained=true", "training.keep_checkpoints=9"]
+    more = [HELD_OUT, "training.evaluate_untrained=true", "training.keep_checkpoints=9"]
     # SIGTERM in the middle of the first epoch saves and exits as shells have it.
     process = _start(recipe, run, "training.checkpoint_every_steps=1", *more)
     _wait_for(run / "checkpoints" / "step-1.index", process)
@@ -158,7 +170,14 @@ def test_frozen_backbone_trains_the_head_alone(capfd, recipe, tmp_path):
             "optimizer.average_momentum=null", "training.checkpoint_every_steps=1",
             "training.keep_checkpoints=9"]
     run = tmp_path / "frozen"
-    _train_here(capfd, recipe, run, *more, "training.max_steps=6")
+    printed = _train_here(capfd, recipe, run, *more, "training.max_steps=6")
+    # Nobody is held out, so nothing is chosen.
+    assert "on test images and choose nothing: the last weights are the result" in printed
+    assert RunFolder(run).weights().name == "last.weights.h5"
+    assert not (run / "checkpoints" / "best.weights.h5").exists()
+    results = json.loads((run / "results.json").read_text())
+    assert (results["step"], results["evaluated_on"], results["weights_chosen_on"]) == (
+        6, "test", None)
     first, last_frozen, freed = (
         tf.train.load_checkpoint(str(run / "checkpoints" / f"step-{step}")) for step in (1, 4, 6)
     )
@@ -209,15 +228,17 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(capfd, recipe,
     run, _ = uninterrupted
     written = [run / "config.yaml", run / "command.txt"]
     before = [path.read_text() for path in written]
-    assert "add --resume" in _train_here(capfd, recipe, run, expect=2)
-    printed = _train_here(capfd, recipe, run, "--resume", "model.height=32", expect=2)
+    assert "add --resume" in _train_here(capfd, recipe, run, HELD_OUT, expect=2)
+    printed = _train_here(capfd, recipe, run, "--resume", HELD_OUT, "model.height=32", expect=2)
     assert "started with model.height=64" in printed
+    printed = _train_here(capfd, recipe, run, "--resume", expect=2)
+    assert "has 8 training identities, but" in printed and "is a run on 6" in printed
     identities = run / "checkpoints" / "identities.json"
     mine = identities.read_text()
-    identities.write_text(json.dumps({"count": 8, "fingerprint": "of other people"}))
-    printed = _train_here(capfd, recipe, run, "--resume", expect=2)
+    identities.write_text(json.dumps({"count": 6, "fingerprint": "of other people"}))
+    printed = _train_here(capfd, recipe, run, "--resume", HELD_OUT, expect=2)
     identities.write_text(mine)
-    assert "has 8 training identities as" in printed and "other people" in printed
+    assert "has 6 training identities as" in printed and "other people" in printed
     assert [path.read_text() for path in written] == before
 
 
@@ -236,5 +257,10 @@ def test_a_damaged_run_is_refused_and_told_how_to_go_on(capfd, recipe, tmp_path)
     progress.unlink()
     (run / "checkpoints" / "step-3.index").write_bytes(b"")
     with pytest.warns(UserWarning, match="step-3.index is damaged .*, so an earlier checkpoint"):
-        printed = _train_here(capfd, recipe, run, "--resume", "training.max_steps=3", *more[1:])
-    assert "resuming after step 2" in printed
+        printed = _train_here(capfd, recipe, run, "--resume", "training.max_steps=3", *more[1:],
+                              "training.choose_best_on=test")
+    assert "resuming after step 2" in printed and "CHOSEN ON TEST IMAGES" in printed
+    weights = RunFolder(run)
+    assert weights.weights() == weights.last_weights != weights.weights("best")
+    assert find_chosen_on(weights.best_weights) == "test"
+    assert json.loads(weights.results.read_text())["weights_chosen_on"] == "test"

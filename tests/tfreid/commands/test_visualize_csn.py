@@ -32,7 +32,7 @@ def run(records, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     (folder / "checkpoints").mkdir()
     save_config(config, folder / "config.yaml")
-    save_weights(build_csn(config), folder / "checkpoints" / "best.weights.h5")
+    save_weights(build_csn(config), folder / "checkpoints" / "last.weights.h5")
     return folder
 
 
@@ -76,7 +76,7 @@ def test_two_files(visualize, run, files, drawn):
 
 
 def test_recipe_and_weights_and_overrides(visualize, run, files, drawn):
-    weights = run / "checkpoints" / "best.weights.h5"
+    weights = run / "checkpoints" / "last.weights.h5"
     assert visualize(["--config", str(run / "config.yaml"), "--weights", str(weights), "--pair",
                       str(files / "a.jpg"), str(files / "a.jpg"), "--output",
                       "pair.png", "csn.score.epsilon=0.5"]) == 0

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from tfreid import addons
-from tfreid.config import AugmentationConfig
+from tfreid.config import AugmentationConfig, load_config
 from tfreid.data.augmentation import (
     DRAWN,
-    MEAN_COLOR,
     augment_batch,
     color_map,
     draw_augmentations,
@@ -18,6 +17,7 @@ from tfreid.data.augmentation import (
 from tfreid.layers.preprocessing import resize_images
 
 HEIGHT, WIDTH = 32, 16
+COLOR = (200, 7, 90)  # of erased rectangles
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 OFF = {"flip_probability": 0.0, "pad": 0, "erasing_probability": 0.0, "color_probability": 0.0}
 NOTHING = {"flip": False, "shift": (0, 0), "erase": (0, 0, 0, 0), "color": (1.0, 1.0, 1.0, 0.0),
@@ -36,7 +36,7 @@ def apply(image, height=HEIGHT, width=WIDTH, **drawn):
     row = {**NOTHING, **drawn}
     rows = {name: np.array([row[name]], kind) for name, kind in DRAWN.items()}
     target = np.empty((height, width, 3), np.uint8)
-    augment_batch([image], rows, [target])
+    augment_batch([image], rows, [target], COLOR)
     return target
 
 
@@ -176,7 +176,7 @@ def test_every_image_gets_its_own_row(image):
     images = [np.roll(image, k, axis=0) for k in range(12)]
     before = [one.copy() for one in images]
     batch = np.empty((len(drawn["flip"]), HEIGHT, WIDTH, 3), np.uint8)
-    augment_batch(iter(images), drawn, batch)
+    augment_batch(iter(images), drawn, batch, COLOR)
     assert batch.shape == (12, HEIGHT, WIDTH, 3)
     for k, one in enumerate(images):
         row = {name: values[k] for name, values in drawn.items()}
@@ -207,24 +207,28 @@ def test_a_shift_as_large_as_the_image_leaves_black(image, shift):
 
 @pytest.mark.parametrize("box", [(0, 0, 0, 0), (3, 2, 20, 9), (0, 0, 32, 15), (31, 15, 32, 16),
                                  (5, 0, 6, 16)])
-def test_erase_fills_the_rectangle_with_the_mean_colour(image, box):
+def test_erase_fills_the_rectangle_with_the_colour(image, box):
     top, left, bottom, right = box
     expected = image.copy()
-    expected[top:bottom, left:right] = MEAN_COLOR
+    expected[top:bottom, left:right] = COLOR
     np.testing.assert_array_equal(apply(image, erase=box), expected)
 
 
-def test_the_mean_colour_becomes_about_zero_in_the_network():
+@pytest.mark.parametrize("recipe, inside", [("osnet", (0, 0, 0)),
+                                            ("bot_resnet50", (0.485, 0.456, 0.406))])
+def test_what_the_network_sees_of_an_erased_pixel(recipe, inside):
     from tfreid.layers.preprocessing import ImagePreprocessing
 
-    pixel = np.float32(MEAN_COLOR).reshape(1, 1, 1, 3)
-    np.testing.assert_allclose(ImagePreprocessing(1, 1, "torch")(pixel), 0, atol=0.01)
+    color = load_config(recipe).data.augmentation.erasing_color
+    pixel = np.float32(color).reshape(1, 1, 1, 3)
+    seen = np.ravel(ImagePreprocessing(1, 1, "torch")(pixel))
+    np.testing.assert_allclose(seen, inside, atol=0.01)
 
 
 def test_steps_come_in_order_flip_then_shift_then_erase(image):
     result = apply(image, flip=True, shift=(2, -3), erase=(1, 1, 9, 7))
     expected = np.pad(image[:, ::-1], ((4, 4), (4, 4), (0, 0)))[6:6 + HEIGHT, 1:1 + WIDTH]
-    expected[1:9, 1:7] = MEAN_COLOR
+    expected[1:9, 1:7] = COLOR
     np.testing.assert_array_equal(result, expected)
 
 
@@ -296,7 +300,7 @@ def test_crops_come_before_resizing_and_cut_outs_last(image):
     noisy = apply(image, cutout=(2, 1, 6, 5), erase=(0, 0, 4, 4), noise=3)
     expected = np.random.default_rng(3).integers(0, 256, (4, 4, 3), np.uint8)
     np.testing.assert_array_equal(noisy[2:6, 1:5], expected)
-    assert np.all(noisy[:2, :4] == MEAN_COLOR)
+    assert np.all(noisy[:2, :4] == COLOR)
 
 
 def test_every_image_is_drawn_for_its_own_size():

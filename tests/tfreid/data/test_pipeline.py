@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import struct
 
 import cv2
 import numpy as np
@@ -54,6 +53,16 @@ def bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
         image = (np.take(image, below, axis) * (1 - weight)
                  + np.take(image, below + 1, axis) * weight)
     return image
+
+
+def test_erased_rectangles_have_the_colour_of_the_settings(table):
+    plain = read(make(table, augmentation=PLAIN).epoch(0, 1))
+    erasing = dataclasses.replace(PLAIN, erasing_probability=1.0, erasing_color=[1, 250, 3])
+    erased = read(make(table, augmentation=erasing).epoch(0, 1))
+    for before, after in zip(plain[0][0], erased[0][0]):
+        changed = np.any(before != after, axis=2)
+        assert changed.mean() > 0.01
+        np.testing.assert_array_equal(np.unique(after[changed], axis=0), [[1, 250, 3]])
 
 
 def test_batches_have_the_recipes_shape_and_types(table):
@@ -138,13 +147,10 @@ def test_channels_are_rgb_whatever_opencv_can_decode_to(table, monkeypatch, has_
     np.testing.assert_allclose(images, np.broadcast_to((200, 30, 60), images.shape), atol=3)
 
 
-def test_images_are_not_turned_by_their_exif_tag(table):
+def test_no_tag_turns_an_image_of_a_record(table, tag_orientation):
     pixels = np.zeros((40, 20, 3), np.uint8)
     pixels[:20] = 200
-    tag = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x112, 3, 1, 6, 0)
-    segment = b"\xff\xe1" + struct.pack(">H", len(tag) + 8) + b"Exif\0\0" + tag
-    image = jpeg(pixels)
-    image = image[:2] + segment + image[2:]
+    image = tag_orientation(jpeg(pixels), 6)
     images = read(make(replaced(table, image), augmentation=PLAIN).epoch(0, 1))[0][0]
     assert images[:, :28].min() > 190
     assert images[:, 36:].max() < 10

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from tfrecords.errors import UserError
 from tfreid.config import SubsetConfig
-from tfreid.data.subsets import describe_subset, draw_subset
-from tfreid.records import SplitIndex
+from tfreid.data.subsets import (
+    describe_subset,
+    draw_subset,
+    split_sides,
+    validation_records,
+)
+from tfreid.records import Records, SplitIndex
 
 
 def index_of(counts) -> SplitIndex:
@@ -89,3 +95,64 @@ def test_too_little_is_one_sentence(settings, words):
 def test_leaks_are_marked():
     assert describe_subset(SubsetConfig()) == "people never trained on"
     assert describe_subset(SubsetConfig(validation_by="image")).startswith("LEAKING")
+
+
+def views_of(*images, paths=None, tracklets=None) -> SplitIndex:
+    """The index of images of an identity and a camera each."""
+    ids, cameras = np.array(images).T
+    nothing = np.zeros(len(ids), int)
+    paths = np.array([f"{place:03}" for place in range(len(ids))]) if paths is None else paths
+    tracklets = np.full(len(ids), -1) if tracklets is None else np.array(tracklets)
+    return SplitIndex(ids, ids, cameras, paths, tracklets, nothing, nothing)
+
+
+def test_a_number_is_held_out_as_a_share_is():
+    np.testing.assert_array_equal(draw(validation=3).validation, draw(validation=0.3).validation)
+    with pytest.raises(ValidationError, match="validation is 2.5"):
+        TypeAdapter(SubsetConfig).validate_python({"validation": 2.5})
+
+
+def test_queries_are_one_image_of_an_identity_by_each_camera():
+    index = views_of(*[(1, 0)] * 4, *[(1, 2)] * 3, *[(5, 0)] * 2, (5, 1), (7, 3))
+    query, gallery = split_sides(index, seed=3)
+    assert list(zip(index.ids[query], index.cameras[query])) == [
+        (1, 0), (1, 2), (5, 0), (5, 1), (7, 3)]
+    # An image by the query's own camera never counts, so the query itself may stay.
+    np.testing.assert_array_equal(gallery, np.arange(11))
+    drawn = {split_sides(index, seed)[0][0] for seed in range(30)}
+    assert drawn == {0, 1, 2, 3}
+
+
+def test_a_query_without_a_camera_is_not_in_the_gallery():
+    query, gallery = split_sides(views_of((1, -1), (1, -1), (1, -1), (2, -1)), seed=0)
+    assert len(query) == 2 and query[1] == 3
+    np.testing.assert_array_equal(np.union1d(query, gallery), np.arange(4))
+    assert not np.intersect1d(query, gallery).size
+
+
+def test_queries_of_video_are_whole_tracklets():
+    index = views_of(*[(1, 0)] * 4, *[(1, 1)] * 3, (2, 0), tracklets=[8, 8, 9, 9, 7, 7, 7, -1])
+    query, gallery = split_sides(index, seed=1)
+    assert query.tolist() in ([0, 1, 4, 5, 6, 7], [2, 3, 4, 5, 6, 7]) and len(gallery) == 8
+
+
+def test_queries_do_not_depend_on_the_order_of_the_records():
+    index = views_of(*[(1, 0)] * 9, *[(1, 1)] * 9, *[(2, 0)] * 9)
+    order = np.random.default_rng(5).permutation(len(index))
+    here, there = split_sides(index, 4)[0], split_sides(index.take(order), 4)[0]
+    assert set(index.paths[here]) == set(index.paths[order[there]])
+
+
+def test_held_out_people_become_query_and_gallery(records):
+    opened, config = Records(records), SubsetConfig(validation=3, seed=2)
+    found = validation_records(opened, config)
+    train = opened["train"].index
+    training, held_out = (set(train.ids[rows]) for rows in draw_subset(train, config))
+    query, gallery = found["query"], found["gallery"]
+    assert set(query.index.ids) == set(gallery.index.ids) == held_out and len(held_out) == 3
+    assert not held_out & training and len(query) == 3 * 3 and len(gallery) == 3 * 3 * 2
+    place = dict(zip(train.paths, opened["train"].encoded))
+    assert list(query.encoded) == [place[path] for path in query.index.paths]
+    assert (found.evaluated_on, opened.evaluated_on) == ("validation", "test")
+    assert set(opened["query"].index.ids) != held_out
+    assert validation_records(opened, SubsetConfig()) is None

@@ -42,7 +42,8 @@ def rows_of(table):
 
 
 def test_table_shows_percentages_with_two_decimals():
-    table = results_table(make_result(), protocol="Market-1501")
+    table = results_table(make_result(), "Market-1501", weights="last.weights.h5")
+    assert rows_of(table)["weights"] == "last.weights.h5"
     rows = rows_of(table)
     assert rows["rank-1"] == "91.48 %"
     assert rows["rank-20"] == "100.00 %"

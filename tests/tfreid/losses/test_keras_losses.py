@@ -25,7 +25,7 @@ CASES = {
     "triplet": ({"mining": "batch_hard", "margin": "soft", "normalize": True, "average": "valid"},
                 (3,), lambda y, x: triplet_terms(x, y, "soft", normalize=True)[0]),
     "lin": ({"positive_boundary": 0.1, "negative_boundary": 1.9, "temperature": 2.0,
-             "decay": False, "pairs": "active"},
+             "decay": False, "pairs": "active", "weight_gradient": True},
             (3,), lambda y, x: sum(lin_terms(x, y, positive_boundary=0.1, negative_boundary=1.9,
                                              temperature=2.0, decay=False, pairs="active")[:2])),
     "center": ({"variant": "wen"}, (3,), lambda y, x: center_loss(x, y, CENTERS, "wen")),

@@ -62,10 +62,10 @@ def loops(features, labels, positive_boundary=0.7, negative_boundary=2.0, temper
     return np.array(losses), used
 
 
-def numeric_gradient(features, labels, settings, step=1e-6):
-    """Central differences of the sum over queries, the weights held where they are."""
+def numeric_gradient(features, labels, settings, step=1e-6, held=True):
+    """Central differences of the sum over queries, the weights held where they are or not."""
     rows = np.float64(features)
-    _, weights = loops(rows, labels, **settings)
+    weights = loops(rows, labels, **settings)[1] if held else None
     gradient = np.zeros_like(rows)
     for index in np.ndindex(rows.shape):
         above, below = rows.copy(), rows.copy()
@@ -107,6 +107,29 @@ def test_gradient_matches_loops(settings):
     expected = numeric_gradient(some_features(), LABELS, settings)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(gradient(some_features(), LABELS, **settings), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_the_gradient_can_go_through_the_weights(settings):
+    expected = numeric_gradient(some_features(), LABELS, settings, held=False)
+    through = gradient(some_features(), LABELS, **settings, weight_gradient=True)
+    np.testing.assert_allclose(through, expected, atol=1e-5)
+    held = gradient(some_features(), LABELS, **settings)
+    assert (settings.get("temperature") == 0.0) == np.allclose(held, expected, atol=1e-2)
+
+
+def test_at_temperature_1_alone_the_published_code_has_nearly_the_gradient_of_the_paper():
+    # Without exp(-d), and through the weights: w (1 + T (mean - d)) ~ exp(-2 T d), against
+    # exp(-(T + 1) d).
+    features, labels = np.random.default_rng(0).normal(size=(64, 16)), np.repeat(range(16), 4)
+    cosines = {}
+    for temperature in (1.0, 5.0):
+        ours, theirs = (gradient(features.astype(np.float32), labels, temperature=temperature,
+                                 decay=not code, weight_gradient=code) for code in (False, True))
+        cosines[temperature] = np.sum(ours * theirs) / (
+            np.linalg.norm(ours) * np.linalg.norm(theirs))
+    assert cosines[1.0] > 0.9999
+    assert 0.95 < cosines[5.0] < 0.97
 
 
 def on_circle(*degrees):
@@ -210,15 +233,15 @@ def test_candidates_rank_the_images_of_all_replicas():
         lin_loss(features, LABELS, candidates=features)
 
 
-def test_the_class_adds_over_the_queries_and_keeps_its_settings():
+def test_the_class_averages_over_the_queries_and_keeps_its_settings():
     features = some_features()
     loss = LinLoss(**RANKED_LIST)
     expected = loops(features, LABELS, **RANKED_LIST)[0]
-    np.testing.assert_allclose(loss(LABELS, features), expected.sum(), rtol=1e-5)
-    mean = LinLoss(**RANKED_LIST, reduction="sum_over_batch_size")
-    np.testing.assert_allclose(mean(LABELS[:, None], features), expected.mean(), rtol=1e-5)
-    again = LinLoss.from_config(loss.get_config())
-    assert again.get_config() == loss.get_config()
+    np.testing.assert_allclose(loss(LABELS[:, None], features), expected.mean(), rtol=1e-5)
+    total = LinLoss(**RANKED_LIST, reduction="sum")
+    np.testing.assert_allclose(total(LABELS, features), expected.sum(), rtol=1e-5)
+    again = LinLoss.from_config(total.get_config())
+    assert again.get_config() == total.get_config()
     np.testing.assert_allclose(again(LABELS, features), expected.sum(), rtol=1e-5)
 
 

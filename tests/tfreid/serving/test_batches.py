@@ -1,71 +1,12 @@
-"""Rows in served graphs: bounded decoding, slices, and refusal of unequal numbers."""
+"""Rows in served graphs: slices, and refusal of unequal numbers."""
 
 from __future__ import annotations
 
-import struct
-
-import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfreid.layers.preprocessing import resize_images
-from tfreid.records import decode_image
 from tfreid.serving import batches
-
-PIXELS = np.random.default_rng(0).integers(0, 256, (31, 17, 3), dtype=np.uint8)
-JPEG, PNG, BMP = (cv2.imencode(suffix, PIXELS)[1].tobytes() for suffix in (".jpg", ".png", ".bmp"))
-PROGRESSIVE = cv2.imencode(".jpg", PIXELS, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
-GIF = (b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6) + b","
-       + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0;")
-
-
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-def decode(file):
-    return batches.decode_bounded(file, 31 * 17)
-
-
-def declare(data, at, layout, width, height):
-    return data[:at] + struct.pack(layout, width, height) + data[at + struct.calcsize(layout):]
-
-
-def declare_jpeg(data, height, width):
-    frame = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
-    return declare(data, frame + 5, ">HH", height, width)
-
-
-@pytest.mark.parametrize("data", [JPEG, PROGRESSIVE, PNG], ids=["jpeg", "progressive", "png"])
-def test_images_within_the_limit_are_decoded(data):
-    np.testing.assert_array_equal(decode(data), decode_image(data))
-
-
-@pytest.mark.parametrize(("data", "message"), [
-    (declare_jpeg(JPEG, 20_000, 20_000), "must have 1 to 527 pixels .*20000. .20000"),
-    (declare_jpeg(PROGRESSIVE, 31, 18), "must have 1 to 527 pixels .*18. .31"),
-    (declare(PNG, 16, ">II", 20_000, 19_000), "must have 1 to 527 pixels .*20000. .19000"),
-    (declare(PNG, 16, ">II", 2**31, 2**31 + 1), "must have 1 to 527 pixels"),
-    (declare(PNG, 16, ">II", 0, 5), "must have 1 to 527 pixels"),
-    (GIF, "neither a JPEG nor a PNG"),
-    (BMP, "neither a JPEG nor a PNG"),
-    (b"", "neither a JPEG nor a PNG"),
-    (b"text", "neither a JPEG nor a PNG"),
-    (PNG[:20], "pixels"),
-    (PNG[:12] + b"IDAT" + PNG[16:], "neither a JPEG nor a PNG"),
-    (JPEG[:10], "JPEG"),
-    (JPEG[:len(JPEG) // 2], "JPEG"),
-])
-def test_other_files_are_refused(data, message):
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        decode(data)
-
-
-def test_bytes_are_resized_like_floats():
-    for image in (PIXELS, PIXELS[::2]):
-        for size in ((20, 11), (40, 30), (31, 17), (31, 40)):
-            found = resize_images(tf.constant(image), *size)
-            assert found.dtype == tf.float32
-            expected = resize_images(tf.constant(image, tf.float32), *size)
-            np.testing.assert_array_equal(found, expected)
 
 
 def slices_of(monkeypatch, size):

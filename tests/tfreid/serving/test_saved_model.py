@@ -143,3 +143,15 @@ def test_an_export_is_checked_with_images_that_it_would_serve(records):
     assert (pixels[positions] == pixels.min()).all()
     with pytest.raises(UserError, match="more than export.max_pixels=1 pixels"):
         parity_images(opened, 1)
+
+
+def test_images_that_older_builders_stored_with_a_tag_check_no_export(records, tag_orientation):
+    opened = Records(records)
+    split = opened["gallery"]
+    files = [split.encoded[place] for place in range(len(split))]
+    turned = [tag_orientation(file, 6) for file in files]
+    split.encoded = [*turned[:3], *files[3:]]
+    assert parity_images(opened, 10**6)[1].tolist() == list(range(3, 11))
+    split.encoded = turned
+    with pytest.raises(UserError, match="build the records again"):
+        parity_images(opened, 10**6)

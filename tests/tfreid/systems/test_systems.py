@@ -15,6 +15,8 @@ from tfreid.systems.base import System
 from tfreid.systems.registry import SYSTEMS
 from tfreid.systems.stages import train
 from tfreid.training.interfaces import Objective
+from tfreid.training.run_folder import RunFolder
+from tfreid.weights.choice import find_chosen_on
 
 FIGURES = [0.25, 0.75, 0.5]  # rank-1 after the first, second and third epoch
 PAIRS, IMAGES = 6, 4
@@ -76,6 +78,8 @@ class _Evaluation(Evaluation):
 
 
 class _Evaluator:
+    evaluated_on = "validation"
+
     def __init__(self):
         self.evaluations = iter(FIGURES)
 
@@ -99,7 +103,7 @@ class PairSystem(System):
         return batches
 
     def steps_per_epoch(self, batches, replicas):
-        return 2
+        return 4 // replicas
 
     def build_model(self):
         images = keras.Input((8, 4, 3))
@@ -140,8 +144,14 @@ def test_another_system_trains(run):
     assert any(np.abs(kernel).max() > 0.01 and not np.allclose(kernel, system.initial)
                for kernel in kernels)
     assert system.trainable == [False, True]
-    assert "48 images in pairs in memory (0 MB), 2 device(s)" in printed
-    assert "step 6: single-shot rank-1 50.00%" in printed
+    first, note = printed.splitlines()[:2]
+    assert ("48 images in pairs in memory (0 MB), 2 device(s), from random weights; evaluations "
+            "are on validation") in first
+    assert note == (
+        "note: each of 2 devices has a batch of its own, so a step takes 12 pairs instead of 6 and "
+        "an epoch 2 steps instead of 4, at the same learning rates; to train as the recipe says, "
+        "name one device in training.devices")
+    assert "step 6: single-shot rank-1 50.00%, validation images" in printed
 
 
 def test_the_best_is_that_of_the_systems_main_figure(run):
@@ -150,7 +160,10 @@ def test_the_best_is_that_of_the_systems_main_figure(run):
     assert progress["best"] == {"step": 4, "rank_1": 0.75}
     assert progress["best_figure"] == 0.75
     assert json.loads((folder / "results.json").read_text()) == {
-        "trials": 2, "step": 4, "rank_1": 0.75}
+        "trials": 2, "step": 4, "rank_1": 0.75, "evaluated_on": "validation",
+        "weights_chosen_on": "validation"}
+    assert find_chosen_on(folder / "checkpoints" / "best.weights.h5") == "validation"
+    assert RunFolder(folder).weights().name == "best.weights.h5"
     assert (folder / "checkpoints" / "best.weights.h5").exists()
     assert not (folder / "tensorboard" / "gallery.tsv").exists()
 
@@ -160,7 +173,7 @@ def test_tensorboard_counts_pairs_and_shows_the_systems_pictures(run):
     events.Reload()
     tags = set(events.Tags()["tensors"])
     assert {"pairs_per_second", "training images", "pairs", "loss/total",
-            "evaluation/single_shot_rank_1"} <= tags
+            "evaluation/validation/single_shot_rank_1", "evaluation"} <= tags
     assert "images_per_second" not in tags
     assert [event.step for event in events.Tensors("pairs")] == [1, 2, 3, 4, 5, 6]
     width, height, png = events.Tensors("pairs")[0].tensor_proto.string_val

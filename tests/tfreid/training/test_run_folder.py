@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
 from tfreid.config import Config, load_config
 from tfreid.training.run_folder import RunFolder
+from tfreid.weights.files import save_arrays
 
 
 @pytest.fixture
@@ -90,3 +92,29 @@ def test_a_deleted_folder_is_written_again(tmp_path):
         run.check_usable(resume=True)
         assert load_config(run.config) == config
         assert json.loads(run.identities.read_text()) == {"count": 3}
+
+
+@pytest.mark.parametrize(("chosen_on", "names", "default"), [
+    ("validation", ("best", "last"), "best"),
+    ("validation", ("best",), "best"),
+    ("test", ("best", "last"), "last"),
+    (None, ("best", "last"), "last"),  # a run from before the choice was written down
+    (None, ("best",), "best"),
+    (None, ("last",), "last"),
+])
+def test_test_images_do_not_choose_the_weights_of_commands(tmp_path, chosen_on, names, default):
+    run = RunFolder(tmp_path)
+    for name in names:
+        save_arrays({"a/b": np.ones(2)}, run.checkpoints / f"{name}.weights.h5", "one",
+                    chosen_on if name == "best" else None)
+        assert run.weights(name).name == f"{name}.weights.h5"
+    assert run.weights().name == f"{default}.weights.h5"
+    if "best" not in names:
+        with pytest.raises(UserError, match="it held nobody out .* take the last ones"):
+            run.weights("best")
+
+
+def test_a_run_without_weights_says_how_to_get_them(tmp_path):
+    for choice, words in ((None, "last"), ("last", "last"), ("best", "best")):
+        with pytest.raises(UserError, match=f"no {words} weights yet; train it to its end"):
+            RunFolder(tmp_path).weights(choice)

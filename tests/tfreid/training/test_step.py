@@ -17,7 +17,7 @@ from tfreid.config import (
 from tfreid.layers.normalization import batch_norm_neck
 from tfreid.losses.center import center_step, center_terms
 from tfreid.systems.embedding.objective import EmbeddingObjective
-from tfreid.training.optimizers import GradientApplier, WeightAverage
+from tfreid.training.optimizers import GradientAccumulator, GradientApplier, WeightAverage
 from tfreid.training.step import TrainStep
 from tfreid.training.strategy import make_strategy
 
@@ -53,12 +53,16 @@ def _images():
 class _Training:
     """Everything that a step needs, on some devices."""
 
-    def __init__(self, build, devices, loss=None, optimizer=None, average=None, scaling=False):
+    def __init__(self, build, devices, loss=None, optimizer=None, average=None, scaling=False,
+                 accumulated=1):
         self.strategy = make_strategy(devices)
         with self.strategy.scope():
             self.model = build()
             embedding_size = self.model.output["embedding"].shape[-1]
-            self.objective = EmbeddingObjective(loss or LossConfig(), IDENTITIES, embedding_size)
+            self.objective = EmbeddingObjective(loss or LossConfig(), IDENTITIES, embedding_size,
+                                                accumulates=accumulated > 1)
+            accumulator = GradientAccumulator(
+                list(self.model.trainable_variables), accumulated) if accumulated > 1 else None
             self.applier = GradientApplier(
                 optimizer or OptimizerConfig(name="sgd", momentum=0.0),
                 list(self.model.trainable_variables), loss_scaling=scaling,
@@ -66,10 +70,11 @@ class _Training:
         self.applier.set_learning_rate(RATE)
         self.average = WeightAverage(self.model, average) if average else None
         self.step = TrainStep(
-            self.strategy, self.model, self.objective, self.applier, self.average
+            self.strategy, self.model, self.objective, self.applier, self.average,
+            accumulator=accumulator,
         )
 
-    def __call__(self, images, labels):
+    def __call__(self, images, labels, number=0):
         """Runs one step on images [replicas, n, ...]."""
 
         def spread(values):
@@ -77,7 +82,7 @@ class _Training:
                 lambda context: tf.constant(values[context.replica_id_in_sync_group])
             )
 
-        scalars, _ = self.step((spread(images), spread(labels)))
+        scalars, _ = self.step((spread(images), spread(labels)), number)
         return {name: float(value) for name, value in scalars.items()}
 
     def trained(self):
@@ -138,6 +143,42 @@ def test_centers_move_as_for_one_large_batch():
         terms = center_terms(embeddings, LABELS.reshape(-1), before)
         expected = before - center_step(*terms, variant, 0.5)
         np.testing.assert_allclose(training.objective.centers.numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("variant, devices", [("bag_of_tricks", ["CPU:0"]), ("wen", TWO)])
+def test_centers_move_with_the_weights_by_all_accumulated_steps(variant, devices):
+    loss = LossConfig(center=CenterLossConfig(variant=variant), triplet=TripletLossConfig(0.0))
+    optimizer = OptimizerConfig(name="sgd", momentum=0.0)
+    images, replicas = _images(), len(devices)
+    whole = _Training(_without_batch_norm, devices, loss, optimizer)
+    parts = _Training(_without_batch_norm, devices, loss, optimizer, accumulated=2)
+    for _ in range(2):  # the second update begins with empty sums
+        centers = parts.objective.centers.numpy()
+        whole(images[:replicas], LABELS[:replicas])
+        for number in range(2):
+            np.testing.assert_array_equal(parts.objective.centers.numpy(), centers)
+            half = slice(2 * number, 2 * number + 2)
+            parts(images[:replicas, half], LABELS[:replicas, half], number)
+        moved = parts.objective.centers.numpy() - centers
+        assert np.abs(moved).max() > 0.05
+        np.testing.assert_allclose(
+            moved, whole.objective.centers.numpy() - centers, rtol=1e-4, atol=1e-6)
+        for mine, expected in zip(parts.trained(), whole.trained()):
+            np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_accumulated_centers_by_hand():
+    # Two steps with the embeddings 2, 4 and 6 of identity 0 and 1 of identity 1; centers at zero.
+    # The mean of the batch: 0.5 * 2 * 12 / 4 = 3. Wen et al.: 0.5 * 12 / (1 + 3) = 1.5.
+    for variant, expected in (("bag_of_tricks", [3.0, 0.25]), ("wen", [1.5, 0.25])):
+        loss = LossConfig(center=CenterLossConfig(variant=variant))
+        objective = EmbeddingObjective(loss, 2, 1, accumulates=True)
+        objective.centers.assign(tf.zeros((2, 1)))
+        for embeddings, labels in (([[2.0], [4.0]], [0, 0]), ([[6.0], [1.0]], [0, 1])):
+            assert not objective.centers.numpy().any()
+            objective.after_step({"embedding": tf.constant(embeddings)}, (None, labels))
+        objective.after_update()
+        np.testing.assert_allclose(objective.centers.numpy()[:, 0], expected)
 
 
 def test_mining_across_replicas_equals_one_large_batch():

@@ -46,6 +46,9 @@ class ShortlistEvaluator:
         records: The records.
         splits: Names of the splits of the queries and of the gallery.
 
+    Attributes:
+        evaluated_on: See `Evaluator`.
+
     Raises:
         UserError: If the network has no descriptors.
     """
@@ -59,7 +62,7 @@ class ShortlistEvaluator:
             )
         self._scorer = scorer
         self._config, self._directory = config, records.directory
-        self._splits = splits
+        self._splits, self.evaluated_on = splits, records.evaluated_on
         self._query, self._gallery = (records[split].index for split in splits)
 
     def evaluate(self, progress: bool = True, max_queries: int | None = None) -> Scored:

@@ -16,7 +16,7 @@ from tfreid.evaluation.features import make_feature
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.models.embedding import input_size
 from tfreid.records import decode_image, open_records
-from tfreid.serving.batches import decode_bounded
+from tfreid.serving.decoding import decode_bounded
 from tfreid.serving.saved_model import ask_verify, check_alike, parity_files, verify_signatures
 from tfreid.systems.exporting import ServedFeatures, check_extraction, write_checked
 

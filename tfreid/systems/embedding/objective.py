@@ -14,6 +14,7 @@ from tfreid.losses.classification import LabelSmoothedSoftmax
 from tfreid.losses.lin import LinLoss
 from tfreid.losses.statistics import batch_statistics, collapsed
 from tfreid.losses.triplet import TripletLoss
+from tfreid.training.dropout_noise import Margin
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.summaries import Summaries
 
@@ -86,26 +87,27 @@ class EmbeddingObjective(Objective):
         config: The `loss` section.
         num_identities: Number of class centers.
         embedding_size: Length of an embedding.
+        accumulates: Whether the weights, and so the centers, change only after several steps.
     """
 
-    def __init__(self, config: LossConfig, num_identities: int, embedding_size: int):
+    def __init__(self, config: LossConfig, num_identities: int, embedding_size: int,
+                 accumulates: bool = False):
         super().__init__(name="objective")
         check_losses(config)
         self._config = config
         self.centers = None
+        self._center_sums: list[tf.Variable] = []
         if config.center.weight:
-            # Every replica computes the same centers from the batches of all.
-            self.centers = tf.Variable(
-                tf.random.stateless_normal((num_identities, embedding_size), seed=(0, 0)),
-                trainable=False,
-                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-                name="centers",
-            )
+            shape = (num_identities, embedding_size)
+            self.centers = _shared(tf.random.stateless_normal(shape, seed=(0, 0)), "centers")
+            if accumulates:
+                self._center_sums = [_shared(tf.zeros(shape), "center_differences"),
+                                     _shared(tf.zeros(num_identities), "center_counts")]
         self._id_loss = LabelSmoothedSoftmax(config.id.smoothing, reduction="none")
         self._triplet_loss = make_triplet_loss(config)
         lin = config.lin
         self._lin_loss = LinLoss(lin.positive_boundary, lin.negative_boundary, lin.temperature,
-                                 lin.decay, lin.pairs, reduction="none")
+                                 lin.decay, lin.pairs, lin.weight_gradient, reduction="none")
         self._other_losses = make_other_losses(config)
         self._center_loss = CenterLoss(self.centers, config.center.variant, reduction="none")
 
@@ -160,18 +162,25 @@ class EmbeddingObjective(Objective):
         return total, scalars
 
     def after_step(self, outputs: dict[str, tf.Tensor], batch: Batch) -> None:
-        """Moves the class centers towards the batches of all replicas."""
+        """Moves the class centers towards the batches of all replicas, or adds these up."""
         if self.centers is None:
             return
         _, labels = batch
         features = outputs[self._config.center_feature]
         terms = center_terms(features, labels, self.centers)
         context = tf.distribute.get_replica_context()
-        differences, counts = context.all_reduce(tf.distribute.ReduceOp.SUM, list(terms))
-        step = center_step(
-            differences, counts, self._config.center.variant, self._config.center.rate
-        )
-        self.centers.assign_sub(step)
+        terms = context.all_reduce(tf.distribute.ReduceOp.SUM, list(terms))
+        for total, term in zip(self._center_sums, terms):
+            total.assign_add(term)
+        if not self._center_sums:
+            self._move_centers(*terms)
+
+    def after_update(self) -> None:
+        """Moves the class centers towards all batches since the last update."""
+        if self._center_sums:
+            self._move_centers(*(total.read_value() for total in self._center_sums))
+        for total in self._center_sums:
+            total.assign(tf.zeros(total.shape))
 
     def watched(self, outputs: dict[str, tf.Tensor], batch: Batch) -> Batch:
         """Returns the features [n, d] that the metric losses saw, and their labels [n]."""
@@ -192,6 +201,10 @@ class EmbeddingObjective(Objective):
             "training has collapsed; lower the learning rate, lengthen the warm-up or set "
             "loss.triplet.margin=soft"
         )
+
+    def _move_centers(self, differences, counts):
+        center = self._config.center
+        self.centers.assign_sub(center_step(differences, counts, center.variant, center.rate))
 
     def _compares_unit_vectors(self):
         """Whether the metric losses see distances of L2-normalised features."""
@@ -223,10 +236,25 @@ class EmbeddingObjective(Objective):
         return statistics
 
 
+def _shared(value, name):
+    """Makes a variable that every replica computes alike, from the batches of all."""
+    return tf.Variable(value, trainable=False, name=name,
+                       aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+
+
 def make_triplet_loss(config: LossConfig) -> TripletLoss:
     """Makes the triplet loss of the settings `loss.triplet`, a value per anchor."""
     triplet = config.triplet
     return TripletLoss(triplet.mining, triplet.margin, triplet.normalize, reduction="none")
+
+
+def triplet_margin(config: LossConfig, feature: str = "embedding") -> Margin | None:
+    """Returns the margin of `loss.triplet` on an output of the model; the soft one has no end."""
+    triplet = config.triplet
+    if triplet.margin == "soft":
+        return None
+    return Margin(triplet.margin, f"loss.triplet.margin={triplet.margin:g}", feature,
+                  triplet.normalize)
 
 
 def mean_triplet(loss: TripletLoss, features: tf.Tensor, labels: tf.Tensor,

@@ -24,7 +24,12 @@ from tfreid.records import ImageTable
 from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.base import System
 from tfreid.systems.embedding.export import ServedEmbedding, export_embedding
-from tfreid.systems.embedding.objective import EmbeddingObjective, check_losses
+from tfreid.systems.embedding.objective import (
+    EmbeddingObjective,
+    check_losses,
+    triplet_margin,
+)
+from tfreid.training.dropout_noise import Margin
 from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.run_folder import RunFolder
 from tfreid.weights.files import load_weights, read_shapes
@@ -104,7 +109,13 @@ class EmbeddingSystem(System):
         """Makes the weighted sum of the losses."""
         embedding_size = model.output["embedding"].shape[-1]
         return EmbeddingObjective(
-            self.config.loss, self.config.model.num_identities, embedding_size)
+            self.config.loss, self.config.model.num_identities, embedding_size,
+            accumulates=(self.config.training.accumulate_steps or 1) > 1)
+
+    def margin(self) -> Margin | None:
+        """Returns that of the triplet loss, if it has a weight."""
+        loss = self.config.loss
+        return triplet_margin(loss, loss.metric_feature) if loss.triplet.weight else None
 
     def serve(self, model: keras.Model, run: RunFolder | None) -> ServedModel:
         """Serves embeddings."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfreid.config import Config
 from tfreid.evaluation.thresholds import Threshold
+from tfreid.losses.contrastive import contrastive_from_distance
 from tfreid.losses.distances import exact_pairwise_euclidean
 from tfreid.models.embedding import input_size
 from tfreid.records import open_records
@@ -36,8 +37,10 @@ from tfreid.systems.siamese.scores import (
 class ServedSiamese(ServedComparisons):
     """A Siamese network that serves `descriptor` [n, d], `compare` and `compare_all`.
 
-    `compare` returns the `probability` that both images show the same person, the decision
-    `same_person`, and the distance by every metric of `METRICS`. `compare_all` returns
+    `compare` returns the `probability` p that both images show the same person, the decision
+    `same_person`, the distance by every metric of `METRICS`, and the terms of the contrastive loss
+    (Bojja, Eq. 1.1) with p in the label's place: `similarity_term` p D^2, and `dissimilarity_term`
+    (1 - p) max(margin - D, 0)^2 with the Euclidean distance D. `compare_all` returns
     `probability`, the equal `score`, and the Euclidean `distance`; it needs memory for g * d
     numbers.
 
@@ -56,6 +59,7 @@ class ServedSiamese(ServedComparisons):
         self._judge = lambda first, second: compare_embeddings(
             parts.compare, first, second, config.evaluation.minkowski_p)
         self._threshold = logit_threshold(thresholds)
+        self._margin = config.loss.contrastive.margin
 
     def verify(self, first: tf.Tensor, second: tf.Tensor) -> dict[str, tf.Tensor]:
         """Verifies JPEG or PNG files [n], of any sizes, and as many others, as `compare` does."""
@@ -68,8 +72,13 @@ class ServedSiamese(ServedComparisons):
         found = self._judge(first["descriptor"], second["descriptor"])
         # Probabilities near 1 would have too few digits to compare.
         logits = found.pop("logits")
-        return {"probability": tf.sigmoid(logits), "same_person": logits >= self._threshold,
-                **found}
+        probability, distance = tf.sigmoid(logits), found["euclidean"]
+        similar, dissimilar = (
+            contrastive_from_distance(distance, tf.fill(tf.shape(distance), match), self._margin,
+                                      "mean") for match in (1.0, 0.0))
+        return {"probability": probability, "same_person": logits >= self._threshold, **found,
+                "similarity_term": probability * similar,
+                "dissimilarity_term": (1.0 - probability) * dissimilar}
 
     def _compare_all(self, queries, gallery):
         queries, gallery = queries["descriptor"], gallery["descriptor"]

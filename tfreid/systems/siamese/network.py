@@ -4,8 +4,8 @@ Bojja, "Metric Learning for Person ReIdentification task", Section 1.4 and Figur
 an embedding model (`tfreid/models/embedding.py`) without a classifier: with `backbone:
 siamese_twin`, `pooling: flatten` and 4096 sigmoid units it is the author's network; any other
 backbone is possible (Section 1.9.1). The merge network is one linear unit, times a constant, over
-the two embeddings as merged by `siamese.merge` (Section 1.9.5); its sigmoid is the probability that
-both images show the same identity.
+the two embeddings as merged by `siamese.merge` (Section 1.9.5), with `siamese.hidden_size` behind a
+hidden layer; its sigmoid is the probability that both images show the same identity.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tfreid.config import Config
 from tfreid.layers.pairing import TakeRows
 from tfreid.losses.distances import unit_length
 from tfreid.models.embedding import build_embedding_model
+from tfreid.systems.siamese.settings import Settings
 
 SIDES = ("first", "second")
-# Learning-rate multiplier of the merge network: for unit vectors its weights must grow to tens,
-# while the optimizer's steps suit the twins.
-_RATE = 10.0
+# Layers of the merge network with weights.
+MERGE_LAYERS = ("verdict_hidden", "verdict")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ def build_siamese(config: Config) -> keras.Model:
         raise UserError("system: siamese has neither a classifier nor a neck; set model.classifier "
                         "and model.neck to false.")
     embed = build_embedding_model(config.model)
-    compare = _comparer(config.siamese.merge, embed.output["embedding"].shape[1])
+    compare = _comparer(config.siamese, embed.output["embedding"].shape[1])
     images = keras.Input((None, None, 3), name="images", dtype="float32")
     positions = {side: keras.Input((), name=side, dtype="int32") for side in SIDES}
     embedding = embed(images)["embedding"]
@@ -106,13 +106,17 @@ def siamese_parts(model: keras.Model) -> SiameseParts:
     return SiameseParts(embed, compare)
 
 
-def _comparer(merge: str, size: int) -> keras.Model:
+def _comparer(settings: Settings, size: int) -> keras.Model:
     inputs = {side: keras.Input((size,), name=side) for side in SIDES}
-    merged = Merge(merge, dtype="float32", name="merge")([inputs[side] for side in SIDES])
+    merged = Merge(settings.merge, dtype="float32", name="merge")(
+        [inputs[side] for side in SIDES])
+    if settings.hidden_size:
+        merged = keras.layers.Dense(settings.hidden_size, "relu", dtype="float32",
+                                    name="verdict_hidden")(merged)
     # Glorot's initial values, divided by what multiplies the result.
-    initial = keras.initializers.VarianceScaling(1 / _RATE**2, "fan_avg", "uniform")
+    initial = keras.initializers.VarianceScaling(1 / settings.merge_rate**2, "fan_avg", "uniform")
     logits = keras.layers.Dense(1, kernel_initializer=initial, dtype="float32", name="verdict")(
         merged)
-    logits = keras.layers.Rescaling(_RATE, dtype="float32", name="haste")(logits)
+    logits = keras.layers.Rescaling(settings.merge_rate, dtype="float32", name="haste")(logits)
     logits = keras.layers.Reshape((), dtype="float32", name="logits")(logits)
     return keras.Model(inputs, logits, name="compare")

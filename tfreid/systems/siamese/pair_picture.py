@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import cv2
 import numpy as np
@@ -43,25 +43,28 @@ def draw_small_pair(first: np.ndarray, second: np.ndarray, is_match: bool, dista
 
 
 def draw_verdict(images: tuple[np.ndarray, np.ndarray], names: tuple[str, str], heading: str,
-                 distances: Mapping[str, float], path: str | os.PathLike) -> None:
+                 figures: Iterable[Mapping[str, float]], path: str | os.PathLike) -> None:
     """Draws two images below the decision on them and their distances (Bojja, Figure 1.3).
 
     Args:
         images: uint8 RGB [h, w, 3], of any sizes.
         names: Names of the images.
         heading: The decision.
-        distances: Name -> distance of the embeddings.
+        figures: Groups of figures by name, which are written in lines of three.
         path: PNG file; its folder is created if it is missing.
     """
     shown = [
         column(image(fit_image(pixels, _SIDE, _SIDE)), text(shortened(name, _LETTERS), 7.5, MUTED))
         for pixels, name in zip(images, names)
     ]
-    figures = [f"{name} {value:.4f}" for name, value in distances.items()]
+    lines = []
+    for group in figures:
+        words = [f"{name} {value:.4f}" for name, value in group.items()]
+        lines += [",  ".join(words[start : start + 3]) for start in range(0, len(words), 3)]
     save(
         path,
         text(heading, 12, bold=True),
-        *(text(",  ".join(some), 8.5) for some in (figures[:3], figures[3:]) if some),
+        *(text(line, 8.5) for line in lines),
         row(*shown, gap=40, align="bottom"),
         margin=48,
     )

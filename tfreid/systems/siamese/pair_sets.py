@@ -13,7 +13,7 @@ from tfrecords.errors import UserError
 from tfrecords.layout import refuse_problems
 from tfreid.config import Config
 from tfreid.data.drawn_pairs import DrawnPairSampler
-from tfreid.evaluation.picture_images import read_file
+from tfreid.evaluation.picture_images import LEAST_SIDE, read_file
 from tfreid.records import ImageTable, Records, Split, SplitIndex
 
 _COLUMNS = ["first", "second", "same"]
@@ -73,14 +73,14 @@ def pairs_of_splits(config: Config, records: Records, splits: Sequence[str]) -> 
     MARS's queries that are also in the gallery, counts once.
 
     Args:
-        config: `evaluation.verification_pairs` and `data.pairs.apart`.
+        config: `evaluation.verification_pairs` and `verification_apart`.
         records: The records.
         splits: Their names.
 
     Raises:
         UserError: If the records lack a split, or make no positive or no negative pairs.
     """
-    data = config.data
+    evaluation = config.evaluation
     tables = [records[split].load(memory_limit=0) for split in splits]
     ids = [_identities(records[split]) for split in splits]
     # Images without identity match nothing.
@@ -100,8 +100,8 @@ def pairs_of_splits(config: Config, records: Records, splits: Sequence[str]) -> 
     if "train" in splits:
         source += " (people whom a run may have been trained on)"
     return draw_pairs(ImageTable(encoded, index.take(kept), megabytes),
-                      config.evaluation.verification_pairs, data.pairs.apart, data.subset.seed,
-                      source)
+                      evaluation.verification_pairs, evaluation.verification_apart,
+                      config.data.subset.seed, source)
 
 
 def read_pairs_file(path: str | Path) -> PairSet:
@@ -121,7 +121,7 @@ def read_pairs_file(path: str | Path) -> PairSet:
     encoded = []
     for name in names:
         try:
-            encoded.append(read_file(path.parent / name))
+            encoded.append(read_file(path.parent / name, LEAST_SIDE))
         except UserError as error:
             problems.append(str(error).rstrip("."))
     refuse_problems(path, problems)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.distances import (
     METRICS,
@@ -109,8 +110,14 @@ def probability_metric(model: keras.Model) -> Metric:
 
     Args:
         model: What `build_siamese` made.
+
+    Raises:
+        UserError: If the merge network has a hidden layer, and so no fixed weights.
     """
     compare = siamese_parts(model).compare
+    if any(layer.name == "verdict_hidden" for layer in compare.layers):
+        raise UserError("evaluation.metric=probability cannot rank with siamese.hidden_size; set "
+                        "evaluation.metric to euclidean or another distance.")
     kind = compare.get_layer("merge").kind
     weights = -np.asarray(compare.get_layer("verdict").get_weights()[0])[:, 0]
     if kind == "cosine":

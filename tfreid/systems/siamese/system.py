@@ -15,9 +15,10 @@ from tfreid.models.embedding import HEAD_LAYERS
 from tfreid.records import ImageTable, Records
 from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.base import System
+from tfreid.systems.embedding.objective import triplet_margin
 from tfreid.systems.exporting import make_client
 from tfreid.systems.siamese.export import ServedSiamese, export_siamese
-from tfreid.systems.siamese.network import build_siamese, siamese_parts
+from tfreid.systems.siamese.network import MERGE_LAYERS, build_siamese, siamese_parts
 from tfreid.systems.siamese.objective import SiameseObjective, check_siamese_losses
 from tfreid.systems.siamese.pair_sets import pairs_of_splits
 from tfreid.systems.siamese.testing import (
@@ -28,6 +29,7 @@ from tfreid.systems.siamese.testing import (
 )
 from tfreid.systems.siamese.validation import SiameseEvaluator
 from tfreid.systems.testing import Further
+from tfreid.training.dropout_noise import Margin
 from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.run_folder import RunFolder
 
@@ -37,7 +39,7 @@ class SiameseSystem(System):
 
     unit = "pairs"
     untested = "data.subset.validation is 0"
-    validates = True
+    validates_images = True
 
     def check(self, replicas: int) -> None:
         """Refuses missing losses, and settings of other systems."""
@@ -66,7 +68,7 @@ class SiameseSystem(System):
     def load_initial_weights(self, model: keras.Model) -> None:
         """Loads ImageNet weights, those of another run, or those of an embedding model."""
         load_initial_weights(model, self.embedding(model), self.config.model,
-                             skip=("classifier", "neck"), heads=(*HEAD_LAYERS, "verdict"))
+                             skip=("classifier", "neck"), heads=(*HEAD_LAYERS, *MERGE_LAYERS))
 
     def embedding(self, model: keras.Model) -> keras.Model:
         """Returns the twin."""
@@ -76,11 +78,23 @@ class SiameseSystem(System):
         """Makes the loss."""
         return SiameseObjective(self.config)
 
+    def margin(self) -> Margin | None:
+        """Returns that of the contrastive or the triplet loss."""
+        config = self.config
+        if config.siamese.loss in ("contrastive", "combined"):
+            margin = config.loss.contrastive.margin
+            return Margin(margin, f"loss.contrastive.margin={margin:g}")
+        return triplet_margin(config.loss) if config.siamese.loss == "triplet" else None
+
     def make_evaluator(self, model: keras.Model, records: Records) -> Evaluator | None:
         """Makes the evaluator of held-out pairs, if `data.subset.validation` holds any out."""
         if self.config.training.evaluate_queries:
             raise UserError("training.evaluate_queries is for galleries; system: siamese is "
                             "validated on evaluation.verification_pairs, so set that.")
+        if self.config.training.choose_best_on == "test":
+            raise UserError("training.choose_best_on=test is for galleries; system: siamese "
+                            "chooses on the pairs of data.subset.validation, so set it to "
+                            "validation.")
         if not self.config.data.subset.validation:
             return None
         return SiameseEvaluator(model, self.config, records)

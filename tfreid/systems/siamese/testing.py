@@ -12,12 +12,13 @@ from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.distances import METRICS, describe_metric
 from tfreid.evaluation.evaluator import GalleryEvaluator
-from tfreid.evaluation.picture_images import read_file
+from tfreid.evaluation.picture_images import LEAST_SIDE, read_file
 from tfreid.evaluation.results import write_results_json
 from tfreid.evaluation.scoring import take
 from tfreid.evaluation.thresholds import PROBABILITY, Threshold, fitting_thresholds
 from tfreid.records import Records, decode_image, open_records
 from tfreid.serving.client import SignatureClient
+from tfreid.serving.image_files import extract_files
 from tfreid.systems.base import System
 from tfreid.systems.siamese.network import siamese_parts
 from tfreid.systems.siamese.pair_picture import draw_verdict
@@ -32,6 +33,10 @@ from tfreid.systems.siamese.scores import (
     verdicts_table,
 )
 from tfreid.visualization.threshold_plot import draw_pair_distances, draw_roc
+from tfreid.weights.choice import describe_weights, find_chosen_on
+
+# Outputs of an export -> what Figure 1.3 of the report calls them.
+_TERMS = {"similarity_term": "similarity", "dissimilarity_term": "dissimilarity"}
 
 
 def make_siamese_ranker(model: keras.Model, config: Config, records: Records) -> GalleryEvaluator:
@@ -72,8 +77,11 @@ def verify_pairs(system: System, weights: str | Path, output: str | Path,
     pairs = read_pairs_file(pairs_file) if pairs_file else pairs_of_splits(
         config, open_records(config.data), [split])
     figures = verify(system.load(weights), config, pairs, Path(output), thresholds)
+    chosen_on = find_chosen_on(weights)
+    print(f"weights: {describe_weights(weights, chosen_on)}")
     write_results_json(Path(output) / "verification.json",
-                       {"name": config.name, "weights": str(weights), **figures})
+                       {"name": config.name, "weights": str(weights),
+                        "weights_chosen_on": chosen_on, **figures})
     return figures
 
 
@@ -104,7 +112,7 @@ def verify_files(client: SignatureClient, thresholds: Mapping[str, Threshold], f
     Args:
         client: Asks the signatures of a Siamese network.
         thresholds: Its calibrated thresholds.
-        first: JPEG or PNG file.
+        first: Image file.
         second: Another, of any size.
         picture: PNG file of the picture.
 
@@ -112,18 +120,25 @@ def verify_files(client: SignatureClient, thresholds: Mapping[str, Threshold], f
         Lines to print.
 
     Raises:
-        UserError: If a file cannot be read or holds no whole image.
+        UserError: If a file cannot be read, or holds no whole image of a size that is taken.
     """
-    files = [read_file(path) for path in (first, second)]
-    features = client.extract(files)
+    paths = (first, second)
+    files = [read_file(path, LEAST_SIDE) for path in paths]
+    ((_, features),) = extract_files(client, paths, len(paths), "images", files.__getitem__)
     found = client.compare(*(take(features, slice(place, place + 1)) for place in (0, 1)))
     decision = "the same person" if found["same_person"][0] else "different people"
-    heading = f"{decision}: probability of the same person {found['probability'][0]:.4f}"
+    heading = (f"{decision}: probability of the same person {found['probability'][0]:.4f} "
+               f"(threshold {sigmoid(logit_threshold(thresholds)):.4f})")
+    # Exports of before have no terms.
+    terms = {name: float(found[key][0]) for key, name in _TERMS.items() if key in found}
     distances = {name: float(found[name][0]) for name in METRICS}
     draw_verdict(tuple(decode_image(file).numpy() for file in files),
-                 (Path(first).name, Path(second).name), heading, distances, picture)
-    lines = [f"{heading} (threshold {sigmoid(logit_threshold(thresholds)):.4f})",
-             f"threshold: {thresholds_note(thresholds)}", "distances of the embeddings:"]
-    lines += [f"  {describe_metric(name, None):12} {value:.6f}"
-              for name, value in distances.items()]
+                 (Path(first).name, Path(second).name), heading, [terms, distances], picture)
+    lines = [heading, f"threshold: {thresholds_note(thresholds)}"]
+    if terms:
+        lines += ["terms of the contrastive loss, the probability in the label's place:",
+                  *(f"  {name:12} {value:.6f}" for name, value in terms.items())]
+    lines += ["distances of the embeddings:",
+              *(f"  {describe_metric(name, None):12} {value:.6f}"
+                for name, value in distances.items())]
     return "\n".join(lines)

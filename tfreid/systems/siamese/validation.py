@@ -37,6 +37,7 @@ class Validated(Evaluation):
     losses: dict[str, dict[str, float]]
     calibrated: dict[str, Threshold]
     leaking: bool
+    names_images = True
 
     @property
     def main_figure(self) -> float:
@@ -107,6 +108,8 @@ class SiameseEvaluator:
         UserError: If the records leave no positive or no negative pairs.
     """
 
+    evaluated_on = "validation"
+
     def __init__(self, model: keras.Model, config: Config, records: Records):
         self._model, self._config = model, config
         self._scorer = SiameseScorer(model, config)
@@ -119,7 +122,7 @@ class SiameseEvaluator:
                  TRAINING: (subset.training, "people trained on")}
         self._pairs = {
             name: draw_pairs(table.take(rows), config.evaluation.verification_pairs,
-                             data.pairs.apart, data.subset.seed,
+                             config.evaluation.verification_apart, data.subset.seed,
                              f"{len(rows):,} {name} images ({words})")
             for name, (rows, words) in kinds.items()}
 

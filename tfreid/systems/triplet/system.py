@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import keras
 
@@ -13,6 +14,7 @@ from tfreid.records import ImageTable
 from tfreid.systems.embedding.system import EmbeddingSystem
 from tfreid.systems.triplet.batches import TripletBatches
 from tfreid.systems.triplet.objective import TripletObjective
+from tfreid.training.dropout_noise import Margin
 
 
 class TripletSystem(EmbeddingSystem):
@@ -25,6 +27,7 @@ class TripletSystem(EmbeddingSystem):
     """
 
     unit = "triplets"
+    shares_batch = True
 
     def check(self, replicas: int) -> None:
         """Refuses settings that do not fit triplets."""
@@ -75,6 +78,13 @@ class TripletSystem(EmbeddingSystem):
         config = self.config
         return TripletBatches(
             table, config.data, input_size(config.model), config.triplet, config.training.seed)
+
+    def margin(self) -> Margin | None:
+        """Returns the distance of unit vectors whose dot product is the margin below 1."""
+        triplet = self.config.triplet
+        if triplet.batch_norm == "frozen":  # an update runs the network without dropout
+            return None
+        return Margin(math.sqrt(2 * triplet.margin), f"triplet.margin={triplet.margin:g}")
 
     def make_objective(self, model: keras.Model) -> TripletObjective:
         """Makes the triplet loss."""

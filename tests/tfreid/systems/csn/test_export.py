@@ -66,7 +66,7 @@ def run(records, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     (folder / "checkpoints").mkdir()
     save_config(config, folder / "config.yaml")
-    save_weights(model, folder / "checkpoints" / "best.weights.h5")
+    save_weights(model, folder / "checkpoints" / "last.weights.h5")
     return folder, model, config
 
 

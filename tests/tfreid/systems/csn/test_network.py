@@ -238,7 +238,7 @@ def test_weights_come_back_from_a_file(small_csn, model, outputs, tmp_path):
     other = small_csn(seed=99, width=96)
     assert not np.allclose(other(_pairs(_images()), training=False)["logits"], outputs["logits"])
     report = load_weights(other, path)
-    assert len(report.loaded) == len(model.weights) == 90
+    assert len(report.loaded) == len(model.weights) == 91
     for name, value in other(_pairs(_images()), training=False).items():
         np.testing.assert_allclose(value.numpy(), outputs[name].numpy(), rtol=1e-4, atol=1e-4)
 

@@ -81,7 +81,8 @@ def test_pair_picture(tmp_path, levels, parts, size):
     # Nothing is cut off: the margins stay white.
     for edge in (picture[:8], picture[-8:], picture[:, :8], picture[:, -8:]):
         assert edge.min() == 255
-    assert picture[picture.shape[0] // 2].min() < 128
+    middle = picture.shape[0] // 2
+    assert picture[middle - 20 : middle + 20].min() < 128
 
 
 def test_shared_limits_change_the_colours(tmp_path):

@@ -21,6 +21,7 @@ from tfreid.systems.csn.scores import CsnScorer
 from tfreid.systems.csn.settings import ScoreSettings
 from tfreid.systems.csn.settings import Settings as CsnSettings
 from tfreid.systems.csn.testing import ShortlistEvaluator, make_csn_evaluator
+from tfreid.systems.registry import make_system
 
 SHAPE = ModelConfig(height=64, width=28)
 SPLITS = ("query", "gallery")
@@ -62,21 +63,30 @@ def drawn(tmp_path_factory):
 VALIDATED = {"train": [1], "val": [2, 3], "test": [4, 5]}
 
 
-@pytest.mark.parametrize("split, training, splits, identities, trials", [
-    (VALIDATED, True, ("val_query", "val_gallery"), 2, 1),
-    (VALIDATED, False, SPLITS, 2, 4),
-    ({"train": [1, 2], "test": [3, 4, 5]}, True, SPLITS, 3, 1),
+@pytest.mark.parametrize(("split", "settings", "evaluated_on", "identities"), [
+    (VALIDATED, {}, "validation", 2),
+    ({"train": [1, 2, 3, 4], "test": [5]}, {"validation": 2}, "validation", 2),
+    # The number of identities is that of a test: of a validation, all take part.
+    (VALIDATED, {"identities": 1}, "validation", 2),
+    (VALIDATED, {"identities": 1, "choose_best_on": "test"}, "test", 1),
+    ({"train": [1, 2], "test": [3, 4, 5]}, {}, "test", 3),
 ])
-def test_validation_identities_while_training_and_test_identities_else(
-    network, drawn, split, training, splits, identities, trials
+def test_trainings_are_evaluated_on_validation_identities_where_there_are_any(
+    network, drawn, split, settings, evaluated_on, identities
 ):
     records = drawn(**split)
-    config = _config(records, trials=4, training_trials=1)
-    evaluator = make_csn_evaluator(network, config, Records(records), training)
+    config = _config(records, trials=4, training_trials=1, identities=settings.get("identities"))
+    config.data.subset.validation = settings.get("validation", 0)
+    config.training.choose_best_on = settings.get("choose_best_on", "validation")
+    system = make_system(config)
+    evaluator = system.make_evaluator(network, Records(records))
     assert isinstance(evaluator, SingleShotEvaluator)
     assert isinstance(evaluator._scorer, CsnScorer)
-    assert evaluator._splits == splits and len(evaluator._trials) == trials
+    assert evaluator.evaluated_on == evaluated_on and len(evaluator._trials) == 1
     assert {len(trial.query) for trial in evaluator._trials} == {identities}
+    evaluator.try_out()
+    tested = system.make_score_evaluator(network, Records(records))
+    assert tested.evaluated_on == "test" and len(tested._trials) == 4
 
 
 def test_records_without_a_test_split(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -71,7 +73,7 @@ def run(config, devices=1):
 @pytest.mark.parametrize("devices", [1, 2])
 def test_lin_and_triplet_see_the_chosen_feature(feature, devices):
     config = LossConfig(metric_feature=feature,
-                        lin=LinLossConfig(weight=0.4, reduction="mean"),
+                        lin=LinLossConfig(weight=0.4),
                         triplet=TripletLossConfig(weight=2.0),
                         center=CenterLossConfig(weight=0.0))
     outputs = some_outputs()
@@ -116,6 +118,14 @@ def test_every_setting_reaches_the_lin_loss():
     for name, value in settings.items():
         others = {other: v for other, v in settings.items() if other != name}
         assert LinLoss(**others)(LABELS[0], features).numpy() != pytest.approx(expected), value
+    added = dataclasses.replace(config.lin, reduction="sum")
+    ((_, scalars, _),) = run(dataclasses.replace(config, lin=added))
+    assert scalars["loss/lin"] == pytest.approx(len(LABELS[0]) * 0.5 * expected, rel=1e-5)
+    # What changes no value changes the gradient.
+    constant, through = (
+        run(LossConfig(**NO_LOSS, lin=LinLossConfig(1.0, weight_gradient=on)))[0][2]
+        for on in (False, True))
+    assert not np.allclose(constant, through, atol=1e-3)
 
 
 def test_shares_of_active_pairs_are_reported():
@@ -132,18 +142,18 @@ def test_shares_of_active_pairs_are_reported():
 
 
 def test_lin_across_replicas_equals_one_large_batch():
-    lin = LinLossConfig(1.0, reduction="mean", across_replicas=True)
+    lin = LinLossConfig(1.0, across_replicas=True)
     config = LossConfig(**NO_LOSS, lin=lin)
     features = tf.Variable(some_outputs()["embedding"].reshape(8, SIZE))
     with tf.GradientTape() as tape:
-        large = LinLoss(reduction="sum_over_batch_size")(LABELS.reshape(-1), features)
+        large = LinLoss()(LABELS.reshape(-1), features)
     gradients = tape.gradient(large, features).numpy().reshape(2, 4, SIZE)
     replicas = run(config, devices=2)
     assert np.mean([total for total, *_ in replicas]) == pytest.approx(float(large), rel=1e-5)
     for replica, (_, _, gradient) in enumerate(replicas):
         # What the step averages over replicas.
         np.testing.assert_allclose(gradient / 2, gradients[replica], atol=1e-6)
-    apart = run(LossConfig(**NO_LOSS, lin=LinLossConfig(1.0, reduction="mean")), devices=2)
+    apart = run(LossConfig(**NO_LOSS, lin=LinLossConfig(1.0)), devices=2)
     assert np.mean([total for total, *_ in apart]) != pytest.approx(float(large), rel=1e-3)
 
 

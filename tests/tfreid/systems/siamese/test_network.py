@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrecords.errors import UserError
 from tfreid.config import Config, ModelConfig
-from tfreid.systems.siamese.network import build_siamese, siamese_parts
+from tfreid.systems.siamese.export import ServedSiamese
+from tfreid.systems.siamese.network import MERGE_LAYERS, build_siamese, siamese_parts
 from tfreid.systems.siamese.scores import probability_metric
 from tfreid.systems.siamese.settings import Settings as SiameseSettings
 from tfreid.weights.files import load_weights, save_weights, weight_keys
@@ -16,12 +18,16 @@ from tfreid.weights.files import load_weights, save_weights, weight_keys
 MERGES = ("absolute", "squared", "cosine")
 
 
-def make(merge="absolute", backbone="siamese_twin", seed=0, **model):
+def make(merge="absolute", backbone="siamese_twin", seed=0, siamese=None, **model):
+    return build_siamese(settings(merge, backbone, seed, siamese, **model))
+
+
+def settings(merge="absolute", backbone="siamese_twin", seed=0, siamese=None, **model):
     keras.utils.set_random_seed(seed)
-    return build_siamese(Config(
-        system="siamese", siamese=SiameseSettings(merge),
+    return Config(
+        system="siamese", siamese=SiameseSettings(merge, **(siamese or {})),
         model=ModelConfig(**{"backbone": backbone, "height": 32, "width": 16, "embedding_size": 6,
-                             "pooling": "flatten", "neck": False, "classifier": False, **model})))
+                             "pooling": "flatten", "neck": False, "classifier": False, **model}))
 
 
 def sides(count=5, size=6):
@@ -45,7 +51,7 @@ def test_the_merge_network_against_numpy(merge):
     compare.get_layer("verdict").set_weights([kernel, bias])
     first, second = sides()
     found = compare({"first": first, "second": second})
-    kernel, bias = 10 * kernel, 10 * bias  # see `_HASTE`
+    kernel, bias = 10 * kernel, 10 * bias  # `siamese.merge_rate`
     expected = (merged(merge, first, second) @ kernel)[:, 0] + bias
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     # It does not matter which image comes first.
@@ -53,6 +59,34 @@ def test_the_merge_network_against_numpy(merge):
     metric = probability_metric(model)
     distances = metric.between(metric.prepare(first), metric.prepare(second))
     np.testing.assert_allclose(10 * np.diagonal(distances), bias - expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_merge_networks_rate_and_hidden_layer():
+    plain, fast = (make(siamese={"merge_rate": rate}) for rate in (1.0, 10.0))
+    first, second = sides()
+    # The rate changes no initial output.
+    np.testing.assert_allclose(*(siamese_parts(model).compare({"first": first, "second": second})
+                                 for model in (plain, fast)), rtol=1e-5)
+    compare = siamese_parts(make(siamese={"merge_rate": 1.0, "hidden_size": 3})).compare
+    hidden, verdict = (compare.get_layer(name).get_weights() for name in MERGE_LAYERS)
+    expected = np.maximum(np.abs(first - second) @ hidden[0] + hidden[1], 0) @ verdict[0]
+    np.testing.assert_allclose(compare({"first": first, "second": second}), expected[:, 0],
+                               rtol=1e-5)
+    with pytest.raises(UserError, match="cannot rank with siamese.hidden_size"):
+        probability_metric(make(siamese={"hidden_size": 3}))
+
+
+def test_an_export_serves_the_terms_of_the_contrastive_loss():
+    config = settings()
+    config.loss.contrastive.margin = 4.0
+    served = ServedSiamese(build_siamese(config), config, {})
+    first, second = sides()
+    found = served.compare({"descriptor": first}, {"descriptor": second})
+    probability, distance = found["probability"].numpy(), np.linalg.norm(first - second, axis=1)
+    assert distance.min() < 4 < distance.max() and probability.min() > 0.01
+    np.testing.assert_allclose(found["similarity_term"], probability * distance ** 2, rtol=1e-4)
+    np.testing.assert_allclose(found["dissimilarity_term"], (1 - probability)
+                               * np.maximum(4 - distance, 0) ** 2, rtol=1e-4, atol=1e-6)
 
 
 def test_every_image_is_embedded_once_by_shared_weights():

@@ -36,7 +36,8 @@ def test_a_verdict_shows_images_of_any_sizes(tmp_path, shapes):
     path = tmp_path / "new" / "pair.png"
     images = tuple(plain(color, *shape) for color, shape in zip((RED, BLUE), shapes))
     draw_verdict(images, ("a.jpg", "b" * 60 + ".jpg"), "one person: probability 0.9123",
-                 {"cosine": 0.1, "euclidean": 2.0, "cityblock": 30.0, "dot": -4.0}, path)
+                 [{"similarity": 0.1, "dissimilarity": 2.0},
+                  {"cosine": 0.1, "euclidean": 2.0, "cityblock": 30.0, "dot": -4.0}], path)
     picture = cv2.imread(str(path))[..., ::-1]
     for color in (RED, BLUE):
         near = (np.abs(picture.astype(int) - color).max(axis=2) < 12).sum()

@@ -13,8 +13,9 @@ from tfreid.systems.siamese.pair_sets import pairs_of_splits, read_pairs_file
 
 
 def config(pairs=40, apart="cameras"):
-    return Config(data=DataConfig(pairs=PairDataConfig(apart=apart)),
-                  evaluation=EvaluationConfig(verification_pairs=pairs))
+    # How training pairs differ does not matter.
+    return Config(data=DataConfig(pairs=PairDataConfig(apart="images")),
+                  evaluation=EvaluationConfig(verification_pairs=pairs, verification_apart=apart))
 
 
 @pytest.fixture(scope="module")

@@ -82,6 +82,7 @@ def test_a_run_keeps_figures_of_both_kinds_of_pairs_and_thresholds(whole):
             figures["losses"]["contrastive"] + figures["losses"]["verification"])
     progress = json.loads((whole / "checkpoints/progress.json").read_text())
     assert progress["best_figure"] == results["validation"]["probability"]["accuracy"]
+    assert results["weights_chosen_on"] == "validation"
     thresholds = json.loads((whole / "thresholds.json").read_text())
     assert set(thresholds) == {"probability", "cosine", "correlation", "euclidean",
                                          "cityblock", "minkowski", "dot"}
@@ -145,17 +146,18 @@ def test_two_files_are_judged_alike_by_the_run_and_by_its_export(whole, images, 
     def judged(*source):
         assert test_net.main([*source, "--output", str(tmp_path), "--pair", *images]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert cv2.imread(str(tmp_path / "pair-a-b.png")) is not None
-        (tmp_path / "pair-a-b.png").unlink()
+        (picture,) = tmp_path.glob("pair-a-b-*.png")
+        assert cv2.imread(str(picture)) is not None and lines[-1] == f"wrote {picture}"
+        picture.unlink()
         probability, threshold = re.findall(r"0\.\d{4}", lines[0])
-        distances = dict(line.split() for line in lines[3:-1])
+        figures = dict(line.split() for line in lines if line.startswith("  "))
         return float(probability), threshold, lines[1], {
-            name: float(value) for name, value in distances.items()}
+            name: float(value) for name, value in figures.items()}
 
     by_run = judged("--run", str(whole))
     assert "the most accurate on pairs of" in by_run[2]
-    assert list(by_run[3]) == ["cosine", "correlation", "euclidean", "cityblock", "minkowski",
-                               "dot"]
+    assert list(by_run[3]) == ["similarity", "dissimilarity", "cosine", "correlation", "euclidean",
+                               "cityblock", "minkowski", "dot"]
     assert export_model.main(["--run", str(whole), "--output", str(tmp_path / "served")]) == 0
     assert "thresholds.json decides" in capsys.readouterr().out
     by_export = judged("--model", str(tmp_path / "served"))
@@ -168,6 +170,34 @@ def test_two_files_are_judged_alike_by_the_run_and_by_its_export(whole, images, 
     assert float(ranked[3]) == pytest.approx(by_run[3]["euclidean"], abs=1.1e-4)
     decision = "the same person" if by_run[0] >= float(by_run[1]) else "different people"
     assert " ".join(ranked[4:-1]) == decision
+
+
+def test_files_are_judged_as_a_viewer_shows_them(whole, images, capsys, tmp_path,
+                                                 tag_orientation):
+    pixels = cv2.imread(images[0])
+    turned = cv2.imencode(".jpg", np.rot90(pixels), [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    upright = cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR)
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "one/a.jpg").write_bytes(tag_orientation(turned, 6))
+    cv2.imwrite(str(tmp_path / "other/a.png"), np.rot90(upright, -1))
+    cv2.imwrite(str(tmp_path / "small.png"), pixels[:7])
+    printed = []
+    for path in ("one/a.jpg", "other/a.png"):
+        assert test_net.main(["--run", str(whole), "--output", str(tmp_path),
+                              "--pair", str(tmp_path / path), images[1]]) == 0
+        printed.append(capsys.readouterr().out.splitlines()[:-1])
+    assert printed[0] == printed[1]
+    # Files of one name do not overwrite each other's picture.
+    assert len(list(tmp_path.glob("pair-a-b-*.png"))) == 2
+    for option in (["--pair", "small.png", "small.png"], ["--pairs", "pairs.csv"]):
+        (tmp_path / "pairs.csv").write_text("first,second,same\nsmall.png,small.png,1\n")
+        option[1:] = [str(tmp_path / name) for name in option[1:]]
+        assert test_net.main(["--run", str(whole), *option]) == 2
+        assert "45 x 7 pixels show no person" in capsys.readouterr().err
+    assert test_net.main(["--run", str(whole), "--pair", images[0], images[1],
+                          "export.max_pixels=9000"]) == 2
+    assert f"{images[1]}: the model cannot decode it, or it has more" in capsys.readouterr().err
 
 
 def test_thresholds_of_other_weights_do_not_count(whole, images, capsys, tmp_path):
@@ -188,11 +218,14 @@ def test_leaks_streams_two_devices_and_half_precision(recipe, tmp_path, capfd):
         assert train_net.main(command(
             recipe, tmp_path / "run", "training.max_steps=1", "data.subset.validation_by=image",
             "data.memory_limit_mb=0.01", "siamese.loss=triplet", "training.devices=[CPU:0,CPU:1]",
+            "loss.triplet.margin=0.0001",
             "training.precision=mixed_bfloat16")) == 0
     finally:
         keras.mixed_precision.set_global_policy("float32")
     printed = capfd.readouterr().out
     assert "streamed from disk" in printed and "above the memory limit of 0 MB" in printed
+    assert "note: dropout alone puts a training image" in printed
+    assert "beyond loss.triplet.margin=0.0001: " in printed
     assert "2 device(s)" in printed and "LEAKING validation accuracy" in printed
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert results["leaking"] is True and "LEAKING" in results["validation"]["pairs"]
@@ -244,8 +277,10 @@ def test_twins_start_from_an_embedding_model_and_keep_it_frozen(recipe, tmp_path
     (["loss.triplet.across_replicas=true"], "loss.triplet.across_replicas is not available"),
     (["system=embedding", "model.classifier=true", "data.subset.validation=0"],
      "siamese.loss is for system: siamese"),
-    (["system=embedding", "model.classifier=true", "siamese.loss=null"],
-     "data.subset.validation is for system: siamese"),
+    (["system=embedding", "model.classifier=true", "siamese.loss=null",
+      "data.subset.validation_by=image"],
+     "data.subset.validation_by=image is for system: siamese"),
+    (["training.choose_best_on=test"], "training.choose_best_on=test is for galleries"),
 ])
 def test_mistakes_get_one_sentence(recipe, tmp_path, capfd, more, words):
     assert train_net.main(command(recipe, tmp_path / "run", *more)) == 2

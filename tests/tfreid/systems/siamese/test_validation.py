@@ -7,8 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tfreid.config import Config, ModelConfig
+from tfreid.records import Records
+from tfreid.systems.siamese.network import build_siamese
 from tfreid.systems.siamese.pair_sets import PairSet
 from tfreid.systems.siamese.scores import SiameseScores, judge, sigmoid, verdicts_table
+from tfreid.systems.siamese.settings import Settings
+from tfreid.systems.siamese.validation import SiameseEvaluator
 
 # Probabilities of one person: 0.9, 0.6 and 0.3 of pairs of one, 0.7, 0.2 and 0.1 of pairs of two.
 MATCHES = np.array([True, False, True, False, True, False])
@@ -23,6 +28,20 @@ def verdicts():
     logits = np.log(PROBABILITIES / (1 - PROBABILITIES)).astype(np.float32)
     pairs = PairSet([b""] * 6, [""] * 6, PLACES, PLACES, MATCHES, "six pairs")
     return judge(pairs, SiameseScores(logits, {"euclidean": DISTANCES.astype(np.float32)}))
+
+
+def test_pairs_are_from_two_cameras_however_those_of_training_are(records):
+    config = Config(system="siamese", siamese=Settings(loss="contrastive"), model=ModelConfig(
+        backbone="siamese_twin", filters=[2], height=16, width=16, embedding_size=4, neck=False,
+        classifier=False))
+    config.data.pairs.apart, config.data.subset.validation = "images", 0.5
+    evaluator = SiameseEvaluator(build_siamese(config), config, Records(records))
+    index = Records(records)["train"].index
+    cameras = dict(zip(index.paths, index.cameras))
+    for pairs in evaluator._pairs.values():
+        first, second = (np.array([cameras[pairs.names[place]] for place in side[pairs.matches]])
+                         for side in (pairs.first, pairs.second))
+        assert len(first) == 2000 and (first != second).all()
 
 
 def test_figures_by_hand(verdicts):

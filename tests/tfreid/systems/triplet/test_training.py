@@ -143,12 +143,14 @@ def test_stopped_in_the_first_stage_and_resumed(whole, recipe, tmp_path, monkeyp
     assert_same_end(run, whole)
 
 
-def test_without_the_first_stage_on_two_devices_with_statistics_of_batches(recipe, tmp_path):
+def test_without_the_first_stage_on_two_devices_with_statistics_of_batches(recipe, tmp_path,
+                                                                           capsys):
     """One step of two triplets on each device makes an update of four."""
     run = tmp_path / "run"
     train(recipe, run, ["training.devices=[CPU:0,CPU:1]", "pretraining=null",
                         "triplet.batch_norm=batch", "training.epochs=1"])
     assert not (run / "pretraining").exists()
+    assert "a batch of its own" not in capsys.readouterr().out
     config = load_config(run / "config.yaml")
     assert (config.training.accumulate_steps, config.training.steps_per_epoch) == (1, 2)
     means = [value for name, value in weights(run / "checkpoints/step-2").items()

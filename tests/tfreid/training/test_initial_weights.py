@@ -1,0 +1,43 @@
+"""Initial weights: what a recipe that names a missing file says, and what a run says of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tfrecords.errors import UserError
+from tfreid.config import ModelConfig, load_config
+from tfreid.config.recipes import shipped_recipes
+from tfreid.training.initial_weights import check_converted, describe_initial_weights
+
+
+def test_recipes_say_how_to_get_the_weights_that_they_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = {}
+    for name in shipped_recipes():
+        config = load_config(name).model
+        if config.weights not in (None, "imagenet"):
+            with pytest.raises(UserError) as caught:
+                check_converted(config)
+            told[name] = str(caught.value)
+            assert (f"{config.weights} does not exist; get the ImageNet checkpoint of "
+                    f"{config.backbone} from ") in told[name]
+            assert (f"`tfreid convert --arch {config.backbone} --input CHECKPOINT.pth --output "
+                    f"{config.weights}`") in told[name]
+            assert "model.weights=null" in told[name]
+    assert "from torchvision" in told["lin_resnet34"]
+    assert "XingangPan/IBN-Net" in told["lin_resnet50_ibn_a"]
+    assert {"lin_se_resnet50", "report_osnet_x025", "report_mobilenet_v3"} <= told.keys()
+
+
+def test_weights_that_are_there_or_of_runs_are_not_its_matter(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "resnet34.weights.h5").touch()
+    for weights in ("resnet34.weights.h5", "runs/first/checkpoints/best.weights.h5", None):
+        check_converted(ModelConfig(backbone="resnet34", weights=weights))
+
+
+@pytest.mark.parametrize("weights, said", [
+    (None, "random weights"), ("imagenet", "Keras's ImageNet weights"),
+    ("resnet34.weights.h5", "resnet34.weights.h5")])
+def test_a_run_says_what_it_starts_from(weights, said):
+    assert describe_initial_weights(ModelConfig(weights=weights)) == said

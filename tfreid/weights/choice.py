@@ -1,0 +1,45 @@
+"""Which images chose weights among those of several evaluations, to be said beside every figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfreid.config import load_config
+from tfreid.weights.files import read_chosen_on
+
+VALIDATION, TEST = "validation", "test"
+BEST_NAME = "best.weights.h5"
+_SAID = {VALIDATION: ", chosen on validation images", TEST: ", CHOSEN ON TEST IMAGES"}
+
+
+def find_chosen_on(weights: str | Path) -> str | None:
+    """Returns the images that chose the weights, `validation` or `test`; None if none did.
+
+    Raises:
+        UserError: If the file exists and is not a weight file.
+    """
+    path = Path(weights)
+    known = read_chosen_on(path) if path.is_file() else None
+    return known if known in _SAID else assume_chosen_on(path)
+
+
+def assume_chosen_on(weights: str | Path) -> str | None:
+    """Returns what chose weights from before the files said so: of the best ones the test images.
+
+    Only Siamese networks held images out then.
+    """
+    path = Path(weights)
+    if path.name != BEST_NAME:
+        return None
+    config = path.parent.parent / "config.yaml"
+    return VALIDATION if config.is_file() and load_config(config).data.subset.validation else TEST
+
+
+def describe_weights(weights: str | Path, chosen_on: str | None) -> str:
+    """Describes weights in a table of their figures."""
+    return Path(weights).name + _SAID.get(chosen_on, "")
+
+
+def marked(name: str, chosen_on: str | None) -> str:
+    """Returns a name for a plot, marked if the weights were chosen on test images."""
+    return name + _SAID[TEST] if chosen_on == TEST else name
