@@ -171,7 +171,7 @@ def test_recipes_of_before_have_the_same_settings_under_their_new_names(old):
         # They were other networks of the same size, which ranked without flips, and fine-tuned
         # the weights that were best on the test images.
         weights = expected["model.weights"]
-        expected.update(REPORT_ROWS[name.replace("report_", "")][-1], **{
+        expected.update(REPORT_ROWS[name.replace("report_", "")][-1], **ERASING, **{
             "evaluation.flip": True, "model.weights": weights and weights.replace("best", "last")})
     if "mars" in variants:  # The mean of the images was not what MARS's authors rank by.
         expected["evaluation.tracklet_pooling"] = "max"
