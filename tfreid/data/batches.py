@@ -92,8 +92,8 @@ class PairBatches(ImageBatches):
                  with_labels: bool = False):
         pairs = config.pairs
         self._sampler, self.description = _make_sampler(table, pairs, seed)
-        # Numbers of an identity's images and their copies: row * copies + copy.
-        self._copies = 1 + _more_copies(pairs)
+        # The sampler numbers images and their copies: row * copies + copy.
+        self._copies = _copies(pairs)
         super().__init__(table, config, height, width, self._sampler.images_per_batch)
         self.batch_size = pairs.batch_size
         self.batches_per_epoch = self._sampler.batches_per_epoch
@@ -145,16 +145,15 @@ def _make_sampler(table: ImageTable, pairs: PairDataConfig, seed: int):
             table.index, pairs.batch_size, pairs.negatives_per_positive, pairs.apart, seed)
         return sampler, f"pairs drawn {images}"
     labels, cameras, samples = table.index.labels, table.index.cameras, pairs.samples
-    if more := _more_copies(pairs):
+    if pairs.matching == "enlarged":
         images += f", each with {pairs.samples} shifted copies and a flipped one"
-        # All pairs within an identity, which images of unknown cameras form.
-        labels, cameras, samples = np.repeat(labels, 1 + more), np.int32([-1]), 1
-    sampler = PairSampler(
-        labels, np.broadcast_to(cameras, len(labels)), pairs.batch_size,
-        pairs.negatives_per_positive, samples, pairs.negatives, seed)
+        labels, samples = np.repeat(labels, _copies(pairs)), 1
+        cameras = np.full(len(labels), -1)  # unknown, so that all pairs within an identity count
+    sampler = PairSampler(labels, cameras, pairs.batch_size, pairs.negatives_per_positive, samples,
+                          pairs.negatives, seed)
     return sampler, f"{sampler.num_positive_pairs:,} positive pairs {images}"
 
 
-def _more_copies(pairs: PairDataConfig) -> int:
-    """Returns the number of copies beside each image: shifted ones and a flipped one."""
-    return pairs.samples + 1 if pairs.matching == "enlarged" else 0
+def _copies(pairs: PairDataConfig) -> int:
+    """Returns how often each image is in its identity's set: itself, shifted, and flipped."""
+    return pairs.samples + 2 if pairs.matching == "enlarged" else 1

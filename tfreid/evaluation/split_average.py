@@ -20,10 +20,8 @@ from tfreid.evaluation.results import (
     saved_curve,
 )
 from tfreid.evaluation.single_shot import SINGLE_SHOT, AveragedCmc
-from tfreid.weights.choice import TEST, VALIDATION
+from tfreid.weights.choice import CHOSEN, TEST, VALIDATION
 
-_CHOSEN = {None: "not chosen by figures", VALIDATION: "chosen on validation images",
-           TEST: "CHOSEN ON TEST IMAGES"}
 _FIGURES = ("dataset", "feature", "metric", "trials", "identities")
 
 
@@ -119,7 +117,7 @@ def format_split_average(average: SplitAverage) -> str:
         ("identities in a trial", f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"),
         ("ranked by", average.metric),
         ("images", average.evaluated_on),
-        ("weights", _CHOSEN[average.weights_chosen_on]),
+        ("weights", CHOSEN.get(average.weights_chosen_on, "not chosen by figures")),
     ]
     return ruled_table([[heads], rows, sums, facts])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -10,6 +10,18 @@ import tensorflow as tf
 
 from tfreid.config import Config
 from tfreid.models.embedding import input_size
+
+
+class Cost(NamedTuple):
+    """The cost of one call of a function.
+
+    Attributes:
+        flops: 2 x multiply-adds of its convolutions and matrix products.
+        depth: How many of these the longest path through it has.
+    """
+
+    flops: int
+    depth: int
 
 
 def describe_model(config: Config, model: keras.Model) -> dict[str, Any]:
@@ -24,17 +36,13 @@ def describe_model(config: Config, model: keras.Model) -> dict[str, Any]:
     height, width = config.model.height, config.model.width
     shape = (*map(int, input_size(config.model).of(height, width)), 3)
     output = config.evaluation.feature
-
-    def forward(images):
-        return model(images, training=False)[output]
-
-    spec = tf.TensorSpec((1, *shape), tf.float32)
+    cost = count_cost(lambda images: model(images, training=False)[output],
+                      tf.TensorSpec((1, *shape), tf.float32))
     return {
         "name": config.name,
         "trainable_params": count_parameters(model.trainable_weights),
         "params": count_parameters(model.weights),
-        "flops": count_flops(forward, spec),
-        "depth": count_layers(forward, spec),
+        **cost._asdict(),
         "input_shape": list(shape),
         "embedding_size": int(model.output[output].shape[-1]),
     }
@@ -47,21 +55,18 @@ def count_flops(function, *inputs) -> int:
         function: Any function of tensors that TensorFlow can trace.
         *inputs: `tf.TensorSpec` with full shapes, or nests of them.
     """
-    return sum(_COUNTERS[op.type](op) for op in _needed(function, inputs) if op.type in _COUNTERS)
+    return count_cost(function, *inputs).flops
 
 
-def count_layers(function, *inputs) -> int:
-    """Counts the convolutions and matrix products on the longest path through one call.
-
-    Args:
-        function: As in `count_flops`.
-        *inputs: As in `count_flops`.
-    """
-    depths = {}
+def count_cost(function, *inputs) -> Cost:
+    """Counts what one call costs, tracing it once; arguments as for `count_flops`."""
+    flops, depths = 0, {}
     for op in _needed(function, inputs):
         above = max((depths[tensor.op] for tensor in op.inputs), default=0)
         depths[op] = above + (op.type in _COUNTERS)
-    return max(depths.values())
+        if op.type in _COUNTERS:
+            flops += _COUNTERS[op.type](op)
+    return Cost(flops, max(depths.values()))
 
 
 def _needed(function, inputs):

@@ -9,7 +9,7 @@ from tfreid.weights.files import read_chosen_on
 
 VALIDATION, TEST = "validation", "test"
 BEST_NAME = "best.weights.h5"
-_SAID = {VALIDATION: ", chosen on validation images", TEST: ", CHOSEN ON TEST IMAGES"}
+CHOSEN = {VALIDATION: "chosen on validation images", TEST: "CHOSEN ON TEST IMAGES"}
 
 
 def find_chosen_on(weights: str | Path) -> str | None:
@@ -20,7 +20,7 @@ def find_chosen_on(weights: str | Path) -> str | None:
     """
     path = Path(weights)
     known = read_chosen_on(path) if path.is_file() else None
-    return known if known in _SAID else assume_chosen_on(path)
+    return known if known in CHOSEN else assume_chosen_on(path)
 
 
 def assume_chosen_on(weights: str | Path) -> str | None:
@@ -37,9 +37,9 @@ def assume_chosen_on(weights: str | Path) -> str | None:
 
 def describe_weights(weights: str | Path, chosen_on: str | None) -> str:
     """Describes weights in a table of their figures."""
-    return Path(weights).name + _SAID.get(chosen_on, "")
+    return ", ".join(filter(None, [Path(weights).name, CHOSEN.get(chosen_on)]))
 
 
 def marked(name: str, chosen_on: str | None) -> str:
     """Returns a name for a plot, marked if the weights were chosen on test images."""
-    return name + _SAID[TEST] if chosen_on == TEST else name
+    return f"{name}, {CHOSEN[TEST]}" if chosen_on == TEST else name

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded, timed
 from tfreid.config import Config
-from tfreid.models.flops import count_flops, count_layers, count_parameters
+from tfreid.models.flops import count_cost, count_flops, count_parameters
 from tfreid.systems.csn.network import build_csn, compared_features, csn_parts
 from tfreid.systems.csn.scores import CsnScorer, simi_score
 from tfreid.systems.csn.settings import Settings as CsnSettings
@@ -41,8 +41,9 @@ def describe_csn(config: Config, model: keras.Model) -> dict[str, Any]:
     Returns:
         `name`; `levels`; `trainable_params`, and `params` with the batch norms' statistics; `flops`
         of one pair, 2 x multiply-adds of extracting and comparing both images; its parts
-        `flops_extract` of one image and `flops_compare` of one pair; `input_shape` [height, width,
-        3]; and for the paper's networks `paper_table_5`, the paper's counts.
+        `flops_extract` of one image and `flops_compare` of one pair; `depth`, the layers on the
+        longest path from images to logits; `input_shape` [height, width, 3]; and for the paper's
+        networks `paper_table_5`, the paper's counts.
     """
     shape = [config.model.height, config.model.width, 3]
     parts = csn_parts(model)
@@ -63,11 +64,10 @@ def describe_csn(config: Config, model: keras.Model) -> dict[str, Any]:
         "flops": 2 * extract + compare,
         "flops_extract": extract,
         "flops_compare": compare,
-        "depth": count_layers(
+        "depth": count_cost(
             lambda images: model({"images": images, "first": tf.constant([0]),
-                                  "second": tf.constant([1])},
-                                 training=False)["logits"],
-            tf.TensorSpec((2, *shape), tf.float32)),
+                                  "second": tf.constant([1])}, training=False)["logits"],
+            tf.TensorSpec((2, *shape), tf.float32)).depth,
         "input_shape": shape,
     }
     levels = tuple(config.csn.levels)
