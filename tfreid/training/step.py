@@ -36,10 +36,19 @@ class TrainStep:
         self._specified = False
         self._update = tf.function(self._apply_accumulated)
 
-    def specify(self, spec: Any) -> None:
-        """Sets the `element_spec` of distributed batches, once, so that all sizes share a graph."""
+    def specify(self, batch: Batch, spec: Any) -> None:
+        """Sets what sizes batches may have, once, so that all share a graph.
+
+        Args:
+            batch: One batch per replica.
+            spec: The `element_spec` of one replica's batches.
+        """
         if not self._specified:
-            self._run = tf.function(self._step, input_signature=[spec])
+            devices = self._strategy.num_replicas_in_sync
+            specs = tf.nest.map_structure(
+                lambda value, one: one if tf.is_tensor(value)
+                else type(tf.type_spec_from_value(value))(*[one] * devices), batch, spec)
+            self._run = tf.function(self._step, input_signature=[specs])
             self._specified = True
 
     def __call__(self, batch: Batch, step: int = 0) -> tuple[dict[str, tf.Tensor], Batch]:

@@ -188,13 +188,16 @@ class Trainer:
     def _epoch_batches(self, epoch, first, last):
         """Yields per-replica batches; the replicas take batches in turn."""
         replicas = self._strategy.num_replicas_in_sync
-        dataset = self._batches.epoch(
-            epoch, self._steps_per_epoch * replicas, first * replicas
-        ).take((last - first) * replicas)
-        distributed = self._strategy.distribute_datasets_from_function(lambda _: dataset)
-        self._train_step.specify(distributed.element_spec)
+        dataset = self._batches.epoch(epoch, self._steps_per_epoch * replicas, first * replicas)
+        batches = iter(dataset)
         try:
-            yield from distributed
+            for _ in range(first, last):
+                # The iterators of a distributed dataset wait when they are deleted, for up to a
+                # minute: for a thread that tunes them and sleeps ever longer.
+                batch = self._strategy.experimental_distribute_values_from_function(
+                    lambda _: next(batches))
+                self._train_step.specify(batch, dataset.element_spec)
+                yield batch
         except tf.errors.OpError:
             if self._batches.error is not None:
                 raise self._batches.error from None

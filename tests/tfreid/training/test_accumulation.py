@@ -67,15 +67,15 @@ def trained(images, at_once, devices=("CPU:0",), average=None):
     step = TrainStep(strategy, model, objective, applier, average, accumulator=accumulator)
     batches = [batch_of(images[start : start + 3 * at_once])
                for start in range(0, len(images), 3 * at_once)]
-    if len(devices) == 1:
-        step.specify(SPEC)
     first = [v.numpy() for v in variables]
     for number in range(steps):
         assert all(np.array_equal(a, v.numpy()) for a, v in zip(first, variables))
         own = batches[number * len(devices) :]
-        step(tuple(strategy.experimental_distribute_values_from_function(
-            lambda context, part=part, own=own: tf.constant(
-                own[context.replica_id_in_sync_group][part])) for part in range(3)), number)
+        batch = strategy.experimental_distribute_values_from_function(
+            lambda context, own=own: tuple(
+                map(tf.constant, own[context.replica_id_in_sync_group])))
+        step.specify(batch, SPEC)
+        step(batch, number)
     if accumulator:
         assert not any(np.any(total.read_value()) for total in accumulator.sums)
     averages = [a.numpy() for a in average.averages] if average else None
