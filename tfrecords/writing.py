@@ -8,7 +8,9 @@ import fcntl
 import glob
 import json
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,27 @@ def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """Gives the body an empty folder in the place for temporary files, which it removes.
+
+    The first call removes those that killed processes of this machine left.
+
+    Args:
+        name: What its name ends with.
+
+    Yields:
+        The folder's path.
+    """
+    place = Path(tempfile.gettempdir())
+    _clear(place)
+    folder = tempfile.mkdtemp(f"-{name}", f"{_PREFIX}{os.getpid()}-", place)
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def sole_writer(folder: str | os.PathLike, activity: str) -> Iterator[None]:
     """Lets one process at a time write into a folder, while the body runs.
 
@@ -132,14 +155,17 @@ def _locked(path):
 
 
 def _clear(folder):
-    """Removes temporary files of processes of this machine that run no more."""
+    """Removes temporary files and folders of processes of this machine that run no more."""
     if folder in _cleared:
         return
     _cleared.add(folder)
     for left in folder.glob(f"{glob.escape(_PREFIX)}*"):
         number = left.name[len(_PREFIX):].partition("-")[0]
         if number.isdecimal() and not _runs(int(number)):
-            left.unlink(missing_ok=True)
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def _runs(process: int) -> bool:

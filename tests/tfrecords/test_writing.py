@@ -7,12 +7,13 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from tfrecords import writing
 from tfrecords.errors import UserError
-from tfrecords.writing import check_name, sole_writer, whole_file, write_whole
+from tfrecords.writing import check_name, scratch_folder, sole_writer, whole_file, write_whole
 
 
 def names(folder):
@@ -51,6 +52,20 @@ def test_files_of_killed_processes_are_removed(tmp_path, monkeypatch):
     write_whole(tmp_path / "b", b"")
     assert names(tmp_path) == sorted(
         [f".tmp-{host}-{os.getppid()}-a", f".tmp-elsewhere-{ended.pid}-a", "mine.tmp", "b"])
+
+
+def test_scratch_folders_go_also_those_of_killed_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "_cleared", set())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f".tmp-{socket.gethostname()}-{ended.pid}-x-training"
+    left.mkdir()
+    (left / "a").write_text("half")
+    with scratch_folder("training") as folder:
+        (folder / "b").write_text("")
+        assert names(tmp_path) == [folder.name]
+    assert names(tmp_path) == []
 
 
 def test_a_second_writer_is_refused_and_told_of_the_first(tmp_path):

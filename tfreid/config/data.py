@@ -145,6 +145,10 @@ class DataConfig(Section):
         4, "K of every replica's P x K batch.")
     images_per_batch: Whole[1, 2**16] = setting(
         128, "Size of every replica's batch where `sampling` is `images`.")
+    global_batch: Literal["grow", "keep"] = setting(
+        "grow", "With several devices, `grow` gives each a batch of the sizes above, and `keep` a "
+        "part of one: P, the images or the pairs of a batch are divided. `system: triplet` always "
+        "keeps.")
     eval_batch_size: Whole[1, 2**16] = setting(
         64, "Images that an evaluation embeds at once.", resume="free", average="free")
     verify: Literal["size", "checksum"] = setting(

@@ -60,6 +60,9 @@ class ScheduleConfig(Section):
         resume="free")
     half_life: Optional[PositiveFloat] = setting(
         None, "Epochs in which `exponential` halves the learning rate.", resume="free")
+    scale_rate: Literal["none", "sqrt", "linear"] = setting(
+        "none", "By what all rates are multiplied where several devices have a batch each: their "
+        "number (`linear`), its square root, or not at all.", resume="free")
 
     def __post_init__(self):
         if self.decay == "exponential" and not (self.half_life or self.final_rate):
@@ -115,6 +118,13 @@ class TrainingConfig(Section):
         "time.", resume="free")
     devices: Optional[list[str]] = setting(
         None, "Devices to train on, such as [GPU:0, GPU:1]; null takes all GPUs, or the CPU.",
+        resume="free", average="free")
+    cluster: Optional[Literal["slurm"]] = setting(
+        None, "How the processes of a training on several machines find each other: null by the "
+        "variable TF_CONFIG, if it is set; `slurm` by the variables of a Slurm job step.",
+        resume="free", average="free")
+    cluster_timeout: Whole[1, 10**6] = setting(
+        600, "Seconds in which all processes of such a training must have started.",
         resume="free", average="free")
     projector_images: Whole[0, 10**5] = setting(
         512, "Gallery images in the embedding projector of TensorBoard; 0 for none. Above 16384 "

@@ -47,8 +47,9 @@ class IdentityBatches(ImageBatches):
         self._augmentation = config.augmentation
         self._seed = seed
 
-    def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:
-        """Returns the batches `first` to `batches` of an epoch.
+    def epoch(self, epoch: int, batches: int, first: int = 0,
+              part: np.ndarray | slice = slice(None)) -> tf.data.Dataset:
+        """Returns the batches `first` to `batches` of an epoch, or a `part` of these.
 
         Each element is (images, labels): uint8 RGB [n, height, width, 3] and int32 [n].
         """
@@ -61,7 +62,7 @@ class IdentityBatches(ImageBatches):
         plan["index"] = rows
         plan["label"] = self.table.index.labels[rows].astype(np.int32)
         plan = {
-            name: values.reshape(batches, self.batch_size, *values.shape[1:])[first:]
+            name: values.reshape(batches, self.batch_size, *values.shape[1:])[first:][part]
             for name, values in plan.items()
         }
         return self.load(tf.data.Dataset.from_tensor_slices(plan), "label")
@@ -101,8 +102,9 @@ class PairBatches(ImageBatches):
         self._augmentation = config.augmentation
         self._seed = seed
 
-    def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:
-        """Returns the batches `first` to `batches` of an epoch.
+    def epoch(self, epoch: int, batches: int, first: int = 0,
+              part: np.ndarray | slice = slice(None)) -> tf.data.Dataset:
+        """Returns the batches `first` to `batches` of an epoch, or a `part` of these.
 
         Each element is (images, first, second, match): uint8 RGB [m, height, width, 3], the two
         images of each pair as int32 positions among them [n], and int32 [n], 1 for one identity
@@ -115,7 +117,7 @@ class PairBatches(ImageBatches):
             "match": pairs.match, "label": self.table.index.labels[rows].astype(np.int32),
             "epoch": np.full(batches, epoch), "batch": np.arange(batches),
         }
-        plan = {name: values[first:] for name, values in plan.items()}
+        plan = {name: values[first:][part] for name, values in plan.items()}
         dataset = tf.data.Dataset.from_tensor_slices(plan).map(self._augmented)
         return self.load(dataset, "first", "second", "match", *self._more)
 

@@ -28,6 +28,7 @@ from tfreid.evaluation.reranking import check_rerankable
 from tfreid.evaluation.single_shot import SingleShotResult
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.records import Records, Split, SplitIndex
+from tfreid.workers import ALONE, Workers
 
 # The check before training: enough images to rank, few enough to take seconds.
 _TRIAL_QUERIES = 4
@@ -211,6 +212,7 @@ class GalleryEvaluator:
         config: Its whole configuration.
         records: The records.
         metric: The distance. Defaults to `evaluation.metric`.
+        workers: The processes that share the images.
 
     Attributes:
         extract: The `FeatureExtractor` of the model and the records.
@@ -222,7 +224,7 @@ class GalleryEvaluator:
     """
 
     def __init__(self, model: keras.Model, config: Config, records: Records,
-                 metric: Metric | None = None):
+                 metric: Metric | None = None, workers: Workers = ALONE):
         self._metric = metric or config.evaluation.metric
         # Fail fast, before hours of training.
         find_metric(self._metric, config.evaluation.minkowski_p)
@@ -235,7 +237,7 @@ class GalleryEvaluator:
             check_multi_query(records.splits, self._directory)
         self._query, self._gallery = self._side("query"), self._side("gallery")
         self._galleries = self._read_galleries()
-        self.extract = FeatureExtractor(model, config, records)
+        self.extract = FeatureExtractor(model, config, records, workers)
 
     def evaluate(self, progress: bool = True, max_queries: int | None = None) -> Ranked:
         """Ranks the whole gallery for all queries, or for `max_queries` spread evenly over them.

@@ -21,6 +21,7 @@ from tfreid.config import Config, EvaluationConfig
 from tfreid.evaluation.thresholds import weights_fingerprint
 from tfreid.models.embedding import input_size
 from tfreid.records import Records
+from tfreid.workers import ALONE, Workers
 
 # Not in the stamp, which identifies the weights by their values.
 _SOURCES = ("weights", "imagenet_weights")
@@ -42,10 +43,18 @@ def make_feature(model: keras.Model,
 
 
 class FeatureExtractor:
-    """Computes the feature `evaluation.feature` of the images of records."""
+    """Computes the feature `evaluation.feature` of the images of records.
 
-    def __init__(self, model: keras.Model, config: Config, records: Records):
-        self._data, self._records = config.data, records
+    Args:
+        model: Embedding model.
+        config: Its whole configuration.
+        records: The records.
+        workers: The processes that share the images; all need to call the same methods.
+    """
+
+    def __init__(self, model: keras.Model, config: Config, records: Records,
+                 workers: Workers = ALONE):
+        self._data, self._records, self._workers = config.data, records, workers
         self._size = input_size(config.model)
         self._predict = tf.function(
             make_feature(model, config.evaluation),
@@ -74,13 +83,22 @@ class FeatureExtractor:
         Each place occurs once, in order if all images are resized to one size. The errors are
         those of calling the object.
         """
-        data = self._data
         with tqdm(total=self._count(split, indices), desc=f"{split} features", unit="image",
                   disable=not progress, leave=False) as bar:
-            for places, images in self._records[split].batches(
-                    self._size, data.eval_batch_size, data.workers, indices):
-                yield places, self._predict(images).numpy()
-                bar.update(len(images))
+            for places, features in self._workers.rounds(self._own_blocks(split, indices)):
+                yield places, features
+                bar.update(len(places))
+
+    def _own_blocks(self, split, indices):
+        """Yields the blocks of this process's share of the images."""
+        data = self._data
+        share = self._workers.share(self._count(split, indices), data.eval_batch_size)
+        if share is not None:
+            indices = share if indices is None else indices[share]
+        for places, images in self._records[split].batches(
+                self._size, data.eval_batch_size, data.workers, indices):
+            features = self._predict(images).numpy()
+            yield (places if share is None else share[places]), features
 
     def _count(self, split, indices):
         return len(self._records[split] if indices is None else indices)

@@ -20,6 +20,7 @@ from tfreid.evaluation.single_shot import (
     single_shot_result,
 )
 from tfreid.records import Records
+from tfreid.workers import ALONE, Workers
 
 Features = dict[str, np.ndarray]
 _TRIED_IDENTITIES = 4
@@ -49,11 +50,13 @@ class Scorer(Protocol):
 class EmbeddingScorer:
     """Scores of an embedding model: the negated distances of its features; see `Scorer`."""
 
-    def __init__(self, model: keras.Model, config: Config, records: Records):
+    def __init__(self, model: keras.Model, config: Config, records: Records,
+                 workers: Workers = ALONE):
         self.metric = config.evaluation.metric
         find_metric(self.metric, config.evaluation.minkowski_p)  # fail fast
         self._evaluation = config.evaluation
-        self._extractor, self._model = FeatureExtractor(model, config, records), model
+        self._extractor = FeatureExtractor(model, config, records, workers)
+        self._model = model
 
     @property
     def image_bytes(self) -> int:

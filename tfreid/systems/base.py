@@ -30,6 +30,7 @@ from tfreid.training.dropout_noise import Margin
 from tfreid.training.interfaces import Batches, Objective
 from tfreid.training.run_folder import RunFolder
 from tfreid.weights.files import load_weights
+from tfreid.workers import ALONE, Workers
 
 MARKET_IDENTITIES = 751
 
@@ -44,6 +45,7 @@ class System:
 
     Args:
         config: All settings.
+        workers: The processes that train together and share evaluations; by default this one.
 
     Attributes:
         unit: What a batch consists of, in the plural, for example `images`.
@@ -57,11 +59,11 @@ class System:
     validates_images = False
     shares_batch = False
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, workers: Workers | None = None):
         if config.evaluation.flip and self.unit == "pairs":
             raise UserError("evaluation.flip is for systems that embed single images; set it to "
                             f"false with system: {config.system}.")
-        self.config = config
+        self.config, self.workers = config, workers or ALONE
 
     # Training.
 
@@ -172,7 +174,8 @@ class System:
 
     def make_gallery_evaluator(self, model: keras.Model, records: Records) -> GalleryEvaluator:
         """Makes the evaluator that ranks the gallery by features."""
-        return GalleryEvaluator(self.embedding(model), self.config, records)
+        return GalleryEvaluator(
+            self.embedding(model), self.config, records, workers=self.workers)
 
     def make_score_evaluator(self, model: keras.Model, records: Records,
                              training: bool = False) -> Evaluator | None:
@@ -180,7 +183,7 @@ class System:
         splits = scored_splits(self.config, records, training)
         if splits is None:
             return None
-        scorer = EmbeddingScorer(self.embedding(model), self.config, records)
+        scorer = EmbeddingScorer(self.embedding(model), self.config, records, self.workers)
         return SingleShotEvaluator(scorer, self.config, records, splits, training)
 
     def prepare_further_figures(self, model: keras.Model, records: Records, output: Path,

@@ -11,6 +11,7 @@ from tfrecords.errors import UserError, nearest
 if TYPE_CHECKING:
     from tfreid.config import Config
     from tfreid.systems.base import System
+    from tfreid.workers import Workers
 
 # Name, also of the section of its own settings -> module and class, imported on demand. Beside that
 # module, `settings.py`, if there is one, has the section's dataclass `Settings`.
@@ -43,6 +44,6 @@ def find_settings(name: str) -> type | None:
     return importlib.import_module(module).Settings
 
 
-def make_system(config: Config) -> System:
-    """Returns the system of a recipe."""
-    return find_system(config.system)(config)
+def make_system(config: Config, workers: Workers | None = None) -> System:
+    """Returns the system of a recipe, for processes that train it together."""
+    return find_system(config.system)(config, workers)

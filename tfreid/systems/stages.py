@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,20 +11,23 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError, find_os_error
 from tfrecords.writing import sole_writer
-from tfreid.config import Config, load_config
+from tfreid.config import Config, flat, load_config
 from tfreid.config.training import check_length
 from tfreid.models.embedding import input_size
 from tfreid.records import ImageTable, Records, open_records
-from tfreid.systems.base import System
 from tfreid.systems.registry import make_system
 from tfreid.training.checkpoints import saved_steps
 from tfreid.training.dropout_noise import describe_noise
+from tfreid.training.global_batch import batch_of_one, describe_growth, scaled
 from tfreid.training.identities import check_identities, describe_identities
 from tfreid.training.initial_weights import check_converted, describe_initial_weights
-from tfreid.training.interfaces import Batches
-from tfreid.training.run_folder import RunFolder
-from tfreid.training.strategy import make_strategy, prepare_runtime
+from tfreid.training.run_folder import RunFolder, private_copy
+from tfreid.training.strategy import join_cluster, make_strategy, prepare_runtime
 from tfreid.training.trainer import Trainer
+from tfreid.workers import ALONE, LOST, Resolver, Workers, find_cluster, lost_process, place_in
+
+# What the processes of a training may have each of their own.
+_OWN = {"data.records", "data.workers", "data.memory_limit_mb", "training.cluster_timeout"}
 
 
 def train(config_path: str | None, output: str | Path, overrides: list[str], resume: bool = False,
@@ -42,20 +46,27 @@ def train(config_path: str | None, output: str | Path, overrides: list[str], res
 
     Raises:
         UserError: If the settings, records or run folder are wrong, another process trains in the
-            folder, or training failed.
+            folder, training failed, or a process that trains with this one was lost.
         Stopped: If SIGINT or SIGTERM stopped it; the run can be resumed.
     """
     folder = RunFolder(output)
-    folder.check_usable(resume)
     if config_path is None:
         config_path = folder.config
         if not resume or not config_path.exists():
             raise UserError("--config is missing; it can be left out only with --resume of a run.")
     config = load_config(config_path, overrides, variants)
-    with sole_writer(folder.path, "training"):
+    resolver = find_cluster(config.training.cluster)
+    with contextlib.ExitStack() as stack:
+        if place_in(resolver) == 0:
+            folder.check_usable(resume)
+            stack.enter_context(sole_writer(folder.path, "training"))
+        else:
+            folder = RunFolder(stack.enter_context(private_copy(folder.path, resume)))
         try:
-            _train(config, folder, command)
+            _train(config, folder, command, resolver)
         except Exception as error:
+            if resolver is not None and isinstance(error, LOST):
+                raise lost_process(error) from error
             problem = find_os_error(error)
             if problem is None or problem.filename is None or not folder.config.exists():
                 raise
@@ -63,10 +74,11 @@ def train(config_path: str | None, output: str | Path, overrides: list[str], res
                             "again with --resume.") from error
 
 
-def _train(config: Config, folder: RunFolder, command: str | None) -> None:
+def _train(config: Config, folder: RunFolder, command: str | None,
+           resolver: Resolver | None) -> None:
     records = open_records(config.data)
     prepare_runtime(config.training)
-    strategy = make_strategy(config.training.devices)
+    strategy, workers = _join(config, records, resolver)
     system, replicas = make_system(config), strategy.num_replicas_in_sync
     system.check(replicas)
     table = system.training_images(records)
@@ -80,15 +92,31 @@ def _train(config: Config, folder: RunFolder, command: str | None) -> None:
         weights = earlier.last_weights
         if not weights.exists():
             make_system(first).check(replicas)
-            stage = _Stage(first, earlier, table, records, strategy)
+            stage = _Stage(first, earlier, table, records, strategy, workers)
             folder.start(config, identities, command)
             earlier.start(stage.config, identities, command)
             stage.train()
             del stage  # its memory
             command = None
-    stage = _Stage(config, folder, table, records, strategy, weights)
+    stage = _Stage(config, folder, table, records, strategy, workers, weights)
     folder.start(stage.config, identities, command)
     stage.train()
+
+
+def _join(config: Config, records: Records,
+          resolver: Resolver | None) -> tuple[tf.distribute.Strategy, Workers]:
+    """Returns the devices, and the processes that train together once all agree on what."""
+    training = config.training
+    if resolver is None:
+        return make_strategy(training.devices), ALONE
+    strategy = join_cluster(resolver, training.devices, training.cluster_timeout)
+    workers = Workers(strategy, resolver)
+    workers.check_same({
+        "TensorFlow": tf.__version__,
+        **{name: value for name, value in flat(config).items() if name not in _OWN},
+        **{f"{split} split": records[split].checksums for split in records.splits},
+    })
+    return strategy, workers
 
 
 class _Stage:
@@ -100,6 +128,7 @@ class _Stage:
         table: The training images.
         records: The records to evaluate on.
         strategy: The devices.
+        workers: The processes that train together.
         weights: Weights of the stage before, instead of `model.weights`.
 
     Attributes:
@@ -110,21 +139,27 @@ class _Stage:
     """
 
     def __init__(self, config: Config, folder: RunFolder, table: ImageTable, records: Records,
-                 strategy: tf.distribute.Strategy, weights: Path | None = None):
+                 strategy: tf.distribute.Strategy, workers: Workers,
+                 weights: Path | None = None):
         prepare_runtime(config.training)  # the same seed wherever the stage before ended
         replicas = strategy.num_replicas_in_sync
         begins = not saved_steps(folder.checkpoints)
         if begins and weights is None:
             check_converted(config.model)
-        self.config, batches = _resolve(config, folder, table, replicas)
-        system = make_system(self.config)
+        self.config, batches = _resolve(config, folder, table, replicas, workers)
+        system = make_system(self.config, workers)
         start = _starting_from(self.config, weights)
         with strategy.scope():
             model = system.build_model()
             if begins:
                 make_system(start).load_initial_weights(model)
-        evaluator = system.make_evaluator(model, records)
-        self._trainer = Trainer(self.config, folder, strategy, system, model, batches, evaluator)
+        tested = model if workers.count == 1 else system.build_model()
+        evaluator = system.make_evaluator(tested, records)
+        grows = not system.shares_batch and config.data.global_batch == "grow"
+        schedule = scaled(config.schedule, replicas if grows else 1)
+        self._trainer = Trainer(
+            dataclasses.replace(self.config, schedule=schedule), folder, strategy, system, model,
+            batches, evaluator, workers, tested)
         self._description = (
             f"{config.name}: {batches.description} {table.place}, {replicas} device(s)"
             + (f", from {describe_initial_weights(start.model)}" if begins else "")
@@ -134,9 +169,11 @@ class _Stage:
         if begins and margin is not None:
             self._notes += describe_noise(system.embedding(model), margin, table,
                                           input_size(config.model), strategy)
-        if replicas > 1 and not system.shares_batch:
+        if replicas > 1 and grows:
             alone = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, 1)
-            self._notes += _larger_batches(self.config, system, batches, replicas, alone)
+            self._notes.append(describe_growth(
+                config.schedule, system.unit, batches.batch_size, replicas,
+                self.config.training.steps_per_epoch, alone))
 
     def train(self) -> None:
         """Trains to the end, unless a signal stops it."""
@@ -144,10 +181,12 @@ class _Stage:
         self._trainer.train()
 
 
-def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int):
+def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int,
+             workers: Workers = ALONE):
     """Returns the settings with derived values filled in, checked, and the batches."""
     config = make_system(config).resolve(table, replicas)
-    system = make_system(config)
+    unit = make_system(config).unit
+    system = make_system(batch_of_one(config, unit, replicas), workers)
     batches = system.make_batches(table)
     steps = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, replicas)
     training = dataclasses.replace(config.training, steps_per_epoch=steps)
@@ -172,16 +211,6 @@ def _cut_off(config: Config) -> list[str]:
         if end < whole and epochs * training.steps_per_epoch >= end:
             notes.append(f"training.max_steps={training.max_steps} ends within {name}={epochs}")
     return notes
-
-
-def _larger_batches(config: Config, system: System, batches: Batches, replicas: int,
-                    alone: int) -> list[str]:
-    """Describes how devices that have a batch each change the training of a recipe."""
-    size, steps = batches.batch_size, config.training.steps_per_epoch
-    epoch = f" and an epoch {steps} steps instead of {alone}" if steps != alone else ""
-    return [f"each of {replicas} devices has a batch of its own, so a step takes {replicas * size} "
-            f"{system.unit} instead of {size}{epoch}, at the same learning rates; to train as the "
-            "recipe says, name one device in training.devices"]
 
 
 def _starting_from(config: Config, weights: Path | None) -> Config:

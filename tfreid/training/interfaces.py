@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
@@ -35,8 +36,12 @@ class Batches(Protocol):
                 model: keras.Model) -> dict[str, float]:
         """Prepares an epoch's batches from `first` on; returns scalars for TensorBoard."""
 
-    def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:
-        """Returns the batches `first` to `batches` of an epoch, as the objective takes them."""
+    def epoch(self, epoch: int, batches: int, first: int = 0,
+              part: np.ndarray | slice = slice(None)) -> tf.data.Dataset:
+        """Returns the batches `first` to `batches` of an epoch, as the objective takes them.
+
+        `part` selects some of these by their positions; the others' images are not decoded.
+        """
 
 
 class Objective(tf.Module):

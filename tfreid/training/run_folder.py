@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
-from tfrecords.writing import LOCK_NAME, TEMPORARY, check_name, write_json, write_whole
+from tfrecords.writing import (
+    LOCK_NAME,
+    TEMPORARY,
+    check_name,
+    scratch_folder,
+    write_json,
+    write_whole,
+)
 from tfreid.config import Config, all_settings, flat, load_config, save_config, stage_config
 from tfreid.config.trees import leaves
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME
@@ -146,6 +155,26 @@ def open_run(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder
     if not run.config.exists():
         raise UserError(f"{path}: no run there (no config.yaml); give tfreid train's --output.")
     return run, load_config(run.config, overrides)
+
+
+@contextlib.contextmanager
+def private_copy(path: Path, resume: bool) -> Iterator[Path]:
+    """Gives a process that trains with the writer of a run a folder of its own, for a while.
+
+    Args:
+        path: The run's folder.
+        resume: Whether it gets what is needed to resume the run, if there is one.
+
+    Yields:
+        The folder, which is removed at the end.
+    """
+    with scratch_folder("training") as own:
+        for stage in (".", "pretraining") if resume else ():
+            theirs, ours = RunFolder(path / stage), RunFolder(own / stage)
+            if theirs.config.exists():
+                shutil.copytree(theirs.checkpoints, ours.checkpoints)
+                shutil.copy(theirs.config, ours.config)
+        yield own
 
 
 def _left_by_a_start(path: Path) -> bool:

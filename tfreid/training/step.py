@@ -44,10 +44,10 @@ class TrainStep:
             spec: The `element_spec` of one replica's batches.
         """
         if not self._specified:
-            devices = self._strategy.num_replicas_in_sync
+            local = self._strategy.experimental_local_results
             specs = tf.nest.map_structure(
                 lambda value, one: one if tf.is_tensor(value)
-                else type(tf.type_spec_from_value(value))(*[one] * devices), batch, spec)
+                else type(tf.type_spec_from_value(value))(*[one] * len(local(value))), batch, spec)
             self._run = tf.function(self._step, input_signature=[specs])
             self._specified = True
 

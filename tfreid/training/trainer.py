@@ -34,6 +34,7 @@ from tfreid.training.step import TrainStep
 from tfreid.training.summaries import Summaries
 from tfreid.weights.choice import TEST, VALIDATION
 from tfreid.weights.files import save_weights
+from tfreid.workers import ALONE, Workers
 
 
 class Trainer:
@@ -47,6 +48,10 @@ class Trainer:
         model: The model.
         batches: Training batches.
         evaluator: Tests the model, or None if the records have no images for it.
+        workers: The processes that train together.
+        tested: The model that the evaluator tests and the batches are prepared with: another one
+            where several processes train, outside of the strategy, so that a process can use it
+            without the others.
 
     Attributes:
         selection: What its evaluations are on and choose, in words.
@@ -57,8 +62,13 @@ class Trainer:
 
     def __init__(self, config: Config, run: RunFolder, strategy: tf.distribute.Strategy,
                  system: Trainee, model: keras.Model, batches: Batches,
-                 evaluator: Evaluator | None):
+                 evaluator: Evaluator | None, workers: Workers = ALONE,
+                 tested: keras.Model | None = None):
         self._config = config
+        self._workers = workers
+        self._tested = model if tested is None else tested
+        self._statistics = [place for place, weight in enumerate(model.weights)
+                            if not weight.trainable]
         self._run = run
         self._strategy = strategy
         self._system = system
@@ -95,6 +105,7 @@ class Trainer:
         self._steps_here = 0  # steps since the start or resumption
         self._pending: list[tuple[int, dict[str, tf.Tensor]]] = []
         self._first_step = self._checkpoints.restore()
+        workers.check_same({"newest checkpoint": self._first_step})
         self._progress = EvaluationProgress.read(run.progress, self._first_step)
         if self._evaluator:
             if self._choosing:
@@ -115,23 +126,28 @@ class Trainer:
         self._summaries.text("evaluation", self.selection, step)
         end = training.epochs * self._steps_per_epoch
         end = min(end, training.max_steps or end)
-        with StopSignals() as signals:
+        with StopSignals(self._workers) as signals:
             self._evaluate_if_due(step, end)
-            while step < end and not signals.received:
+            stop = signals.agreed()
+            while step < end and not stop:
                 epoch, first = divmod(step, self._steps_per_epoch)
                 last = min(self._steps_per_epoch, end - epoch * self._steps_per_epoch,
                            first + self._steps_until_preparation(step))
                 step = self._train_epoch(epoch, first, last, signals)
-                if step == end or step % self._steps_per_epoch == 0 or signals.received:
+                stop = signals.agreed()
+                if step == end or step % self._steps_per_epoch == 0:
                     self._save(step)
-                if not signals.received:
+                if not stop:
                     self._evaluate_if_due(step, end)
+                    stop = signals.agreed()
+            if stop:
+                self._save(step)
         self._stop_profile()
         self._summaries.flush()
-        if signals.received:
+        if stop:
             raise Stopped(signals.received, f"after step {step}; run again with --resume")
         with self._evaluated_weights():
-            save_weights(self._model, self._run.last_weights)
+            save_weights(self._tested, self._run.last_weights)
 
     def _train_epoch(self, epoch, first, last, signals) -> int:
         training = self._config.training
@@ -141,7 +157,7 @@ class Trainer:
         step = epoch * self._steps_per_epoch + first
         replicas = self._strategy.num_replicas_in_sync
         self._summaries.scalars(self._batches.prepare(
-            epoch, self._steps_per_epoch * replicas, first * replicas, self._model), step)
+            epoch, self._steps_per_epoch * replicas, first * replicas, self._prepared()), step)
         self._logged = (time.perf_counter(), step)
         with tqdm(total=self._steps_per_epoch, initial=first, unit="step",
                   desc=f"epoch {epoch + 1}/{training.epochs}") as bar:
@@ -162,7 +178,7 @@ class Trainer:
                 if every and step % every == 0:
                     self._log(step, rate, bar)
                     self._save(step)
-                if signals.received:
+                if signals.agreed():
                     break
             self._log(step, rate, bar)
         return step
@@ -186,9 +202,11 @@ class Trainer:
         )
 
     def _epoch_batches(self, epoch, first, last):
-        """Yields per-replica batches; the replicas take batches in turn."""
+        """Yields per-replica batches; the replicas of all processes take batches in turn."""
         replicas = self._strategy.num_replicas_in_sync
-        dataset = self._batches.epoch(epoch, self._steps_per_epoch * replicas, first * replicas)
+        dataset = self._batches.epoch(
+            epoch, self._steps_per_epoch * replicas, first * replicas,
+            self._workers.part((last - first) * replicas))
         batches = iter(dataset)
         try:
             for _ in range(first, last):
@@ -301,7 +319,7 @@ class Trainer:
             self._progress.best = figures
             self._progress.best_figure = evaluation.main_figure
             chosen_on = self._progress.chosen_on
-            save_weights(self._model, self._run.best_weights, chosen_on)
+            save_weights(self._tested, self._run.best_weights, chosen_on)
         write_results_json(self._run.results, {
             **evaluation.as_dict(), **figures, "evaluated_on": self._evaluator.evaluated_on,
             "weights_chosen_on": chosen_on})
@@ -312,19 +330,42 @@ class Trainer:
         if count and projection is not None:
             self._summaries.attempt(self._summaries.projector, projection, count)
 
+    @contextlib.contextmanager
     def _evaluated_weights(self):
-        """Returns a context in which the model has its average weights, if any."""
-        return self._average.swapped_in() if self._average else contextlib.nullcontext()
+        """Gives the model its average weights, if any, and the tested model those of the model."""
+        with self._average.swapped_in() if self._average else contextlib.nullcontext():
+            self._copy_to_tested()
+            yield
+
+    def _prepared(self):
+        """Returns the tested model with the model's weights, if preparations need them."""
+        if self._batches.batches_per_preparation:
+            self._copy_to_tested()
+        return self._tested
+
+    def _copy_to_tested(self):
+        if self._tested is self._model:
+            return
+        values = self._model.get_weights()
+        # Those of the first device on Keras 3, where each keeps its own.
+        statistics = self._workers.from_chief([values[place] for place in self._statistics])
+        for place, value in zip(self._statistics, statistics):
+            values[place] = value
+        self._tested.set_weights(values)
 
 
 class StopSignals:
     """Records SIGINT and SIGTERM inside a `with` block; a second one of a kind acts as usual.
 
+    Args:
+        workers: The processes that stop together, when one of them received a signal.
+
     Attributes:
         received: The last signal, or None.
     """
 
-    def __init__(self):
+    def __init__(self, workers: Workers = ALONE):
+        self._workers = workers
         self.received: signal.Signals | None = None
         self._previous = {}
 
@@ -336,6 +377,13 @@ class StopSignals:
     def __exit__(self, *_) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def agreed(self) -> bool:
+        """Returns whether to stop; all processes ask together, and have the same answer."""
+        stop = self._workers.any(self.received is not None)
+        if stop and self.received is None:
+            self.received = signal.SIGTERM
+        return stop  # not whether one was received since the others were asked
 
     def _note(self, number, _frame):
         self.received = signal.Signals(number)

@@ -143,6 +143,7 @@ def test_a_resumed_epoch_is_the_tail_of_the_whole(table, mode, first):
     whole = read(pipeline.epoch(1, 5))
     assert_equal(read(pipeline.epoch(1, 5, first=first)), whole[first:])
     assert_equal(read(pipeline.epoch(1, 6, first=first))[: 5 - first], whole[first:])
+    assert_equal(read(pipeline.epoch(1, 5, 1, np.array([0, 3]))), [whole[1], whole[4]])
 
 
 @pytest.mark.parametrize("first", [1, 4])

@@ -108,7 +108,9 @@ def test_a_dataset_can_be_read_twice(table):
 @pytest.mark.parametrize("first", [0, 1, 4, 5])
 def test_a_resumed_epoch_is_the_tail_of_the_whole(table, first):
     pipeline = make(table, augmentation=AugmentationConfig(color_probability=0.5))
-    assert_equal(read(pipeline.epoch(1, 5, first=first)), read(pipeline.epoch(1, 5))[first:])
+    whole = read(pipeline.epoch(1, 5))
+    assert_equal(read(pipeline.epoch(1, 5, first=first)), whole[first:])
+    assert_equal(read(pipeline.epoch(1, 5, 1, np.array([0, 3]))), [whole[1], whole[4]])
 
 
 def test_epochs_and_seeds_have_other_batches(table):

@@ -16,6 +16,7 @@ from tfreid.records import Records
 from tfreid.systems.csn.comparison import compare_all, compare_pairs
 from tfreid.systems.csn.network import compared_features, csn_parts
 from tfreid.systems.csn.settings import ScoreSettings
+from tfreid.workers import ALONE, Workers
 
 # Queries and gallery images compared at once: about 200 MB are held meanwhile.
 _QUERIES, _GALLERY = 50, 50
@@ -29,12 +30,14 @@ class CsnScorer:
         model: What `build_csn` made.
         config: Its whole configuration.
         records: The records of the images; None if no features are computed.
+        workers: The processes that share the pairs of `cross`, not the features, which are large.
     """
 
     metric = "SimiScore"
 
-    def __init__(self, model: keras.Model, config: Config, records: Records | None):
-        self._config, self._records = config, records
+    def __init__(self, model: keras.Model, config: Config, records: Records | None,
+                 workers: Workers = ALONE):
+        self._config, self._records, self._workers = config, records, workers
         self._score = config.csn.score
         self._parts = csn_parts(model)
         self.image_bytes = 4 * sum(
@@ -70,13 +73,20 @@ class CsnScorer:
         scores = np.empty((count(queries), count(gallery)), np.float32)
         with tqdm(total=scores.size, desc="pairs", unit="pair", unit_scale=True,
                   disable=not progress, leave=False) as bar:
-            for rows in _blocks(len(scores), _QUERIES):
-                block = take(queries, rows)
-                for columns in _blocks(scores.shape[1], _GALLERY):
-                    found = self._compare_all(block, take(gallery, columns)).numpy()
-                    scores[rows, columns] = found
-                    bar.update(found.size)
+            for rows, found in self._workers.rounds(self._own_rows(queries, gallery, bar)):
+                scores[rows] = found
         return scores
+
+    def _own_rows(self, queries, gallery, bar):
+        """Yields places of queries and their scores [n, g], of this process's share of them."""
+        share = self._workers.share(count(queries), _QUERIES)
+        places = np.arange(count(queries)) if share is None else share
+        for some in _blocks(len(places), _QUERIES):
+            block = take(queries, places[some])
+            found = [self._compare_all(block, take(gallery, columns)).numpy()
+                     for columns in _blocks(count(gallery), _GALLERY)]
+            bar.update(len(places[some]) * count(gallery))
+            yield places[some], np.concatenate(found, axis=1)
 
     def pairs(self, first: Features, second: Features, rows: np.ndarray,
               columns: np.ndarray) -> np.ndarray:

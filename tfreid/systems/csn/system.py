@@ -65,7 +65,7 @@ class CsnSystem(System):
     def make_score_evaluator(self, model: keras.Model, records: Records,
                              training: bool = False) -> Evaluator | None:
         """Makes the evaluator of single-shot trials or of a shortlist."""
-        return make_csn_evaluator(model, self.config, records, training)
+        return make_csn_evaluator(model, self.config, records, training, self.workers)
 
     def calibrate(self, weights: str | Path, output: str | Path, **options: Any) -> None:
         """Refuses: a CSN has no distance of embeddings."""

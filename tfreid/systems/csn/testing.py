@@ -15,18 +15,20 @@ from tfreid.evaluation.ranking import evaluate_distances
 from tfreid.evaluation.scoring import Scored, SingleShotEvaluator, scored_splits
 from tfreid.records import Records
 from tfreid.systems.csn.scores import CsnScorer
+from tfreid.workers import ALONE, Workers
 
 # Gallery images whose features are in memory at a time: about 0.44 MB each.
 _GALLERY_BLOCK = 256
 
 
 def make_csn_evaluator(model: keras.Model, config: Config, records: Records,
-                       training: bool = False) -> SingleShotEvaluator | ShortlistEvaluator | None:
+                       training: bool = False, workers: Workers = ALONE,
+                       ) -> SingleShotEvaluator | ShortlistEvaluator | None:
     """Makes the evaluator of `evaluation.protocol`, or returns None; see `scored_splits`."""
     splits = scored_splits(config, records, training)
     if splits is None:
         return None
-    scorer = CsnScorer(model, config, records)
+    scorer = CsnScorer(model, config, records, workers)
     if config.evaluation.protocol == "full":
         return ShortlistEvaluator(scorer, config, records, splits)
     return SingleShotEvaluator(scorer, config, records, splits, training)

@@ -27,6 +27,7 @@ from tfreid.layers.preprocessing import InputSize
 from tfreid.records.images import decode_batches
 from tfreid.systems.siamese.network import SIDES, siamese_parts
 from tfreid.systems.siamese.pair_sets import PairSet
+from tfreid.workers import ALONE, Workers
 
 # The logit of probability 0.5, which decides without a calibrated threshold.
 EVEN = 0.0
@@ -50,10 +51,11 @@ class SiameseScorer:
     Args:
         model: What `build_siamese` made.
         config: Its whole configuration.
+        workers: The processes that share the images.
     """
 
-    def __init__(self, model: keras.Model, config: Config):
-        self._config = config
+    def __init__(self, model: keras.Model, config: Config, workers: Workers = ALONE):
+        self._config, self._workers = config, workers
         parts = siamese_parts(model)
         self._embed = tf.function(
             lambda images: parts.embed(images, training=False)["embedding"],
@@ -69,23 +71,36 @@ class SiameseScorer:
         Raises:
             UserError: If an image cannot be decoded.
         """
-        shape, data = self._config.model, self._config.data
-        blocks = []
-        with tqdm(total=len(pairs.encoded), desc="images of pairs", unit="image",
-                  disable=not progress, leave=False) as bar:
-            for _, images in decode_batches(
-                    pairs.encoded, pairs.names, InputSize(shape.height, shape.width),
-                    data.eval_batch_size, data.workers):
-                blocks.append(self._embed(images).numpy())
-                bar.update(len(images))
-        embeddings = np.concatenate(blocks)
-        compared = []
-        for start in range(0, len(pairs), data.eval_batch_size):
-            some = slice(start, start + data.eval_batch_size)
+        embeddings = self._embeddings(pairs, progress)
+        compared, size = [], self._config.data.eval_batch_size
+        for start in range(0, len(pairs), size):
+            some = slice(start, start + size)
             compared.append([value.numpy() for value in self._compare(
                 embeddings[pairs.first[some]], embeddings[pairs.second[some]]).values()])
         logits, *distances = map(np.concatenate, zip(*compared))
         return SiameseScores(logits, dict(zip(METRICS, distances)))
+
+    def _embeddings(self, pairs, progress):
+        embeddings = None
+        with tqdm(total=len(pairs.encoded), desc="images of pairs", unit="image",
+                  disable=not progress, leave=False) as bar:
+            for places, block in self._workers.rounds(self._own_blocks(pairs)):
+                if embeddings is None:
+                    embeddings = np.empty((len(pairs.encoded), block.shape[1]), np.float32)
+                embeddings[places] = block
+                bar.update(len(places))
+        return embeddings
+
+    def _own_blocks(self, pairs):
+        """Yields places and embeddings of this process's share of the images."""
+        shape, data = self._config.model, self._config.data
+        share = self._workers.share(len(pairs.encoded), data.eval_batch_size)
+        places = range(len(pairs.encoded)) if share is None else share
+        for some, images in decode_batches(
+                [pairs.encoded[place] for place in places],
+                [pairs.names[place] for place in places],
+                InputSize(shape.height, shape.width), data.eval_batch_size, data.workers):
+            yield np.asarray(places)[some], self._embed(images).numpy()
 
 
 def compare_embeddings(compare: keras.Model, first: tf.Tensor, second: tf.Tensor,

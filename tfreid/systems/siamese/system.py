@@ -97,7 +97,7 @@ class SiameseSystem(System):
                             "validation.")
         if not self.config.data.subset.validation:
             return None
-        return SiameseEvaluator(model, self.config, records)
+        return SiameseEvaluator(model, self.config, records, self.workers)
 
     def make_gallery_evaluator(self, model: keras.Model, records: Records) -> GalleryEvaluator:
         """Makes the evaluator that ranks a gallery by a distance or by the probability."""

@@ -16,6 +16,7 @@ from tfreid.records import Records
 from tfreid.systems.siamese.objective import SiameseLosses
 from tfreid.systems.siamese.pair_sets import PairSet, draw_pairs
 from tfreid.systems.siamese.scores import EVEN, SiameseScorer, Verdicts, judge
+from tfreid.workers import ALONE, Workers
 
 VALIDATION, TRAINING = "validation", "training"
 _TRIAL_PAIRS = 4
@@ -103,6 +104,7 @@ class SiameseEvaluator:
         model: What `build_siamese` made.
         config: Its whole configuration.
         records: The records, whose training images were divided.
+        workers: The processes that share the images.
 
     Raises:
         UserError: If the records leave no positive or no negative pairs.
@@ -110,9 +112,10 @@ class SiameseEvaluator:
 
     evaluated_on = "validation"
 
-    def __init__(self, model: keras.Model, config: Config, records: Records):
+    def __init__(self, model: keras.Model, config: Config, records: Records,
+                 workers: Workers = ALONE):
         self._model, self._config = model, config
-        self._scorer = SiameseScorer(model, config)
+        self._scorer = SiameseScorer(model, config, workers)
         data = config.data
         # Only images that the pairs need are read.
         table = records["train"].load(memory_limit=0)

@@ -17,6 +17,7 @@ from tfreid.layers.preprocessing import InputSize
 from tfreid.records import ImageTable
 from tfreid.systems.triplet.mining import draw_triplets, possible_queries
 from tfreid.systems.triplet.settings import Settings as TripletSettings
+from tfreid.workers import ALONE, Workers
 
 
 class MinedTriplets(tf.Module):
@@ -49,6 +50,7 @@ class TripletBatches(ImageLoader):
         size: Size that images are resized to.
         ranking: The mining.
         seed: Seed of the mining and the augmentation.
+        workers: The processes that share the images of a mining.
 
     Attributes:
         batch_size: Triplets of one replica's batch.
@@ -64,7 +66,7 @@ class TripletBatches(ImageLoader):
     """
 
     def __init__(self, table: ImageTable, config: DataConfig, size: InputSize,
-                 ranking: TripletSettings, seed: int):
+                 ranking: TripletSettings, seed: int, workers: Workers = ALONE):
         super().__init__(table, config)
         if not possible_queries(table.index.labels).size:
             raise UserError(
@@ -78,6 +80,7 @@ class TripletBatches(ImageLoader):
             f"{len(table.index)} images of {table.index.labels.max() + 1} identities")
         self.state = MinedTriplets(ranking.updates_per_mining * ranking.batch_size)
         self._config, self._ranking, self._size, self._seed = config, ranking, size, seed
+        self._processes = workers
         every = np.arange(len(table.index))
         self._heights, self._widths = (
             np.broadcast_to(side, len(every)) for side in size.of(*table.index.sizes(every)))
@@ -131,8 +134,11 @@ class TripletBatches(ImageLoader):
             "mining/seconds": time.perf_counter() - start,
         }
 
-    def epoch(self, epoch: int, batches: int, first: int = 0) -> tf.data.Dataset:
+    def epoch(self, epoch: int, batches: int, first: int = 0,
+              part: np.ndarray | slice = slice(None)) -> tf.data.Dataset:
         """Returns the batches of an epoch from `first` to its end or that of the mining round.
+
+        Or those at the positions `part` among them.
 
         Each element is (pixels, groups, places): the uint8 RGB images of n triplets [bytes], one
         after the other, sorted by size; int32 [m, 3], number, height and width of each run of
@@ -157,7 +163,7 @@ class TripletBatches(ImageLoader):
         plan = {name: values[line] for name, values in plan.items()}
         places = np.argsort(order, axis=1).astype(np.int32)
         plan["places"] = places.reshape(len(rows), self.batch_size, 3).swapaxes(1, 2)
-        plan = {name: values[zero + first - begin :] for name, values in plan.items()}
+        plan = {name: values[zero + first - begin :][part] for name, values in plan.items()}
         return self.map_plan(tf.data.Dataset.from_tensor_slices(plan), self._load)
 
     def _features(self, model, rows):
@@ -167,11 +173,18 @@ class TripletBatches(ImageLoader):
                 input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
         features = np.empty((len(rows), model.output["embedding"].shape[-1]), np.float32)
         with tqdm(total=len(rows), desc="mining", unit="image", leave=False) as bar:
-            for places, images in self.batches_by_size(
-                    rows, self._size, self._config.eval_batch_size):
-                features[places] = self._predict(images).numpy()
+            for places, block in self._processes.rounds(self._own_blocks(rows)):
+                features[places] = block
                 bar.update(len(places))
         return features
+
+    def _own_blocks(self, rows):
+        """Yields places and features of this process's share of the images."""
+        size = self._config.eval_batch_size
+        share = self._processes.share(len(rows), size)
+        own = rows if share is None else rows[share]
+        for places, images in self.batches_by_size(own, self._size, size):
+            yield places if share is None else share[places], self._predict(images).numpy()
 
     def _arranged(self):
         """Returns the mined triplets, those of each update sorted by the sizes of their images."""

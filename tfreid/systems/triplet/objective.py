@@ -38,7 +38,7 @@ class TripletObjective(Objective):
             lambda images: model(images, training=training)["embedding"], pixels, groups,
             model.output["embedding"].shape[-1])
         streams = tf.gather(embeddings, places)
-        queries, positives, negatives = tf.unstack(streams)
+        queries, positives, negatives = tf.unstack(streams, 3)
         losses = self._loss.call(places[0], tf.stack([queries, positives, negatives], axis=1))
         loss = tf.reduce_mean(losses)
         return loss, {

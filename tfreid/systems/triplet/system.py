@@ -77,7 +77,8 @@ class TripletSystem(EmbeddingSystem):
         """Makes the batches of triplets."""
         config = self.config
         return TripletBatches(
-            table, config.data, input_size(config.model), config.triplet, config.training.seed)
+            table, config.data, input_size(config.model), config.triplet, config.training.seed,
+            self.workers)
 
     def margin(self) -> Margin | None:
         """Returns the distance of unit vectors whose dot product is the margin below 1."""

@@ -149,6 +149,15 @@ def test_batches_hang_on_seed_and_epoch_and_can_start_in_the_middle(prepared):
     assert not any(map(np.array_equal, whole, other))
 
 
+def test_a_process_takes_its_part(prepared):
+    batches, _ = prepared
+    whole = [pixels.numpy() for pixels, *_ in batches.epoch(0, BATCHES, 2)]
+    part = [pixels.numpy() for pixels, *_ in batches.epoch(0, BATCHES, 2, np.array([1, 4]))]
+    assert len(part) == 2
+    for found, expected in zip(part, (whole[1], whole[4])):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_round_resumed_in_its_middle_is_not_mined_anew(prepared, model):
     batches, _ = prepared
     before = batches.state.rows.numpy()
