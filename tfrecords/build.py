@@ -14,9 +14,11 @@ from tfrecords.identity_splits import describe_identity_splits
 from tfrecords.images import DECODABLE_PIXELS, MAX_PIXELS
 from tfrecords.manifest import Manifest
 from tfrecords.records import build_records
+from tfrecords.runner import add_runner, chosen_beam
 from tfrecords.scan import name_some
 
-_COMMON = ("dataset", "root", "output", "shards", "workers", "skip_corrupt", "max_pixels")
+_COMMON = ("dataset", "root", "output", "shards", "workers", "skip_corrupt", "max_pixels",
+           "runner", "beam_options")
 
 
 @command_line
@@ -31,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _warn(scan.warnings)
     result = build_records(
         scan, settings.dataset, settings.output, shards=settings.shards, workers=settings.workers,
-        skip_corrupt=settings.skip_corrupt, max_pixels=settings.max_pixels, progress=True)
+        skip_corrupt=settings.skip_corrupt, max_pixels=settings.max_pixels, progress=True,
+        beam_options=chosen_beam(settings))
     _warn(result.warnings)
     if result.corrupt:
         _warn([f"{len(result.corrupt)} corrupt images are left out: {name_some(result.corrupt)}"])
@@ -103,6 +106,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--max-pixels", type=whole(high=DECODABLE_PIXELS), default=MAX_PIXELS, metavar="N",
         help="images of more pixels count as corrupt and are not decoded, because a file of a few "
              "kB can declare gigabytes (default: %(default)s)")
+    add_runner(parser)
 
 
 def _processors() -> int:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Callable, NamedTuple
-
-from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.identity_splits import refuse_losses
 from tfrecords.images import MAX_PIXELS
 from tfrecords.manifest import Manifest, write_manifest
-from tfrecords.pool import run_jobs
 from tfrecords.progress import Progress, make_directory, open_progress
 from tfrecords.query_galleries import write_query_galleries
+from tfrecords.runner import run_shards
 from tfrecords.scan import Scan, name_some
 from tfrecords.schema import SCHEMA_VERSION
 from tfrecords.self_matches import identical_images, lost_matches, read_digests
@@ -55,6 +53,7 @@ def build_records(
     skip_corrupt: bool = False,
     max_pixels: int = MAX_PIXELS,
     progress: bool = False,
+    beam_options: str | None = None,
 ) -> BuildResult:
     """Writes the missing shards and, last, the manifest.
 
@@ -70,6 +69,7 @@ def build_records(
         skip_corrupt: Whether to leave corrupt images out and count them, instead of raising.
         max_pixels: Images of more pixels count as corrupt and are not decoded.
         progress: Whether to show a progress bar on standard error.
+        beam_options: Options of Apache Beam, which then writes the shards; None writes them here.
 
     Raises:
         UserError: If images are corrupt (after all of them were read), or if `output` holds another
@@ -89,7 +89,9 @@ def build_records(
                 build.save()
                 write = functools.partial(_write_job, output=directory, skip_corrupt=skip_corrupt,
                                           max_pixels=max_pixels)
-                digests, warnings = _write_pending(write, pending, build, workers, progress)
+                run = functools.partial(run_shards, workers=workers, progress=progress,
+                                        beam_options=beam_options)
+                digests, warnings = _write_pending(write, pending, build, run)
             manifest, corrupt = _summarize(scan, jobs, build)
             if pending:
                 warnings += _warnings(scan, jobs, corrupt, directory, digests)
@@ -107,8 +109,7 @@ def _write_pending(
     write: Callable[[ShardJob, Callable[[int], object]], ShardResult],
     pending: list[ShardJob],
     build: Progress,
-    workers: int,
-    progress: bool,
+    run: Callable[..., Iterator[ShardResult]],
 ) -> tuple[dict[str, bytes], list[str]]:
     """Writes shards and returns the digests of their images by shard, and warnings."""
     by_file = {job.file: job for job in pending}
@@ -116,8 +117,7 @@ def _write_pending(
     blemished: list[str] = []
     digests: dict[str, bytes] = {}
     total = sum(len(job.images) for job in pending)
-    with tqdm(total=total, unit="images", disable=not progress) as bar, closing(
-            run_jobs(write, pending, workers, bar.update)) as results:
+    with closing(run(write, pending, total, build.directory)) as results:
         for result in results:
             blemished += _with_reasons(result.blemished)
             if result.shard is None:

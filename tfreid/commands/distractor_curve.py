@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
                         "(default: six numbers, evenly from 0 to all)")
     parser.add_seed("the random distractors")
     parser.add_argument("--features", metavar="DIR",
-                        help="folder that keeps the features, 4 bytes a number, for later runs "
-                        "(default: they are deleted at the end)")
+                        help="folder that keeps the features, 4 bytes a number, for later runs, or "
+                        "one of `tfreid embed-images` (default: they are deleted at the end)")
     parser.add_argument("--output", required=True, metavar="DIR",
                         help="folder for distractor_curve.json and distractor_curve.png")
     parser.add_argument("--compare", nargs="+", default=[], metavar="RUN|FILE",

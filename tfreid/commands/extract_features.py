@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from tfrecords.arguments import split_overrides, whole
 from tfrecords.errors import UserError, command_line
@@ -27,24 +27,6 @@ export.normalize=false), paths, person_ids, camera_ids (-1: unknown) and splits.
 """
 
 
-class _Images(NamedTuple):
-    """Images whose features are wanted, and what is known of them.
-
-    Attributes:
-        paths: Path of every image.
-        person_ids: int64 array [n].
-        camera_ids: int64 array [n].
-        splits: Name of every image's split; empty for files.
-        read: Returns an image file by its place, or None to read `paths`.
-    """
-
-    paths: list[str]
-    person_ids: np.ndarray
-    camera_ids: np.ndarray
-    splits: list[str]
-    read: Callable[[int], bytes] | None
-
-
 @command_line
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and writes the features."""
@@ -58,8 +40,11 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError("--splits are those of --records; give both.")
     output = Path(parsed.output)
     write = _writer(output)
-    images = (_from_records(parsed.records, parsed.fold, splits) if parsed.records
-              else _from_files(words))
+
+    from tfreid.serving.image_lists import list_files, list_records
+
+    images = (list_records(parsed.records, parsed.fold, splits) if parsed.records
+              else list_files(words))
     client, _ = open_client(parsed, overrides + more)
 
     from tfreid.serving.client import find_embedding
@@ -75,37 +60,17 @@ def main(arguments: list[str] | None = None) -> None:
             yield places, {"features": embedding}
 
     features = collect(embeddings(), len(images.paths))["features"]
-    columns = images._asdict()
-    del columns["read"]
-    write(output, {"features": features, **columns})
+    write(output, {
+        "features": features, "paths": images.paths, "person_ids": _numbers(images.person_ids),
+        "camera_ids": _numbers(images.camera_ids), "splits": [name or "" for name in images.splits],
+    })
     print(f"wrote {output}: {features.shape[1]} numbers for each of {len(features):,} images")
 
 
-def _from_files(words: Sequence[str]) -> _Images:
+def _numbers(texts: Sequence[str | None]) -> np.ndarray:
     import numpy as np
 
-    from tfreid.serving.image_files import find_image_files
-
-    paths = [str(path) for path in find_image_files(words)]
-    unknown = np.full(len(paths), _UNKNOWN, np.int64)
-    return _Images(paths, unknown, unknown, [""] * len(paths), None)
-
-
-def _from_records(directory: str, fold: int, names: Sequence[str]) -> _Images:
-    import numpy as np
-
-    from tfreid.records import Records
-
-    records = Records(directory, fold)
-    splits = [records[name] for name in names or records.splits]
-    indices = [split.index for split in splits]
-    owners = [(split, place) for split in splits for place in range(len(split))]
-    return _Images(
-        [str(path) for index in indices for path in index.paths],
-        np.concatenate([index.ids for index in indices]),
-        np.concatenate([index.cameras for index in indices]),
-        [split.name for split, _ in owners],
-        lambda row: owners[row][0].encoded[owners[row][1]])
+    return np.array([_UNKNOWN if text is None else int(text) for text in texts], np.int64)
 
 
 def _writer(output: Path) -> Callable[[Path, dict], None]:
@@ -114,11 +79,10 @@ def _writer(output: Path) -> Callable[[Path, dict], None]:
         return _write_npz
     if output.suffix != ".parquet":
         raise UserError(f"--output {output} must end in .npz or .parquet.")
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"a .parquet file needs pyarrow ({error}); run `pip install pyarrow`, or "
-                        "name an .npz file.") from None
+
+    from tfreid.serving.embedding_files import require_pyarrow
+
+    require_pyarrow("a .parquet file")
     return _write_parquet
 
 

@@ -25,6 +25,8 @@ COMMANDS = {
     "query": Command("tfreid.commands.query", "compare image files with an exported model"),
     "extract-features": Command("tfreid.commands.extract_features",
                                 "write the features of records or image files into one file"),
+    "embed-images": Command("tfreid.commands.embed_images",
+                            "embed many images into Parquet shards, here or on Apache Beam"),
     "calibrate": Command("tfreid.commands.calibrate", "choose the distance that means same person"),
     "convert": Command("tfreid.commands.convert", "convert a PyTorch checkpoint"),
     "settings": Command("tfreid.config.__main__", "list every setting with its explanation"),

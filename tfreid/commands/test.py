@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import zlib
 from pathlib import Path
@@ -23,6 +24,7 @@ examples:
   tfreid test --run runs/first --records records/market1501 records/other \\
       evaluation.reranking=true
   tfreid test --run runs/mars --pair a.jpg b.jpg
+  tfreid test --features embedded/market1501 --records records/market1501
 To test on a dataset that the run was not trained on, name its records. A run of system: siamese is
 also tested by verification, by default of random pairs from query and gallery.
 """
@@ -42,6 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
         return
     single = records_override(records[0]) if len(records) == 1 else []
     overrides = [*parsed.overrides, *more, *single]
+    if parsed.features:
+        _rank_embedded(parsed, overrides, records)
+        return
     config, weights, run = open_weights(parsed, overrides)
 
     from tfreid.systems.registry import make_system
@@ -72,6 +77,23 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"wrote {output}/results.json and pictures beside it")
 
 
+def _rank_embedded(parsed, overrides, records) -> None:
+    """Ranks by the embeddings of a folder, without a model."""
+    from tfreid.config import load_config
+    from tfreid.systems.testing import rank_embedded
+    from tfreid.training.run_folder import open_run
+
+    folder = Path(parsed.features)
+    if parsed.run:
+        config = open_run(parsed.run, overrides)[1]
+    else:
+        name = [] if parsed.config else [f"name={json.dumps(folder.absolute().name)}"]
+        config = load_config(parsed.config or "osnet", name + overrides, parsed.variant)
+    output = Path(parsed.output or folder / "evaluation")
+    rank_embedded(config, folder, output, parsed.ranked_queries, records)
+    print(f"wrote figures and pictures in {output}")
+
+
 def _verify_by_export(parsed) -> None:
     """Verifies two image files with an export."""
     from tfreid.serving.client import SavedModelClient, exported_thresholds
@@ -97,7 +119,15 @@ def _check(parsed, records) -> None:
     if parsed.records and not records:
         raise UserError("--records names no folder; give at least one, before any overrides.")
     sources = [bool(parsed.run), bool(parsed.config), bool(parsed.model)]
-    if sum(sources) != 1:
+    if parsed.features:
+        if parsed.model or parsed.weights or parsed.pair or parsed.pairs or parsed.split:
+            raise UserError("--features are ranked without a model; leave out --model, --weights, "
+                            "--pair, --pairs and --split.")
+        if not parsed.run and not records:
+            raise UserError("--features needs --records, whose images they are, or --run.")
+        if parsed.run and parsed.config:
+            raise UserError("--run and --config exclude each other; give one.")
+    elif sum(sources) != 1:
         raise UserError("give either --run RUN, or --config RECIPE with --weights FILE, or, with "
                         "--pair, --model DIR.")
     if parsed.model and not parsed.pair:
@@ -121,6 +151,9 @@ def _parser() -> argparse.ArgumentParser:
                         help="test sets to evaluate on, folders that `tfreid build` wrote "
                         "(default: data.records); several share one table, one summary.json and "
                         "one CMC plot, for comparison")
+    parser.add_argument("--features", metavar="DIR",
+                        help="folder of `tfreid embed-images`: ranks these embeddings, without a "
+                        "model, as the settings of --run or --config say, if one is given")
     parser.add_argument("--pair", nargs=2, metavar=("IMAGE", "IMAGE"),
                         help="two image files: prints the probability that they show the same "
                         "person and every distance, and draws them (system: siamese)")

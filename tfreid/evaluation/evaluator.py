@@ -13,7 +13,7 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.distances import Metric, find_metric
-from tfreid.evaluation.features import FeatureExtractor
+from tfreid.evaluation.features import FeatureExtractor, FeatureSource
 from tfreid.evaluation.pooling import (
     TRACKLETS,
     RankedSplit,
@@ -208,14 +208,14 @@ class GalleryEvaluator:
     `evaluation.tracklet_pooling` is `none`. Queries with galleries of their own rank only those.
 
     Args:
-        model: Embedding model.
+        model: Embedding model, or what has the features already.
         config: Its whole configuration.
         records: The records.
         metric: The distance. Defaults to `evaluation.metric`.
         workers: The processes that share the images.
 
     Attributes:
-        extract: The `FeatureExtractor` of the model and the records.
+        extract: Where the features come from.
         evaluated_on: See `Evaluator`.
 
     Raises:
@@ -223,7 +223,7 @@ class GalleryEvaluator:
             settings.
     """
 
-    def __init__(self, model: keras.Model, config: Config, records: Records,
+    def __init__(self, model: keras.Model | FeatureSource, config: Config, records: Records,
                  metric: Metric | None = None, workers: Workers = ALONE):
         self._metric = metric or config.evaluation.metric
         # Fail fast, before hours of training.
@@ -237,7 +237,8 @@ class GalleryEvaluator:
             check_multi_query(records.splits, self._directory)
         self._query, self._gallery = self._side("query"), self._side("gallery")
         self._galleries = self._read_galleries()
-        self.extract = FeatureExtractor(model, config, records, workers)
+        self.extract = (model if isinstance(model, FeatureSource)
+                        else FeatureExtractor(model, config, records, workers))
 
     def evaluate(self, progress: bool = True, max_queries: int | None = None) -> Ranked:
         """Ranks the whole gallery for all queries, or for `max_queries` spread evenly over them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import json
 import tokenize
@@ -42,7 +43,39 @@ def make_feature(model: keras.Model,
     return averaged if evaluation.flip else feature
 
 
-class FeatureExtractor:
+class FeatureSource(abc.ABC):
+    """Where the features of the images of records come from."""
+
+    _records: Records
+
+    def __call__(self, split: str, indices: np.ndarray | None = None,
+                 progress: bool = True) -> np.ndarray:
+        """Returns features [n, d] of a split's images at `indices`, or of all in record order.
+
+        Raises:
+            UserError: If the records are broken, or an image cannot be decoded.
+        """
+        features = None
+        for places, block in self.blocks(split, indices, progress):
+            if features is None:
+                features = np.empty((self.count(split, indices), block.shape[1]), np.float32)
+            features[places] = block
+        return features
+
+    @abc.abstractmethod
+    def blocks(self, split: str, indices: np.ndarray | None = None,
+               progress: bool = True) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields places [n] in `indices` and features [n, d], some at a time; each place once.
+
+        The errors are those of calling the object.
+        """
+
+    def count(self, split: str, indices: np.ndarray | None = None) -> int:
+        """Returns the number of a split's images at `indices`, or of all."""
+        return len(self._records[split] if indices is None else indices)
+
+
+class FeatureExtractor(FeatureSource):
     """Computes the feature `evaluation.feature` of the images of records.
 
     Args:
@@ -61,21 +94,6 @@ class FeatureExtractor:
             input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
         )
 
-    def __call__(self, split: str, indices: np.ndarray | None = None,
-                 progress: bool = True) -> np.ndarray:
-        """Returns features [n, d] of a split's images at `indices`, or of all in record order.
-
-        Raises:
-            UserError: If the records are broken, or an image cannot be decoded.
-        """
-        count = self._count(split, indices)
-        features = None
-        for places, block in self.blocks(split, indices, progress):
-            if features is None:
-                features = np.empty((count, block.shape[1]), np.float32)
-            features[places] = block
-        return features
-
     def blocks(self, split: str, indices: np.ndarray | None = None,
                progress: bool = True) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields places [n] in `indices` and features [n, d], `data.eval_batch_size` at a time.
@@ -83,7 +101,7 @@ class FeatureExtractor:
         Each place occurs once, in order if all images are resized to one size. The errors are
         those of calling the object.
         """
-        with tqdm(total=self._count(split, indices), desc=f"{split} features", unit="image",
+        with tqdm(total=self.count(split, indices), desc=f"{split} features", unit="image",
                   disable=not progress, leave=False) as bar:
             for places, features in self._workers.rounds(self._own_blocks(split, indices)):
                 yield places, features
@@ -92,16 +110,13 @@ class FeatureExtractor:
     def _own_blocks(self, split, indices):
         """Yields the blocks of this process's share of the images."""
         data = self._data
-        share = self._workers.share(self._count(split, indices), data.eval_batch_size)
+        share = self._workers.share(self.count(split, indices), data.eval_batch_size)
         if share is not None:
             indices = share if indices is None else indices[share]
         for places, images in self._records[split].batches(
                 self._size, data.eval_batch_size, data.workers, indices):
             features = self._predict(images).numpy()
             yield (places if share is None else share[places]), features
-
-    def _count(self, split, indices):
-        return len(self._records[split] if indices is None else indices)
 
 
 class FeatureStore:
@@ -162,6 +177,12 @@ class FeatureStore:
         if other:
             raise UserError(f"{path}: these features come from other {' and '.join(other)}; choose "
                             "another folder for the features, or delete this one.")
+
+
+def map_features(path: Path, source: FeatureSource, split: str) -> np.ndarray:
+    """Writes a split's features to a file, block by block, and returns its read-only memory map."""
+    _write_matrix(path, source.count(split), source.blocks(split))
+    return np.load(path, mmap_mode="r")
 
 
 def _write_matrix(path: Path, count: int, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:

@@ -15,12 +15,13 @@ from tfrecords.errors import UserError
 from tfrecords.files import read_json
 from tfreid.config import Config
 from tfreid.evaluation.distances import describe_metric, find_metric
-from tfreid.evaluation.features import FeatureStore
+from tfreid.evaluation.features import FeatureStore, map_features
 from tfreid.evaluation.protocol import check_spread
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.results import name_with_images, ruled_table, write_results_json
 from tfreid.evaluation.streaming import check_counts, evaluate_with_distractors
 from tfreid.records import Records, open_records
+from tfreid.serving.stored_embeddings import StoredEmbeddings, holds_embeddings
 from tfreid.visualization.distractor_plot import DistractorCurve, draw_distractor_curves
 from tfreid.weights.choice import describe_weights, find_chosen_on
 
@@ -47,7 +48,8 @@ def evaluate_distractors(config: Config, weights: str | Path, output: str | Path
         counts: Numbers of distractors to add; None takes six numbers from none to all.
         seed: Seed of the random subsets, 0 or above.
         base: Number of gallery images before the first distractor; None reads it from the records.
-        features: Folder that keeps the features for later runs; None keeps none.
+        features: Folder that keeps the features for later runs, or that `tfreid embed-images`
+            wrote; None keeps none.
 
     Returns:
         Number of distractors -> the figures, in ascending order.
@@ -65,11 +67,9 @@ def evaluate_distractors(config: Config, weights: str | Path, output: str | Path
     counts = check_counts(counts, total)
     evaluation, output = config.evaluation, Path(output)
     find_metric(evaluation.metric, evaluation.minkowski_p)
-    model = load()
     output.mkdir(parents=True, exist_ok=True)
-    with _folder(features, output) as folder:
-        store = FeatureStore(folder, model, config, records)
-        query_features, gallery_features = store.features("query"), store.features("gallery")
+    with _feature_files(features, config, records, load, output) as files:
+        query_features, gallery_features = files("query"), files("gallery")
         check_spread(gallery_features[:base])
         results = evaluate_with_distractors(
             query_features, query.ids, query.cameras, gallery_features[:base],
@@ -139,12 +139,21 @@ def _check_records(config: Config, records: Records, base: int | None) -> int:
 
 
 @contextlib.contextmanager
-def _folder(features: str | Path | None, output: Path) -> Iterator[Path]:
-    if features is not None:
-        yield Path(features)
-        return
-    with tempfile.TemporaryDirectory(prefix="features-", dir=output) as folder:
-        yield Path(folder)
+def _feature_files(features: str | Path | None, config: Config, records: Records,
+                   load: Callable[[], keras.Model],
+                   output: Path) -> Iterator[Callable[[str], np.ndarray]]:
+    """Gives the body what returns the features of a split, a read-only memory map."""
+    embedded = None
+    if features is not None and holds_embeddings(features):
+        embedded, features = StoredEmbeddings(features, records), None
+    with contextlib.ExitStack() as stack:
+        if features is None:
+            features = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="features-", dir=output))
+        if embedded is None:
+            yield FeatureStore(features, load(), config, records).features
+        else:
+            yield lambda split: map_features(Path(features) / f"{split}.npy", embedded, split)
 
 
 def _table(results: dict[int, RankingResult], protocol: str, weights: str, seed: int) -> str:

@@ -13,7 +13,7 @@ from tfrecords.errors import UserError
 from tfreid.config import Config, EvaluationConfig
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.evaluator import Evaluator, GalleryEvaluator, Ranked
-from tfreid.evaluation.features import FeatureExtractor
+from tfreid.evaluation.features import FeatureSource
 from tfreid.evaluation.picture_images import ranked_rows, spread_queries
 from tfreid.evaluation.pooling import (
     MULTI_QUERY,
@@ -33,6 +33,7 @@ from tfreid.evaluation.results import (
 )
 from tfreid.evaluation.scoring import Scored
 from tfreid.records import Records, open_records
+from tfreid.serving.stored_embeddings import StoredEmbeddings
 from tfreid.visualization.cmc_plot import draw_cmc
 from tfreid.visualization.ranked_list import draw_ranked_lists
 from tfreid.weights.choice import TEST, describe_weights, find_chosen_on, marked
@@ -168,13 +169,36 @@ class TestSets:
         return marked(name, self._chosen_on)
 
 
-def add_variants(ranked: Ranked, extract: FeatureExtractor, config: Config,
+def rank_embedded(config: Config, folder: str | Path, output: str | Path, ranked_queries: int = 8,
+                  records: Sequence[str | Path] = ()) -> dict[str, Ranked]:
+    """Ranks galleries by embeddings that `tfreid embed-images` wrote, without a model.
+
+    Args:
+        config: The settings; only those of the records and the evaluation count.
+        folder: The embeddings of all records.
+        output: Folder for the files; see `TestSets`.
+        ranked_queries: See `TestSets.rank`.
+        records: Folders of records; see `TestSets`.
+
+    Raises:
+        UserError: If embeddings are missing or broken, or as in `TestSets`.
+    """
+    if config.evaluation.protocol == "single_shot" or config.evaluation.flip:
+        raise UserError("embeddings of --features rank a full gallery as they are; set "
+                        "evaluation.protocol=full and evaluation.flip=false.")
+    sets = TestSets(config, folder, output, records)
+    return sets.rank(lambda test_set: (
+        GalleryEvaluator(StoredEmbeddings(folder, test_set.records), config, test_set.records),
+        dict), ranked_queries)
+
+
+def add_variants(ranked: Ranked, extract: FeatureSource, config: Config,
                  progress: bool = True) -> Ranked:
     """Adds the variants of the ranking that the settings ask for, alone and together.
 
     Args:
         ranked: An evaluation of all queries.
-        extract: Extractor of the same model and records.
+        extract: Where the features of the same records come from.
         config: The whole configuration.
         progress: Whether to show progress bars.
 
@@ -222,7 +246,7 @@ def add_variants(ranked: Ranked, extract: FeatureExtractor, config: Config,
         ranked, variants={key: found[key] for key in VARIANTS if key in found})
 
 
-def _multi_queries(ranked: Ranked, extract: FeatureExtractor, metric: str,
+def _multi_queries(ranked: Ranked, extract: FeatureSource, metric: str,
                    progress: bool) -> tuple[np.ndarray, np.ndarray]:
     """Returns the mean features of each identity's images by a camera, and each query's row."""
     positions, groups, group_of_query = query_groups(

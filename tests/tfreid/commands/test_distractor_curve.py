@@ -13,6 +13,8 @@ import pytest
 from tfrecords.market1501_500k import scan_market1501_500k
 from tfrecords.records import build_records
 from tfreid.commands import distractor_curve as distractor_curve_command
+from tfreid.commands.embed_images import main as embed_images
+from tfreid.commands.export import main as export
 from tfreid.config import Config, DataConfig, ModelConfig, save_config
 from tfreid.evaluation.features import FeatureExtractor
 from tfreid.evaluation.ranking import evaluate_ranking
@@ -100,6 +102,21 @@ def test_the_curve_of_a_run(curve, world, capsys, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "distractor_curve.json", "distractor_curve.png"]
     assert cv2.imread(str(tmp_path / "out" / "distractor_curve.png")) is not None
+
+
+def test_reads_embeddings_without_the_network(curve, world, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    folder, sides = world
+    assert export(["--run", str(folder / "run"), "--output", str(tmp_path / "model")]) == 0
+    assert embed_images(["--model", str(tmp_path / "model"), "--input", str(folder / "records"),
+                         "--images-per-shard", "30", "--output", str(tmp_path / "embedded")]) == 0
+    monkeypatch.setattr(FeatureExtractor, "blocks", None)
+    assert curve(["--run", str(folder / "run"), "--features", str(tmp_path / "embedded"),
+                  "--counts", "0", "5", "--output", str(tmp_path / "out")]) == 0
+    content = json.loads((tmp_path / "out" / "distractor_curve.json").read_text())
+    for count, point in zip((0, 5), content["curve"]):
+        assert point["mean_ap"] == pytest.approx(expected(sides, count)["mean_ap"], abs=1e-6)
+    assert len(list((tmp_path / "out").iterdir())) == 2
 
 
 def test_features_are_kept_and_of_one_model(curve, world, capsys, tmp_path, monkeypatch):
