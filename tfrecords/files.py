@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.storage import AnyPath, RemotePath, as_path, is_remote, open_bytes
 
 MAX_TEXT_BYTES = 256 << 20
 _MAX_INTEGER = 2 ** 63 - 1
 
 
-def regular_file(path: str | os.PathLike, fix: str) -> Path:
+def regular_file(path: str | os.PathLike, fix: str) -> AnyPath:
     """Returns the path of a regular file (or a link to one), which reading cannot block.
 
     Args:
@@ -26,6 +27,8 @@ def regular_file(path: str | os.PathLike, fix: str) -> Path:
     Raises:
         UserError: If the file is missing or unreachable, or is a folder, pipe or device.
     """
+    if is_remote(path):
+        return _remote_file(as_path(path), fix)
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -36,6 +39,16 @@ def regular_file(path: str | os.PathLike, fix: str) -> Path:
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
         raise UserError(f"{path} is {kind}, not a file; {fix}.")
     return Path(path)
+
+
+def _remote_file(path: RemotePath, fix: str) -> RemotePath:
+    try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, not a file; {fix}.")
+        path.stat()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); {fix}.") from None
+    return path
 
 
 def read_text(path: str | os.PathLike, fix: str, max_bytes: int = MAX_TEXT_BYTES) -> str:
@@ -50,7 +63,7 @@ def read_text(path: str | os.PathLike, fix: str, max_bytes: int = MAX_TEXT_BYTES
         UserError: As `regular_file`, or if the file is too large, not UTF-8 or holds NUL bytes.
     """
     try:
-        with open(regular_file(path, fix), "rb") as stream:
+        with open_bytes(regular_file(path, fix)) as stream:
             data = stream.read(max_bytes + 1)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); {fix}.") from None
@@ -105,7 +118,7 @@ def _finite(digits: str) -> float:
 def file_checksum(path: str | os.PathLike) -> str:
     """Computes the CRC-32 of a file, 8 hex digits."""
     checksum = 0
-    with open(path, "rb") as stream:
+    with open_bytes(path) as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
             checksum = zlib.crc32(block, checksum)
     return f"{checksum:08x}"

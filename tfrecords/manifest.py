@@ -10,6 +10,7 @@ from typing import Any
 from tfrecords.errors import UserError
 from tfrecords.files import file_checksum, read_json
 from tfrecords.schema import SCHEMA_VERSION
+from tfrecords.storage import AnyPath, as_path, is_file
 from tfrecords.writing import write_json
 
 MANIFEST_NAME = "manifest.json"
@@ -71,7 +72,7 @@ def read_manifest(directory: str | os.PathLike) -> Manifest:
     Raises:
         UserError: If it is missing, broken, of another schema version, or contradicts itself.
     """
-    path = Path(directory) / MANIFEST_NAME
+    path = as_path(directory) / MANIFEST_NAME
     if not path.is_file():
         raise UserError(f"{directory} holds no {MANIFEST_NAME}: name a folder of records, or "
                         f"{_REBUILD} (an unfinished build has no manifest yet).")
@@ -93,9 +94,9 @@ def read_manifest(directory: str | os.PathLike) -> Manifest:
     return manifest
 
 
-def write_manifest(directory: str | os.PathLike, manifest: Manifest) -> Path:
+def write_manifest(directory: str | os.PathLike, manifest: Manifest) -> AnyPath:
     """Writes `manifest.json` in one step, so that a reader sees all of it or nothing."""
-    path = Path(directory) / MANIFEST_NAME
+    path = as_path(directory) / MANIFEST_NAME
     content = asdict(manifest)
     if manifest.query_galleries is None:
         del content["query_galleries"]
@@ -105,7 +106,7 @@ def write_manifest(directory: str | os.PathLike, manifest: Manifest) -> Path:
 
 def shard_paths(
     directory: str | os.PathLike, manifest: Manifest, split: str, verify: str = "size"
-) -> list[Path]:
+) -> list[AnyPath]:
     """Lists the record files of a split in order, after checking them against the manifest.
 
     Args:
@@ -127,15 +128,15 @@ def shard_paths(
     for shard in shards:
         problem = shard_problem(directory, shard, verify)
         if problem:
-            raise UserError(f"{Path(directory) / shard.file} {problem}: {_REBUILD}, which makes "
+            raise UserError(f"{as_path(directory) / shard.file} {problem}: {_REBUILD}, which makes "
                             "only the missing shards.")
-    return [Path(directory) / shard.file for shard in shards]
+    return [as_path(directory) / shard.file for shard in shards]
 
 
 def shard_problem(directory: str | os.PathLike, shard: Shard, verify: str) -> str | None:
     """Describes what is wrong with a shard on disk; None if it is complete."""
-    path = Path(directory) / shard.file
-    if not os.path.isfile(path):
+    path = as_path(directory) / shard.file
+    if not is_file(path):
         return "is missing"
     size = path.stat().st_size
     if size != shard.bytes:

@@ -13,6 +13,7 @@ from tfrecords.errors import UserError
 from tfrecords.files import read_json
 from tfrecords.manifest import MANIFEST_NAME, Shard, shard_from_json, shard_problem
 from tfrecords.schema import SCHEMA_VERSION
+from tfrecords.storage import as_path
 from tfrecords.writer import ShardJob, ShardResult
 from tfrecords.writing import check_name, write_json
 
@@ -109,7 +110,7 @@ def _read(directory: Path) -> Progress:
 def make_directory(directory: str | os.PathLike) -> Path:
     """Creates the output folder; raises a `UserError` if its records could not be written."""
     check_name(directory)
-    directory = Path(directory)
+    directory = as_path(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

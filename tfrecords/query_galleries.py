@@ -15,6 +15,7 @@ from tfrecords.errors import UserError
 from tfrecords.files import file_checksum
 from tfrecords.manifest import Manifest, QueryGalleries
 from tfrecords.scan import ImageEntry, Scan, name_some
+from tfrecords.storage import as_path, is_file
 from tfrecords.writing import write_whole
 
 FILE_NAME = "query_galleries.npz"
@@ -39,13 +40,13 @@ def read_query_galleries(
     """
     if manifest.query_galleries is None:
         return None
-    path = Path(directory) / manifest.query_galleries.file
-    if not os.path.isfile(path):
+    path = as_path(directory) / manifest.query_galleries.file
+    if not is_file(path):
         raise UserError(f"{path} is missing: {_REBUILD}.")
     if file_checksum(path) != manifest.query_galleries.checksum:
         raise UserError(f"{path} has another checksum than expected: {_REBUILD}.")
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
             positions, offsets = (content[name].astype(np.int64)
                                   for name in ("positions", "offsets"))
         galleries = np.split(positions, offsets[1:-1])

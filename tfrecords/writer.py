@@ -19,6 +19,7 @@ from tfrecords.scan import ImageEntry, PackedImages
 from tfrecords.schema import encode_record
 from tfrecords.self_matches import image_digest
 from tfrecords.source import ImageSource
+from tfrecords.storage import as_path
 from tfrecords.writing import whole_file
 
 _FRAME_BYTES = 16  # TFRecord stores a length and two checksums around each record
@@ -85,7 +86,7 @@ def write_shard(
         OSError: If the disk is full (ENOSPC).
         UserError: If the folder cannot be written for another reason.
     """
-    path = Path(output) / job.file
+    path = as_path(output) / job.file
     corrupt: list[tuple[str, str]] = []
     blemished: list[tuple[str, str]] = []
     digests, images, size = bytearray(), 0, 0

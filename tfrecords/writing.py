@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.storage import RemotePath, as_path, copy_file, is_remote
 
 LOCK_NAME = ".lock"
 TEMPORARY = ".tmp-"  # how the names of unfinished files begin
@@ -46,11 +47,15 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         path: The file; its folder is created if it is missing.
 
     Yields:
-        The temporary file's path, in the same folder.
+        The temporary file's path, in the same folder; for a URL on this machine.
 
     Raises:
         OSError: If it cannot be written, with the name of `path`.
     """
+    if is_remote(path):
+        with _uploaded(as_path(path)) as temporary:
+            yield temporary
+        return
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path.parent)
@@ -65,6 +70,25 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
                 None, temporary, str(temporary)):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+@contextlib.contextmanager
+def _uploaded(path: RemotePath) -> Iterator[Path]:
+    """Gives the body a local file, which is copied to a remote path when it is whole.
+
+    The copy gets another name first; renaming makes it appear in one step, as stores of objects do.
+    """
+    with tempfile.TemporaryDirectory(prefix="tfreid-") as folder:
+        local = Path(folder) / path.name
+        yield local
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{path.name}")
+        try:
+            copy_file(local, temporary)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def write_whole(path: str | os.PathLike, data: bytes) -> None:
@@ -104,7 +128,7 @@ def sole_writer(folder: str | os.PathLike, activity: str) -> Iterator[None]:
     """Lets one process at a time write into a folder, while the body runs.
 
     The lock is one of the kernel on the folder's file `.lock`, which ends with the process however
-    it ends, so none is ever stale. File systems that know no locks get none.
+    it ends, so none is ever stale. File systems that know no locks, and URLs, get none.
 
     Args:
         folder: The folder, created if it is missing, and then removed if it stays empty.
@@ -114,6 +138,9 @@ def sole_writer(folder: str | os.PathLike, activity: str) -> Iterator[None]:
         UserError: If another process holds the lock; the sentence names its id and its machine.
         OSError: If the folder cannot be written.
     """
+    if is_remote(folder):
+        yield
+        return
     path = Path(folder) / LOCK_NAME
     new = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfrecords.storage import as_path, is_remote
+
 _PATTERN = re.compile(r"[*?\[\]\\]")
 
 
@@ -18,8 +20,8 @@ def plain_path(folder: str | Path) -> Iterator[Path]:
     TensorFlow finds checkpoints and the variables of a SavedModel by patterns, so it does not find
     those in a folder such as `runs/lr[3e-4]`. For it the path is a temporary symbolic link.
     """
-    folder = Path(folder)
-    if not _PATTERN.search(str(folder.absolute())):
+    folder = as_path(folder)
+    if is_remote(folder) or not _PATTERN.search(str(folder.absolute())):
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="tfreid-") as temporary:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Union
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfrecords.storage import as_path
 from tfreid.config import load_config
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.picture_images import read_file, read_image_file
@@ -80,7 +81,7 @@ def load(source: str | Path, weights: str | Path | None = None,
                             "out weights and overrides.")
         return TrainedModel(SavedModelClient(source), exported_thresholds(source))
     run = None
-    if Path(source).is_dir():
+    if as_path(source).is_dir():
         run, config = open_run(source, overrides)
         weights = run.weights(None if weights is None else str(weights))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tfrecords.errors import UserError, command_line
+from tfrecords.storage import as_path
 from tfreid.commands.parser import CommandParser
 
 
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     from tfreid.visualization.cmc_plot import draw_cmc
 
     average = average_splits(parsed.results)
-    output = Path(parsed.output or Path("runs") / f"{average.name}-splits")
+    output = as_path(parsed.output or Path("runs") / f"{average.name}-splits")
     if output.resolve() in (source.parent.resolve() for source in average.sources):
         raise UserError(f"{output} holds one of the results to average; choose another --output.")
     print(format_split_average(average))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from tfrecords.errors import command_line
+from tfrecords.storage import as_path
 from tfreid.commands.parser import (
     RUN,
     CommandParser,
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     from tfreid.systems.registry import make_system
 
-    output = Path(parsed.output or work_folder(config, run).path)
+    output = as_path(parsed.output or work_folder(config, run).path)
     make_system(config).calibrate(
         weights, output, false_positive_rates=parsed.false_positive_rates,
         chosen_rate=parsed.choose, split=parsed.split)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from tfrecords.arguments import split_overrides, whole
 from tfrecords.errors import UserError, command_line
+from tfrecords.storage import as_path
 from tfreid.commands.parser import CommandParser, open_weights, records_override
 
 
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     from tfreid.systems import distractors
     from tfreid.systems.registry import make_system
 
-    output, own = Path(parsed.output), []
+    output, own = as_path(parsed.output), []
     if parsed.run or parsed.config or not compare:
         config, weights, _ = open_weights(parsed, overrides + records_override(parsed.records))
         make_system(config).rank_distractors(

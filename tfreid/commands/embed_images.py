@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import functools
 from collections import deque
-from pathlib import Path
 
 from tfrecords.arguments import whole
 from tfrecords.errors import command_line
+from tfrecords.storage import as_path
 from tfreid.commands.parser import CommandParser
 
 _EPILOG = """\
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     from tfreid.serving import embedding_files, image_lists
 
     embedding_files.require_pyarrow("writing Parquet")
-    output, beam = Path(parsed.output), chosen_beam(parsed)
+    output, beam = as_path(parsed.output), chosen_beam(parsed)
     images = image_lists.list_images(parsed.input, parsed.fold, parsed.splits)
     jobs = embedding_files.plan_embeddings(images, parsed.images_per_shard)
     with sole_writer(output, "embedding images"):
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
             output, parsed.model, parsed.dtype, images, parsed.images_per_shard)
         pending = [job for job in jobs if not (output / job.file).exists()]
         work = functools.partial(
-            embedding_files.write_embeddings, model=str(Path(parsed.model).absolute()),
+            embedding_files.write_embeddings, model=str(as_path(parsed.model).absolute()),
             output=str(output.absolute()), dtype=parsed.dtype, batch_size=parsed.batch_size)
         deque(run_shards(work, pending, sum(len(job.images) for job in pending), output,
                          beam_options=beam), maxlen=0)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tfrecords.arguments import split_overrides
 from tfrecords.errors import UserError, command_line
+from tfrecords.storage import as_path
 from tfreid.commands.parser import (
     RUN,
     CommandParser,
@@ -63,16 +64,16 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"wrote {picture}")
     elif parsed.pairs or parsed.split:
         name = f"pairs-{Path(parsed.pairs).stem}" if parsed.pairs else f"split-{parsed.split}"
-        output = Path(parsed.output or folder / name)
+        output = as_path(parsed.output or folder / name)
         system.verify_pairs(weights, output, thresholds=thresholds, pairs_file=parsed.pairs,
                             split=parsed.split)
         print(f"wrote {output}/verification.json and pictures beside it")
     elif len(records) > 1:
-        output = Path(parsed.output or (run.path / "evaluation" if run else folder))
+        output = as_path(parsed.output or (run.path / "evaluation" if run else folder))
         system.test(weights, output, parsed.ranked_queries, thresholds, records)
         print(f"wrote {output}/summary.json, {output}/cmc.png and a folder for each test set")
     else:
-        output = Path(parsed.output or folder)
+        output = as_path(parsed.output or folder)
         system.test(weights, output, parsed.ranked_queries, thresholds)
         print(f"wrote {output}/results.json and pictures beside it")
 
@@ -83,13 +84,13 @@ def _rank_embedded(parsed, overrides, records) -> None:
     from tfreid.systems.testing import rank_embedded
     from tfreid.training.run_folder import open_run
 
-    folder = Path(parsed.features)
+    folder = as_path(parsed.features)
     if parsed.run:
         config = open_run(parsed.run, overrides)[1]
     else:
         name = [] if parsed.config else [f"name={json.dumps(folder.absolute().name)}"]
         config = load_config(parsed.config or "osnet", name + overrides, parsed.variant)
-    output = Path(parsed.output or folder / "evaluation")
+    output = as_path(parsed.output or folder / "evaluation")
     rank_embedded(config, folder, output, parsed.ranked_queries, records)
     print(f"wrote figures and pictures in {output}")
 
@@ -112,7 +113,7 @@ def _pair_picture(parsed, folder) -> Path:
     first, second = (Path(file).stem[:_STEM_LETTERS] for file in parsed.pair)
     places = os.fsencode("\0".join(map(os.path.abspath, parsed.pair)))
     name = f"pair-{first}-{second}-{zlib.crc32(places):08x}.png"
-    return Path(parsed.output or folder) / name
+    return as_path(parsed.output or folder) / name
 
 
 def _check(parsed, records) -> None:

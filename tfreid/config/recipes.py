@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from tfrecords.errors import UserError, nearest, shortened
 from tfrecords.files import read_text, regular_file
+from tfrecords.storage import as_path, exists, is_file, is_remote
 from tfreid.config.notation import MAX_BYTES, parse
 from tfreid.config.trees import Tree
 
@@ -56,11 +56,11 @@ def find_recipe(name: str, folder: Path = Path()) -> Path:
     Raises:
         UserError: If there is no file; the message has the command for a recipe's old name.
     """
-    path = folder / name
+    path = as_path(name) if is_remote(name) else folder / name
     for file in (path, *(shipped / f"{name}.yaml" for shipped in FOLDERS)):
-        if os.path.isfile(file):
+        if is_file(file):
             return file
-    if os.path.exists(path):
+    if exists(path):
         return regular_file(path, _FIX)
     now = renamed_recipe(Path(name).name)
     if now is not None:

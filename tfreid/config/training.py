@@ -115,7 +115,7 @@ class TrainingConfig(Section):
         resume="free")
     deterministic: bool = setting(
         False, "Whether TensorFlow runs deterministic operations: slower, and the same bits each "
-        "time.", resume="free")
+        "time; on a CPU that needs the variable TF_ENABLE_ONEDNN_OPTS=0 too.", resume="free")
     devices: Optional[list[str]] = setting(
         None, "Devices to train on, such as [GPU:0, GPU:1]; null takes all GPUs, or the CPU.",
         resume="free", average="free")

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.files import read_json
+from tfrecords.storage import as_path
 from tfrecords.writing import whole_file, write_json
 from tfreid.config import Config, EvaluationConfig
 from tfreid.evaluation.thresholds import weights_fingerprint
@@ -126,7 +127,7 @@ class FeatureStore:
     """
 
     def __init__(self, folder: str | Path, model: keras.Model, config: Config, records: Records):
-        self._folder, self._records = Path(folder), records
+        self._folder, self._records = as_path(folder), records
         self._extractor = FeatureExtractor(model, config, records)
         settings = {name: value for name, value in dataclasses.asdict(config.model).items()
                     if name not in _SOURCES}

@@ -10,6 +10,7 @@ from tfrecords.errors import UserError
 from tfrecords.files import regular_file
 from tfrecords.image_headers import MAX_BYTES, CorruptImage
 from tfrecords.images import stored_image
+from tfrecords.storage import open_bytes
 from tfreid.config import Config
 from tfreid.evaluation.evaluator import Ranked
 from tfreid.evaluation.protocol import matches
@@ -44,7 +45,7 @@ def read_file(path: str | Path, least_side: int = 1) -> bytes:
         UserError: As `read_image_file`, or if the image is too small.
     """
     try:
-        with open(regular_file(path, "check the path"), "rb") as stream:
+        with open_bytes(regular_file(path, "check the path")) as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); check the path.") from None

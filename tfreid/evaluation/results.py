@@ -13,6 +13,7 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.files import read_json
+from tfrecords.storage import as_path
 from tfrecords.writing import write_json
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.ranking import VARIANTS, RankingResult
@@ -80,7 +81,7 @@ def find_results(source: str | Path) -> Path:
     Raises:
         UserError: If there is none.
     """
-    source = Path(source)
+    source = as_path(source)
     if source.is_file():
         return source
     for name in ("results.json", "summary.json"):
@@ -219,7 +220,7 @@ def write_results_json(path: str | os.PathLike, results: Any) -> None:
         ValueError: If a value is NaN or infinite.
     """
     content = json.loads(json.dumps(results, default=_plain, allow_nan=False))
-    path = Path(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, content)
 

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from tfrecords.errors import UserError
 from tfrecords.files import read_json
+from tfrecords.storage import as_path
 from tfrecords.writing import write_json
 from tfreid.config import Config
 from tfreid.evaluation.distances import find_metric, pairwise_distances
@@ -95,7 +96,7 @@ _THRESHOLD = TypeAdapter(Threshold)
 
 def save_thresholds(thresholds: Mapping[str, Threshold], path: str | Path) -> None:
     """Writes metric -> threshold as JSON, replacing the file in one step."""
-    path = Path(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {metric: dataclasses.asdict(one) for metric, one in thresholds.items()})
 
@@ -103,8 +104,8 @@ def save_thresholds(thresholds: Mapping[str, Threshold], path: str | Path) -> No
 def find_thresholds(folder: str | Path) -> Path | None:
     """Returns the file of thresholds in a folder, in the present or old format, or None."""
     for name in (THRESHOLDS_NAME, _OLD_NAME):
-        if (Path(folder) / name).is_file():
-            return Path(folder) / name
+        if (as_path(folder) / name).is_file():
+            return as_path(folder) / name
     return None
 
 
@@ -114,7 +115,7 @@ def load_thresholds(path: str | Path) -> dict[str, Threshold]:
     Raises:
         UserError: If the file is missing or is not of this kind.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise UserError(f"{path}: no thresholds there; tfreid calibrate writes them.")
     content = read_json(path, _FIX)

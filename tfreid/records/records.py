@@ -13,6 +13,7 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfrecords.manifest import STORED_SPLIT, Manifest, read_manifest
 from tfrecords.query_galleries import read_query_galleries
+from tfrecords.storage import as_path
 from tfreid.config import DataConfig
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records.folds import check_fold, select_images, split_names
@@ -54,7 +55,7 @@ class Records:
     """
 
     def __init__(self, directory: str | Path, fold: int = 0, verify: str = "size"):
-        self.directory = Path(directory)
+        self.directory = as_path(directory)
         self.manifest = read_manifest(directory)
         check_fold(self.directory, self.manifest, fold)
         self.fold, self.evaluated_on = fold, "test"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import weakref
@@ -17,6 +18,7 @@ from tfrecords import schema
 from tfrecords.errors import UserError
 from tfrecords.image_headers import STORED_FORMATS, CorruptImage, check_whole
 from tfrecords.manifest import Manifest, Shard, shard_paths
+from tfrecords.storage import AnyPath, local_file
 
 # A TFRecord is the length and its checksum (8 and 4 bytes), the record and its checksum.
 _LENGTH, _HEAD, _TAIL = 8, 12, 4
@@ -173,7 +175,15 @@ def scan_split(directory: Path, manifest: Manifest, split: str, verify: str,
     Raises:
         UserError: If a shard is missing or damaged, or disagrees with the manifest.
     """
-    paths = shard_paths(directory, manifest, split, verify)
+    with contextlib.ExitStack() as stack:
+        # Remote shards are copied; the copies are gone when the files are closed.
+        paths = [stack.enter_context(local_file(path))
+                 for path in shard_paths(directory, manifest, split, verify)]
+        return _scan_files(paths, directory, manifest, split, memory_limit)
+
+
+def _scan_files(paths: Sequence[Path], directory: AnyPath, manifest: Manifest, split: str,
+                memory_limit: float) -> ScannedImages:
     columns: dict[str, list] = {name: [] for name in _COLUMNS}
     shards, offsets, lengths, whole = [], [], [], []
     kept, total = [], 0

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfrecords.storage import as_path
 from tfreid.evaluation.thresholds import Threshold, find_thresholds, load_thresholds
 from tfreid.serving.batches import UNEQUAL_ROWS
 from tfreid.serving.saved_model import (
@@ -239,12 +240,12 @@ def _as_arrays(outputs: dict) -> Outputs:
 def holds_saved_model(directory: str | Path) -> bool:
     """Returns whether a folder is a SavedModel, or contains versions of one."""
     return any((folder / "saved_model.pb").exists()
-               for folder in (Path(directory), *Path(directory).glob("[0-9]*")))
+               for folder in (as_path(directory), *as_path(directory).glob("[0-9]*")))
 
 
 def _version(directory: str | Path) -> Path:
     """Returns a folder's highest version, or the folder itself."""
-    directory = Path(directory)
+    directory = as_path(directory)
     versions = [path for path in directory.glob("[0-9]*") if path.name.isdigit()]
     if versions:
         directory = max(versions, key=lambda path: int(path.name))

@@ -14,6 +14,7 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.files import file_checksum, read_json
+from tfrecords.storage import as_path, local_file
 from tfrecords.writing import whole_file, write_json
 from tfreid.serving.client import RefusedImages, SavedModelClient, find_embedding
 from tfreid.serving.image_lists import ImageList
@@ -112,9 +113,9 @@ def write_embeddings(job: EmbeddingJob, advance: Callable[[int], object], *, mod
         advance(len(places))
     matrix = np.array(rows, np.float32).reshape(len(rows), _width(model))
     if refused:
-        _write_refused(Path(output) / _refused_part(job.file), images, refused)
+        _write_refused(as_path(output) / _refused_part(job.file), images, refused)
     # Written last: a shard that is there is finished.
-    _write_shard(Path(output) / job.file, images, kept, matrix.astype(dtype))
+    _write_shard(as_path(output) / job.file, images, kept, matrix.astype(dtype))
     return EmbeddingResult(len(kept), len(refused))
 
 
@@ -122,15 +123,16 @@ def join_refused(output: Path) -> int:
     """Joins the tables of all shards into one, and returns its number of images."""
     path, parts = output / REFUSED_NAME, sorted(output.glob("refused-*.csv"))
     if parts:
-        with whole_file(path) as temporary, open(temporary, "w", newline="") as stream:
+        with whole_file(path) as temporary, open(
+                temporary, "w", newline="", errors="surrogateescape") as stream:
             _table(stream).writerow(_REFUSED_COLUMNS)
             for part in parts:
-                stream.write(part.read_text(errors="surrogateescape"))
+                stream.write(part.read_bytes().decode(errors="surrogateescape"))
         for part in parts:
             part.unlink()
     if not path.exists():
         return 0
-    with open(path, newline="", errors="surrogateescape") as stream:
+    with local_file(path) as local, open(local, newline="", errors="surrogateescape") as stream:
         return sum(1 for _ in csv.reader(stream)) - 1
 
 

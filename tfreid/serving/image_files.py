@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.images import IMAGE_SUFFIXES
+from tfrecords.storage import AnyPath, as_path, is_remote
 from tfreid.evaluation.picture_images import read_file
 from tfreid.serving.client import Client, Outputs, RefusedImages
 
@@ -48,19 +49,27 @@ def find_image_files(paths: Iterable[str | os.PathLike]) -> list[Path]:
         UserError: If a path does not exist, or a folder holds no image.
     """
     files = []
-    for path in map(Path, paths):
+    for path in map(as_path, paths):
         if not path.exists():
             raise UserError(f"{path} does not exist; check the path.")
         if not path.is_dir():
             files.append(path)
             continue
-        found = [Path(folder, name) for folder, _, names in os.walk(path) for name in names
-                 if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
+        found = [file for file in _files_below(path) if not file.name.startswith(".")
+                 and file.name.lower().endswith(IMAGE_SUFFIXES)]
         if not found:
             raise UserError(f"{path} holds no image file ({', '.join(IMAGE_SUFFIXES)}); name "
                             "another folder.")
         files += sorted(found)
     return files
+
+
+def _files_below(folder: AnyPath) -> Iterator[AnyPath]:
+    if is_remote(folder):
+        yield from folder.rglob("*")
+    else:
+        for above, _, names in os.walk(folder):
+            yield from (Path(above, name) for name in names)
 
 
 def extract_files(client: Client, names: Sequence[str | Path], batch_size: int, label: str,

@@ -13,6 +13,7 @@ from pathlib import Path
 from tfrecords.errors import UserError
 from tfrecords.files import read_text
 from tfrecords.manifest import MANIFEST_NAME
+from tfrecords.storage import as_path
 from tfreid.evaluation.picture_images import read_file
 from tfreid.records import Records
 from tfreid.serving.image_files import find_image_files
@@ -90,7 +91,7 @@ def list_images(words: Sequence[str], fold: int = 0, splits: Sequence[str] = ())
     Raises:
         UserError: If there are no such images, or the table is broken.
     """
-    first = Path(words[0])
+    first = as_path(words[0])
     if len(words) == 1 and (first / MANIFEST_NAME).is_file():
         return list_records(words[0], fold, splits)
     if splits:
@@ -124,7 +125,7 @@ def list_records(folder: str, fold: int = 0, names: Sequence[str] = ()) -> Image
 
 
 def _expanded(word: str) -> list[str]:
-    if Path(word).exists() or not glob.has_magic(word):
+    if as_path(word).exists() or not glob.has_magic(word):
         return [word]
     found = sorted(glob.glob(word, recursive=True))
     if not found:

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from tfrecords.checksums import find_changed_file, write_checksums
 from tfrecords.errors import UserError, find_os_error
-from tfrecords.writing import sole_writer
+from tfrecords.storage import AnyPath, as_path, copy_tree, is_remote
+from tfrecords.writing import scratch_folder, sole_writer
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.plain_paths import plain_path
 from tfreid.records import Records, Split, decode_image
@@ -33,6 +34,7 @@ VERIFY_INPUTS = {VERIFY_PAIRS: ("first_image_bytes", "second_image_bytes"),
 TOLERANCE = 1e-4
 _PARITY_IMAGES = 8
 _UNFINISHED = ".unfinished-"
+_GRAPH_NAME = "saved_model.pb"
 
 
 class ServedModel(NamedTuple):
@@ -65,14 +67,19 @@ def write_version(served: tf.Module, signatures: dict[str, Any], output: str | P
         UserError: If another process is exporting into `output`, or that is a file.
         OSError: If the folder cannot be written.
     """
-    output = Path(output)
+    output = as_path(output)
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file; name a folder for the versions of the export.")
+    if is_remote(output):
+        with scratch_folder("export") as folder:
+            made = write_version(served, signatures, folder, finish)
+            version = _next_version(output)
+            copy_tree(made, version, last=_GRAPH_NAME)  # without which there is no version
+            return version
     with sole_writer(output, "exporting"):
         for left in output.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(left, ignore_errors=True)
-        numbers = (int(path.name) for path in output.iterdir() if path.name.isdecimal())
-        version = output / str(1 + max(numbers, default=0))
+        version = _next_version(output)
         unfinished = output / f"{_UNFINISHED}{version.name}"
         try:
             tf.saved_model.save(served, str(unfinished), signatures=signatures)
@@ -88,6 +95,12 @@ def write_version(served: tf.Module, signatures: dict[str, Any], output: str | P
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return version
+
+
+def _next_version(output: AnyPath) -> AnyPath:
+    folders = output.iterdir() if output.exists() else ()
+    numbers = (int(path.name) for path in folders if path.name.isdecimal())
+    return output / str(1 + max(numbers, default=0))
 
 
 def load_signatures(version: Path) -> Mapping[str, Callable[..., Any]]:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError, shortened
 from tfrecords.files import read_json
+from tfrecords.storage import as_path, local_file
 from tfreid.evaluation.features import FeatureSource
 from tfreid.records import Records
 from tfreid.serving.embedding_files import PLAN_NAME, REFUSED_NAME, require_pyarrow
@@ -32,7 +33,7 @@ class _Rows(NamedTuple):
 
 def holds_embeddings(folder: str | Path) -> bool:
     """Returns whether `tfreid embed-images` wrote into a folder."""
-    return (Path(folder) / PLAN_NAME).is_file()
+    return (as_path(folder) / PLAN_NAME).is_file()
 
 
 class StoredEmbeddings(FeatureSource):
@@ -48,7 +49,7 @@ class StoredEmbeddings(FeatureSource):
 
     def __init__(self, folder: str | Path, records: Records):
         require_pyarrow("reading Parquet")
-        self._folder, self._records = Path(folder), records
+        self._folder, self._records = as_path(folder), records
         if not holds_embeddings(folder):
             raise UserError(f"{folder} has no {PLAN_NAME}: name a folder of `tfreid embed-images`.")
         plan = read_json(self._folder / PLAN_NAME, "embed the images again")
@@ -148,12 +149,12 @@ def _sentence(file: Path) -> Iterator[None]:
 def _read_table(file: Path, columns: list[str]) -> Any:
     from pyarrow import parquet
 
-    with _sentence(file):
-        return parquet.read_table(file, columns=columns)
+    with _sentence(file), local_file(file) as local:
+        return parquet.read_table(local, columns=columns)
 
 
 def _batches(file: Path) -> Iterator[Any]:
     from pyarrow import parquet
 
-    with _sentence(file), parquet.ParquetFile(file) as opened:
+    with _sentence(file), local_file(file) as local, parquet.ParquetFile(local) as opened:
         yield from opened.iter_batches(_BLOCK, columns=["embedding"])

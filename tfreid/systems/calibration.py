@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tfrecords.storage import as_path
 from tfreid.config import Config
 from tfreid.evaluation.distances import describe_metric, find_metric, unit_rows
 from tfreid.evaluation.features import FeatureExtractor
@@ -90,7 +91,7 @@ def calibrate(config: Config, weights: str | Path, output: str | Path,
     threshold = _threshold(curve, wanted, chosen_rate, model, config, records, weights, split)
     chosen_on = find_chosen_on(weights)
     print(_table(curve, wanted, threshold, describe_weights(weights, chosen_on)))
-    _write(curve, wanted, threshold, Path(output), chosen_on)
+    _write(curve, wanted, threshold, as_path(output), chosen_on)
     return threshold
 
 

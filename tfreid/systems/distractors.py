@@ -13,6 +13,7 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.files import read_json
+from tfrecords.storage import as_path, is_remote
 from tfreid.config import Config
 from tfreid.evaluation.distances import describe_metric, find_metric
 from tfreid.evaluation.features import FeatureStore, map_features
@@ -65,7 +66,7 @@ def evaluate_distractors(config: Config, weights: str | Path, output: str | Path
     if counts is None:
         counts = np.linspace(0, total, _NUM_COUNTS).astype(int).tolist()
     counts = check_counts(counts, total)
-    evaluation, output = config.evaluation, Path(output)
+    evaluation, output = config.evaluation, as_path(output)
     find_metric(evaluation.metric, evaluation.minkowski_p)
     output.mkdir(parents=True, exist_ok=True)
     with _feature_files(features, config, records, load, output) as files:
@@ -94,7 +95,7 @@ def draw_saved_curves(sources: Sequence[str | Path], path: str | Path) -> None:
     Raises:
         UserError: If a file is missing, holds no curve or is named twice.
     """
-    paths = [Path(source) / RESULTS_NAME if Path(source).is_dir() else Path(source)
+    paths = [as_path(source) / RESULTS_NAME if as_path(source).is_dir() else as_path(source)
              for source in sources]
     read = [_read_curve(saved) for saved in paths]
     shared = Counter(name for name, _ in read)
@@ -149,11 +150,12 @@ def _feature_files(features: str | Path | None, config: Config, records: Records
     with contextlib.ExitStack() as stack:
         if features is None:
             features = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="features-", dir=output))
+                tempfile.TemporaryDirectory(
+                    prefix="features-", dir=None if is_remote(output) else output))
         if embedded is None:
             yield FeatureStore(features, load(), config, records).features
         else:
-            yield lambda split: map_features(Path(features) / f"{split}.npy", embedded, split)
+            yield lambda split: map_features(as_path(features) / f"{split}.npy", embedded, split)
 
 
 def _table(results: dict[int, RankingResult], protocol: str, weights: str, seed: int) -> str:

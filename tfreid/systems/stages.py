@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -164,7 +165,7 @@ class _Stage:
             f"{config.name}: {batches.description} {table.place}, {replicas} device(s)"
             + (f", from {describe_initial_weights(start.model)}" if begins else "")
             + (f"; {system.untested}: " if evaluator is None else "; ") + self._trainer.selection)
-        self._notes = _cut_off(self.config)
+        self._notes = _cut_off(self.config) + _rounded_otherwise(self.config)
         margin = system.margin()
         if begins and margin is not None:
             self._notes += describe_noise(system.embedding(model), margin, table,
@@ -195,6 +196,16 @@ def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int
     config = dataclasses.replace(config, training=training)
     folder.check_settings(config)
     return config, batches
+
+
+def _rounded_otherwise(config: Config) -> list[str]:
+    """Says what keeps a deterministic training on a CPU from the same bits, if anything does."""
+    if (not config.training.deterministic or tf.config.list_logical_devices("GPU")
+            or os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0"):
+        return []
+    return ["on a CPU training.deterministic=true gives the same bits only if the variable "
+            "TF_ENABLE_ONEDNN_OPTS=0 is set: the sums of oneDNN's convolutions have another order "
+            "each time"]
 
 
 def _cut_off(config: Config) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfrecords.storage import as_path
 from tfreid.config import Config, EvaluationConfig
 from tfreid.evaluation.distances import describe_metric
 from tfreid.evaluation.evaluator import Evaluator, GalleryEvaluator, Ranked
@@ -66,7 +67,7 @@ class TestSets:
 
     def __init__(self, config: Config, weights: str | Path, output: str | Path,
                  records: Sequence[str | Path] = ()):
-        self._config, self._weights, self._output = config, str(weights), Path(output)
+        self._config, self._weights, self._output = config, str(weights), as_path(output)
         self._chosen_on = find_chosen_on(weights)
         self._described = describe_weights(weights, self._chosen_on)
         self._several = len(records) > 1
@@ -296,7 +297,7 @@ def _draw_curves(results: dict[str, RankingResult], path: Path) -> None:
 def _named(records: Sequence[str | Path]) -> dict[str, Path]:
     """Names each folder of records after itself, with a number if two have the same name."""
     named: dict[str, Path] = {}
-    for folder in map(Path, records):
+    for folder in map(as_path, records):
         if folder.resolve() in (known.resolve() for known in named.values()):
             raise UserError(f"{folder} is named twice; name each test set once.")
         name, number = folder.resolve().name, 1

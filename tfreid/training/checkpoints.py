@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import warnings
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import tensorflow as tf
 
 from tfrecords.checksums import find_changed_file, write_checksums
 from tfrecords.errors import UserError
+from tfrecords.storage import remove_tree
 from tfrecords.writing import write_whole
 from tfreid.plain_paths import plain_path
 
@@ -24,8 +23,9 @@ _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 def saved_steps(directory: Path) -> list[int]:
     """Returns the steps of the checkpoints in a folder, in increasing order."""
-    files = os.listdir(directory) if directory.is_dir() else ()
-    return sorted(int(file[5:-6]) for file in files if re.fullmatch(r"step-\d+\.index", file))
+    files = directory.iterdir() if directory.is_dir() else ()
+    return sorted(int(path.stem[5:]) for path in files
+                  if re.fullmatch(r"step-\d+\.index", path.name))
 
 
 class Checkpoints:
@@ -93,7 +93,7 @@ class Checkpoints:
         if not sums.exists():  # of before there were checksums, or killed before they were written
             try:
                 with plain_path(self._directory) as folder:
-                    reader = tf.train.load_checkpoint(str(folder / prefix.name))
+                    reader = tf.compat.v1.train.NewCheckpointReader(str(folder / prefix.name))
                     for key in reader.get_variable_to_shape_map():
                         reader.get_tensor(key)
             except Exception as error:  # TensorFlow raises many kinds
@@ -104,7 +104,7 @@ class Checkpoints:
         prefix = self._directory / f"step-{step}"
         with plain_path(self._directory) as folder:
             path = str(folder / prefix.name)
-            graph = tf.train.load_checkpoint(path).get_tensor(_GRAPH)
+            graph = tf.compat.v1.train.NewCheckpointReader(path).get_tensor(_GRAPH)
             written, here = 2 if b"layer_with_weights-" in graph else 3, int(keras.__version__[0])
             if written != here:
                 raise UserError(
@@ -137,6 +137,6 @@ class Checkpoints:
         for path, match in sorted(found, key=lambda one: one[0].suffix != ".index"):
             if match and (match[2] == "_temp" or int(match[1]) not in kept):
                 if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
+                    remove_tree(path)
                 else:
                     path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import keras
 
 from tfrecords.errors import UserError
+from tfrecords.storage import exists
 from tfreid.backbones import BACKBONES
 from tfreid.config import ModelConfig
 from tfreid.models.embedding import HEAD_LAYERS
@@ -61,7 +62,7 @@ def check_converted(config: ModelConfig) -> None:
     weights, backbone = config.weights, config.backbone
     source = BACKBONES[backbone].checkpoints if backbone in BACKBONES else None
     if (source and weights and os.path.basename(weights) == f"{backbone}.weights.h5"
-            and not os.path.exists(weights)):
+            and not exists(weights)):
         raise UserError(
             f"model.weights: {weights} does not exist; get the ImageNet checkpoint of {backbone} "
             f"from {source} and convert it by `tfreid convert --arch {backbone} --input "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.storage import as_path, copy_file, copy_tree
 from tfrecords.writing import (
     LOCK_NAME,
     TEMPORARY,
@@ -48,7 +48,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, outer: RunFolder | None = None):
-        self.path = path = Path(path)
+        self.path = path = as_path(path)
         self._outer = outer
         self._started: dict[Path, Callable[[Path], None]] = {}
         self.config = path / "config.yaml"
@@ -126,7 +126,7 @@ class RunFolder:
             UserError: If there is none yet.
         """
         if choice not in (None, "best", "last"):
-            return Path(choice)
+            return as_path(choice)
         best, last = self.best_weights, self.last_weights
         if choice is not None:
             candidates = [best if choice == "best" else last]
@@ -151,7 +151,7 @@ def open_run(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunFolder
     Raises:
         UserError: If there is no run.
     """
-    run = RunFolder(Path(path))
+    run = RunFolder(as_path(path))
     if not run.config.exists():
         raise UserError(f"{path}: no run there (no config.yaml); give tfreid train's --output.")
     return run, load_config(run.config, overrides)
@@ -172,8 +172,8 @@ def private_copy(path: Path, resume: bool) -> Iterator[Path]:
         for stage in (".", "pretraining") if resume else ():
             theirs, ours = RunFolder(path / stage), RunFolder(own / stage)
             if theirs.config.exists():
-                shutil.copytree(theirs.checkpoints, ours.checkpoints)
-                shutil.copy(theirs.config, ours.config)
+                copy_tree(theirs.checkpoints, ours.checkpoints)
+                copy_file(theirs.config, ours.config)
         yield own
 
 

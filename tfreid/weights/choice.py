@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tfrecords.storage import as_path
 from tfreid.config import load_config
 from tfreid.weights.files import read_chosen_on
 
@@ -18,7 +19,7 @@ def find_chosen_on(weights: str | Path) -> str | None:
     Raises:
         UserError: If the file exists and is not a weight file.
     """
-    path = Path(weights)
+    path = as_path(weights)
     known = read_chosen_on(path) if path.is_file() else None
     return known if known in CHOSEN else assume_chosen_on(path)
 
@@ -28,7 +29,7 @@ def assume_chosen_on(weights: str | Path) -> str | None:
 
     Only Siamese networks held images out then.
     """
-    path = Path(weights)
+    path = as_path(weights)
     if path.name != BEST_NAME:
         return None
     config = path.parent.parent / "config.yaml"

@@ -16,7 +16,6 @@ import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import h5py
 import keras
@@ -24,6 +23,7 @@ import numpy as np
 
 from tfrecords.errors import UserError, shortened
 from tfrecords.files import regular_file
+from tfrecords.storage import as_path, exists, is_file, local_file, open_bytes
 from tfrecords.writing import write_whole
 
 FORMAT_VERSION = 1
@@ -106,7 +106,7 @@ def save_arrays(arrays: Mapping[str, np.ndarray], path: str, model_name: str,
     content = bytearray(buffer.getbuffer())
     _, place, checksum = _checksums(content)
     content[place : place + _CHECKSUM_DIGITS] = checksum
-    _write(content, Path(path))
+    _write(content, as_path(path))
 
 
 def load_weights(
@@ -214,11 +214,12 @@ def _open(path, read):
     path = os.fspath(path)
     _refuse_other_kinds(path)
     try:
-        _check_checksum(path)
-        with h5py.File(path, "r") as file:
-            version = file.attrs.get(_VERSION_ATTRIBUTE)
-            if version == FORMAT_VERSION:
-                return read(file)
+        with local_file(path) as local:
+            _check_checksum(path, local)
+            with h5py.File(local, "r") as file:
+                version = file.attrs.get(_VERSION_ATTRIBUTE)
+                if version == FORMAT_VERSION:
+                    return read(file)
     except _DAMAGED as error:
         raise _damaged(path, _one_line(error)) from error
     if version is None:
@@ -243,13 +244,13 @@ def _datasets(path, file):
             raise _damaged(path, f"{_one_line(key)} holds no numbers")
     # A few bytes can declare any size: what was never written is read as zeros.
     size = sum(item.size * item.dtype.itemsize for item in datasets.values())
-    if size > os.path.getsize(path):
+    if size > as_path(path).stat().st_size:
         raise _damaged(path, f"it declares {size:,} bytes of weights, more than it has")
     return datasets
 
 
-def _check_checksum(path):
-    with open(path, "rb") as file:
+def _check_checksum(path, local):
+    with open(local, "rb") as file:
         stored, _, checksum = _checksums(file.read())
     if stored != checksum:
         raise _damaged(path, "its checksum is not the one with which it was saved")
@@ -276,12 +277,12 @@ def _checksums(content):
 def _refuse_other_kinds(path):
     """Refuses what is not a file, and files of other programs that users mistake for weights."""
     fix = "give a weight file, such as checkpoints/last.weights.h5 of a run"
-    if os.path.isfile(f"{path}.index") or (path.endswith(".index") and os.path.isfile(path)):
+    if is_file(f"{path}.index") or (path.endswith(".index") and is_file(path)):
         raise UserError(f"{path} is a checkpoint for resuming, which only the TensorFlow that "
                         f"wrote it reads; {fix}, which every supported TensorFlow loads.")
-    if not os.path.exists(path):
+    if not exists(path):
         raise UserError(f"the weight file {path} does not exist; {fix}.")
-    with open(regular_file(path, fix), "rb") as file:
+    with open_bytes(regular_file(path, fix)) as file:
         start = file.read(_START)
     if start[:2] in (b"PK", b"\x80\x02") or start[8:9] == b"{":
         raise UserError(f"{path} looks like a file of PyTorch or Keras instead of a .weights.h5 "

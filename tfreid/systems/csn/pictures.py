@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfrecords.storage import as_path
 from tfreid.evaluation.picture_images import (
     draw_queries,
     find_query,
@@ -73,7 +74,7 @@ class CsnPictures:
                     "non_match": f"Different people: the highest score of {wrong.size} wrong "
                                  "gallery images"}
         for name, place in chosen.items():
-            draw_pair(details[name], Path(output) / f"{name}.png",
+            draw_pair(details[name], as_path(output) / f"{name}.png",
                       (scored.query_label, scored.label(place)), headings[name], limits)
 
     def ranking(self, query: str, path: str | Path, top: int = 5, gallery: int = 100,

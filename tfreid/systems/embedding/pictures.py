@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfrecords.storage import as_path
 from tfreid.config import Config
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.features import FeatureExtractor
@@ -55,7 +56,7 @@ class EmbeddingPictures:
         finder = RegionFinder(self._load(), self._config)
         draw_matching_regions(finder.compare(*images, dimensions), path,
                               (Path(first).name, Path(second).name))
-        return [Path(path)]
+        return [as_path(path)]
 
     def attention(self, files: Sequence[str | Path], path: str | Path,
                   accumulate: int = 50) -> list[Path]:
@@ -65,7 +66,7 @@ class EmbeddingPictures:
         row = AttentionRow("", [finder.attend(image, accumulate, Path(file).name)
                                 for image, file in zip(images, files)])
         draw_attention([row], path, min(accumulate, finder.size))
-        return [Path(path)]
+        return [as_path(path)]
 
     def test_pairs(self, output: str | Path, count: int, dimensions: int = 5,
                    seed: int = 0) -> list[Path]:
@@ -95,7 +96,7 @@ class EmbeddingPictures:
         paths = []
         for place, query in enumerate(drawn):
             for kind, (name, heading) in enumerate(headings.items()):
-                paths.append(Path(output) / f"query_{query}_{name}.png")
+                paths.append(as_path(output) / f"query_{query}_{name}.png")
                 pair = finder.compare(queries[place], results[2 * place + kind], dimensions)
                 names = (image_label(splits[0], query),
                          image_label(splits[1], nearest[place, kind]))
@@ -135,7 +136,7 @@ class EmbeddingPictures:
             for own in positions
         ]
         draw_attention(rows, path, min(accumulate, finder.size))
-        return [Path(path)]
+        return [as_path(path)]
 
     def ranked_lists(self, path: str | Path, count: int, worst: bool = False) -> list[Path]:
         """Draws the first ten results of `count` queries, spread evenly or with the worst AP."""
@@ -146,7 +147,7 @@ class EmbeddingPictures:
         ranked = self._system.make_gallery_evaluator(self._load(), records).evaluate()
         chosen = (worst_queries if worst else spread_queries)(ranked.result, count)
         draw_ranked_lists(ranked_rows(ranked, self._config, chosen), path)
-        return [Path(path)]
+        return [as_path(path)]
 
     def _load(self):
         return self._system.load_embedding(self._weights)

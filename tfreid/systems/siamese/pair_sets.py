@@ -11,6 +11,7 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.layout import refuse_problems
+from tfrecords.storage import as_path
 from tfreid.config import Config
 from tfreid.data.drawn_pairs import DrawnPairSampler
 from tfreid.evaluation.picture_images import LEAST_SIDE, read_file
@@ -115,7 +116,7 @@ def read_pairs_file(path: str | Path) -> PairSet:
         UserError: If the table cannot be read, has wrong lines or names files without a whole image
             (up to ten are listed), or has no positive or no negative pair.
     """
-    path = Path(path)
+    path = as_path(path)
     rows, problems = _read_rows(path)
     names = sorted({name for first, second, _ in rows for name in (first, second)})
     encoded = []

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfrecords.errors import UserError
+from tfrecords.storage import as_path
 from tfreid.config import Config
 from tfreid.evaluation.distances import METRICS, describe_metric
 from tfreid.evaluation.evaluator import GalleryEvaluator
@@ -76,10 +77,10 @@ def verify_pairs(system: System, weights: str | Path, output: str | Path,
     # Fails for wrong pairs, before the model is built.
     pairs = read_pairs_file(pairs_file) if pairs_file else pairs_of_splits(
         config, open_records(config.data), [split])
-    figures = verify(system.load(weights), config, pairs, Path(output), thresholds)
+    figures = verify(system.load(weights), config, pairs, as_path(output), thresholds)
     chosen_on = find_chosen_on(weights)
     print(f"weights: {describe_weights(weights, chosen_on)}")
-    write_results_json(Path(output) / "verification.json",
+    write_results_json(as_path(output) / "verification.json",
                        {"name": config.name, "weights": str(weights),
                         "weights_chosen_on": chosen_on, **figures})
     return figures
