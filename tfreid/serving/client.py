@@ -148,7 +148,7 @@ class SavedModelClient(SignatureClient):
     """
 
     def __init__(self, directory: str | Path):
-        self.directory = _version(directory)
+        self.directory = find_version(directory)
         super().__init__(load_signatures(self.directory))
 
 
@@ -210,7 +210,7 @@ def exported_thresholds(directory: str | Path) -> dict[str, Threshold]:
     Raises:
         UserError: If there is no SavedModel, or its thresholds are broken.
     """
-    path = find_thresholds(_version(directory) / EXTRA_FILES)
+    path = find_thresholds(find_version(directory) / EXTRA_FILES)
     return load_thresholds(path) if path else {}
 
 
@@ -243,8 +243,12 @@ def holds_saved_model(directory: str | Path) -> bool:
                for folder in (as_path(directory), *as_path(directory).glob("[0-9]*")))
 
 
-def _version(directory: str | Path) -> Path:
-    """Returns a folder's highest version, or the folder itself."""
+def find_version(directory: str | Path) -> Path:
+    """Returns a folder's highest version of a SavedModel, or the folder itself.
+
+    Raises:
+        UserError: If there is none.
+    """
     directory = as_path(directory)
     versions = [path for path in directory.glob("[0-9]*") if path.name.isdigit()]
     if versions:

@@ -16,7 +16,12 @@ from tfrecords.errors import UserError
 from tfrecords.files import file_checksum, read_json
 from tfrecords.storage import as_path, local_file
 from tfrecords.writing import whole_file, write_json
-from tfreid.serving.client import RefusedImages, SavedModelClient, find_embedding
+from tfreid.serving.client import (
+    RefusedImages,
+    SavedModelClient,
+    find_embedding,
+    find_version,
+)
 from tfreid.serving.image_lists import ImageList
 
 PLAN_NAME, REFUSED_NAME = "embeddings.json", "refused.csv"
@@ -79,7 +84,7 @@ def start_plan(output: Path, model: str | Path, dtype: str, images: ImageList,
 
 def model_fingerprint(model: str | Path) -> str:
     """Returns a hash of an export's graph and weights."""
-    folder = SavedModelClient(model).directory
+    folder = find_version(model)
     files = [folder / "saved_model.pb", *sorted((folder / "variables").glob("variables.*"))]
     return hashlib.sha256("".join(map(file_checksum, files)).encode()).hexdigest()
 
