@@ -34,4 +34,8 @@ if [[ $name == done_right ]]; then
     echo "== its first stage alone"
     "$PYTHON" test_net.py --run $run/pretraining
 fi
-"$PYTHON" test_net.py --run $run
+test=()
+if [[ $name == siamese ]]; then
+    test=(--split gallery)  # pairs; to rank the gallery by them takes far longer
+fi
+"$PYTHON" test_net.py --run $run "${test[@]}"
