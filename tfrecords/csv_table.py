@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import os
 import posixpath
 import unicodedata
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from tfrecords.datasets import Dataset
 from tfrecords.errors import UserError
-from tfrecords.files import read_text
+from tfrecords.files import open_table
 from tfrecords.layout import refuse_problems
 from tfrecords.own_images import SPLITS, OwnImage, refuse_unusable, scan_own_images
 from tfrecords.scan import Scan, existing_root, name_some
@@ -21,7 +20,6 @@ from tfrecords.scan import Scan, existing_root, name_some
 DEFAULT_TABLE = "labels.csv"
 _REQUIRED = ("path", "person_id", "split")
 _CAMERA, _TRACKLET = "camera_id", "tracklet_id"
-_SEPARATORS = ",;\t"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -64,12 +62,8 @@ def scan_csv(
 
 
 def _read_rows(table: Path, root: Path, problems: list[str]) -> list[OwnImage]:
-    text = read_text(table, "save it as CSV in UTF-8, or name another table with --csv")
-    header = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""),
-                            delimiter=max(_SEPARATORS, key=header.count))
     try:
-        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+        reader = open_table(table, "save it as CSV in UTF-8, or name another table with --csv")
         _check_header(table, reader.fieldnames)
         return list(_valid_rows(reader, root, problems))
     except csv.Error as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
@@ -14,6 +16,7 @@ from tfrecords.errors import UserError
 from tfrecords.storage import AnyPath, RemotePath, as_path, is_remote, open_bytes
 
 MAX_TEXT_BYTES = 256 << 20
+_SEPARATORS = ",;\t"
 _MAX_INTEGER = 2 ** 63 - 1
 
 
@@ -76,6 +79,20 @@ def read_text(path: str | os.PathLike, fix: str, max_bytes: int = MAX_TEXT_BYTES
     if "\0" in text:
         raise UserError(f"{path} is broken (NUL bytes at character {text.index(chr(0))}); {fix}.")
     return text
+
+
+def open_table(path: str | os.PathLike, fix: str) -> csv.DictReader:
+    """Opens a CSV table with commas, semicolons or tabs; its columns get lower-case names.
+
+    Raises:
+        UserError: As `read_text`.
+        csv.Error: If the first line is no CSV, as from reading the others.
+    """
+    text = read_text(path, fix)
+    reader = csv.DictReader(io.StringIO(text, newline=""),
+                            delimiter=max(_SEPARATORS, key=text.partition("\n")[0].count))
+    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+    return reader
 
 
 def read_json(path: str | os.PathLike, fix: str) -> dict[str, Any]:

@@ -56,9 +56,14 @@ def require_pyarrow(what: str) -> None:
 def plan_embeddings(images: ImageList, shard_images: int) -> list[EmbeddingJob]:
     """Divides images into shards of `shard_images`, of which the last may have fewer."""
     starts = range(0, len(images), shard_images)
-    return [EmbeddingJob(f"embeddings-{number:05d}-of-{len(starts):05d}.parquet",
-                         images.part(start, start + shard_images))
-            for number, start in enumerate(starts)]
+    return [EmbeddingJob(file, images.part(start, start + shard_images))
+            for file, start in zip(shard_files(len(images), shard_images), starts)]
+
+
+def shard_files(images: int, shard_images: int) -> list[str]:
+    """Returns the names of the shards that `plan_embeddings` divides a number of images into."""
+    count = len(range(0, images, shard_images))
+    return [f"embeddings-{number:05d}-of-{count:05d}.parquet" for number in range(count)]
 
 
 def start_plan(output: Path, model: str | Path, dtype: str, images: ImageList,

@@ -6,12 +6,11 @@ import csv
 import dataclasses
 import functools
 import glob
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from tfrecords.errors import UserError
-from tfrecords.files import read_text
+from tfrecords.files import open_table
 from tfrecords.manifest import MANIFEST_NAME
 from tfrecords.storage import as_path
 from tfreid.evaluation.picture_images import read_file
@@ -19,7 +18,6 @@ from tfreid.records import Records
 from tfreid.serving.image_files import find_image_files
 
 _PATH, _KNOWN = "path", ("person_id", "camera_id", "time", "split")
-_SEPARATORS = ",;\t"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,12 +132,8 @@ def _expanded(word: str) -> list[str]:
 
 
 def _list_table(table: Path) -> ImageList:
-    text = read_text(table, "save it as CSV in UTF-8")
-    header = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""),
-                            delimiter=max(_SEPARATORS, key=header.count))
     try:
-        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+        reader = open_table(table, "save it as CSV in UTF-8")
         rows = list(reader)
     except csv.Error as error:
         raise UserError(f"{table} is not a CSV table ({error}); save it as one.") from None

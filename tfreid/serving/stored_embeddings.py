@@ -16,7 +16,12 @@ from tfrecords.files import read_json
 from tfrecords.storage import as_path, local_file
 from tfreid.evaluation.features import FeatureSource
 from tfreid.records import Records
-from tfreid.serving.embedding_files import PLAN_NAME, REFUSED_NAME, require_pyarrow
+from tfreid.serving.embedding_files import (
+    PLAN_NAME,
+    REFUSED_NAME,
+    require_pyarrow,
+    shard_files,
+)
 
 # Rows in memory at a time.
 _BLOCK = 4096
@@ -54,15 +59,14 @@ class StoredEmbeddings(FeatureSource):
             raise UserError(f"{folder} has no {PLAN_NAME}: name a folder of `tfreid embed-images`.")
         plan = read_json(self._folder / PLAN_NAME, "embed the images again")
         try:
-            shards = -(-int(plan["images"]) // int(plan["images_per_shard"]))
-        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            names = shard_files(int(plan["images"]), int(plan["images_per_shard"]))
+        except (KeyError, TypeError, ValueError):
             raise UserError(f"{self._folder / PLAN_NAME} is broken; embed the images "
                             "again.") from None
-        self._files = [self._folder / f"embeddings-{number:05d}-of-{shards:05d}.parquet"
-                       for number in range(shards)]
+        self._files = [self._folder / name for name in names]
         missing = [file.name for file in self._files if not file.is_file()]
         if missing:
-            raise UserError(f"{folder} lacks {missing[0]} ({len(missing)} of {shards} shards); "
+            raise UserError(f"{folder} lacks {missing[0]} ({len(missing)} of {len(names)} shards); "
                             "give the command of `tfreid embed-images` again.")
         self._located: dict[str, list[_Rows]] = {}
 
