@@ -33,6 +33,45 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable(package="tfreid")
+class InstanceNormalization(keras.layers.Layer):
+    """Normalises each channel of each image by its own mean and variance, in float32.
+
+    Ulyanov et al., "Instance Normalization" (2016), with a scale and a shift per channel. It equals
+    Keras's `GroupNormalization(groups=-1)`, whose reshaping and broadcasting LiteRT cannot run with
+    a free number of images.
+
+    Args:
+        epsilon: Added to the variance.
+        **kwargs: Arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, epsilon: float = 1e-5, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        """Creates `gamma` and `beta` [c]."""
+        self.gamma, self.beta = (
+            self.add_weight(name=name, shape=(input_shape[-1],), initializer=initializer)
+            for name, initializer in (("gamma", "ones"), ("beta", "zeros")))
+        super().build(input_shape)
+
+    def call(self, inputs):
+        """Returns the normalised maps [n, h, w, c]."""
+        mean, variance = tf.nn.moments(inputs, (1, 2), keepdims=True)
+        scale = tf.convert_to_tensor(self.gamma) * tf.math.rsqrt(variance + self.epsilon)
+        return inputs * scale + (tf.convert_to_tensor(self.beta) - mean * scale)
+
+    def compute_output_shape(self, input_shape):
+        """Returns the shape of the maps."""
+        return input_shape
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(package="tfreid")
 class Halves(keras.layers.Layer):
     """Splits the channels of a feature map [n, h, w, c] into two equal parts."""
 
@@ -79,9 +118,7 @@ def instance_batch_norm(x, name: str, epsilon: float = 1e-5):
         Normalised feature map [n, h, w, c].
     """
     first, second = Halves(name=f"{name}_halves")(x)
-    # Keras 2 would compute the statistics in half precision.
-    first = keras.layers.GroupNormalization(
-        groups=-1, epsilon=epsilon, dtype="float32", name=f"{name}_in")(first)
+    first = InstanceNormalization(epsilon, name=f"{name}_in")(first)
     second = batch_norm(second, f"{name}_bn", epsilon=epsilon)
     return keras.layers.Concatenate(name=f"{name}_join")([first, second])
 

@@ -10,6 +10,7 @@ import pytest
 
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.resnet import resnet, resnet_ibn_a
+from tfreid.layers.normalization import InstanceNormalization
 
 
 @functools.cache
@@ -135,7 +136,7 @@ def test_depths():
 def test_where_instance_normalisation_is():
     inputs = keras.Input((64, 32, 3))
     model = keras.Model(inputs, BACKBONES["resnet50_ibn_a"](inputs))
-    layers = [x.name for x in model.layers if isinstance(x, keras.layers.GroupNormalization)]
+    layers = [x.name for x in model.layers if isinstance(x, InstanceNormalization)]
     blocks = [(1, 3), (2, 4), (3, 6)]
     expected = [
         f"stage{stage}_block{block}_conv1_in"
