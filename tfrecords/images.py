@@ -92,8 +92,7 @@ def stored_image(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[bytes, Imag
     orientation, seen_through = exif_orientation(data), _is_transparent(pixels, info.format)
     if info.format in STORED_FORMATS and orientation == 1 and not seen_through:
         return data, info
-    shown = _on_white(pixels) if seen_through else decode_pixels(data, max_pixels)
-    shown = _turned(shown, orientation)
+    shown = _shown(data, pixels, info.format, max_pixels)
     height, width = shown.shape[:2]
     return png_of(shown), info._replace(format="png", height=height, width=width)
 
@@ -107,6 +106,27 @@ def decode_pixels(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     import cv2
 
     return _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, max_pixels)[0]
+
+
+def shown_pixels(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decodes an image to the uint8 BGR [height, width, 3] that a viewer shows; see `stored_image`.
+
+    Raises:
+        CorruptImage: As `inspect_image`.
+    """
+    import cv2
+
+    pixels, info = _decode(data, cv2.IMREAD_UNCHANGED, max_pixels)
+    return _shown(data, pixels, info.format, max_pixels)
+
+
+def _shown(data: bytes, pixels: np.ndarray, kind: str, max_pixels: int) -> np.ndarray:
+    """Returns what a viewer shows of pixels that were decoded unchanged."""
+    if _is_transparent(pixels, kind):
+        pixels = _on_white(pixels)
+    elif pixels.dtype.itemsize == 2 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        pixels = decode_pixels(data, max_pixels)
+    return _turned(pixels, exif_orientation(data))
 
 
 def png_of(pixels: np.ndarray) -> bytes:

@@ -9,19 +9,20 @@ from typing import NamedTuple, Union
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfrecords.image_files import read_file
 from tfrecords.storage import as_path
 from tfreid.config import load_config
 from tfreid.evaluation.distances import pairwise_distances
-from tfreid.evaluation.picture_images import read_file, read_image_file
+from tfreid.evaluation.picture_images import read_image_file
 from tfreid.evaluation.thresholds import Threshold, choose_threshold
+from tfreid.serving import load_export
 from tfreid.serving.client import (
-    SavedModelClient,
     SignatureClient,
     exported_thresholds,
-    find_embedding,
-    holds_saved_model,
+    holds_export,
 )
 from tfreid.serving.image_files import collect
+from tfreid.serving.interface import find_embedding
 from tfreid.systems.exporting import make_client
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import open_run
@@ -75,11 +76,11 @@ def load(source: str | Path, weights: str | Path | None = None,
         >>> model.embed(["images/a.jpg", "images/b.jpg"]).shape[0]
         2
     """
-    if holds_saved_model(source):
+    if holds_export(source):
         if weights is not None or overrides:
             raise UserError(f"{source} is an export, which has its own weights and settings; leave "
                             "out weights and overrides.")
-        return TrainedModel(SavedModelClient(source), exported_thresholds(source))
+        return TrainedModel(load_export(source), exported_thresholds(source))
     run = None
     if as_path(source).is_dir():
         run, config = open_run(source, overrides)

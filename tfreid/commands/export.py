@@ -1,9 +1,16 @@
-"""Exports a trained model as a SavedModel for TF Serving, checked against the trained model."""
+"""Exports a trained model for TF Serving or devices, checked against the trained model."""
 
 from __future__ import annotations
 
-from tfrecords.errors import command_line
+import argparse
+from collections.abc import Callable
+
+from tfrecords.arguments import whole
+from tfrecords.errors import UserError, command_line, shortened
 from tfreid.commands.parser import RUN, CommandParser, open_weights, work_folder
+from tfreid.serving.formats.registry import FORMATS, PRECISIONS, SAVED_MODEL
+
+_FLOAT = PRECISIONS[0]
 
 
 @command_line
@@ -23,15 +30,66 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", metavar="DIR",
                         help="folder of versions, which TF Serving watches; each export adds the "
                         "next number (default: RUN/export)")
+    parser.add_argument("--format", type=_names(SAVED_MODEL, *FORMATS), default=[SAVED_MODEL],
+                        metavar="FORMAT,...",
+                        help=f"one or more of {SAVED_MODEL}, {', '.join(FORMATS)} (default: "
+                        f"{SAVED_MODEL}); each device format gets a folder of its own, such as "
+                        "onnx-float32, with a model.json for tfreid.serving.load_export")
+    parser.add_argument("--quantize", type=_names("none", *PRECISIONS[1:]), default=["none"],
+                        metavar="PRECISION,...",
+                        help="precisions of the device formats, one or more of none (float32), "
+                        "float16 (half the size), int8 (a quarter, and fast where the processor "
+                        "has 8-bit products) and int16x8 (int8 weights, 16-bit activations). For "
+                        "integers the export measures ranges on export.calibration_images, and "
+                        "what they cost on the test images (default: none)")
+    parser.add_argument("--batch", type=_rows, default=None, metavar="N|dynamic",
+                        help="images of every call of a device format (default: dynamic)")
+    parser.add_argument("--input", choices=("uint8", "float32"), default="uint8",
+                        help="type of a device format's images, RGB in 0-255 "
+                        "(default: %(default)s)")
     parser.add_overrides("settings on top, such as export.normalize=false, "
                          "csn.score.both_orders=true, or data.records=DIR, whose images the export "
                          "is checked with")
     parsed = parser.parse_intermixed_args(arguments)
+    _check(parsed)
     config, weights, run = open_weights(parsed, parsed.overrides)
 
     from tfreid.systems.registry import make_system
 
     system, folder = make_system(config), work_folder(config, run)
-    version, added = system.export(
-        system.load(weights), parsed.output or folder.path / "export", folder)
-    print(f"exported to {version}; its signatures agree with the trained model{added}")
+    model, output = system.load(weights), parsed.output or folder.path / "export"
+    if SAVED_MODEL in parsed.format:
+        version, added = system.export(model, output, folder)
+        print(f"exported to {version}; its signatures agree with the trained model{added}")
+    formats = [name for name in parsed.format if name != SAVED_MODEL]
+    if formats:
+        from tfreid.systems.device_export import DeviceOptions, describe
+
+        precisions = [_FLOAT if name == "none" else name for name in parsed.quantize]
+        written = system.export_device(
+            model, output, folder, DeviceOptions(formats, precisions, parsed.batch, parsed.input))
+        print(describe(written))
+        print("exported to " + ", ".join(str(one.folder) for one in written))
+
+
+def _check(parsed) -> None:
+    if parsed.format == [SAVED_MODEL] and (parsed.quantize, parsed.batch) != (["none"], None):
+        raise UserError("--quantize and --batch are for device formats; name one by --format, such "
+                        "as --format litert.")
+
+
+def _names(*known: str) -> Callable[[str], list[str]]:
+    """Returns the type of an argument of names with commas between them."""
+    def names(text: str) -> list[str]:
+        found = list(dict.fromkeys(filter(None, text.split(","))))
+        other = [name for name in found if name not in known]
+        if other or not found:
+            raise argparse.ArgumentTypeError(
+                f"{shortened(other[0]) if other else 'nothing'} is none of {', '.join(known)}")
+        return found
+
+    return names
+
+
+def _rows(text: str) -> int | None:
+    return None if text == "dynamic" else whole(1, 4096)(text)

@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
               else list_files(words))
     client, _ = open_client(parsed, overrides + more)
 
-    from tfreid.serving.client import find_embedding
     from tfreid.serving.image_files import collect, extract_files
+    from tfreid.serving.interface import find_embedding
 
     def embeddings():
         for places, features in extract_files(

@@ -15,7 +15,7 @@ from tfrecords.errors import UserError
 if TYPE_CHECKING:
     from tfreid.config import Config
     from tfreid.evaluation.thresholds import Threshold
-    from tfreid.serving.client import Client
+    from tfreid.serving.interface import Client
     from tfreid.training.run_folder import RunFolder
 
 RUN = "folder of a trained run"
@@ -58,7 +58,8 @@ class CommandParser(HomeParser):
         These are --model and --url, and what `add_model` adds.
         """
         self.add_argument("--model", metavar="DIR",
-                          help="exported SavedModel, or the folder of its versions")
+                          help="export: a SavedModel, the folder of its versions, or a "
+                          "device format")
         self.add_argument("--url", metavar="URL",
                           help="running TF Serving, such as http://localhost:8501/v1/models/reid")
         self.add_model("folder of a trained run, to ask its model without an export")
@@ -138,14 +139,15 @@ def open_client(
         raise UserError("--model and --url have their own weights and settings; leave out "
                         "--weights, --variant and settings.")
 
-    from tfreid.serving.client import SavedModelClient, ServerClient, exported_thresholds
+    from tfreid.serving import load_export
+    from tfreid.serving.client import ServerClient, exported_thresholds
     from tfreid.systems.exporting import make_client
     from tfreid.systems.registry import make_system
 
     if parsed.url:
         return ServerClient(parsed.url), {}
     if parsed.model:
-        return SavedModelClient(parsed.model), exported_thresholds(parsed.model)
+        return load_export(parsed.model), exported_thresholds(parsed.model)
     config, weights, run = open_weights(parsed, overrides)
     system = make_system(config)
     served = system.serve(system.load(weights), work_folder(config, run))

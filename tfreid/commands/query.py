@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfreid.evaluation.thresholds import Threshold
-    from tfreid.serving.client import Client, Outputs
     from tfreid.serving.image_files import Nearest
+    from tfreid.serving.interface import Client, Outputs
 
 # Images whose distances are printed as a matrix, and queries that are drawn.
 _MOST_IN_MATRIX = _MOST_DRAWN = 20
@@ -37,11 +37,12 @@ their distances), and a pair model (system: csn or siamese) ranks the others by 
 first. Images are read and compared in batches, so a gallery may be of any size.
 
 A service extracts its gallery once and keeps the features; each query is then extracted once and
-compared with all of them:
+compared with all of them. The signature strict fails if a file is broken, and names its row;
+extract goes on, with zeros there, and has the output valid:
 
   model = tf.saved_model.load("served/csn/1").signatures
-  gallery = model["extract"](image_bytes=tf.constant(gallery_files))   # store these
-  query = model["extract"](image_bytes=tf.constant([query_file]))
+  gallery = model["strict"](image_bytes=tf.constant(gallery_files))    # store these
+  query = model["strict"](image_bytes=tf.constant([query_file]))
   inputs = {f"query_{name}": value for name, value in query.items()}
   inputs.update({f"gallery_{name}": value for name, value in gallery.items()})
   scores = model["compare_all"](**inputs)["score"]                     # [1, gallery]

@@ -25,6 +25,7 @@ examples:
   tfreid test --run runs/first --records records/market1501 records/other \\
       evaluation.reranking=true
   tfreid test --run runs/mars --pair a.jpg b.jpg
+  tfreid test --model runs/first/export/litert-int8 --records records/market1501
   tfreid test --features embedded/market1501 --records records/market1501
 To test on a dataset that the run was not trained on, name its records. A run of system: siamese is
 also tested by verification, by default of random pairs from query and gallery.
@@ -40,12 +41,12 @@ def main(arguments: list[str] | None = None) -> None:
     # --records takes all the words after it.
     records, more = split_overrides(parsed.records)
     _check(parsed, records)
-    if parsed.model:
+    if parsed.model and parsed.pair:
         _verify_by_export(parsed)
         return
     single = records_override(records[0]) if len(records) == 1 else []
     overrides = [*parsed.overrides, *more, *single]
-    if parsed.features:
+    if parsed.features or parsed.model:
         _rank_embedded(parsed, overrides, records)
         return
     config, weights, run = open_weights(parsed, overrides)
@@ -79,28 +80,31 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _rank_embedded(parsed, overrides, records) -> None:
-    """Ranks by the embeddings of a folder, without a model."""
+    """Ranks by the embeddings of a folder, or those that an export computes."""
     from tfreid.config import load_config
+    from tfreid.serving import load_export
     from tfreid.systems.testing import rank_embedded
     from tfreid.training.run_folder import open_run
 
-    folder = as_path(parsed.features)
+    folder = as_path(parsed.features or parsed.model)
     if parsed.run:
         config = open_run(parsed.run, overrides)[1]
     else:
         name = [] if parsed.config else [f"name={json.dumps(folder.absolute().name)}"]
         config = load_config(parsed.config or "osnet", name + overrides, parsed.variant)
     output = as_path(parsed.output or folder / "evaluation")
-    rank_embedded(config, folder, output, parsed.ranked_queries, records)
+    client = load_export(parsed.model) if parsed.model else None
+    rank_embedded(config, folder, output, parsed.ranked_queries, records, client)
     print(f"wrote figures and pictures in {output}")
 
 
 def _verify_by_export(parsed) -> None:
     """Verifies two image files with an export."""
-    from tfreid.serving.client import SavedModelClient, exported_thresholds
+    from tfreid.serving import load_export
+    from tfreid.serving.client import exported_thresholds
     from tfreid.systems.siamese.testing import verify_files
 
-    client, picture = SavedModelClient(parsed.model), _pair_picture(parsed, Path("."))
+    client, picture = load_export(parsed.model), _pair_picture(parsed, Path("."))
     if not client.judges:
         raise UserError(f"{parsed.model} cannot verify pairs; name the export of a run of "
                         "system: siamese.")
@@ -129,13 +133,16 @@ def _check(parsed, records) -> None:
         if parsed.run and parsed.config:
             raise UserError("--run and --config exclude each other; give one.")
     elif sum(sources) != 1:
-        raise UserError("give either --run RUN, or --config RECIPE with --weights FILE, or, with "
-                        "--pair, --model DIR.")
-    if parsed.model and not parsed.pair:
-        raise UserError("--model compares two files; name them with --pair.")
-    if parsed.model and (parsed.weights or parsed.overrides or parsed.records):
-        raise UserError("--model has its own weights and settings; leave out --weights, --records "
-                        "and settings.")
+        raise UserError("give either --run RUN, or --config RECIPE with --weights FILE, or "
+                        "--model DIR.")
+    if parsed.model and not parsed.pair and not records:
+        raise UserError("--model ranks the images of --records, or compares two files of --pair; "
+                        "name either.")
+    if parsed.model and (parsed.weights or parsed.pairs or parsed.split):
+        raise UserError("--model has its own weights, and verifies no pairs but one; leave out "
+                        "--weights, --pairs and --split.")
+    if parsed.model and parsed.pair and (parsed.overrides or records):
+        raise UserError("--model has its own settings; leave out --records and settings.")
     if sum(map(bool, (parsed.pair, parsed.pairs, parsed.split))) > 1:
         raise UserError("--pair, --pairs and --split exclude each other; give one.")
     if len(records) > 1 and (parsed.pair or parsed.pairs or parsed.split):
@@ -146,8 +153,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(__doc__, _EPILOG)
     parser.add_model(RUN)
     parser.add_argument("--model", metavar="DIR",
-                        help="exported SavedModel, or the folder of its versions, instead of a "
-                        "run; for --pair")
+                        help="an export of any format instead of a run: ranks --records by its "
+                        "embeddings, or verifies --pair")
     parser.add_argument("--records", nargs="+", default=[], metavar="DIR",
                         help="test sets to evaluate on, folders that `tfreid build` wrote "
                         "(default: data.records); several share one table, one summary.json and "
@@ -170,7 +177,9 @@ def _parser() -> argparse.ArgumentParser:
                         "--records or --weights, RUN/evaluation-RECORDS, so that the run's own "
                         "figures stay; with several records, RUN/evaluation and a folder in it for "
                         "each; with --pairs or --split, a folder pairs-NAME or split-NAME in it; "
-                        "with --config, runs/NAME-evaluation; with --model, the current folder)")
+                        "with --config, runs/NAME-evaluation; with --features or --model, the "
+                        "folder evaluation in it, and with --model and --pair the current "
+                        "folder)")
     parser.add_number("--ranked-queries", 8, "queries in the ranked-list picture; 0 draws none; "
                       "`tfreid visualize-csn` draws those of a csn", low=0, high=1000)
     parser.add_overrides("settings on top, such as evaluation.metric=euclidean; "

@@ -94,3 +94,15 @@ class ExportConfig(Section):
     max_pixels: Whole[1, DECODABLE_PIXELS] = setting(
         16_000_000, "Images of more pixels, width times height, are refused instead of decoded: a "
         "file of a few kB can declare gigabytes.", resume="free", average="free")
+    parity_images: Whole[1, 10**5] = setting(
+        64, "Test images on which a device format is compared with the trained model.",
+        resume="free", average="free")
+    calibration_images: Whole[1, 10**5] = setting(
+        200, "Images on which the ranges of int8 and int16x8 are measured.",
+        resume="free", average="free")
+    calibration_split: str = setting(
+        "train", "The split that they come from, evenly spread over it.",
+        resume="free", average="free")
+    license: Optional[str] = setting(
+        None, "Under which terms the exported model may be used, for its model.json. Defaults to "
+        "those of its training data.", resume="free", average="free")

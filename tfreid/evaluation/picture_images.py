@@ -7,10 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.files import regular_file
-from tfrecords.image_headers import MAX_BYTES, CorruptImage
-from tfrecords.images import stored_image
-from tfrecords.storage import open_bytes
+from tfrecords.image_files import read_file
 from tfreid.config import Config
 from tfreid.evaluation.evaluator import Ranked
 from tfreid.evaluation.protocol import matches
@@ -32,31 +29,6 @@ def read_image_file(path: str | Path) -> np.ndarray:
             `tfrecords.images.MAX_PIXELS`.
     """
     return decode_image(read_file(path)).numpy()
-
-
-def read_file(path: str | Path, least_side: int = 1) -> bytes:
-    """Returns an image file as a JPEG or PNG of what a viewer shows, as records store it.
-
-    Args:
-        path: The file.
-        least_side: Images of fewer pixels in height or width are refused.
-
-    Raises:
-        UserError: As `read_image_file`, or if the image is too small.
-    """
-    try:
-        with open_bytes(regular_file(path, "check the path")) as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); check the path.") from None
-    try:
-        stored, info = stored_image(data)
-    except CorruptImage as error:
-        raise UserError(f"{path}: {error}; give a whole JPEG, PNG, BMP or WebP.") from None
-    if min(info.height, info.width) < least_side:
-        raise UserError(f"{path}: {info.width} x {info.height} pixels show no person; give an "
-                        f"image of at least {least_side} x {least_side}.")
-    return stored
 
 
 def read_images(split: Split, positions: np.ndarray) -> list[np.ndarray]:

@@ -118,7 +118,11 @@ def load_thresholds(path: str | Path) -> dict[str, Threshold]:
     path = as_path(path)
     if not path.is_file():
         raise UserError(f"{path}: no thresholds there; tfreid calibrate writes them.")
-    content = read_json(path, _FIX)
+    return parse_thresholds(read_json(path, _FIX), path)
+
+
+def parse_thresholds(content: Mapping[str, Any], path: str | Path) -> dict[str, Threshold]:
+    """Returns metric -> threshold of JSON that `path` holds; see `load_thresholds`."""
     try:
         thresholds = {metric: _THRESHOLD.validate_json(json.dumps(one), strict=True)
                       for metric, one in _entries(content).items()}

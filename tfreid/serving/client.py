@@ -10,15 +10,24 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
 from tfrecords.storage import as_path
-from tfreid.evaluation.thresholds import Threshold, find_thresholds, load_thresholds
+from tfreid.evaluation.thresholds import (
+    Threshold,
+    find_thresholds,
+    load_thresholds,
+    parse_thresholds,
+)
 from tfreid.serving.batches import UNEQUAL_ROWS
+from tfreid.serving.formats.card import CARD_NAME, read_card
+from tfreid.serving.formats.images import Image, stored_file
+from tfreid.serving.formats.reader import is_device_export
+from tfreid.serving.interface import VALID, Outputs, RefusedImages, embedding_of, sided
 from tfreid.serving.saved_model import (
     EXTRA_FILES,
     VERIFY_INPUTS,
@@ -26,38 +35,7 @@ from tfreid.serving.saved_model import (
     load_signatures,
 )
 
-Outputs = dict[str, np.ndarray]
 _BAD_REQUEST = 400
-_EMBEDDINGS = ("embedding", "descriptor")
-
-
-class RefusedImages(UserError):
-    """Some of the images that were sent together cannot be decoded."""
-
-
-class Client(Protocol):
-    """Calls the signatures of an export."""
-
-    def extract(self, images: Sequence[bytes]) -> Outputs:
-        """Sends JPEG or PNG files [n] to the default signature.
-
-        Returns:
-            `embedding` [n, d] of an embedding model, or the features of a pair model.
-
-        Raises:
-            RefusedImages: If an image cannot be decoded.
-            UserError: If there is no image, or the server does not answer correctly.
-        """
-
-    def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
-        """Compares a pair model's features of q queries and g gallery images.
-
-        Returns:
-            `probability`, `score` and, if there is a ranking net, `distance`, each [q, g].
-
-        Raises:
-            UserError: If the server does not answer correctly.
-        """
 
 
 class SignatureClient:
@@ -93,7 +71,7 @@ class SignatureClient:
 
     def compare(self, first: Outputs, second: Outputs) -> Outputs:
         """Compares features of n first and n second images, pair by pair."""
-        return self._ask("compare", _sided(first=first, second=second))
+        return self._ask("compare", sided(first=first, second=second))
 
     def verify(self, first: Sequence[bytes], second: Sequence[bytes]) -> Outputs:
         """Verifies pairs of image files, also with older exports.
@@ -107,19 +85,17 @@ class SignatureClient:
 
     def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
         """See `Client`."""
-        return self._ask("compare_all", _sided(query=queries, gallery=gallery))
+        return self._ask("compare_all", sided(query=queries, gallery=gallery))
 
     def _ask_about_files(self, signature, **files):
         encoded = {name: tf.constant(values, tf.string) for name, values in files.items()}
         try:
-            return self._ask(signature, encoded)
+            return _all_valid(self._ask(signature, encoded))
         except tf.errors.InvalidArgumentError:
             if not all(files.values()):
                 raise UserError("this export takes no empty batch; give at least one "
                                 "image.") from None
-            raise RefusedImages(
-                "an image cannot be decoded or has more pixels than export.max_pixels; give whole "
-                "JPEG or PNG files.") from None
+            raise _refused("an image") from None
 
     def _ask(self, signature, inputs):
         if signature not in self._signatures:
@@ -151,6 +127,18 @@ class SavedModelClient(SignatureClient):
         self.directory = find_version(directory)
         super().__init__(load_signatures(self.directory))
 
+    def embed(self, images: Sequence[Image]) -> np.ndarray:
+        """Embeds images: paths, bytes of image files, or uint8 RGB arrays [h, w, 3].
+
+        Returns:
+            float32 array [n, d].
+
+        Raises:
+            UserError: If a file cannot be read, or the model compares images and has no embedding
+                of one (`system: csn`).
+        """
+        return embedding_of(self.extract([stored_file(image) for image in images]))
+
 
 class ServerClient:
     """Calls a model in TF Serving; see `Client`.
@@ -175,11 +163,11 @@ class ServerClient:
         if not images:
             raise UserError("there is no image to send; give at least one.")
         rows = [{"image_bytes": {"b64": base64.b64encode(image).decode()}} for image in images]
-        return self._ask({"instances": rows}, "predictions", _from_rows)
+        return _all_valid(self._ask({"instances": rows}, "predictions", _from_rows))
 
     def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
         """See `Client`."""
-        sides = _sided(query=queries, gallery=gallery)
+        sides = sided(query=queries, gallery=gallery)
         inputs = {name: values.tolist() for name, values in sides.items()}
         return self._ask({"signature_name": "compare_all", "inputs": inputs}, "outputs", _as_arrays)
 
@@ -205,25 +193,31 @@ class ServerClient:
 
 
 def exported_thresholds(directory: str | Path) -> dict[str, Threshold]:
-    """Returns metric -> threshold of a SavedModel, empty if it was exported without.
+    """Returns metric -> threshold of an export, empty if it was exported without.
 
     Raises:
-        UserError: If there is no SavedModel, or its thresholds are broken.
+        UserError: If there is no export, or its thresholds are broken.
     """
+    if is_device_export(directory):
+        found = read_card(Path(directory)).thresholds
+        return parse_thresholds(found, Path(directory) / CARD_NAME) if found else {}
     path = find_thresholds(find_version(directory) / EXTRA_FILES)
     return load_thresholds(path) if path else {}
 
 
-def find_embedding(features: Outputs) -> np.ndarray | None:
-    """Returns the embedding of extracted features, or None if the model only compares images."""
-    return next((features[name] for name in _EMBEDDINGS if len(features) == 1 and name in features),
-                None)
+def _all_valid(outputs: Outputs) -> Outputs:
+    """Returns outputs without `valid`, if all rows are; exports of before it fail instead."""
+    valid = np.asarray(outputs.pop(VALID, True), bool)
+    if not valid.all():
+        places = np.flatnonzero(~valid)
+        raise _refused(f"image {places[0] + 1} of {valid.size}" + (
+            f" (and {len(places) - 1} more)" if len(places) > 1 else ""))
+    return outputs
 
 
-def _sided(**sides: Outputs) -> Outputs:
-    """Joins the features of both sides under the signatures' input names."""
-    return {f"{side}_{name}": values for side, features in sides.items()
-            for name, values in features.items()}
+def _refused(what: str) -> RefusedImages:
+    return RefusedImages(f"{what} cannot be decoded or has more pixels than export.max_pixels; "
+                         "give whole JPEG or PNG files.")
 
 
 def _from_rows(rows: list) -> Outputs:
@@ -237,9 +231,9 @@ def _as_arrays(outputs: dict) -> Outputs:
     return {name: np.array(values, np.float32) for name, values in outputs.items()}
 
 
-def holds_saved_model(directory: str | Path) -> bool:
-    """Returns whether a folder is a SavedModel, or contains versions of one."""
-    return any((folder / "saved_model.pb").exists()
+def holds_export(directory: str | Path) -> bool:
+    """Returns whether a folder is an export, or contains versions of a SavedModel."""
+    return is_device_export(directory) or any((folder / "saved_model.pb").exists()
                for folder in (as_path(directory), *as_path(directory).glob("[0-9]*")))
 
 

@@ -60,17 +60,30 @@ def decode_bounded(file: tf.Tensor, max_pixels: int) -> tf.Tensor:
                    lambda: _turned(decode_image(file), exif_orientation(file)))
 
 
-def decode_files(files: tf.Tensor, height: int, width: int, max_pixels: int) -> tf.Tensor:
-    """Decodes JPEG or PNG files [n] of any sizes to float32 RGB [n, height, width, 3], 0-255.
+def decode_or_blank(file: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns what `decode_bounded` does and True or, where it fails, a black pixel and False."""
+    # A graph has no other way to go on after an error than the data sets' one.
+    datasets = tf.data.Dataset
+    decoded = datasets.from_tensors(file).map(
+        lambda file: (decode_bounded(file, max_pixels), True)).ignore_errors()
+    blank = datasets.from_tensors((tf.zeros([1, 1, 3], tf.uint8), False))
+    return decoded.concatenate(blank).take(1).get_single_element()
 
-    Raises:
-        tf.errors.InvalidArgumentError: As `decode_bounded`.
+
+def decode_files(files: tf.Tensor, height: int, width: int,
+                 max_pixels: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes JPEG or PNG files [n] of any sizes.
+
+    Returns:
+        float32 RGB [n, height, width, 3] in 0-255, and bool [n]: whether `decode_bounded` reads the
+        file. Other images are black.
     """
-    return tf.map_fn(
-        lambda file: resize_images(decode_bounded(file, max_pixels), height, width),
-        files,
-        fn_output_signature=tf.TensorSpec([height, width, 3], tf.float32),
-    )
+    def decode(file):
+        image, valid = decode_or_blank(file, max_pixels)
+        return resize_images(image, height, width), valid
+
+    return tf.map_fn(decode, files, fn_output_signature=(
+        tf.TensorSpec([height, width, 3], tf.float32), tf.TensorSpec([], tf.bool)))
 
 
 def exif_orientation(file: tf.Tensor) -> tf.Tensor:

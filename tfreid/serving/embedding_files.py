@@ -16,13 +16,11 @@ from tfrecords.errors import UserError
 from tfrecords.files import file_checksum, read_json
 from tfrecords.storage import as_path, local_file
 from tfrecords.writing import whole_file, write_json
-from tfreid.serving.client import (
-    RefusedImages,
-    SavedModelClient,
-    find_embedding,
-    find_version,
-)
+from tfreid.serving import load_export
+from tfreid.serving.client import find_version
+from tfreid.serving.formats.reader import graph_files, is_device_export
 from tfreid.serving.image_lists import ImageList
+from tfreid.serving.interface import RefusedImages, find_embedding
 
 PLAN_NAME, REFUSED_NAME = "embeddings.json", "refused.csv"
 _REFUSED_COLUMNS = ("key", "path", "reason")
@@ -89,8 +87,11 @@ def start_plan(output: Path, model: str | Path, dtype: str, images: ImageList,
 
 def model_fingerprint(model: str | Path) -> str:
     """Returns a hash of an export's graph and weights."""
-    folder = find_version(model)
-    files = [folder / "saved_model.pb", *sorted((folder / "variables").glob("variables.*"))]
+    if is_device_export(model):
+        files = graph_files(model)
+    else:
+        folder = find_version(model)
+        files = [folder / "saved_model.pb", *sorted((folder / "variables").glob("variables.*"))]
     return hashlib.sha256("".join(map(file_checksum, files)).encode()).hexdigest()
 
 
@@ -148,8 +149,8 @@ def join_refused(output: Path) -> int:
 
 # Loaded once in each process.
 @functools.lru_cache(1)
-def _client(model: str) -> SavedModelClient:
-    return SavedModelClient(model)
+def _client(model: str) -> Any:
+    return load_export(model)
 
 
 @functools.lru_cache(1)

@@ -11,10 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfrecords.image_files import read_file
 from tfrecords.images import IMAGE_SUFFIXES
 from tfrecords.storage import AnyPath, as_path, is_remote
-from tfreid.evaluation.picture_images import read_file
-from tfreid.serving.client import Client, Outputs, RefusedImages
+from tfreid.serving.interface import Client, Outputs, RefusedImages
 
 # Pairs that are compared at once, which bounds memory.
 _MOST_PAIRS = 4096
@@ -73,7 +73,8 @@ def _files_below(folder: AnyPath) -> Iterator[AnyPath]:
 
 
 def extract_files(client: Client, names: Sequence[str | Path], batch_size: int, label: str,
-                  read: Callable[[int], bytes] | None = None) -> Iterator[tuple[slice, Outputs]]:
+                  read: Callable[[int], bytes] | None = None,
+                  progress: bool = True) -> Iterator[tuple[slice, Outputs]]:
     """Yields the features of images, a batch at a time, with their places.
 
     Args:
@@ -82,13 +83,14 @@ def extract_files(client: Client, names: Sequence[str | Path], batch_size: int, 
         batch_size: Images that are in memory and go through the network together.
         label: What the progress bar calls them.
         read: Returns an image file's bytes by its place. Defaults to reading the file of that name.
+        progress: Whether to show a progress bar if there are several batches.
 
     Raises:
         UserError: If a file cannot be read or decoded, with its name.
     """
     read = read or (lambda place: read_file(names[place]))
     with tqdm(total=len(names), desc=label, unit="image", leave=False,
-              disable=len(names) <= batch_size) as bar:
+              disable=not progress or len(names) <= batch_size) as bar:
         for start in range(0, len(names), batch_size):
             places = range(start, min(start + batch_size, len(names)))
             files = [read(place) for place in places]

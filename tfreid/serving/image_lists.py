@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tfrecords.errors import UserError
 from tfrecords.files import open_table
+from tfrecords.image_files import read_file
 from tfrecords.manifest import MANIFEST_NAME
 from tfrecords.storage import as_path
-from tfreid.evaluation.picture_images import read_file
 from tfreid.records import Records
 from tfreid.serving.image_files import find_image_files
 

@@ -24,6 +24,7 @@ from tfreid.models.flops import describe_model
 from tfreid.records import ImageTable, Records
 from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.calibration import calibrate
+from tfreid.systems.device_export import DeviceExporter, DeviceOptions, Written
 from tfreid.systems.distractors import evaluate_distractors
 from tfreid.systems.testing import Further, TestSets
 from tfreid.training.dropout_noise import Margin
@@ -264,6 +265,18 @@ class System:
                 were calibrated for another model.
         """
         raise NotImplementedError
+
+    def export_device(self, model: keras.Model, output: str | Path, run: RunFolder,
+                      options: DeviceOptions) -> list[Written]:
+        """Writes a model in device formats, each compared with the model; see `DeviceExporter`.
+
+        Raises:
+            UserError: If a converter is missing or refuses the model, or results differ.
+        """
+        exporter = DeviceExporter(model, self.config, self.serve(model, run), options)
+        return exporter.write(output, lambda records: (
+            self.make_score_evaluator(model, records) if self.scores_pairs
+            else self.make_gallery_evaluator(model, records)))
 
     def serve(self, model: keras.Model, run: RunFolder | None) -> ServedModel:
         """Makes what an export would serve, in this process.

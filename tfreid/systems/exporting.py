@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrecords.errors import UserError
 from tfreid.evaluation.thresholds import THRESHOLDS_NAME, Threshold, save_thresholds
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import decode_image
 from tfreid.serving.batches import all_pairs, in_slices
 from tfreid.serving.client import SignatureClient
 from tfreid.serving.decoding import decode_files
+from tfreid.serving.interface import VALID
 from tfreid.serving.saved_model import (
     EXTRA_FILES,
+    VERIFY_INPUTS,
     ServedModel,
     check_alike,
     load_signatures,
@@ -25,6 +28,19 @@ from tfreid.serving.saved_model import (
     served_weights,
     write_version,
 )
+from tfreid.serving.warm_up import write_server_settings, write_warm_up
+
+
+class Graph(NamedTuple):
+    """One graph of a device format.
+
+    Attributes:
+        function: From tensors by name to outputs by name.
+        inputs: Name -> shape and type of a tensor.
+    """
+
+    function: Callable[..., Mapping[str, tf.Tensor]]
+    inputs: dict[str, tf.TensorSpec]
 
 
 class ServedFeatures(tf.Module):
@@ -45,17 +61,50 @@ class ServedFeatures(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def extract(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Extracts the features of JPEG or PNG files [n], of any sizes."""
+        """Extracts the features of JPEG or PNG files [n], of any sizes.
+
+        `valid` [n] says which could be decoded; the features of the others are zeros.
+        """
         return in_slices(self._extract_files, image_bytes)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def strict(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Extracts as `extract` does, and fails if a file cannot be decoded."""
+        found = self.extract(image_bytes)
+        valid = found.pop(VALID)
+        all_valid = tf.debugging.Assert(tf.reduce_all(valid), [
+            f"files that are no whole JPEG or PNG of at most {self._max_pixels} pixels "
+            "(export.max_pixels), by their row:", tf.squeeze(tf.where(~valid), 1)], summarize=20)
+        with tf.control_dependencies([all_valid]):
+            return {name: tf.identity(values) for name, values in found.items()}
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def extract_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Extracts the features of images [n, h, w, 3] of one size, RGB and not BGR."""
         return in_slices(lambda some: self._extract(tf.cast(some, tf.float32)), images)
 
+    def graphs(self, rows: int | None, dtype: str) -> dict[str, Graph]:
+        """Returns the graphs of a device format by name, see `Graph`.
+
+        Args:
+            rows: Number of images of every call, or None to leave it free.
+            dtype: Type of the images in 0-255, `uint8` or `float32`.
+
+        Raises:
+            UserError: If the images have no fixed size.
+        """
+        size = self._size
+        if size.longest_side is not None:
+            raise UserError(
+                f"model.longest_side={size.longest_side} gives images of many sizes, and a device "
+                "format takes one; add model.longest_side=null model.height=H model.width=W.")
+        images = tf.TensorSpec([rows, size.height, size.width, 3], dtype)
+        return {"extract": Graph(lambda images: self._extract(tf.cast(images, tf.float32)),
+                                 {"images": images})}
+
     def _extract_files(self, files):
-        return self._extract(decode_files(
-            files, self._size.height, self._size.width, self._max_pixels))
+        images, valid = decode_files(files, self._size.height, self._size.width, self._max_pixels)
+        return {**zero_unless(valid, self._extract(images)), VALID: valid}
 
     def _extract(self, images):
         raise NotImplementedError
@@ -80,6 +129,7 @@ class ServedComparisons(ServedFeatures):
     def __init__(self, name: str, model: keras.Model, size: InputSize, max_pixels: int,
                  features: Mapping[str, Any]):
         super().__init__(name, model, size, max_pixels)
+        self._features = {name: tuple(value.shape[1:]) for name, value in features.items()}
 
         def sides(*names):
             return [{name: tf.TensorSpec([None, *value.shape[1:]], tf.float32,
@@ -93,16 +143,33 @@ class ServedComparisons(ServedFeatures):
             lambda queries, gallery: all_pairs(self._compare_all, queries, gallery),
             input_signature=sides("query", "gallery"))
 
+    def graphs(self, rows: int | None, dtype: str) -> dict[str, Graph]:
+        """See `ServedFeatures`; `compare` takes features of pairs, named as in the signature."""
+        inputs = {f"{side}_{name}": tf.TensorSpec([rows, *shape], tf.float32)
+                  for side in ("first", "second") for name, shape in self._features.items()}
+
+        def compare(**features):
+            return self._compare(*({name: features[f"{side}_{name}"] for name in self._features}
+                                   for side in ("first", "second")))
+
+        return {**super().graphs(rows, dtype), "compare": Graph(compare, inputs)}
+
     @property
     def signatures(self) -> dict[str, Any]:
         """The signatures for images and features, by name."""
         return {"serving_default": self.extract,
                 **{name: getattr(self, name)
-                   for name in ("extract", "extract_images", "compare", "compare_all")}}
+                   for name in ("extract", "strict", "extract_images", "compare", "compare_all")}}
+
+
+def zero_unless(valid: tf.Tensor, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Returns features [n, ...], zeros where `valid` [n] is False."""
+    return {name: tf.where(tf.reshape(valid, [-1, *[1] * (len(values.shape) - 1)]), values, 0.0)
+            for name, values in features.items()}
 
 
 def write_checked(served: tf.Module, signatures: dict[str, Any], output: str | Path,
-                  check: Callable[[Any], None],
+                  check: Callable[[Any], None], crops: list[bytes],
                   thresholds: Mapping[str, Threshold] | None = None) -> Path:
     """Writes the next version of a SavedModel, which appears only if its check succeeds.
 
@@ -111,6 +178,7 @@ def write_checked(served: tf.Module, signatures: dict[str, Any], output: str | P
         signatures: Its signatures.
         output: Folder of versions: `output/1`, then `output/2`, ...
         check: Raises a `UserError` if the loaded signatures differ from the model.
+        crops: Image files with which TF Serving warms up.
         thresholds: Metric -> threshold, for the version's `assets.extra/thresholds.json`.
     """
     def finish(directory):
@@ -118,8 +186,26 @@ def write_checked(served: tf.Module, signatures: dict[str, Any], output: str | P
         check(load_signatures(directory))
         if thresholds:
             save_thresholds(thresholds, directory / EXTRA_FILES / THRESHOLDS_NAME)
+        write_warm_up(directory / EXTRA_FILES, _warming(signatures, crops))
 
-    return write_version(served, signatures, output, finish)
+    version = write_version(served, signatures, output, finish)
+    write_server_settings(version.parent, version, "compare_all" not in signatures)
+    return version
+
+
+def _warming(signatures: Mapping[str, Any],
+             crops: list[bytes]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields requests to the signatures of files and of arrays, of one and of several images."""
+    for count in (1, len(crops)):
+        files = crops[:count]
+        for name in ("serving_default", "strict"):
+            yield name, {"image_bytes": files}
+        for name, inputs in VERIFY_INPUTS.items():
+            if name in signatures:
+                yield name, dict.fromkeys(inputs, files)
+    image = decode_image(crops[0]).numpy()[np.newaxis]
+    yield next(name for name in ("images", "extract_images") if name in signatures), {
+        "images": image}
 
 
 def make_client(served: ServedModel) -> SignatureClient:
@@ -147,7 +233,10 @@ def check_extraction(
     Raises:
         UserError: If the features differ.
     """
-    encoded = signatures[names[0]](image_bytes=tf.constant(crops))
+    encoded = dict(signatures[names[0]](image_bytes=tf.constant(crops)))
+    if not np.all(encoded.pop(VALID)):
+        raise UserError(f"signature {names[0]} cannot decode images of the records; nothing was "
+                        "exported.")
     # Crops differ in size, and the signature takes one size a batch.
     single = [signatures[names[1]](images=decode_image(crop)[None]) for crop in crops]
     for name, values in (expected or encoded).items():

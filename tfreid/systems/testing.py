@@ -34,7 +34,9 @@ from tfreid.evaluation.results import (
 )
 from tfreid.evaluation.scoring import Scored
 from tfreid.records import Records, open_records
+from tfreid.serving.interface import Client
 from tfreid.serving.stored_embeddings import StoredEmbeddings
+from tfreid.systems.exported import ExportedFeatures
 from tfreid.visualization.cmc_plot import draw_cmc
 from tfreid.visualization.ranked_list import draw_ranked_lists
 from tfreid.weights.choice import TEST, describe_weights, find_chosen_on, marked
@@ -171,26 +173,34 @@ class TestSets:
 
 
 def rank_embedded(config: Config, folder: str | Path, output: str | Path, ranked_queries: int = 8,
-                  records: Sequence[str | Path] = ()) -> dict[str, Ranked]:
-    """Ranks galleries by embeddings that `tfreid embed-images` wrote, without a model.
+                  records: Sequence[str | Path] = (),
+                  client: Client | None = None) -> dict[str, Ranked]:
+    """Ranks galleries by embeddings of `tfreid embed-images`, or by those that an export computes.
 
     Args:
         config: The settings; only those of the records and the evaluation count.
-        folder: The embeddings of all records.
+        folder: The embeddings of all records, or the export.
         output: Folder for the files; see `TestSets`.
         ranked_queries: See `TestSets.rank`.
         records: Folders of records; see `TestSets`.
+        client: The export, or None for stored embeddings.
 
     Raises:
         UserError: If embeddings are missing or broken, or as in `TestSets`.
     """
     if config.evaluation.protocol == "single_shot" or config.evaluation.flip:
-        raise UserError("embeddings of --features rank a full gallery as they are; set "
+        raise UserError("embeddings of --features or --model rank a full gallery as they are; set "
                         "evaluation.protocol=full and evaluation.flip=false.")
     sets = TestSets(config, folder, output, records)
+
+    def source(records):
+        if client is None:
+            return StoredEmbeddings(folder, records)
+        return ExportedFeatures(client, records, config.data.eval_batch_size)
+
     return sets.rank(lambda test_set: (
-        GalleryEvaluator(StoredEmbeddings(folder, test_set.records), config, test_set.records),
-        dict), ranked_queries)
+        GalleryEvaluator(source(test_set.records), config, test_set.records), dict),
+        ranked_queries)
 
 
 def add_variants(ranked: Ranked, extract: FeatureSource, config: Config,

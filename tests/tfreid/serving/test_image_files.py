@@ -8,8 +8,8 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.serving import image_files
-from tfreid.serving.client import RefusedImages
 from tfreid.serving.image_files import ORDER, collect, extract_files, find_image_files, find_nearest
+from tfreid.serving.interface import RefusedImages
 
 
 class Lengths:

@@ -74,7 +74,8 @@ def export_csn(model: keras.Model, config: Config, output: str | Path) -> Path:
     records = open_records(config.data)
     served = ServedCsn(model, config)
     return write_checked(served, served.signatures, output,
-                         lambda loaded: _check_parity(loaded, model, config, records))
+                         lambda loaded: _check_parity(loaded, model, config, records),
+                         parity_files(records, config.export.max_pixels))
 
 
 def _check_parity(signatures: Any, model: keras.Model, config: Config, records: Records) -> None:

@@ -16,9 +16,10 @@ from tfreid.evaluation.features import make_feature
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.models.embedding import input_size
 from tfreid.records import decode_image, open_records
-from tfreid.serving.decoding import decode_bounded
+from tfreid.serving.decoding import decode_or_blank
+from tfreid.serving.interface import VALID
 from tfreid.serving.saved_model import ask_verify, check_alike, parity_files, verify_signatures
-from tfreid.systems.exporting import ServedFeatures, check_extraction, write_checked
+from tfreid.systems.exporting import ServedFeatures, check_extraction, write_checked, zero_unless
 
 
 class ServedEmbedding(ServedFeatures):
@@ -42,17 +43,22 @@ class ServedEmbedding(ServedFeatures):
     @property
     def signatures(self) -> dict[str, Any]:
         """The signatures for images, by name."""
-        return {"serving_default": self.extract, "images": self.extract_images}
+        return {"serving_default": self.extract, "strict": self.strict,
+                "images": self.extract_images}
 
     def verify_by(self, threshold: Threshold) -> Callable[..., dict[str, tf.Tensor]]:
         """Returns a function of JPEG or PNG files [n] and as many others.
 
-        Its outputs are `distance` [n] and, by the threshold, `same_person` [n].
+        Its outputs are `distance` [n], `valid` [n], whether both files could be decoded, and then,
+        by the threshold, `same_person` [n].
         """
         def verify(first, second):
-            sides = (self._extract_files(files)["embedding"] for files in (first, second))
-            distance = paired_distances(*sides, threshold.metric, threshold.minkowski_p)
-            return {"distance": distance, "same_person": distance <= threshold.threshold}
+            sides = [self._extract_files(files) for files in (first, second)]
+            distance = paired_distances(*(side["embedding"] for side in sides), threshold.metric,
+                                        threshold.minkowski_p)
+            valid = sides[0][VALID] & sides[1][VALID]
+            return {"distance": distance, VALID: valid,
+                    "same_person": valid & (distance <= threshold.threshold)}
 
         return verify
 
@@ -60,10 +66,13 @@ class ServedEmbedding(ServedFeatures):
         if self._size.longest_side is None:
             return super()._extract_files(files)
         # Images of different sizes cannot form a batch.
-        return {"embedding": tf.map_fn(
-            lambda file: self._embed(
-                tf.cast(decode_bounded(file, self._max_pixels)[None], tf.float32))[0],
-            files, fn_output_signature=self._embedding)}
+        def embed(file):
+            image, valid = decode_or_blank(file, self._max_pixels)
+            return self._embed(tf.cast(image[None], tf.float32))[0], valid
+
+        embedding, valid = tf.map_fn(embed, files, fn_output_signature=(
+            self._embedding, tf.TensorSpec([], tf.bool)))
+        return {**zero_unless(valid, {"embedding": embedding}), VALID: valid}
 
     def _extract(self, images):
         return {"embedding": self._embed(images)}
@@ -101,7 +110,7 @@ def export_embedding(model: keras.Model, config: Config, output: str | Path,
         signatures.update(verify_signatures(served.verify_by(threshold)))
     return write_checked(
         served, signatures, output,
-        lambda loaded: _check_parity(loaded, crops, model, config, threshold),
+        lambda loaded: _check_parity(loaded, crops, model, config, threshold), crops,
         threshold and {threshold.metric: threshold})
 
 

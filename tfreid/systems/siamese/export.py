@@ -16,6 +16,7 @@ from tfreid.losses.contrastive import contrastive_from_distance
 from tfreid.losses.distances import exact_pairwise_euclidean
 from tfreid.models.embedding import input_size
 from tfreid.records import open_records
+from tfreid.serving.interface import VALID
 from tfreid.serving.saved_model import (
     TOLERANCE,
     ask_verify,
@@ -63,7 +64,9 @@ class ServedSiamese(ServedComparisons):
 
     def verify(self, first: tf.Tensor, second: tf.Tensor) -> dict[str, tf.Tensor]:
         """Verifies JPEG or PNG files [n], of any sizes, and as many others, as `compare` does."""
-        return self._compare(self._extract_files(first), self._extract_files(second))
+        sides = [self._extract_files(files) for files in (first, second)]
+        valid, found = sides[0][VALID] & sides[1][VALID], self._compare(*sides)
+        return {**found, VALID: valid, "same_person": valid & found["same_person"]}
 
     def _extract(self, images):
         return {"descriptor": self._forward(images)}
@@ -114,7 +117,7 @@ def export_siamese(model: keras.Model, config: Config, output: str | Path,
     return write_checked(
         served, signatures, output,
         lambda loaded: _check_parity(loaded, model, config, crops, logit_threshold(thresholds)),
-        thresholds)
+        crops, thresholds)
 
 
 def _check_parity(signatures: Any, model: keras.Model, config: Config, crops: list[bytes],

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfrecords.image_files import read_file
 from tfrecords.layout import refuse_problems
 from tfrecords.storage import as_path
 from tfreid.config import Config
 from tfreid.data.drawn_pairs import DrawnPairSampler
-from tfreid.evaluation.picture_images import LEAST_SIDE, read_file
+from tfreid.evaluation.picture_images import LEAST_SIDE
 from tfreid.records import ImageTable, Records, Split, SplitIndex
 
 _COLUMNS = ["first", "second", "same"]

@@ -9,11 +9,12 @@ from typing import Any
 import keras
 
 from tfrecords.errors import UserError
+from tfrecords.image_files import read_file
 from tfrecords.storage import as_path
 from tfreid.config import Config
 from tfreid.evaluation.distances import METRICS, describe_metric
 from tfreid.evaluation.evaluator import GalleryEvaluator
-from tfreid.evaluation.picture_images import LEAST_SIDE, read_file
+from tfreid.evaluation.picture_images import LEAST_SIDE
 from tfreid.evaluation.results import write_results_json
 from tfreid.evaluation.scoring import take
 from tfreid.evaluation.thresholds import PROBABILITY, Threshold, fitting_thresholds

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import json
 import shutil
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import cv2
@@ -18,6 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
+from tests.loopback import Servable, serve_rest
 from tfrecords.errors import UserError
 from tfreid.commands import calibrate
 from tfreid.commands import export as export_model
@@ -37,7 +34,7 @@ from tfreid.weights.files import save_weights
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[4]
-SIGNATURES = {"serving_default", "extract", "extract_images", "compare", "compare_all"}
+SIGNATURES = {"serving_default", "extract", "strict", "extract_images", "compare", "compare_all"}
 SIZE_OF_LOGITS = 5e4  # before training
 SMALL = CsnSettings(levels=[3], divide=False, attention="center", ranking_net=False)
 
@@ -113,7 +110,7 @@ def test_stored_features_give_the_whole_networks_scores(run, version, records):
     crops = list(Records(records)["gallery"].encoded)[:5]
     images = arrays(crops)
     assert len({image.shape for image in images}) > 1
-    queries, gallery = (signatures["extract"](image_bytes=tf.constant(files))
+    queries, gallery = (signatures["strict"](image_bytes=tf.constant(files))
                         for files in (crops[:2], crops[2:]))
     assert set(queries) == {"map_2", "parts_2", "map_3", "parts_3", "descriptor"}
     cross = signatures["compare_all"](**sided(query=queries, gallery=gallery))
@@ -137,7 +134,7 @@ def test_images_of_one_size_are_extracted_as_files_are(version):
     image = np.random.default_rng(6).integers(0, 255, (2, 80, 40, 3)).astype(np.uint8)
     files = [cv2.imencode(".png", each[..., ::-1])[1].tobytes() for each in image]
     signatures = tf.saved_model.load(str(version)).signatures
-    from_files = signatures["serving_default"](image_bytes=tf.constant(files))
+    from_files = signatures["strict"](image_bytes=tf.constant(files))
     from_images = signatures["extract_images"](images=tf.constant(image))
     assert from_files["parts_2"].shape == (2, 3, 10, 10, 96)
     for name, values in from_files.items():
@@ -148,7 +145,7 @@ def test_both_orders_and_no_distance_without_a_ranking_net(small, records):
     model, _, folder = small
     signatures = tf.saved_model.load(str(folder)).signatures
     crops = list(Records(records)["gallery"].encoded)[:2]
-    first, second = (signatures["extract"](image_bytes=tf.constant([crop])) for crop in crops)
+    first, second = (signatures["strict"](image_bytes=tf.constant([crop])) for crop in crops)
     found = [signatures["compare"](**sided(first=first, second=second)),
              signatures["compare_all"](**sided(query=first, gallery=second))]
     one, other = arrays(crops)
@@ -265,37 +262,11 @@ def test_a_folder_is_ranked_and_drawn(version, files, capsys, tmp_path):
 
 
 def test_a_server_is_asked_for_features_and_then_for_scores(small, files, capsys):
-    signatures = tf.saved_model.load(str(small[2])).signatures
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if "instances" in body:
-                images = [base64.b64decode(row["image_bytes"]["b64"]) for row in body["instances"]]
-                found = signatures["serving_default"](image_bytes=tf.constant(images))
-                rows = zip(*(value.numpy().tolist() for value in found.values()))
-                answer = {"predictions": [dict(zip(found, row)) for row in rows]}
-            else:
-                inputs = {name: tf.constant(x, tf.float32) for name, x in body["inputs"].items()}
-                found = signatures[body["signature_name"]](**inputs)
-                answer = {"outputs": {name: x.numpy().tolist() for name, x in found.items()}}
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
-
-        def log_message(self, *_):
-            """Prints nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/v1/models/reid"
-    try:
+    with serve_rest(Servable(small[2], warm=False)) as url:
         assert query_export.main(["--url", url, *files]) == 0
         served = capsys.readouterr().out
         assert ServerClient(url).extract([Path(files[0]).read_bytes()])["map_3"].shape == (
             1, 6, 3, 96)
-    finally:
-        server.shutdown()
     assert query_export.main(["--model", str(small[2]), *files]) == 0
     assert capsys.readouterr().out == served
     assert served.splitlines()[1].split() == ["score", "probability"]

@@ -1,0 +1,195 @@
+"""Opens an export of any format: images in, embeddings out. Device formats need no TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfrecords.checksums import find_changed_file
+from tfrecords.errors import UserError
+from tfreid.serving.formats.card import CARD_NAME, GraphCard, ModelCard, read_card
+from tfreid.serving.formats.images import Image, load_image, resize_image
+from tfreid.serving.formats.registry import FORMATS
+from tfreid.serving.interface import Outputs, embedding_of, sided
+
+# File of the checksums of all others.
+CHECKSUMS_NAME = "checksums.json"
+# Rows that go through a graph of a free number of rows together.
+_MOST_ROWS = 64
+
+
+def is_device_export(folder: str | Path) -> bool:
+    """Returns whether `tfreid export --format` wrote a device format into a folder."""
+    return (Path(folder) / CARD_NAME).is_file()
+
+
+def graph_files(folder: str | Path) -> list[Path]:
+    """Returns the files of the graphs and their weights."""
+    return sorted(path for graph in read_card(Path(folder)).graphs.values()
+                  for path in Path(folder).glob(f"{Path(graph.file).stem}.*"))
+
+
+class DeviceModel:
+    """A model in a device format: LiteRT, ONNX or OpenVINO; a `Client`.
+
+    Args:
+        folder: The folder with `model.json`.
+        threads: Threads of the runtime. Defaults to those of the machine.
+
+    Attributes:
+        folder: The folder.
+        card: What `model.json` says.
+
+    Raises:
+        UserError: If the folder is no such export, a file has changed, or the runtime is not
+            installed.
+    """
+
+    def __init__(self, folder: str | Path, threads: int | None = None):
+        self.folder = Path(folder)
+        self.card = read_card(self.folder)
+        changed = find_changed_file(self.folder / CHECKSUMS_NAME)
+        if changed is not None:
+            raise UserError(f"{changed} is not the file that was exported; copy the whole folder "
+                            "again, or export again.")
+        if self.card.format not in FORMATS:
+            raise UserError(f"{self.folder / CARD_NAME} names the format {self.card.format!r}, "
+                            f"which is not one of {', '.join(FORMATS)}; export again.")
+        threads = threads or len(os.sched_getaffinity(0))
+        self._graphs = {name: open_graph(self.folder, self.card, name, threads)
+                        for name in self.card.graphs}
+
+    @property
+    def compares(self) -> bool:
+        """Whether the model compares features of pairs of images."""
+        return "compare" in self._graphs
+
+    @property
+    def judges(self) -> bool:
+        """Whether it decides if two images show the same identity."""
+        return self.compares and any(
+            output.name == "same_person" for output in self.card.graphs["compare"].outputs)
+
+    def embed(self, images: Sequence[Image]) -> np.ndarray:
+        """Embeds images.
+
+        Args:
+            images: Paths, bytes of image files, or uint8 RGB arrays [h, w, 3], of any sizes.
+
+        Returns:
+            float32 array [n, d].
+
+        Raises:
+            RefusedImages: If a file cannot be read.
+            UserError: If the model compares images and has no embedding of one (`system: csn`).
+        """
+        return embedding_of(self.extract(images))
+
+    def extract(self, images: Sequence[Image]) -> Outputs:
+        """Computes the features of images; see `embed`."""
+        return _joined(self._extract_some(images[start : start + _MOST_ROWS])
+                       for start in range(0, max(len(images), 1), _MOST_ROWS))
+
+    def extract_images(self, images: np.ndarray) -> Outputs:
+        """Computes the features of uint8 RGB images [n, h, w, 3] of one size."""
+        return self.extract(list(images))
+
+    def extract_crops(self, crops: np.ndarray) -> Outputs:
+        """Computes the features of images [n, height, width, 3] of the model's size and type."""
+        return self._graphs["extract"]({self._input.name: crops})
+
+    def compare(self, first: Outputs, second: Outputs) -> Outputs:
+        """Compares features of n first and n second images, pair by pair."""
+        if not self.compares:
+            raise UserError("this model embeds images and compares no features; compare the "
+                            "embeddings by a distance.")
+        return self._graphs["compare"](sided(first=first, second=second))
+
+    def compare_all(self, queries: Outputs, gallery: Outputs) -> Outputs:
+        """Compares the features of q queries and g gallery images: outputs [q, g]."""
+        count = len(next(iter(gallery.values())))
+        rows = [self.compare({name: np.repeat(x[row : row + 1], count, 0)
+                              for name, x in queries.items()}, gallery)
+                for row in range(len(next(iter(queries.values()))))]
+        found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        if "score" not in found:  # of a Siamese network
+            found = {"probability": found["probability"], "score": found["probability"],
+                     "distance": found["euclidean"]}
+        return found
+
+    def verify(self, first: Sequence[Image], second: Sequence[Image]) -> Outputs:
+        """Compares pairs of images."""
+        return self.compare(self.extract(first), self.extract(second))
+
+    def prepare(self, images: Sequence[Image]) -> np.ndarray:
+        """Returns images as the graph takes them: [n, height, width, 3]."""
+        card = self.card
+        return np.array([resize_image(load_image(image, card.max_pixels), card.height, card.width,
+                                      self._input.dtype) for image in images]
+                        or np.empty((0, card.height, card.width, 3)), self._input.dtype)
+
+    @property
+    def _input(self):
+        return self.card.graphs["extract"].inputs[0]
+
+    def _extract_some(self, images) -> Outputs:
+        return self.extract_crops(self.prepare(images))
+
+
+def open_graph(folder: Path, card: ModelCard, name: str,
+               threads: int) -> Callable[[Mapping[str, np.ndarray]], Outputs]:
+    """Opens one graph of an export; the function takes any number of rows.
+
+    Raises:
+        UserError: If the runtime is not installed, or cannot read the file.
+    """
+    graph = card.graphs[name]
+    file = folder / graph.file
+    try:
+        run = FORMATS[card.format].open_graph(file, graph, threads)
+    except UserError:
+        raise
+    # A runtime raises whatever its parser stumbles over.
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"{file} cannot be opened by the runtime of {card.format} "
+                        f"({type(error).__name__}: {reason}); export again, or update that "
+                        "runtime.") from error
+    return lambda inputs: _in_rows(run, graph, dict(inputs))
+
+
+def _in_rows(run, graph: GraphCard, inputs: dict[str, np.ndarray]) -> Outputs:
+    """Runs a graph on as many rows at a time as it takes, and joins its outputs."""
+    expected = {card.name: card for card in graph.inputs}
+    if inputs.keys() != expected.keys():
+        raise UserError(f"the graph takes {', '.join(sorted(expected))}, received "
+                        f"{', '.join(sorted(inputs))}; give the features of `extract`.")
+    inputs = {name: np.ascontiguousarray(values, expected[name].dtype)
+              for name, values in inputs.items()}
+    counts = {len(values) for values in inputs.values()}
+    if len(counts) > 1:
+        raise UserError("compare takes as many first as second images; give pairs.")
+    count, step = counts.pop(), graph.rows or _MOST_ROWS
+    if not count:
+        return {output.name: np.empty((0, *output.shape[1:]), output.dtype)
+                for output in graph.outputs}
+    return _joined(
+        {name: values[: count - start] for name, values in run(
+            {name: _filled(values[start : start + step], graph.rows)
+             for name, values in inputs.items()}).items()}
+        for start in range(0, count, step))
+
+
+def _filled(rows: np.ndarray, count: int | None) -> np.ndarray:
+    """Repeats the last row until there are `count`, if that is given."""
+    if count is None or len(rows) == count:
+        return rows
+    return np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), 0)])
+
+
+def _joined(parts) -> Outputs:
+    parts = list(parts)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,299 @@
+"""Export of a trained model in device formats: converted, compared with the model, and measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrecords.checksums import write_checksums
+from tfrecords.errors import UserError
+from tfrecords.storage import AnyPath, as_path, copy_tree, is_remote
+from tfrecords.writing import scratch_folder, sole_writer
+from tfreid.config import Config
+from tfreid.evaluation.evaluator import Evaluator
+from tfreid.evaluation.results import percent, ruled_table
+from tfreid.evaluation.thresholds import weights_fingerprint
+from tfreid.layers.preprocessing import InputSize
+from tfreid.models.embedding import input_size
+from tfreid.records import Records, Split, open_records
+from tfreid.serving.formats.card import CARD_NAME, RESIZING, GraphCard, ModelCard, write_card
+from tfreid.serving.formats.freezing import FrozenGraph, freeze
+from tfreid.serving.formats.reader import CHECKSUMS_NAME, DeviceModel
+from tfreid.serving.formats.registry import FORMATS
+from tfreid.serving.interface import Outputs, sided
+from tfreid.serving.saved_model import ServedModel, round_alike
+from tfreid.systems.exported import make_exported_evaluator
+from tfreid.systems.exporting import Graph
+
+# Largest accepted difference to the trained model; quantised formats are measured by the ranking.
+_TOLERANCES = {"float32": 1e-4, "float16": 1e-3}
+# Loss of mAP, or of rank-1 where there is none, from which on the table speaks of it.
+_NOTED_LOSS = 0.01
+
+
+class DeviceOptions(NamedTuple):
+    """What `tfreid export` writes beside, or instead of, a SavedModel.
+
+    Attributes:
+        formats: Names of formats.
+        precisions: `float32`, `float16`, `int8` or `int16x8`, all of which every format gets that
+            has them.
+        rows: Images of every call, or None to leave their number free.
+        dtype: Type of the images, `uint8` or `float32`.
+    """
+
+    formats: Sequence[str]
+    precisions: Sequence[str]
+    rows: int | None
+    dtype: str
+
+    def check(self) -> None:
+        """Raises a `UserError` if a format lacks a precision."""
+        for name in self.formats:
+            for precision in self.precisions:
+                if precision not in FORMATS[name].PRECISIONS:
+                    raise UserError(f"{name} has no {precision} here, only "
+                                    f"{', '.join(FORMATS[name].PRECISIONS)}; leave one out of "
+                                    "--format or --quantize.")
+
+
+class Written(NamedTuple):
+    """One export that was written: its folder and its `model.json`."""
+
+    folder: AnyPath
+    card: ModelCard
+
+
+class DeviceExporter:
+    """Writes a trained model in device formats, each into its folder `OUTPUT/FORMAT-PRECISION`.
+
+    Args:
+        model: The model with trained weights.
+        config: Its settings; `data.records` has the images for calibration and comparison.
+        served: What `System.serve` made of it.
+        options: Formats, precisions, and the type and number of the images.
+
+    Raises:
+        UserError: If the model takes images of many sizes, or there are no records.
+    """
+
+    def __init__(self, model: keras.Model, config: Config, served: ServedModel,
+                 options: DeviceOptions):
+        options.check()
+        round_alike()
+        self._config, self._options, self._served = config, options, served
+        self._records = open_records(config.data)
+        self._size = input_size(config.model)
+        self._graphs: dict[str, Graph] = served.module.graphs(options.rows, options.dtype)
+        self._fingerprint = weights_fingerprint(model)
+        self._frozen = {name: freeze(*graph) for name, graph in self._graphs.items()}
+
+    def write(self, output: str | Path,
+              evaluate: Callable[[Records], Evaluator | None]) -> list[Written]:
+        """Writes every format in every precision that was asked for.
+
+        Args:
+            output: Folder for the folders; one of the same name is replaced when its successor is
+                whole.
+            evaluate: Makes the evaluator of the model from the records, with whose figures those
+                of quantised formats are compared.
+
+        Raises:
+            UserError: If a converter or runtime is missing, or refuses an operation, or outputs
+                differ from those of the model.
+        """
+        output, written = as_path(output), []
+        figures = self._figures_of_model(evaluate)
+        with scratch_folder("device-export") as scratch:
+            for name in self._options.formats:
+                for precision in self._options.precisions:
+                    folder = scratch / f"{name}-{precision}"
+                    card = self._write_one(folder, name, precision, figures)
+                    written.append(Written(_move(folder, output), card))
+        return written
+
+    def _figures_of_model(self, evaluate) -> dict[str, float] | None:
+        quantised = any(precision.startswith("int") for precision in self._options.precisions)
+        if not quantised or not {"query", "gallery"} <= set(self._records.splits):
+            return None
+        evaluator = evaluate(self._records)
+        return None if evaluator is None else evaluator.evaluate().progress()
+
+    def _write_one(self, folder: Path, name: str, precision: str,
+                   figures: Mapping[str, float] | None) -> ModelCard:
+        folder.mkdir()
+        graphs = {}
+        for graph, frozen in self._frozen.items():
+            file = folder / f"{graph}{FORMATS[name].SUFFIX}"
+            self._convert(frozen, file, name, precision, graph)
+            graphs[graph] = GraphCard(file.name, frozen.inputs, frozen.outputs)
+        card = self._card(name, precision, graphs)
+        write_card(card, folder)
+        model = DeviceModel(folder)
+        measured: dict[str, Any] = self._compare(model)
+        if precision.startswith("int") and figures:
+            evaluator = make_exported_evaluator(model, self._config, self._records)
+            measured.update(model=figures, export=evaluator.evaluate().progress())
+        card = dataclasses.replace(card, measured=measured)
+        write_card(card, folder)
+        write_checksums(folder / CHECKSUMS_NAME, sorted(
+            path for path in folder.iterdir() if path.name != CARD_NAME))
+        return card
+
+    def _convert(self, frozen: FrozenGraph, file: Path, name: str, precision: str,
+                 graph: str) -> None:
+        samples = self._samples(graph) if precision.startswith("int") else ()
+        try:
+            FORMATS[name].write(frozen, file, precision, samples)
+        except (UserError, OSError):
+            raise
+        # A converter raises whatever it stumbles over.
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(f"{name} in {precision} cannot hold the graph {graph} of this model: "
+                            f"{type(error).__name__}: {reason}; choose another format or "
+                            "precision.") from error
+
+    def _card(self, name: str, precision: str, graphs: Mapping[str, GraphCard]) -> ModelCard:
+        config, export = self._config, self._config.export
+        return ModelCard(
+            format=name, precision=precision, name=config.name, system=config.system,
+            backbone=config.model.backbone, height=self._size.height, width=self._size.width,
+            colors="RGB", values=[0, 255], resize=RESIZING, max_pixels=export.max_pixels,
+            normalized=export.normalize and config.system in ("embedding", "triplet"),
+            graphs=dict(graphs), thresholds={
+                metric: dataclasses.asdict(one)
+                for metric, one in self._served.thresholds.items()},
+            weights=self._fingerprint, measured={},
+            license=export.license or "that of the images that it was trained on: "
+            f"{self._records.dataset}")
+
+    def _samples(self, graph: str) -> Iterator[dict[str, np.ndarray]]:
+        """Yields inputs of a graph, one row each, to measure ranges on."""
+        export = self._config.export
+        if export.calibration_split not in self._records:
+            raise UserError(f"{self._config.data.records} has no split "
+                            f"{export.calibration_split}; set export.calibration_split to one of "
+                            f"{', '.join(self._records.splits)}.")
+        split = self._records[export.calibration_split]
+        rows = self._options.rows or 1
+        images = self._crops(split, _spread(split, export.calibration_images))
+        images = images if self._options.dtype == "float32" else np.rint(images).astype(np.uint8)
+        inputs = {"images": images}
+        if graph == "compare":
+            features = self._features(images)
+            inputs = sided(first=features, second={
+                name: np.roll(values, 1, 0) for name, values in features.items()})
+        for place in range(len(images)):
+            yield {name: np.repeat(values[place : place + 1], rows, 0)
+                   for name, values in inputs.items()}
+
+    def _crops(self, split: Split, positions: np.ndarray) -> np.ndarray:
+        """Returns images as training sees them, float32 [n, height, width, 3]."""
+        size = InputSize(self._size.height, self._size.width)
+        return np.concatenate([images for _, images in split.batches(
+            size, self._config.data.eval_batch_size, positions=positions)])
+
+    def _features(self, images: np.ndarray) -> Outputs:
+        """Computes the features of the trained model."""
+        function = self._graphs["extract"].function
+        parts = [{name: x.numpy() for name, x in function(
+            images=tf.constant(images[start : start + 16], tf.float32)).items()}
+            for start in range(0, len(images), 16)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _compare(self, model: DeviceModel) -> dict[str, float]:
+        """Returns the largest differences to the trained model on test images.
+
+        `difference` is that on the same crops, a cosine distance of features and an absolute one of
+        probabilities; `difference_from_files` that of reading files too, whose crops training does
+        not round to whole levels.
+        """
+        split = self._records["gallery" if "gallery" in self._records else self._records.splits[0]]
+        positions = _spread(split, self._config.export.parity_images)
+        crops = model.prepare([split.encoded[place] for place in positions])
+        expected, found = self._features(crops), model.extract_crops(crops)
+        differences = [_furthest(found, expected)]
+        if model.compares:
+            second = {name: np.roll(values, 1, 0) for name, values in expected.items()}
+            judged = self._graphs["compare"].function(
+                **{name: tf.constant(x) for name, x in sided(
+                    first=expected, second=second).items()})["probability"]
+            answer = model.compare(expected, second)["probability"]
+            differences.append(np.abs(answer - judged.numpy()).max())
+        worst, card = float(max(differences)), model.card
+        if not worst <= _TOLERANCES.get(card.precision, np.inf):
+            raise UserError(f"{card.format} in {card.precision} differs from the trained model by "
+                            f"{worst:.2g} (at most {_TOLERANCES[card.precision]:g} is accepted); "
+                            "it was not written.")
+        files = _furthest(found, self._features(self._crops(split, positions)))
+        return {"difference": worst, "difference_from_files": max(files, worst),
+                "compared_images": len(positions)}
+
+
+def describe(written: Sequence[Written]) -> str:
+    """Returns a table of what was written, and a sentence for each precision that costs much."""
+    rows, notes = [], []
+    for folder, card in written:
+        figures = card.measured.get("export", {})
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        rows.append((f"{card.format} {card.precision}", f"{size / 1e6:.2f} MB",
+                     f"{card.measured['difference']:.1e}",
+                     f"{card.measured['difference_from_files']:.1e}",
+                     *(_beside(card.measured, figure) for figure in ("rank_1", "mean_ap"))))
+        figure = "mean_ap" if "mean_ap" in figures else "rank_1"
+        lost = card.measured["model"][figure] - figures[figure] if figures else 0.0
+        if lost > _NOTED_LOSS:
+            notes.append(
+                f"{card.format} in {card.precision} loses {100 * lost:.1f} points of "
+                f"{'mAP' if figure == 'mean_ap' else 'rank-1'}; --quantize int16x8 (int8 weights, "
+                "16-bit activations; litert and onnx) or float16 lose less, and more "
+                "export.calibration_images may help.")
+    head = ("", "size", "difference", "from files", "rank-1 (model)", "mAP (model)")
+    return "\n".join([ruled_table([[head], rows]), *notes])
+
+
+def _beside(measured: Mapping[str, Any], figure: str) -> str:
+    if figure not in measured.get("export", {}):
+        return "-"
+    return f"{percent(measured['export'][figure])} ({percent(measured['model'][figure])})"
+
+
+def _furthest(found: Outputs, expected: Outputs) -> float:
+    """Returns the largest cosine distance of rows of the same feature."""
+    distances = []
+    for name, values in expected.items():
+        first, second = (x.reshape(len(x), -1).astype(np.float64) for x in (found[name], values))
+        lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+        distances.append(1.0 - (first * second).sum(1) / np.maximum(lengths, 1e-12))
+    return float(max(np.max(one) for one in distances))
+
+
+def _spread(split: Split, count: int) -> np.ndarray:
+    """Returns at most `count` positions, evenly spread over a split."""
+    return np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).astype(int))
+
+
+def _move(folder: Path, output: AnyPath) -> AnyPath:
+    """Puts a finished folder into `output`, in place of one of the same name."""
+    target = output / folder.name
+    if is_remote(output):
+        copy_tree(folder, target, last=CARD_NAME)
+        return target
+    with sole_writer(output, "exporting"):
+        arriving, leaving = (output / f".{what}-{folder.name}" for what in ("new", "old"))
+        for left in (arriving, leaving):
+            shutil.rmtree(left, ignore_errors=True)
+        shutil.copytree(folder, arriving)
+        if target.exists():
+            target.rename(leaving)
+        arriving.rename(target)
+        shutil.rmtree(leaving, ignore_errors=True)
+    return target
