@@ -124,7 +124,10 @@ class ServedComparisons(ServedFeatures):
     Attributes:
         compare: Features of n first and n second images -> results [n].
         compare_all: Features of q queries and g gallery images -> results [q, g].
+        compared_rows: Pairs that the `compare` of a device format takes, or None for any number.
     """
+
+    compared_rows: int | None = None
 
     def __init__(self, name: str, model: keras.Model, size: InputSize, max_pixels: int,
                  features: Mapping[str, Any]):
@@ -144,7 +147,11 @@ class ServedComparisons(ServedFeatures):
             input_signature=sides("query", "gallery"))
 
     def graphs(self, rows: int | None, dtype: str) -> dict[str, Graph]:
-        """See `ServedFeatures`; `compare` takes features of pairs, named as in the signature."""
+        """See `ServedFeatures`; `compare` takes features of pairs, named as in the signature.
+
+        If there are `compared_rows`, it takes so many pairs.
+        """
+        rows = self.compared_rows or rows
         inputs = {f"{side}_{name}": tf.TensorSpec([rows, *shape], tf.float32)
                   for side in ("first", "second") for name, shape in self._features.items()}
 

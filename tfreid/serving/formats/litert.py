@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,18 @@ def write(frozen: Any, file: Path, precision: str, samples: Iterable[Any]) -> No
     traced = module.call.get_concrete_function(**{
         card.name: tf.TensorSpec(card.shape, card.dtype, name=card.name)
         for card in frozen.inputs})
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced], module)
+    with tempfile.TemporaryDirectory() as folder:
+        # From a SavedModel, since only that keeps the names; a gradient would not be converted.
+        tf.saved_model.save(module, folder, signatures=traced, options=tf.saved_model.SaveOptions(
+            experimental_custom_gradients=False))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        _set_precision(converter, precision, names, samples)
+        file.write_bytes(converter.convert())
+
+
+def _set_precision(converter, precision, names, samples) -> None:
+    import tensorflow as tf
+
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
@@ -46,7 +58,6 @@ def write(frozen: Any, file: Path, precision: str, samples: Iterable[Any]) -> No
         converter.target_spec.supported_ops = [integers, kinds.TFLITE_BUILTINS]
         converter.representative_dataset = lambda: (
             {name: row[name] for name in names} for row in samples)
-    file.write_bytes(converter.convert())
 
 
 def open_graph(file: Path, card: GraphCard, threads: int) -> Callable[[dict], dict]:

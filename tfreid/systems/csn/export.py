@@ -33,6 +33,9 @@ class ServedCsn(ServedComparisons):
         config: `csn.score` defines the scores.
     """
 
+    # The loop over several pairs has no counterpart in LiteRT and ONNX.
+    compared_rows = 1
+
     def __init__(self, model: keras.Model, config: Config):
         self._parts = csn_parts(model)
         super().__init__("served_csn", model, input_size(config.model), config.export.max_pixels,
