@@ -7,7 +7,8 @@ import json
 
 from tfrecords.arguments import whole
 from tfrecords.errors import UserError, command_line
-from tfreid.commands.parser import CommandParser, records_override
+from tfreid.commands.parser import CommandParser, names_type, records_override
+from tfreid.serving.formats.registry import PRECISIONS, RUNTIMES, precision_of
 
 # Those of Market-1501.
 _RANKED = {"queries": 3368, "gallery": 15913}
@@ -24,7 +25,9 @@ def main(arguments: list[str] | None = None) -> None:
         "resizing with a thread per core, in turns; ratio is the median over the turns, "
         "cpu_time_ratio that of the processor time, which other work on the machine hardly "
         "affects. training: images/s or pairs/s of whole train steps. inference: images/s of the "
-        "ranked feature, or of the features that a csn compares. evaluation: seconds to rank "
+        "ranked feature, or of the features that a csn compares; with "
+        "--against, of the same network in several runtimes, in turns, for batches of 1, 8 and 32, "
+        "with latency, size on disk and peak memory. evaluation: seconds to rank "
         "random features, and memory beyond the features. reranking: the same for k-reciprocal "
         "re-ranking, whose result alone takes 4 bytes a pair. similarity: seconds of the csn's "
         "convolution similarity and its gradients (40x15x96 maps, three 10x10 parts) beside "
@@ -40,6 +43,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("what", choices=sorted([*_BENCHMARKS, "gallery"]), help="what to measure")
     parser.add_recipe("; building, evaluation, mining, reranking, similarity and "
                       "streaming need none")
+    parser.add_argument("--against", type=names_type(*RUNTIMES), metavar="RUNTIME,...",
+                        help=f"runtimes of inference, one or more of {', '.join(RUNTIMES)}")
+    parser.add_argument("--quantize", type=names_type("none", *PRECISIONS[1:]), default=["none"],
+                        metavar="PRECISION,...", help="precisions of --against, as in tfreid "
+                        "export (default: none)")
+    parser.add_argument("--weights", metavar="FILE",
+                        help="weights for --against (default: random ones, as fast)")
     parser.add_argument("--records", metavar="DIR", help="folder of records, for the pipeline "
                         "(short for data.records=DIR); most others use random images")
     parser.add_argument("--root", metavar="DIR",
@@ -103,6 +113,14 @@ _BENCHMARKS = {
 
 
 def _measure(parsed, config) -> dict:
+    if parsed.against:
+        if parsed.what != "inference":
+            raise UserError("--against is for inference; leave it out.")
+        from tfreid.benchmarks.runtimes import measure_runtimes
+
+        return measure_runtimes(config, parsed.weights, parsed.against,
+                                [precision_of(name) for name in parsed.quantize],
+                                parsed.steps, parsed.warm_up)
     if parsed.what == "gallery":
         from tfreid.systems.registry import make_system
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
-
 from tfrecords.arguments import whole
-from tfrecords.errors import UserError, command_line, shortened
-from tfreid.commands.parser import RUN, CommandParser, open_weights, work_folder
-from tfreid.serving.formats.registry import FORMATS, PRECISIONS, SAVED_MODEL
-
-_FLOAT = PRECISIONS[0]
+from tfrecords.errors import UserError, command_line
+from tfreid.commands.parser import RUN, CommandParser, names_type, open_weights, work_folder
+from tfreid.serving.formats.registry import FORMATS, PRECISIONS, SAVED_MODEL, precision_of
 
 
 @command_line
@@ -30,12 +25,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", metavar="DIR",
                         help="folder of versions, which TF Serving watches; each export adds the "
                         "next number (default: RUN/export)")
-    parser.add_argument("--format", type=_names(SAVED_MODEL, *FORMATS), default=[SAVED_MODEL],
+    parser.add_argument("--format", type=names_type(SAVED_MODEL, *FORMATS), default=[SAVED_MODEL],
                         metavar="FORMAT,...",
                         help=f"one or more of {SAVED_MODEL}, {', '.join(FORMATS)} (default: "
                         f"{SAVED_MODEL}); each device format gets a folder of its own, such as "
                         "onnx-float32, with a model.json for tfreid.serving.load_export")
-    parser.add_argument("--quantize", type=_names("none", *PRECISIONS[1:]), default=["none"],
+    parser.add_argument("--quantize", type=names_type("none", *PRECISIONS[1:]), default=["none"],
                         metavar="PRECISION,...",
                         help="precisions of the device formats, one or more of none (float32), "
                         "float16 (half the size), int8 (a quarter, and fast where the processor "
@@ -65,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     if formats:
         from tfreid.systems.device_export import DeviceOptions, describe
 
-        precisions = [_FLOAT if name == "none" else name for name in parsed.quantize]
+        precisions = [precision_of(name) for name in parsed.quantize]
         written = system.export_device(
             model, output, folder, DeviceOptions(formats, precisions, parsed.batch, parsed.input))
         print(describe(written))
@@ -76,19 +71,6 @@ def _check(parsed) -> None:
     if parsed.format == [SAVED_MODEL] and (parsed.quantize, parsed.batch) != (["none"], None):
         raise UserError("--quantize and --batch are for device formats; name one by --format, such "
                         "as --format litert.")
-
-
-def _names(*known: str) -> Callable[[str], list[str]]:
-    """Returns the type of an argument of names with commas between them."""
-    def names(text: str) -> list[str]:
-        found = list(dict.fromkeys(filter(None, text.split(","))))
-        other = [name for name in found if name not in known]
-        if other or not found:
-            raise argparse.ArgumentTypeError(
-                f"{shortened(other[0]) if other else 'nothing'} is none of {', '.join(known)}")
-        return found
-
-    return names
 
 
 def _rows(text: str) -> int | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfrecords.arguments import HomeParser, seed_type, split_overrides, whole
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, shortened
 
 if TYPE_CHECKING:
     from tfreid.config import Config
@@ -112,6 +112,19 @@ def work_folder(config: Config, run: RunFolder | None) -> RunFolder:
     from tfreid.training.run_folder import RunFolder
 
     return run or RunFolder(Path("runs") / f"{config.name}-evaluation")
+
+
+def names_type(*known: str) -> Callable[[str], list[str]]:
+    """Returns the type of an argument of one or more known names with commas between them."""
+    def names(text: str) -> list[str]:
+        found = list(dict.fromkeys(filter(None, text.split(","))))
+        other = [name for name in found if name not in known]
+        if other or not found:
+            raise argparse.ArgumentTypeError(
+                f"{shortened(other[0]) if other else 'nothing'} is none of {', '.join(known)}")
+        return found
+
+    return names
 
 
 def split_images(parsed: argparse.Namespace) -> tuple[list[str], list[str]]:

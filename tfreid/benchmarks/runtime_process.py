@@ -1,0 +1,78 @@
+"""A process that times one runtime: a task as JSON on standard input, figures on standard output.
+
+TensorFlow is imported only where it is what is measured, so that memory is that of the runtime.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+_FORMATS = {"litert": "litert", "onnxruntime": "onnx", "openvino": "openvino"}
+
+
+def main() -> None:
+    """Reads the task, runs it and prints the seconds of every batch."""
+    task = json.load(sys.stdin)
+    images = np.load(task["images"])
+    run = _open(task["runtime"], Path(task["file"]), task["threads"])
+    seconds = {}
+    for batch in task["batches"]:
+        rows = np.ascontiguousarray(images[:batch])
+        for _ in range(task["warm_up"]):
+            run(rows)
+        seconds[batch] = []
+        for _ in range(task["steps"]):
+            start = time.perf_counter()
+            run(rows)
+            seconds[batch].append(time.perf_counter() - start)
+    print(json.dumps({"seconds": seconds, "peak_megabytes": _peak_megabytes()}))
+
+
+def _peak_megabytes() -> float:
+    # Not `getrusage`, which remembers the process that started this one.
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) * 1024 / 1e6
+
+
+def _open(runtime: str, file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    if runtime in _FORMATS:
+        from tfreid.serving.formats.registry import FORMATS
+
+        graph = FORMATS[_FORMATS[runtime]].open_graph(file, None, threads)
+        return lambda images: graph({"images": images})["embedding"]
+    return {"tensorflow": _tensorflow, "pytorch": _pytorch}[runtime](file, threads)
+
+
+def _tensorflow(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    import tensorflow as tf
+
+    import tfreid  # noqa: F401  switches oneDNN on, before TensorFlow is imported
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    model = tf.saved_model.load(str(file))
+    return lambda images: model.call(tf.constant(images))["embedding"].numpy()
+
+
+def _pytorch(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    import onnx2torch
+    import torch
+
+    torch.set_num_threads(threads)
+    model = onnx2torch.convert(str(file)).eval()
+
+    def run(images):
+        with torch.inference_mode():
+            return model(torch.from_numpy(images)).numpy()
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
