@@ -54,6 +54,18 @@ def test_every_result_names_the_machine(measure):
     assert found["features_megabytes"] == pytest.approx(70 * 8 * 4 / 1e6, rel=1e-3)
 
 
+def test_runtimes_in_turns(measure):
+    found = measure("inference", "--against", "tensorflow,litert", "--quantize", "none,int8",
+                    "--steps", "2", "--warm-up", "1", *TINY)
+    assert [(row["runtime"], row["precision"]) for row in found["runtimes"]] == [
+        ("tensorflow", "float32"), ("litert", "float32"), ("litert", "int8")]
+    for row in found["runtimes"]:
+        batch = row["batch_8"]
+        assert batch["images_per_second"] == pytest.approx(8e3 / batch["p50_ms"], rel=1e-2)
+        assert row["batch_1"]["p99_ms"] >= row["batch_1"]["p50_ms"] > 0
+        assert row["megabytes_on_disk"] > 0 and row["peak_megabytes"] > 10
+
+
 def test_reranking(measure):
     found = measure("reranking", "--queries", "20", "--gallery", "50", "--dimensions", "8",
                     recipe=False)

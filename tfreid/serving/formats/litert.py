@@ -66,7 +66,7 @@ def open_graph(file: Path, card: GraphCard, threads: int) -> Callable[[dict], di
     Raises:
         UserError: If no runtime is installed.
     """
-    interpreter = _interpreter_class()(model_path=str(file), num_threads=threads)
+    interpreter = _prepared(str(file), threads)
     signature = interpreter.get_signature_runner()
     places, results = ({name: detail["index"] for name, detail in details.items()} for details in (
         signature.get_input_details(), signature.get_output_details()))
@@ -87,10 +87,27 @@ def open_graph(file: Path, card: GraphCard, threads: int) -> Callable[[dict], di
     return run
 
 
-def _interpreter_class() -> Any:
+def _prepared(file: str, threads: int) -> Any:
+    """Returns an interpreter, without XNNPACK where that cannot run the file."""
+    runtime = _runtime()
+    interpreter = runtime.Interpreter(model_path=file, num_threads=threads)
+    try:
+        interpreter.allocate_tensors()
+    # XNNPACK of ai-edge-litert 2.3 refuses the scales of some int8 files, with nothing but this.
+    except RuntimeError as error:
+        if "XNNPACK" not in str(error):
+            raise
+        interpreter = runtime.Interpreter(
+            model_path=file, num_threads=threads, experimental_op_resolver_type=runtime.
+            OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+def _runtime() -> Any:
     for name in _RUNTIMES:
         try:
-            return importlib.import_module(name).Interpreter
+            return importlib.import_module(name)
         except ImportError as error:
             # The error itself would keep the caller's frame, whose references LiteRT refuses.
             reason = str(error)

@@ -22,6 +22,7 @@ from tfreid.commands import query as query_export
 from tfreid.config import Config, DataConfig, ModelConfig, save_config
 from tfreid.evaluation.thresholds import Threshold, save_thresholds
 from tfreid.records import Records
+from tfreid.serving import load_export
 from tfreid.serving.client import ServerClient, exported_thresholds
 from tfreid.systems.csn import export as pair_export
 from tfreid.systems.csn.export import export_csn
@@ -239,6 +240,21 @@ def test_a_query_is_ranked_against_files(version, files, capsys):
     for row in rows:
         score, probability, distance = map(float, row.split()[1:4])
         assert score == pytest.approx(probability + 0.3 / (distance + 0.01), rel=0.02)
+
+
+def test_a_device_format_ranks_as_the_saved_model_does(run, version, files, capsys, tmp_path):
+    assert export_model.main(["--run", str(run[0]), "--output", str(tmp_path), "--format",
+                              "litert"]) == 0
+    capsys.readouterr()
+    assert query_export.main(["--model", str(tmp_path / "litert-float32"), *files]) == 0
+    title, heading, *rows = capsys.readouterr().out.splitlines()
+    assert query_export.main(["--model", str(version), *files]) == 0
+    expected = capsys.readouterr().out.splitlines()
+    assert [heading, len(rows)] == [expected[1], 3]
+    assert [Path(row.split()[-1]) for row in rows] == [
+        Path(row.split()[-1]) for row in expected[2:]]
+    with pytest.raises(UserError, match="has no embedding of one"):
+        load_export(tmp_path / "litert-float32").embed(files)
 
 
 def test_a_folder_is_ranked_and_drawn(version, files, capsys, tmp_path):

@@ -158,9 +158,14 @@ def test_two_files_are_judged_alike_by_the_run_and_by_its_export(whole, images, 
     assert "the most accurate on pairs of" in by_run[2]
     assert list(by_run[3]) == ["similarity", "dissimilarity", "cosine", "correlation", "euclidean",
                                "cityblock", "minkowski", "dot"]
-    assert export_model.main(["--run", str(whole), "--output", str(tmp_path / "served")]) == 0
+    assert export_model.main(["--run", str(whole), "--output", str(tmp_path / "served"), "--format",
+                              "saved_model,litert", "--input", "float32"]) == 0
     assert "thresholds.json decides" in capsys.readouterr().out
     by_export = judged("--model", str(tmp_path / "served"))
+    by_device = judged("--model", str(tmp_path / "served" / "litert-float32"))
+    assert by_device[1:3] == by_export[1:3]
+    assert by_device[0] == pytest.approx(by_export[0], abs=1.1e-4)
+    assert by_device[3] == pytest.approx(by_export[3], rel=1e-4, abs=1e-5)
     assert by_export[1:3] == by_run[1:3]
     assert by_export[0] == pytest.approx(by_run[0], abs=1.1e-4)
     assert by_export[3] == pytest.approx(by_run[3], rel=1e-4, abs=1e-5)
