@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ from tfrecords.errors import command_line, printable
 from tfrecords.identity_splits import describe_identity_splits
 from tfrecords.images import DECODABLE_PIXELS, MAX_PIXELS
 from tfrecords.manifest import Manifest
+from tfrecords.pool import usable_cores
 from tfrecords.records import build_records
 from tfrecords.runner import add_runner, chosen_beam
 from tfrecords.scan import name_some
@@ -94,7 +94,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="record files of a split: readers open several at a time, and an interrupted build "
              "loses unfinished ones, so use more for a large dataset (default: %(default)s)")
     parser.add_argument(
-        "--workers", type=whole(high=1024), default=_processors(), metavar="N",
+        "--workers", type=whole(high=1024), default=usable_cores(), metavar="N",
         help="processes; each writes one shard at a time and takes about 0.1 GB of memory, besides "
              "the 0.5 GB or more of the TensorFlow that they share (outside Linux each loads its "
              "own) (default: the processors, %(default)s)")
@@ -107,12 +107,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="images of more pixels count as corrupt and are not decoded, because a file of a few "
              "kB can declare gigabytes (default: %(default)s)")
     add_runner(parser)
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -25,6 +25,13 @@ _POLL_SECONDS = 0.2
 _links: list = []
 
 
+def usable_cores() -> int:
+    """Returns the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class _Stopped(Exception):
     """Ends a worker's job because the build has stopped."""
 

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrecords.pool import usable_cores
 from tfreid.config import Config
 from tfreid.models.embedding import input_size
 
@@ -71,8 +72,7 @@ def peak_megabytes() -> float:
 def describe_machine() -> dict[str, Any]:
     """Describes the machine and software that figures depend on."""
     return {
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": usable_cores(),
         "gpus": len(tf.config.list_physical_devices("GPU")),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfrecords.pool import usable_cores
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded
 from tfreid.config import Config
 from tfreid.serving.formats.freezing import FrozenGraph, freeze
@@ -105,7 +105,7 @@ def _save(frozen: FrozenGraph, path: Path) -> None:
 def _take_turn(row: dict[str, Any], folder: Path, steps: int, warm_up: int) -> None:
     task = {"runtime": row["runtime"], "file": row["file"], "images": str(folder / "images.npy"),
             "batches": BATCHES, "steps": steps, "warm_up": warm_up,
-            "threads": len(os.sched_getaffinity(0))}
+            "threads": usable_cores()}
     done = subprocess.run([sys.executable, "-m", "tfreid.benchmarks.runtime_process"],
                           input=json.dumps(task), capture_output=True, text=True)
     if done.returncode:

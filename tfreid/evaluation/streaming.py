@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
@@ -12,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfrecords.pool import usable_cores
 from tfreid.evaluation.distances import MINKOWSKI_P, Metric, find_metric
 from tfreid.evaluation.protocol import (
     FeatureDistances,
@@ -243,7 +243,7 @@ def _count_ahead(base: _Base, query: np.ndarray, reader: _Reader, block_size: in
     counters = [ThresholdCounts([base.thresholds[index] for index in queries[share]],
                                 len(reader.copies)) for share in shares]
     with tqdm(total=len(reader), desc="ranking distractors", unit="image", disable=not progress,
-              leave=False) as bar, ThreadPoolExecutor(_num_cores()) as pool:
+              leave=False) as bar, ThreadPoolExecutor(usable_cores()) as pool:
         for block in _one_ahead(reader.blocks(block_size)):
             if block.layout is not None:
                 distances = metric.between(prepared, block.prepared)
@@ -283,12 +283,6 @@ def _check_distractors(distractors: np.ndarray, gallery: np.ndarray) -> np.dtype
         raise UserError(f"the distractor features must be numbers, received {distractors.dtype}.")
     own = np.float64 if distractors.dtype == np.float64 else np.float32
     return np.promote_types(gallery.dtype, own)
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 # Comparisons are summed as bytes, eight in a word, in runs of words that cannot overflow a byte.

@@ -273,10 +273,7 @@ class System:
         Raises:
             UserError: If a converter is missing or refuses the model, or results differ.
         """
-        exporter = DeviceExporter(model, self.config, self.serve(model, run), options)
-        return exporter.write(output, lambda records: (
-            self.make_score_evaluator(model, records) if self.scores_pairs
-            else self.make_gallery_evaluator(model, records)))
+        return DeviceExporter(model, self.config, self.serve(model, run), options).write(output)
 
     def serve(self, model: keras.Model, run: RunFolder | None) -> ServedModel:
         """Makes what an export would serve, in this process.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,25 +17,26 @@ from tfrecords.errors import UserError
 from tfrecords.storage import AnyPath, as_path, copy_tree, is_remote
 from tfrecords.writing import scratch_folder, sole_writer
 from tfreid.config import Config
-from tfreid.evaluation.evaluator import Evaluator
 from tfreid.evaluation.results import percent, ruled_table
 from tfreid.evaluation.thresholds import weights_fingerprint
 from tfreid.layers.preprocessing import InputSize
 from tfreid.models.embedding import input_size
-from tfreid.records import Records, Split, open_records
+from tfreid.records import Split, open_records
 from tfreid.serving.formats.card import CARD_NAME, RESIZING, GraphCard, ModelCard, write_card
 from tfreid.serving.formats.freezing import FrozenGraph, freeze
 from tfreid.serving.formats.reader import CHECKSUMS_NAME, DeviceModel
 from tfreid.serving.formats.registry import FORMATS
-from tfreid.serving.interface import Outputs, sided
+from tfreid.serving.interface import Client, Outputs, sided
 from tfreid.serving.saved_model import ServedModel, round_alike
 from tfreid.systems.exported import make_exported_evaluator
-from tfreid.systems.exporting import Graph
+from tfreid.systems.exporting import Graph, make_client
 
 # Largest accepted difference to the trained model; quantised formats are measured by the ranking.
 _TOLERANCES = {"float32": 1e-4, "float16": 1e-3}
 # Loss of mAP, or of rank-1 where there is none, from which on the table speaks of it.
 _NOTED_LOSS = 0.01
+# Identities of each trial on which a quantised CSN is compared, pair by pair.
+_COMPARED = 50
 # Images that go through the trained model together.
 _ROWS = 16
 
@@ -99,22 +100,20 @@ class DeviceExporter:
         self._extract = tf.function(self._graphs["extract"].function)
         self._reference: tuple[np.ndarray, Outputs, Outputs] | None = None
 
-    def write(self, output: str | Path,
-              evaluate: Callable[[Records], Evaluator | None]) -> list[Written]:
+    def write(self, output: str | Path) -> list[Written]:
         """Writes every format in every precision that was asked for.
 
         Args:
             output: Folder for the folders; one of the same name is replaced when its successor is
                 whole.
-            evaluate: Makes the evaluator of the model from the records, with whose figures those
-                of quantised formats are compared.
 
         Raises:
             UserError: If a converter or runtime is missing, or refuses an operation, or outputs
                 differ from those of the model.
         """
         output, written = as_path(output), []
-        figures = self._figures_of_model(evaluate)
+        quantised = any(precision.startswith("int") for precision in self._options.precisions)
+        figures = self._figures(make_client(self._served)) if quantised else None
         with scratch_folder("device-export") as scratch:
             for name in self._options.formats:
                 for precision in self._options.precisions:
@@ -123,12 +122,16 @@ class DeviceExporter:
                     written.append(Written(_move(folder, output), card))
         return written
 
-    def _figures_of_model(self, evaluate) -> dict[str, float] | None:
-        quantised = any(precision.startswith("int") for precision in self._options.precisions)
-        if not quantised or not {"query", "gallery"} <= set(self._records.splits):
+    def _figures(self, client: Client) -> dict[str, float] | None:
+        """Evaluates what is served on the test images, of a CSN on some; None if there are none."""
+        config = self._config
+        compares = config.system == "csn"
+        if compares and config.evaluation.protocol == "full":
+            return None  # too many pairs
+        evaluator = make_exported_evaluator(client, config, self._records)
+        if evaluator is None:
             return None
-        evaluator = evaluate(self._records)
-        return None if evaluator is None else evaluator.evaluate().progress()
+        return evaluator.evaluate(max_queries=_COMPARED if compares else None).progress()
 
     def _write_one(self, folder: Path, name: str, precision: str,
                    figures: Mapping[str, float] | None) -> ModelCard:
@@ -143,8 +146,7 @@ class DeviceExporter:
         model = DeviceModel(folder)
         measured: dict[str, Any] = self._compare(model)
         if precision.startswith("int") and figures:
-            evaluator = make_exported_evaluator(model, self._config, self._records)
-            measured.update(model=figures, export=evaluator.evaluate().progress())
+            measured.update(model=figures, export=self._figures(model))
         card = dataclasses.replace(card, measured=measured)
         write_card(card, folder)
         write_checksums(folder / CHECKSUMS_NAME, sorted(

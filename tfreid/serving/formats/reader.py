@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import numpy as np
 
 from tfrecords.checksums import find_changed_file
 from tfrecords.errors import UserError
+from tfrecords.pool import usable_cores
+from tfrecords.storage import as_path, is_remote
 from tfreid.serving.formats.card import CARD_NAME, GraphCard, ModelCard, read_card
 from tfreid.serving.formats.images import Image, load_image, resize_image
 from tfreid.serving.formats.registry import FORMATS
@@ -23,7 +24,7 @@ _MOST_ROWS = 64
 
 def is_device_export(folder: str | Path) -> bool:
     """Returns whether `tfreid export --format` wrote a device format into a folder."""
-    return (Path(folder) / CARD_NAME).is_file()
+    return (as_path(folder) / CARD_NAME).is_file()
 
 
 def graph_files(folder: str | Path) -> list[Path]:
@@ -49,6 +50,8 @@ class DeviceModel:
     """
 
     def __init__(self, folder: str | Path, threads: int | None = None):
+        if is_remote(as_path(folder)):
+            raise UserError(f"{folder}: runtimes open files of this machine; copy the folder here.")
         self.folder = Path(folder)
         self.card = read_card(self.folder)
         changed = find_changed_file(self.folder / CHECKSUMS_NAME)
@@ -58,7 +61,7 @@ class DeviceModel:
         if self.card.format not in FORMATS:
             raise UserError(f"{self.folder / CARD_NAME} names the format {self.card.format!r}, "
                             f"which is not one of {', '.join(FORMATS)}; export again.")
-        threads = threads or len(os.sched_getaffinity(0))
+        threads = threads or usable_cores()
         self._graphs = {name: open_graph(self.folder, self.card, name, threads)
                         for name in self.card.graphs}
 
