@@ -50,6 +50,22 @@ def whole(low: int = 1, high: int = 10**6) -> Callable[[str], int]:
 seed_type = whole(0, 2**32 - 1)
 
 
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Returns the type of an argument that is a number from `low` to `high`."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"{shortened(repr(text))} is not a number from {low:g} to {high:g}")
+        return value
+
+    return convert
+
+
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Separates the values of an option from the `key.sub=value` settings that follow them.
 

@@ -20,6 +20,8 @@ from tfrecords.scan import Scan, existing_root, name_some
 DEFAULT_TABLE = "labels.csv"
 _REQUIRED = ("path", "person_id", "split")
 _CAMERA, _TRACKLET = "camera_id", "tracklet_id"
+# What `tfreid crop-people` also writes, which records do not hold.
+_OF_FOOTAGE = ("time", "frame", "left", "top", "width", "height", "confidence")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +73,7 @@ def _read_rows(table: Path, root: Path, problems: list[str]) -> list[OwnImage]:
 
 
 def _check_header(table: Path, columns: list[str]) -> None:
-    known = (*_REQUIRED, _CAMERA, _TRACKLET)
+    known = (*_REQUIRED, _CAMERA, _TRACKLET, *_OF_FOOTAGE)
     wrong = [f"no column {name}" for name in _REQUIRED if name not in columns]
     wrong += [f"an unknown column {name!r}" for name in columns if name not in known]
     wrong += [f"column {name} twice" for name in known if columns.count(name) > 1]
@@ -90,7 +92,8 @@ def _valid_rows(
             problems.append(f"line {line}: another number of values than the first line has "
                             "columns")
             continue
-        row = {name: value.strip() for name, value in values.items()}
+        row = {name: value.strip() for name, value in values.items()
+               if name not in _OF_FOOTAGE}
         path = _inside(row["path"], root)
         wrong = _row_problem(row) or _path_problem(row["path"], path, root)
         if wrong is None:

@@ -1,0 +1,174 @@
+"""People cut out of films: which pixels, which of a track, the table and what reads it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from tfrecords import build
+from tfreid.commands import crop_people
+from tfreid.footage.crops import cut, sharpness
+from tfreid.footage.films import Film
+
+HEIGHT, WIDTH, FRAMES = 96, 160, 12
+
+
+def scene(number, blurred=False):
+    """A frame in which a pattern of 24 x 48 pixels walks 8 pixels to the right a frame."""
+    image = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    blocks = np.random.default_rng(1).integers(0, 256, (12, 6, 1)).astype(np.uint8)
+    person = blocks.repeat(4, 0).repeat(4, 1).repeat(3, 2)
+    if blurred:
+        person = cv2.GaussianBlur(person, (9, 9), 4)
+    image[30:78, 8 * number : 8 * number + 24] = person
+    return image
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of frames with its detections, and a film of the same frames."""
+    folder = tmp_path_factory.mktemp("films")
+    (folder / "yard" / "img1").mkdir(parents=True)
+    film = cv2.VideoWriter(str(folder / "gate.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0,
+                           (WIDTH, HEIGHT))
+    for number in range(FRAMES):
+        # Two frames of twelve are sharp, one in each half.
+        image = scene(number, blurred=number not in (4, 7))
+        cv2.imwrite(str(folder / "yard" / "img1" / f"{number + 1:06d}.png"), image)
+        film.write(image)
+    film.release()
+    lines = [f"{number + 1},3,{8 * number},30,24,48,0.9" for number in range(FRAMES)]
+    (folder / "boxes.txt").write_text("\n".join([*lines, "2,-1,100,30,24,20,0.9", "99,4,0,0,9,40"]))
+    return folder
+
+
+def crop(folder, output, *more, film="yard/img1"):
+    return crop_people.main([str(folder / film), "--detections", str(folder / "boxes.txt"),
+                             "--output", str(output), *more])
+
+
+def table(output):
+    with open(output / "crops.csv", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_every_box_is_cut_where_it_is(folder, tmp_path, capsys):
+    assert crop(folder, tmp_path, "--rate", "10") == 0
+    printed = capsys.readouterr().out
+    assert "up to frame 99" in printed and "yard: 12 crops of 14 boxes, 2 tracks" in printed
+    rows = table(tmp_path)
+    assert [int(row["frame"]) for row in rows] == list(range(FRAMES))
+    assert rows[4] == {
+        "path": "yard/00003_0000004.jpg", "person_id": "yard-3", "camera_id": "yard",
+        "split": "gallery", "tracklet_id": "yard-3", "time": "0.400", "frame": "4", "left": "32",
+        "top": "30", "width": "24", "height": "48", "confidence": "0.9"}
+    found = cv2.imread(str(tmp_path / rows[4]["path"]))
+    assert found.shape == (48, 24, 3)
+    assert np.abs(found.astype(int) - scene(4)[30:78, 32:56]).mean() < 12  # of JPEG
+
+
+def test_a_film_gives_what_its_frames_give(folder, tmp_path):
+    assert crop(folder, tmp_path, "--start", "2026-05-01T08:30:00", film="gate.avi") == 0
+    rows = table(tmp_path)
+    assert len(rows) == FRAMES and rows[4]["time"] == "2026-05-01T08:30:00.400"
+    found = cv2.imread(str(tmp_path / rows[4]["path"]))
+    assert np.abs(found.astype(int) - scene(4)[30:78, 32:56]).mean() < 30  # of JPEG, twice
+
+
+def test_the_sharpest_of_each_part_of_a_track(folder, tmp_path):
+    assert crop(folder, tmp_path, "--per-track", "2") == 0
+    assert [int(row["frame"]) for row in table(tmp_path)] == [4, 7]
+    assert sharpness(scene(4)[30:78, 32:56]) > sharpness(scene(5, True)[30:78, 40:64])
+
+
+def test_every_third_frame_and_the_margin(folder, tmp_path):
+    assert crop(folder, tmp_path, "--every", "3", "--margin", "0.25", "--least-height", "10") == 0
+    rows = table(tmp_path)
+    assert [int(row["frame"]) for row in rows] == [0, 3, 6, 9]
+    # At the left edge the margin is cut off.
+    assert [cv2.imread(str(tmp_path / row["path"])).shape[:2] for row in rows[:2]] == [
+        (72, 30), (72, 36)]
+
+
+def test_cut():
+    image = np.arange(60).reshape(6, 10, 1)
+    np.testing.assert_array_equal(cut(image, (2, 1, 3, 2), 0.0), image[1:3, 2:5])
+    np.testing.assert_array_equal(cut(image, (-2, -1, 4, 3), 0.0), image[:2, :2])
+    assert cut(image, (20, 1, 3, 2), 0.0) is None
+
+
+def test_a_finished_film_is_kept_and_another_joins(folder, tmp_path, capsys):
+    assert crop(folder, tmp_path) == 0
+    (tmp_path / "yard" / "00003_0000004.jpg").unlink()
+    assert crop_people.main([
+        str(folder / "yard" / "img1"), str(folder / "gate.avi"), "--detections",
+        *2 * [str(folder / "boxes.txt")], "--output", str(tmp_path)]) == 0
+    assert "yard: finished before" in capsys.readouterr().out
+    assert not (tmp_path / "yard" / "00003_0000004.jpg").exists()
+    assert [row["camera_id"] for row in table(tmp_path)] == FRAMES * ["yard"] + FRAMES * ["gate"]
+    assert crop(folder, tmp_path, "--margin", "0.1") == 2
+    assert "crops of other settings (margin)" in capsys.readouterr().err
+
+
+def test_records_are_built_from_the_table(folder, tmp_path):
+    shutil.copytree(folder / "yard", folder / "hall", dirs_exist_ok=True)
+    assert crop_people.main([
+        str(folder / "yard" / "img1"), str(folder / "hall" / "img1"), "--detections",
+        *2 * [str(folder / "boxes.txt")], "--output", str(tmp_path / "crops")]) == 0
+    rows = table(tmp_path / "crops")
+    for row in rows:  # as a user would, who knows the people
+        row["person_id"] = "anna"
+        row["split"] = "query" if row["camera_id"] == "hall" else "gallery"
+    with open(tmp_path / "crops" / "labels.csv", "w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    assert build.main(["csv", "--root", str(tmp_path / "crops"), "--output",
+                       str(tmp_path / "records")]) == 0
+    manifest = json.loads((tmp_path / "records" / "manifest.json").read_text())
+    assert manifest["splits"]["gallery"]["images"] == FRAMES
+
+
+def test_the_built_in_detector_runs(folder, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert crop_people.main([str(folder / "gate.avi"), "--detector", "hog", "--every", "6",
+                             "--output", str(output)]) == 0
+    assert "gate: 0 crops of 0 boxes" in capsys.readouterr().out  # a pattern is nobody
+    assert table(output) == []
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["FILM"], "give either --detections"),
+    (["FILM", "FILM", "--detections", "BOXES"], "2 films have 1 files of detections"),
+    (["FILM", "FILM", "--detections", "BOXES", "BOXES"], "two films are called gate"),
+    (["FILM", "--detector", "hog", "--per-track", "2"], "finds no tracks"),
+    (["none.mp4", "--detections", "BOXES"], "none.mp4 does not exist"),
+    (["BOXES", "--detections", "BOXES"], "not a film that OpenCV can decode"),
+    (["EMPTY", "--detections", "BOXES"], "holds no image"),
+    (["FILM", "--detections", "BOXES", "--start", "noon"], "'noon' is not a time"),
+    (["FILM", "--detections", "BOXES", "--margin", "7"], "is not a number from 0 to 1"),
+    (["FILM", "--detections", "none.txt"], "none.txt"),
+])
+def test_mistakes_get_one_sentence(folder, tmp_path, capsys, arguments, words):
+    (tmp_path / "empty").mkdir()
+    places = {"FILM": folder / "gate.avi", "BOXES": folder / "boxes.txt",
+              "EMPTY": tmp_path / "empty"}
+    try:
+        status = crop_people.main([*(str(places.get(word, word)) for word in arguments),
+                                   "--output", str(tmp_path / "out")])
+    except SystemExit as error:  # of the parser
+        status = error.code
+    assert status == 2 and words in capsys.readouterr().err
+
+
+def test_frames_beyond_a_broken_film(folder, tmp_path):
+    """A film that ends early gives the crops up to there."""
+    data = (folder / "gate.avi").read_bytes()
+    (tmp_path / "gate.avi").write_bytes(data[: len(data) * 2 // 3])
+    numbers = [number for number, image in Film(tmp_path / "gate.avi").frames()]
+    assert 0 < len(numbers) < FRAMES

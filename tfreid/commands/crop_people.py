@@ -1,0 +1,164 @@
+"""Cuts the people out of films: JPEG crops and one table of them; run again, it goes on."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from pathlib import Path
+
+from tfrecords.arguments import number, whole
+from tfrecords.errors import UserError, command_line
+from tfreid.commands.parser import CommandParser
+
+TABLE_NAME, PLAN_NAME = "crops.csv", "crops.json"
+_PARTS = "parts"
+_FIX = "name another --output, or delete that folder"
+_EPILOG = """\
+examples:
+  tfreid crop-people entrance.mp4 yard.mp4 --detections entrance.txt yard.txt --output crops
+  tfreid crop-people MOT17-02/img1 --detections MOT17-02/gt/gt.txt --per-track 5 --output crops
+  tfreid crop-people entrance.mp4 --detector hog --every 10 --output crops
+  tfreid embed-images --model served/reid --input crops/crops.csv --output embedded/crops
+
+A film is a video file or a folder of numbered images, and its name is the camera's. Detections are
+MOTChallenge text, COCO JSON, or CSV with the columns frame,left,top,width,height and perhaps
+track,confidence. crops.csv has a row per crop; its person_id is the track, which follows one person
+through one camera: put the people's numbers there, and `tfreid build csv` reads it. Films that are
+finished are kept when the command is given again.
+"""
+
+
+@command_line
+def main(arguments: list[str] | None = None) -> None:
+    """Parses the command line and cuts."""
+    parsed = _parser().parse_args(arguments)
+    _check(parsed)
+
+    from tfrecords.writing import sole_writer, write_whole
+    from tfreid.footage.films import Film
+
+    films = [Film(path, parsed.rate) for path in parsed.films]
+    names = [film.name for film in films]
+    if len(set(names)) < len(names):
+        raise UserError(f"two films are called {next(x for x in names if names.count(x) > 1)}, and "
+                        "a film's name is its camera's; rename one.")
+    output = Path(parsed.output)
+    with sole_writer(output, "cutting crops"):
+        _start(output, parsed)
+        for place, film in enumerate(films):
+            _cut_film(film, parsed.detections[place] if parsed.detections else None, output, parsed)
+        parts = [(output / _PARTS / f"{name}.csv").read_bytes() for name in names]
+        table = parts[0] + b"".join(part.partition(b"\n")[2] for part in parts[1:])
+        write_whole(output / TABLE_NAME, table)
+    print(f"wrote {table.count(10) - 1:,} crops and {output / TABLE_NAME}")
+
+
+def _cut_film(film, detections, output: Path, parsed) -> None:
+    from tqdm import tqdm
+
+    from tfrecords.writing import write_whole
+    from tfreid.footage import crops
+    from tfreid.footage.detections import read_detections
+    from tfreid.footage.people_detector import detect_people
+
+    part = output / _PARTS / f"{film.name}.csv"
+    if part.exists():
+        print(f"{film.name}: finished before")
+        return
+
+    def bar(what):
+        return tqdm(total=film.count or None, desc=f"{film.name}, {what}", unit="frame",
+                    leave=False)
+
+    if detections is None:
+        with bar("detecting") as progress:
+            found = detect_people(film, parsed.every, progress.update)
+    else:
+        found = read_detections(detections, parsed.first_frame)
+        last = max(found)
+        if film.count and last >= film.count:
+            print(f"note: {detections} has boxes up to frame {last + 1}, {film.path} only "
+                  f"{film.count} frames; check that they belong together (--first-frame)")
+    options = crops.CropOptions(
+        parsed.margin, parsed.least_height, parsed.least_confidence, parsed.every,
+        parsed.per_track, parsed.split)
+    chosen = crops.choose_detections(found, options)
+    with bar("cutting") as progress:
+        rows = crops.write_crops(crops.cut_crops(film, chosen, options, progress.update), film,
+                                 output, options, parsed.start)
+    part.parent.mkdir(exist_ok=True)
+    write_whole(part, crops.table_of(rows))
+    boxes = sum(map(len, found.values()))
+    tracks = len({one.track for some in found.values() for one in some} - {None})
+    print(f"{film.name}: {len(rows):,} crops of {boxes:,} boxes"
+          + (f", {tracks:,} tracks" if tracks else ""))
+
+
+def _start(output: Path, parsed) -> None:
+    """Writes what the crops are made of, or compares it with what is there."""
+    from tfrecords.files import read_json
+    from tfrecords.writing import write_json
+
+    plan = {name: getattr(parsed, name) for name in (
+        "margin", "least_height", "least_confidence", "every", "per_track", "split", "first_frame",
+        "rate")}
+    plan["start"] = parsed.start and parsed.start.isoformat()
+    path = output / PLAN_NAME
+    if not path.exists():
+        write_json(path, plan)
+        return
+    there = read_json(path, _FIX)
+    other = [name for name, value in plan.items() if there.get(name) != value]
+    if other:
+        raise UserError(f"{output} has crops of other settings ({', '.join(other)}); {_FIX}.")
+
+
+def _check(parsed) -> None:
+    if bool(parsed.detections) == bool(parsed.detector):
+        raise UserError("give either --detections, one file a film, or --detector hog.")
+    if parsed.detections and len(parsed.detections) != len(parsed.films):
+        raise UserError(f"{len(parsed.films)} films have {len(parsed.detections)} files of "
+                        "detections; give one for each, in the same order.")
+    if parsed.per_track and parsed.detector:
+        raise UserError("--detector hog finds no tracks; leave out --per-track.")
+
+
+def _time(text: str) -> datetime.datetime:
+    try:
+        return datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-05-01T08:30:00") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandParser(__doc__, _EPILOG)
+    parser.add_argument("films", nargs="+", metavar="FILM",
+                        help="video files, or folders of numbered images")
+    parser.add_argument("--detections", nargs="+", metavar="FILE",
+                        help="boxes of people, one file a film in the same order")
+    parser.add_argument("--detector", choices=("hog",),
+                        help="finds people without a file: OpenCV's own detector, which misses "
+                        "many; prefer a better one's detections")
+    parser.add_argument("--output", required=True, metavar="DIR",
+                        help="folder for the crops, CAMERA/TRACK_FRAME.jpg, and crops.csv")
+    parser.add_argument("--first-frame", type=whole(0, 10**9), metavar="N",
+                        help="number that the detections give the first frame (default: 1 in "
+                        "MOTChallenge text and by the names of COCO's files, else 0)")
+    parser.add_argument("--rate", type=number(low=0.01, high=1000), metavar="FPS",
+                        help="frames a second (default: what the file says, 25 for a folder)")
+    parser.add_argument("--start", type=_time, metavar="TIME",
+                        help="when the films start, such as 2026-05-01T08:30:00; the column time "
+                        "has seconds from the start without it")
+    parser.add_argument("--margin", type=number(low=0.0, high=1.0), default=0.0, metavar="PART",
+                        help="added on each side, in parts of the box (default: %(default)s)")
+    parser.add_number("--least-height", 32, "boxes of fewer pixels in height are left out")
+    parser.add_argument("--least-confidence", type=number(low=-1e9, high=1e9), default=0.0,
+                        metavar="X", help="so are boxes of a lower confidence "
+                        "(default: %(default)s)")
+    parser.add_number("--every", 1, "only one of so many frames is used", high=10**6)
+    parser.add_number("--per-track", 0, "sharpest crops kept of a track, spread over its time; 0 "
+                      "keeps all", low=0)
+    parser.add_argument("--split", choices=("train", "query", "gallery"), default="gallery",
+                        help="what the table's column split says (default: %(default)s)")
+    return parser

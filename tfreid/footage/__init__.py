@@ -1,0 +1,1 @@
+"""Footage: people found in films, and their crops."""

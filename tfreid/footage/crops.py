@@ -1,0 +1,174 @@
+"""Crops of people, cut from films: which, how, and what is written about them."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from tfrecords.writing import write_whole
+from tfreid.footage.detections import Detection
+from tfreid.footage.films import Film
+
+COLUMNS = ("path", "person_id", "camera_id", "split", "tracklet_id", "time", "frame", "left", "top",
+           "width", "height", "confidence")
+
+
+class CropOptions(NamedTuple):
+    """Which people are cut, and how.
+
+    Attributes:
+        margin: Added on each side, in parts of the box's width and height.
+        least_height: Boxes of fewer pixels in height are left out.
+        least_confidence: So are those of a lower confidence.
+        every: Of every so many frames only the first is used.
+        per_track: Sharpest crops of each track, one from each of so many equal parts of its frames;
+            0 keeps all.
+        split: What the table says in the column `split`.
+        quality: JPEG quality.
+    """
+
+    margin: float = 0.0
+    least_height: int = 32
+    least_confidence: float = 0.0
+    every: int = 1
+    per_track: int = 0
+    split: str = "gallery"
+    quality: int = 95
+
+
+class _Crop(NamedTuple):
+    detection: Detection
+    pixels: np.ndarray
+    sharpness: float
+
+
+def choose_detections(frames: Mapping[int, list[Detection]],
+                      options: CropOptions) -> dict[int, list[Detection]]:
+    """Leaves out frames, boxes that are small or uncertain, and frames without a box."""
+    chosen = {frame: [one for one in found if one.box[3] >= options.least_height and (
+        one.confidence is None or one.confidence >= options.least_confidence)]
+        for frame, found in frames.items() if frame % options.every == 0}
+    return {frame: found for frame, found in chosen.items() if found}
+
+
+def cut(image: np.ndarray, box: tuple[float, float, float, float],
+        margin: float) -> np.ndarray | None:
+    """Cuts a box with a margin out of an image [h, w, 3], clipped to it; None if nothing is left.
+
+    Args:
+        image: The frame.
+        box: Left, top, width and height in pixels.
+        margin: Added on each side, in parts of the box.
+    """
+    left, top, width, height = box
+    ends = np.array([left - margin * width, top - margin * height,
+                     left + (1 + margin) * width, top + (1 + margin) * height])
+    limits = np.array([image.shape[1], image.shape[0]] * 2)
+    x0, y0, x1, y1 = np.clip(np.rint(ends), 0, limits).astype(int)
+    return image[y0:y1, x0:x1] if x1 > x0 and y1 > y0 else None
+
+
+def sharpness(crop: np.ndarray) -> float:
+    """Returns the variance of the Laplacian at one size, so that near and far crops compare.
+
+    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy" (2000).
+    """
+    grey = cv2.cvtColor(cv2.resize(crop, (64, 128), interpolation=cv2.INTER_AREA),
+                        cv2.COLOR_BGR2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+
+
+def cut_crops(film: Film, frames: Mapping[int, list[Detection]], options: CropOptions,
+              advance: Callable[[int], object] = lambda _: None) -> Iterator[_Crop]:
+    """Yields the crops of a film, of tracks the sharpest as the options say.
+
+    Args:
+        film: The film.
+        frames: What `choose_detections` left of each frame.
+        options: How they are cut.
+        advance: Called with 1 after each frame.
+    """
+    parts = _parts(frames, options.per_track)
+    best: dict[tuple[int, int], _Crop] = {}
+    for number, image in film.frames(set(frames)):
+        for found in frames.get(number, ()) if image is not None else ():
+            pixels = cut(image, found.box, options.margin)
+            if pixels is None:
+                continue
+            place = parts.get((found.track, number))
+            crop = _Crop(found, pixels, sharpness(pixels) if place is not None else 0.0)
+            if place is None:
+                yield crop
+                continue
+            key, last = place
+            if key not in best or crop.sharpness > best[key].sharpness:
+                best[key] = crop._replace(pixels=pixels.copy())
+            if number >= last:
+                yield best.pop(key)
+        advance(1)
+    yield from best.values()  # of tracks that go on behind the film's last frame
+
+
+def _parts(frames, per_track):
+    """Returns (track, frame) -> the part of the track, and that part's last frame."""
+    tracks: dict[int, list[int]] = {}
+    for frame in sorted(frames):
+        for found in frames[frame]:
+            if found.track is not None and per_track:
+                tracks.setdefault(found.track, []).append(frame)
+    parts = {}
+    for track, places in tracks.items():
+        for number, some in enumerate(np.array_split(places, min(per_track, len(places)))):
+            for frame in some.tolist():
+                parts[track, frame] = (track, number), int(some[-1])
+    return parts
+
+
+def write_crops(crops: Iterator[_Crop], film: Film, folder: Path, options: CropOptions,
+                start: datetime.datetime | None) -> list[dict[str, object]]:
+    """Writes crops as JPEG files and returns the rows of their table; see `COLUMNS`."""
+    rows, taken = [], set()
+    (folder / film.name).mkdir(parents=True, exist_ok=True)
+    for detection, pixels, _ in crops:
+        name = _name(detection, taken)
+        path = f"{film.name}/{name}.jpg"
+        write_whole(folder / path, cv2.imencode(
+            ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, options.quality])[1].tobytes())
+        seconds = detection.frame / film.rate
+        time = f"{seconds:.3f}" if start is None else (
+            start + datetime.timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+        track = "" if detection.track is None else f"{film.name}-{detection.track}"
+        left, top, width, height = (f"{side:g}" for side in detection.box)
+        confidence = "" if detection.confidence is None else f"{detection.confidence:g}"
+        rows.append(dict(zip(COLUMNS, (
+            path, track, film.name, options.split, track, time, detection.frame, left, top, width,
+            height, confidence))))
+    return sorted(rows, key=lambda row: row["path"])
+
+
+def _name(detection: Detection, taken: set[str]) -> str:
+    name = f"{detection.frame:07d}"
+    if detection.track is not None:
+        name = f"{detection.track:05d}_{name}"
+    number, unique = 1, name
+    while unique in taken:
+        number += 1
+        unique = f"{name}_{number}"
+    taken.add(unique)
+    return unique
+
+
+def table_of(rows: list[dict[str, object]]) -> bytes:
+    """Returns the rows as a CSV table."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,147 @@
+"""Detections and tracks of people: read from MOTChallenge text, COCO JSON and CSV tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tfrecords.errors import UserError
+from tfrecords.files import open_table, read_text
+
+_FIX = "write the detections again"
+_PERSON_CLASS = 1
+_LAST_NUMBER = re.compile(r"(\d+)\D*$")
+_BOX = ("left", "top", "width", "height")
+
+
+class Detection(NamedTuple):
+    """One person in one frame.
+
+    Attributes:
+        frame: Number of the frame, from 0.
+        box: Left, top, width and height in pixels.
+        track: Number of the track, or None.
+        confidence: Of the detector, or None.
+    """
+
+    frame: int
+    box: tuple[float, float, float, float]
+    track: int | None = None
+    confidence: float | None = None
+
+
+def read_detections(path: str | Path, first_frame: int | None = None,
+                    ) -> dict[int, list[Detection]]:
+    """Reads a file of detections.
+
+    MOTChallenge text (`.txt`): lines of frame, track (-1 for none), left, top, width, height,
+    confidence and, in ground truth, class, of which 1 is a person; a confidence of 0 there means
+    that the box does not count. COCO JSON (`.json`): `images` and `annotations`, or a list of
+    results; `track_id` is the track. CSV (`.csv`): columns frame, left, top, width, height and
+    perhaps track and confidence.
+
+    Args:
+        path: The file.
+        first_frame: Number that the file gives the first frame. Defaults to 1 in MOTChallenge text
+            and where COCO's files have numbers in their names, to 0 in CSV and in COCO's
+            `frame_id`.
+
+    Returns:
+        Frame, from 0 -> its detections, in the file's order.
+
+    Raises:
+        UserError: If the file cannot be read, or a line has no such numbers.
+    """
+    path = Path(path)
+    readers = {".txt": _read_mot, ".json": _read_coco, ".csv": _read_csv}
+    if path.suffix.lower() not in readers:
+        raise UserError(f"{path}: detections are .txt (MOTChallenge), .json (COCO) or .csv; rename "
+                        "or convert the file.")
+    frames: dict[int, list[Detection]] = defaultdict(list)
+    for place, found in readers[path.suffix.lower()](path, first_frame):
+        if found.frame < 0:
+            raise UserError(f"{path}, {place}: frame {found.frame} lies before the first one; give "
+                            "--first-frame, the number of the film's first frame.")
+        if not all(map(math.isfinite, found.box)) or min(found.box[2:]) <= 0:
+            raise UserError(f"{path}, {place}: the box {list(found.box)} has no area; {_FIX}.")
+        frames[found.frame].append(found)
+    if not frames:
+        raise UserError(f"{path} has no detection of a person; name another file.")
+    return dict(frames)
+
+
+def _read_mot(path: Path, first_frame: int | None) -> Iterator[tuple[str, Detection]]:
+    start = 1 if first_frame is None else first_frame
+    for number, line in enumerate(read_text(path, _FIX).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            frame, track, *box = map(float, line.replace(",", " ").split())
+            confidence = box[4] if len(box) > 4 else None
+            found = Detection(int(frame) - start, _box(box[:4]),
+                              int(track) if track >= 0 else None, confidence)
+        except ValueError:
+            raise UserError(f"{path}, line {number}: not frame, track, left, top, width, height "
+                            f"with commas between them; {_FIX}.") from None
+        # Ground truth, whose lines alone end with the class and the visibility.
+        if len(box) == 7 and (box[5] != _PERSON_CLASS or confidence == 0):
+            continue
+        yield f"line {number}", found
+
+
+def _read_csv(path: Path, first_frame: int | None) -> Iterator[tuple[str, Detection]]:
+    try:
+        reader = open_table(path, _FIX)
+        missing = [name for name in ("frame", *_BOX) if name not in reader.fieldnames]
+        if missing:
+            raise UserError(f"{path} has no column {' and '.join(missing)}; its first line is "
+                            "frame,left,top,width,height and perhaps track,confidence.")
+        for row in reader:
+            yield f"line {reader.line_num}", _from_row(row, first_frame or 0)
+    except (csv.Error, TypeError, ValueError):
+        raise UserError(f"{path}, line {reader.line_num}: not a row of numbers; {_FIX}.") from None
+
+
+def _from_row(row: Mapping[str, str], start: int) -> Detection:
+    track, confidence = (str(row.get(name) or "").strip() for name in ("track", "confidence"))
+    return Detection(int(row["frame"]) - start, _box(row[name] for name in _BOX),
+                     int(track) if track else None, float(confidence) if confidence else None)
+
+
+def _read_coco(path: Path, first_frame: int | None) -> Iterator[tuple[str, Detection]]:
+    try:
+        content = json.loads(read_text(path, _FIX))
+        results = content if isinstance(content, list) else content["annotations"]
+        images = {} if isinstance(content, list) else {
+            image["id"]: _coco_frame(image, first_frame) for image in content["images"]}
+        for number, result in enumerate(results):
+            if result.get("category_id", _PERSON_CLASS) != _PERSON_CLASS or result.get("iscrowd"):
+                continue
+            image = result["image_id"]
+            frame = images[image] if images else int(image) - (first_frame or 0)
+            track, score = result.get("track_id"), result.get("score")
+            yield f"annotation {number}", Detection(
+                frame, _box(result["bbox"]), None if track is None else int(track),
+                None if score is None else float(score))
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        raise UserError(f"{path} is not a COCO file with image_id and bbox; {_FIX}.") from None
+
+
+def _coco_frame(image: Mapping[str, Any], first_frame: int | None) -> int:
+    if "frame_id" in image:
+        return int(image["frame_id"]) - (first_frame or 0)
+    digits = _LAST_NUMBER.search(Path(image["file_name"]).stem)
+    if digits is None:
+        raise ValueError("no number in its name")
+    return int(digits[1]) - (1 if first_frame is None else first_frame)
+
+
+def _box(numbers: Iterable[Any]) -> tuple[float, float, float, float]:
+    left, top, width, height = map(float, numbers)
+    return left, top, width, height
