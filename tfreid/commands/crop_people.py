@@ -12,6 +12,8 @@ from tfreid.commands.parser import CommandParser
 
 TABLE_NAME, PLAN_NAME = "crops.csv", "crops.json"
 _PARTS = "parts"
+# Part of the declared frames that whole films have; their headers are seldom exact.
+_WHOLE = 0.98
 _FIX = "name another --output, or delete that folder"
 _EPILOG = """\
 examples:
@@ -86,6 +88,9 @@ def _cut_film(film, detections, output: Path, parsed) -> None:
     with bar("cutting") as progress:
         rows = crops.write_crops(crops.cut_crops(film, chosen, options, progress.update), film,
                                  output, options, parsed.start)
+    if film.decoded < _WHOLE * film.count:
+        print(f"note: {film.path} ends after {film.decoded:,} of the {film.count:,} frames that it "
+              "declares; it may be cut short")
     part.parent.mkdir(exist_ok=True)
     write_whole(part, crops.table_of(rows))
     boxes = sum(map(len, found.values()))

@@ -97,7 +97,7 @@ def cut_crops(film: Film, frames: Mapping[int, list[Detection]], options: CropOp
     """
     parts = _parts(frames, options.per_track)
     best: dict[tuple[int, int], _Crop] = {}
-    for number, image in film.frames(set(frames)):
+    for number, image in film.frames(frames.__contains__):
         for found in frames.get(number, ()) if image is not None else ():
             pixels = cut(image, found.box, options.margin)
             if pixels is None:

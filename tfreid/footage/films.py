@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ class Film:
         name: Its name without a suffix; that of the folder above for MOTChallenge's `img1`.
         rate: Frames a second.
         count: Number of frames that the file declares, 0 if unknown.
+        decoded: Number of frames that `frames` reached.
 
     Raises:
         UserError: If it cannot be opened.
@@ -33,7 +34,7 @@ class Film:
     def __init__(self, path: str | Path, rate: float | None = None):
         import cv2
 
-        self.path = Path(path)
+        self.path, self.decoded = Path(path), 0
         self.name = self.path.parent.name if self.path.name == "img1" else (
             self.path.name if self.path.is_dir() else self.path.stem)
         if not self.path.exists():
@@ -56,7 +57,8 @@ class Film:
                             f"example by `ffmpeg -i {self.path.name} film.mp4`.")
         self.rate = rate or (declared if 0 < declared < 1000 else _USUAL_RATE)
 
-    def frames(self, wanted: set[int] | None = None) -> Iterator[tuple[int, np.ndarray | None]]:
+    def frames(self, wanted: Callable[[int], bool] = lambda _: True,
+               ) -> Iterator[tuple[int, np.ndarray | None]]:
         """Yields the numbers of all frames, from 0, and their pixels, None where not wanted.
 
         A broken image of a folder is passed over; a broken film ends where its decoder does.
@@ -65,15 +67,14 @@ class Film:
 
         if self._images is not None:
             for number, file in enumerate(self._images):
-                used = wanted is None or number in wanted
-                yield number, cv2.imread(str(file)) if used else None
+                self.decoded = number + 1
+                yield number, cv2.imread(str(file)) if wanted(number) else None
             return
         capture, number = cv2.VideoCapture(str(self.path)), 0
         try:
             while capture.grab():
-                used = wanted is None or number in wanted
-                good, frame = capture.retrieve() if used else (False, None)
+                good, frame = capture.retrieve() if wanted(number) else (False, None)
                 yield number, frame if good else None
-                number += 1
+                self.decoded = number = number + 1
         finally:
             capture.release()

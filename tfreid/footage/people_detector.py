@@ -11,6 +11,8 @@ from tfreid.footage.detections import Detection
 from tfreid.footage.films import Film
 
 _STRIDE, _SCALE, _PADDING = (8, 8), 1.05, (8, 8)
+# Boxes nearer to the classifier's plane are mostly pieces of people and of the ground.
+_LEAST_CONFIDENCE = 0.3
 _OVERLAP = 0.5
 # The detector's window shows a person with a frame around, of these parts of its sides.
 _BORDER = (0.15, 0.07)
@@ -21,19 +23,17 @@ def detect_people(film: Film, every: int, advance: Callable[[int], object] = lam
     """Finds people in every so many frames: frame -> detections without tracks.
 
     Histograms of oriented gradients and a linear classifier (Dalal and Triggs, CVPR 2005), for
-    upright people of at least 128 pixels; it misses many and takes furniture for people. Use a
+    upright people of at least 100 pixels; it misses many and takes furniture for people. Use a
     better detector's file where you have one. The confidence is the distance to the classifier's
     plane.
     """
     hog = cv2.HOGDescriptor()
     hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
-    wanted = set(range(0, film.count, every)) if film.count else None
     found: dict[int, list[Detection]] = {}
-    for number, image in film.frames(wanted):
-        if image is not None and number % every == 0:
-            people = _people(hog, image)
-            found.update({number: [one._replace(frame=number) for one in people]}
-                         if people else {})
+    for number, image in film.frames(lambda number: number % every == 0):
+        people = [] if image is None else _people(hog, image)
+        if people:
+            found[number] = [one._replace(frame=number) for one in people]
         advance(1)
     return found
 
@@ -42,7 +42,8 @@ def _people(hog: cv2.HOGDescriptor, image: np.ndarray) -> list[Detection]:
     if image.shape[0] < hog.winSize[1] or image.shape[1] < hog.winSize[0]:
         return []  # OpenCV would crash
     boxes, weights = hog.detectMultiScale(
-        image, winStride=_STRIDE, padding=_PADDING, scale=_SCALE, groupThreshold=0)
+        image, hitThreshold=_LEAST_CONFIDENCE, winStride=_STRIDE, padding=_PADDING, scale=_SCALE,
+        groupThreshold=0)
     if not len(boxes):
         return []
     weights = np.asarray(weights, float).ravel()

@@ -14,6 +14,7 @@ from tfrecords import build
 from tfreid.commands import crop_people
 from tfreid.footage.crops import cut, sharpness
 from tfreid.footage.films import Film
+from tfreid.serving.image_lists import list_images
 
 HEIGHT, WIDTH, FRAMES = 96, 160, 12
 
@@ -120,6 +121,8 @@ def test_records_are_built_from_the_table(folder, tmp_path):
     assert crop_people.main([
         str(folder / "yard" / "img1"), str(folder / "hall" / "img1"), "--detections",
         *2 * [str(folder / "boxes.txt")], "--output", str(tmp_path / "crops")]) == 0
+    listed = list_images([str(tmp_path / "crops" / "crops.csv")])
+    assert len(listed) == 2 * FRAMES and listed.times[1] == "0.040"
     rows = table(tmp_path / "crops")
     for row in rows:  # as a user would, who knows the people
         row["person_id"] = "anna"
@@ -166,9 +169,14 @@ def test_mistakes_get_one_sentence(folder, tmp_path, capsys, arguments, words):
     assert status == 2 and words in capsys.readouterr().err
 
 
-def test_frames_beyond_a_broken_film(folder, tmp_path):
-    """A film that ends early gives the crops up to there."""
+def test_a_film_that_is_cut_short(folder, tmp_path, capsys):
+    """It gives the crops up to there, and a note."""
     data = (folder / "gate.avi").read_bytes()
     (tmp_path / "gate.avi").write_bytes(data[: len(data) * 2 // 3])
     numbers = [number for number, image in Film(tmp_path / "gate.avi").frames()]
     assert 0 < len(numbers) < FRAMES
+    assert crop_people.main([str(tmp_path / "gate.avi"), "--detections", str(folder / "boxes.txt"),
+                             "--output", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert f"ends after {len(numbers)} of the {FRAMES} frames" in printed
+    assert len(table(tmp_path / "out")) == len(numbers)
