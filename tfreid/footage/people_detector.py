@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from tfrecords.errors import UserError
 from tfreid.footage.detections import Detection
 from tfreid.footage.films import Film
 
@@ -26,7 +27,13 @@ def detect_people(film: Film, every: int, advance: Callable[[int], object] = lam
     upright people of at least 100 pixels; it misses many and takes furniture for people. Use a
     better detector's file where you have one. The confidence is the distance to the classifier's
     plane.
+
+    Raises:
+        UserError: If this OpenCV has no such detector, as from version 5 on.
     """
+    if not hasattr(cv2, "HOGDescriptor"):
+        raise UserError(f"OpenCV {cv2.__version__} has no detector of people any more; run `pip "
+                        "install 'opencv-python-headless<5'`, or give --detections.")
     hog = cv2.HOGDescriptor()
     hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
     found: dict[int, list[Detection]] = {}

@@ -139,10 +139,14 @@ def test_records_are_built_from_the_table(folder, tmp_path):
 
 def test_the_built_in_detector_runs(folder, tmp_path, capsys):
     output = tmp_path / "out"
-    assert crop_people.main([str(folder / "gate.avi"), "--detector", "hog", "--every", "6",
-                             "--output", str(output)]) == 0
-    assert "gate: 0 crops of 0 boxes" in capsys.readouterr().out  # a pattern is nobody
-    assert table(output) == []
+    status = crop_people.main([str(folder / "gate.avi"), "--detector", "hog", "--every", "6",
+                               "--output", str(output)])
+    printed = capsys.readouterr()
+    if hasattr(cv2, "HOGDescriptor"):
+        assert status == 0 and table(output) == []
+        assert "gate: 0 crops of 0 boxes" in printed.out  # a pattern is nobody
+    else:
+        assert status == 2 and "'opencv-python-headless<5'" in printed.err
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
