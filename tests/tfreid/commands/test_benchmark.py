@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tfrecords.synthetic import SyntheticOptions
-from tfreid.benchmarks import building
+from tfreid.benchmarks import building, runtimes
 from tfreid.benchmarks.measuring import PeakMemory
 from tfreid.commands import benchmark as benchmark_command
 
@@ -54,7 +54,8 @@ def test_every_result_names_the_machine(measure):
     assert found["features_megabytes"] == pytest.approx(70 * 8 * 4 / 1e6, rel=1e-3)
 
 
-def test_runtimes_in_turns(measure):
+def test_runtimes_in_turns(measure, monkeypatch):
+    monkeypatch.setattr(runtimes, "_ROUNDS", 1)  # each starts a process for each row
     found = measure("inference", "--against", "tensorflow,litert", "--quantize", "none,int8",
                     "--steps", "2", "--warm-up", "1", *TINY)
     assert [(row["runtime"], row["precision"]) for row in found["runtimes"]] == [
