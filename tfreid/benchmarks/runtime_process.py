@@ -41,26 +41,24 @@ def _peak_megabytes() -> float:
     return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) * 1024 / 1e6
 
 
-def _open(runtime: str, file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+def _open(runtime: str, file: Path, threads: int) -> Callable[[np.ndarray], list]:
     if runtime in _FORMATS:
         from tfreid.serving.formats.registry import FORMATS
 
-        graph = FORMATS[_FORMATS[runtime]].open_graph(file, None, threads)
-        return lambda images: graph({"images": images})["embedding"]
+        graph = FORMATS[_FORMATS[runtime]].open_graph(file, threads)
+        return lambda images: list(graph({"images": images}).values())
     return {"tensorflow": _tensorflow, "pytorch": _pytorch}[runtime](file, threads)
 
 
-def _tensorflow(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+def _tensorflow(file: Path, threads: int) -> Callable[[np.ndarray], list]:
     import tensorflow as tf
-
-    import tfreid  # noqa: F401  switches oneDNN on, before TensorFlow is imported
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     model = tf.saved_model.load(str(file))
-    return lambda images: model.call(tf.constant(images))["embedding"].numpy()
+    return lambda images: [x.numpy() for x in model.call(tf.constant(images))]
 
 
-def _pytorch(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+def _pytorch(file: Path, threads: int) -> Callable[[np.ndarray], list]:
     import onnx2torch
     import torch
 
@@ -69,7 +67,8 @@ def _pytorch(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
 
     def run(images):
         with torch.inference_mode():
-            return model(torch.from_numpy(images)).numpy()
+            found = model(torch.from_numpy(images))
+            return [x.numpy() for x in (found if isinstance(found, (list, tuple)) else [found])]
 
     return run
 

@@ -20,7 +20,7 @@ from tfrecords.pool import usable_cores
 from tfreid.benchmarks.measuring import describe_network, random_images, rounded
 from tfreid.config import Config
 from tfreid.serving.formats.freezing import FrozenGraph, freeze
-from tfreid.serving.formats.registry import FORMATS, RUNTIMES, SAVED_MODEL
+from tfreid.serving.formats.registry import FORMATS, PRECISIONS, RUNTIMES, SAVED_MODEL, convert
 from tfreid.systems.base import MARKET_IDENTITIES
 from tfreid.systems.registry import make_system
 
@@ -52,6 +52,9 @@ def measure_runtimes(config: Config, weights: str | None, runtimes: Sequence[str
     Raises:
         UserError: If a runtime is missing, or cannot run the network.
     """
+    if not any(_reads(name, precision) for name in runtimes for precision in precisions):
+        raise UserError(f"none of {', '.join(runtimes)} runs {' or '.join(precisions)}; add "
+                        "litert to --against, or none to --quantize.")
     if not weights and config.model.num_identities is None:
         config = dataclasses.replace(config, model=dataclasses.replace(
             config.model, num_identities=MARKET_IDENTITIES))
@@ -78,25 +81,31 @@ def _write(frozen: FrozenGraph, folder: Path, runtimes, precisions,
         name = RUNTIMES[runtime]
         for precision in precisions:
             path = folder / f"{name}-{precision}" / "model"
-            if name == SAVED_MODEL and precision == "float32":
+            if not _reads(runtime, precision):
+                continue
+            if name == SAVED_MODEL:
                 _save(frozen, path)
-            elif name in FORMATS and precision in FORMATS[name].PRECISIONS and (
-                    runtime != "pytorch" or precision == "float32"):
+            else:
                 path = path.with_suffix(FORMATS[name].SUFFIX)
                 if not path.exists():
                     path.parent.mkdir()
-                    FORMATS[name].write(frozen, path, precision, samples)
-            else:
-                continue
+                    convert(name, frozen, path, precision, samples)
             yield {"runtime": runtime, "precision": precision, "file": str(path),
                    "bytes": sum(file.stat().st_size for file in path.parent.rglob("*.*")),
                    "seconds": {batch: [] for batch in BATCHES}, "peak": []}
 
 
+def _reads(runtime: str, precision: str) -> bool:
+    """Returns whether a runtime is measured in a precision."""
+    if runtime in ("tensorflow", "pytorch"):
+        return precision == PRECISIONS[0]
+    return precision in FORMATS[RUNTIMES[runtime]].PRECISIONS
+
+
 def _save(frozen: FrozenGraph, path: Path) -> None:
     module = tf.Module()
     module.call = tf.function(
-        lambda images: {"embedding": frozen.function(images)[0]},
+        lambda images: frozen.function(images),
         input_signature=[tf.TensorSpec(frozen.inputs[0].shape, tf.uint8, name="images")])
     tf.saved_model.save(module, str(path), options=tf.saved_model.SaveOptions(
         experimental_custom_gradients=False))

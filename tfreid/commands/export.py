@@ -49,28 +49,29 @@ def main(arguments: list[str] | None = None) -> None:
     _check(parsed)
     config, weights, run = open_weights(parsed, parsed.overrides)
 
+    from tfreid.systems.device_export import DeviceOptions, describe
     from tfreid.systems.registry import make_system
 
+    formats = [name for name in parsed.format if name != SAVED_MODEL]
+    options = DeviceOptions(formats, [precision_of(name) for name in parsed.quantize],
+                            parsed.batch, parsed.input)
+    options.check()
     system, folder = make_system(config), work_folder(config, run)
     model, output = system.load(weights), parsed.output or folder.path / "export"
     if SAVED_MODEL in parsed.format:
         version, added = system.export(model, output, folder)
         print(f"exported to {version}; its signatures agree with the trained model{added}")
-    formats = [name for name in parsed.format if name != SAVED_MODEL]
     if formats:
-        from tfreid.systems.device_export import DeviceOptions, describe
-
-        precisions = [precision_of(name) for name in parsed.quantize]
-        written = system.export_device(
-            model, output, folder, DeviceOptions(formats, precisions, parsed.batch, parsed.input))
+        written = system.export_device(model, output, folder, options)
         print(describe(written))
         print("exported to " + ", ".join(str(one.folder) for one in written))
 
 
 def _check(parsed) -> None:
-    if parsed.format == [SAVED_MODEL] and (parsed.quantize, parsed.batch) != (["none"], None):
-        raise UserError("--quantize and --batch are for device formats; name one by --format, such "
-                        "as --format litert.")
+    given = parsed.quantize, parsed.batch, parsed.input
+    if parsed.format == [SAVED_MODEL] and given != (["none"], None, "uint8"):
+        raise UserError("--quantize, --batch and --input are for device formats; name one by "
+                        "--format, such as --format litert.")
 
 
 def _rows(text: str) -> int | None:

@@ -83,6 +83,7 @@ def _rank_embedded(parsed, overrides, records) -> None:
     """Ranks by the embeddings of a folder, or those that an export computes."""
     from tfreid.config import load_config
     from tfreid.serving import load_export
+    from tfreid.serving.formats.reader import is_device_export, ranking_metric
     from tfreid.systems.testing import rank_embedded
     from tfreid.training.run_folder import open_run
 
@@ -91,6 +92,8 @@ def _rank_embedded(parsed, overrides, records) -> None:
         config = open_run(parsed.run, overrides)[1]
     else:
         name = [] if parsed.config else [f"name={json.dumps(folder.absolute().name)}"]
+        if parsed.model and is_device_export(parsed.model):
+            name.append(f"evaluation.metric={ranking_metric(parsed.model)}")
         config = load_config(parsed.config or "osnet", name + overrides, parsed.variant)
     output = as_path(parsed.output or folder / "evaluation")
     client = load_export(parsed.model) if parsed.model else None
@@ -154,7 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_model(RUN)
     parser.add_argument("--model", metavar="DIR",
                         help="an export of any format instead of a run: ranks --records by its "
-                        "embeddings, or verifies --pair")
+                        "embeddings, as the settings given here say (by default a SavedModel's by "
+                        "their cosine), or verifies --pair")
     parser.add_argument("--records", nargs="+", default=[], metavar="DIR",
                         help="test sets to evaluate on, folders that `tfreid build` wrote "
                         "(default: data.records); several share one table, one summary.json and "

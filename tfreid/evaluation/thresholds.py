@@ -121,7 +121,8 @@ def load_thresholds(path: str | Path) -> dict[str, Threshold]:
     return parse_thresholds(read_json(path, _FIX), path)
 
 
-def parse_thresholds(content: Mapping[str, Any], path: str | Path) -> dict[str, Threshold]:
+def parse_thresholds(content: Mapping[str, Any], path: str | Path,
+                     fix: str = _FIX) -> dict[str, Threshold]:
     """Returns metric -> threshold of JSON that `path` holds; see `load_thresholds`."""
     try:
         thresholds = {metric: _THRESHOLD.validate_json(json.dumps(one), strict=True)
@@ -134,7 +135,7 @@ def parse_thresholds(content: Mapping[str, Any], path: str | Path) -> dict[str, 
                 raise ValueError("not this metric's threshold")
         next(iter(thresholds))
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError, UserError):
-        raise UserError(f"{path} is broken (not a file of thresholds); {_FIX}.") from None
+        raise UserError(f"{path} is broken (not a file of thresholds); {fix}.") from None
     return thresholds
 
 

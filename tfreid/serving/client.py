@@ -24,7 +24,7 @@ from tfreid.evaluation.thresholds import (
     parse_thresholds,
 )
 from tfreid.serving.batches import UNEQUAL_ROWS
-from tfreid.serving.formats.card import CARD_NAME, read_card
+from tfreid.serving.formats.card import CARD_NAME, FIX, read_card
 from tfreid.serving.formats.images import Image, stored_file
 from tfreid.serving.formats.reader import is_device_export
 from tfreid.serving.interface import VALID, Outputs, RefusedImages, embedding_of, sided
@@ -134,6 +134,7 @@ class SavedModelClient(SignatureClient):
             float32 array [n, d].
 
         Raises:
+            ValueError: If an array is not uint8 RGB.
             UserError: If a file cannot be read, or the model compares images and has no embedding
                 of one (`system: csn`).
         """
@@ -199,8 +200,8 @@ def exported_thresholds(directory: str | Path) -> dict[str, Threshold]:
         UserError: If there is no export, or its thresholds are broken.
     """
     if is_device_export(directory):
-        found = read_card(Path(directory)).thresholds
-        return parse_thresholds(found, Path(directory) / CARD_NAME) if found else {}
+        found = read_card(directory).thresholds
+        return parse_thresholds(found, as_path(directory) / CARD_NAME, FIX) if found else {}
     path = find_thresholds(find_version(directory) / EXTRA_FILES)
     return load_thresholds(path) if path else {}
 
@@ -248,5 +249,8 @@ def find_version(directory: str | Path) -> Path:
     if versions:
         directory = max(versions, key=lambda path: int(path.name))
     if not (directory / "saved_model.pb").exists():
-        raise UserError(f"{directory}: no SavedModel there; make one with `tfreid export`.")
+        others = sorted(path.parent.name for path in directory.glob(f"*/{CARD_NAME}"))
+        raise UserError(f"{directory}: no SavedModel there; " + (
+            f"name one of its folders {', '.join(others)}." if others else
+            "make one with `tfreid export`."))
     return directory

@@ -22,6 +22,8 @@ from tfreid.records import decode_image
 _PNG_START, _PNG_HEADER, _JPEG_START = b"\x89PNG\r\n\x1a\n", b"IHDR", b"\xff\xd8\xff"
 _HEADER_BYTES = 26  # up to a PNG's kind of colours
 _PNG_GREY = b"\0"
+# Files that are decoded at once, which bounds memory.
+_DECODED_AT_ONCE = 10
 _EXIF_BYTES = MOST_OFFSET + 2 + 0xFFFF  # the end of the last segment that counts
 _SIGNATURE = EXIF_SIGNATURE.decode().replace("\0", r"\x00")
 _LITTLE = next(start for start, order in TIFF_ORDERS.items() if order == "<")
@@ -78,12 +80,22 @@ def decode_files(files: tf.Tensor, height: int, width: int,
         float32 RGB [n, height, width, 3] in 0-255, and bool [n]: whether `decode_bounded` reads the
         file. Other images are black.
     """
-    def decode(file):
-        image, valid = decode_or_blank(file, max_pixels)
-        return resize_images(image, height, width), valid
-
-    return tf.map_fn(decode, files, fn_output_signature=(
-        tf.TensorSpec([height, width, 3], tf.float32), tf.TensorSpec([], tf.bool)))
+    count, shape = tf.size(files, tf.int64), [height, width, 3]
+    datasets = tf.data.Dataset
+    # One pipeline for all files: starting one for each would take longer than decoding them.
+    decoded = datasets.from_tensor_slices(files).enumerate().map(
+        lambda place, file: (place, resize_images(
+            decode_bounded(file, max_pixels), height, width)),
+        num_parallel_calls=_DECODED_AT_ONCE).ignore_errors()
+    # Behind the last place, so that there is always an element.
+    behind = datasets.from_tensors((count, tf.zeros(shape)))
+    places, images = decoded.concatenate(behind).batch(count + 1).get_single_element()
+    places = places[:, tf.newaxis]
+    rows = tf.cast(count, tf.int32) + 1
+    images = tf.scatter_nd(tf.cast(places, tf.int32), images, [rows, *shape])
+    valid = tf.scatter_nd(tf.cast(places, tf.int32), tf.ones(tf.shape(places)[:1], tf.int32),
+                          [rows])
+    return images[:-1], valid[:-1] > 0
 
 
 def exif_orientation(file: tf.Tensor) -> tf.Tensor:

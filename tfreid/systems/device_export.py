@@ -23,9 +23,9 @@ from tfreid.layers.preprocessing import InputSize
 from tfreid.models.embedding import input_size
 from tfreid.records import Split, open_records
 from tfreid.serving.formats.card import CARD_NAME, RESIZING, GraphCard, ModelCard, write_card
-from tfreid.serving.formats.freezing import FrozenGraph, freeze
+from tfreid.serving.formats.freezing import freeze
 from tfreid.serving.formats.reader import CHECKSUMS_NAME, DeviceModel
-from tfreid.serving.formats.registry import FORMATS
+from tfreid.serving.formats.registry import FORMATS, convert
 from tfreid.serving.interface import Client, Outputs, sided
 from tfreid.serving.saved_model import ServedModel, round_alike
 from tfreid.systems.exported import make_exported_evaluator
@@ -35,6 +35,7 @@ from tfreid.systems.exporting import Graph, make_client
 _TOLERANCES = {"float32": 1e-4, "float16": 1e-3}
 # Loss of mAP, or of rank-1 where there is none, from which on the table speaks of it.
 _NOTED_LOSS = 0.01
+_UNKNOWN_LICENSE = "that of the images that it was trained on; set export.license to name it"
 # Identities of each trial on which a quantised CSN is compared, pair by pair.
 _COMPARED = 50
 # Images that go through the trained model together.
@@ -99,73 +100,75 @@ class DeviceExporter:
         self._frozen = {name: freeze(*graph) for name, graph in self._graphs.items()}
         self._extract = tf.function(self._graphs["extract"].function)
         self._reference: tuple[np.ndarray, Outputs, Outputs] | None = None
+        self._model_figures: dict[str, float] | None = None
+        if any(precision.startswith("int") for precision in options.precisions):
+            self._check_calibration()
 
     def write(self, output: str | Path) -> list[Written]:
         """Writes every format in every precision that was asked for.
 
         Args:
-            output: Folder for the folders; one of the same name is replaced when its successor is
-                whole.
+            output: Folder for the folders. On this machine one of the same name is replaced when
+                its successor is whole; at a URL its files are overwritten, `model.json` last.
 
         Raises:
             UserError: If a converter or runtime is missing, or refuses an operation, or outputs
                 differ from those of the model.
         """
         output, written = as_path(output), []
-        quantised = any(precision.startswith("int") for precision in self._options.precisions)
-        figures = self._figures(make_client(self._served)) if quantised else None
+        if output.exists() and not output.is_dir():
+            raise UserError(f"{output} is a file; name a folder for the exports.")
         with scratch_folder("device-export") as scratch:
             for name in self._options.formats:
                 for precision in self._options.precisions:
                     folder = scratch / f"{name}-{precision}"
-                    card = self._write_one(folder, name, precision, figures)
+                    card = self._write_one(folder, name, precision)
                     written.append(Written(_move(folder, output), card))
         return written
 
+    def _cost(self, model: DeviceModel) -> dict[str, Any]:
+        """Returns the figures of the `model` and of its quantised `export`, if there are any."""
+        if self._model_figures is None:
+            self._model_figures = self._figures(make_client(self._served)) or {}
+        if not self._model_figures:
+            return {}
+        return {"model": self._model_figures, "export": self._figures(model)}
+
     def _figures(self, client: Client) -> dict[str, float] | None:
-        """Evaluates what is served on the test images, of a CSN on some; None if there are none."""
+        """Evaluates what is served on the test images, of a CSN on some.
+
+        Returns:
+            The figures, or None if there are no test images, or a CSN has too many pairs of them.
+        """
         config = self._config
+        if not {"query", "gallery"} <= set(self._records.splits):
+            return None
         compares = config.system == "csn"
         if compares and config.evaluation.protocol == "full":
-            return None  # too many pairs
+            return None
         evaluator = make_exported_evaluator(client, config, self._records)
         if evaluator is None:
             return None
         return evaluator.evaluate(max_queries=_COMPARED if compares else None).progress()
 
-    def _write_one(self, folder: Path, name: str, precision: str,
-                   figures: Mapping[str, float] | None) -> ModelCard:
+    def _write_one(self, folder: Path, name: str, precision: str) -> ModelCard:
         folder.mkdir()
         graphs = {}
         for graph, frozen in self._frozen.items():
             file = folder / f"{graph}{FORMATS[name].SUFFIX}"
-            self._convert(frozen, file, name, precision, graph)
+            samples = self._samples(graph) if precision.startswith("int") else ()
+            convert(name, frozen, file, precision, samples)
             graphs[graph] = GraphCard(file.name, frozen.inputs, frozen.outputs)
         card = self._card(name, precision, graphs)
         write_card(card, folder)
         model = DeviceModel(folder)
         measured: dict[str, Any] = self._compare(model)
-        if precision.startswith("int") and figures:
-            measured.update(model=figures, export=self._figures(model))
+        if precision.startswith("int"):
+            measured.update(self._cost(model))
         card = dataclasses.replace(card, measured=measured)
         write_card(card, folder)
-        write_checksums(folder / CHECKSUMS_NAME, sorted(
-            path for path in folder.iterdir() if path.name != CARD_NAME))
+        write_checksums(folder / CHECKSUMS_NAME, sorted(folder.iterdir()))
         return card
-
-    def _convert(self, frozen: FrozenGraph, file: Path, name: str, precision: str,
-                 graph: str) -> None:
-        samples = self._samples(graph) if precision.startswith("int") else ()
-        try:
-            FORMATS[name].write(frozen, file, precision, samples)
-        except (UserError, OSError):
-            raise
-        # A converter raises whatever it stumbles over.
-        except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise UserError(f"{name} in {precision} cannot hold the graph {graph} of this model: "
-                            f"{type(error).__name__}: {reason}; choose another format or "
-                            "precision.") from error
 
     def _card(self, name: str, precision: str, graphs: Mapping[str, GraphCard]) -> ModelCard:
         config, export = self._config, self._config.export
@@ -178,18 +181,13 @@ class DeviceExporter:
                 metric: dataclasses.asdict(one)
                 for metric, one in self._served.thresholds.items()},
             weights=self._fingerprint, measured={},
-            license=export.license or "that of the images that it was trained on: "
-            f"{self._records.dataset}")
+            metric=config.evaluation.metric, license=export.license or _UNKNOWN_LICENSE)
 
     def _samples(self, graph: str) -> Iterator[dict[str, np.ndarray]]:
         """Yields inputs of a graph, one row each, to measure ranges on."""
         export = self._config.export
-        if export.calibration_split not in self._records:
-            raise UserError(f"{self._config.data.records} has no split "
-                            f"{export.calibration_split}; set export.calibration_split to one of "
-                            f"{', '.join(self._records.splits)}.")
         split = self._records[export.calibration_split]
-        rows = self._options.rows or 1
+        rows = self._frozen[graph].inputs[0].shape[0] or 1
         images = self._crops(split, _spread(split, export.calibration_images))
         images = images if self._options.dtype == "float32" else np.rint(images).astype(np.uint8)
         inputs = {"images": images}
@@ -200,6 +198,13 @@ class DeviceExporter:
         for place in range(len(images)):
             yield {name: np.repeat(values[place : place + 1], rows, 0)
                    for name, values in inputs.items()}
+
+    def _check_calibration(self) -> None:
+        wanted = self._config.export.calibration_split
+        if wanted not in self._records:
+            raise UserError(f"{self._config.data.records} has no split {wanted}; set "
+                            "export.calibration_split to one of "
+                            f"{', '.join(self._records.splits)}.")
 
     def _crops(self, split: Split, positions: np.ndarray) -> np.ndarray:
         """Returns images as training sees them, float32 [n, height, width, 3]."""
@@ -233,11 +238,11 @@ class DeviceExporter:
                     first=expected, second=second).items()})["probability"]
             answer = model.compare(expected, second)["probability"]
             differences.append(np.abs(answer - judged.numpy()).max())
-        worst, card = float(max(differences)), model.card
-        if not worst <= _TOLERANCES.get(card.precision, np.inf):
+        worst, card = float(np.max(differences)), model.card  # of NaN, NaN
+        most = _TOLERANCES.get(card.precision, np.inf)
+        if not worst <= most:
             raise UserError(f"{card.format} in {card.precision} differs from the trained model by "
-                            f"{worst:.2g} (at most {_TOLERANCES[card.precision]:g} is accepted); "
-                            "it was not written.")
+                            f"{worst:.2g} (at most {most:g} is accepted); it was not written.")
         return {"difference": worst, "difference_from_files": _furthest(found, unrounded),
                 "compared_images": len(crops)}
 
@@ -261,7 +266,7 @@ def describe(written: Sequence[Written]) -> str:
                      *(_beside(card.measured, figure) for figure in ("rank_1", "mean_ap"))))
         figure = "mean_ap" if "mean_ap" in figures else "rank_1"
         lost = card.measured["model"][figure] - figures[figure] if figures else 0.0
-        if lost > _NOTED_LOSS:
+        if lost > _NOTED_LOSS and card.precision == "int8":
             notes.append(
                 f"{card.format} in {card.precision} loses {100 * lost:.1f} points of "
                 f"{'mAP' if figure == 'mean_ap' else 'rank-1'}; --quantize int16x8 (int8 weights, "
@@ -284,7 +289,7 @@ def _furthest(found: Outputs, expected: Outputs) -> float:
         first, second = (x.reshape(len(x), -1).astype(np.float64) for x in (found[name], values))
         lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
         distances.append(1.0 - (first * second).sum(1) / np.maximum(lengths, 1e-12))
-    return float(max(np.max(one) for one in distances))
+    return float(np.max(distances))
 
 
 def _spread(split: Split, count: int) -> np.ndarray:

@@ -151,8 +151,8 @@ class ServedComparisons(ServedFeatures):
 
         If there are `compared_rows`, it takes so many pairs.
         """
-        rows = self.compared_rows or rows
-        inputs = {f"{side}_{name}": tf.TensorSpec([rows, *shape], tf.float32)
+        pairs = self.compared_rows or rows
+        inputs = {f"{side}_{name}": tf.TensorSpec([pairs, *shape], tf.float32)
                   for side in ("first", "second") for name, shape in self._features.items()}
 
         def compare(**features):

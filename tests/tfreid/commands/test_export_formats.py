@@ -20,6 +20,7 @@ from tfreid.serving.client import exported_thresholds
 from tfreid.serving.formats import litert, onnx, openvino
 from tfreid.systems import device_export
 from tfreid.systems.exporting import ServedFeatures
+from tfreid.systems.registry import make_system
 
 # Modules that a format needs to be written and opened, beside TensorFlow.
 NEEDS = {"litert": (), "onnx": ("onnx", "tf2onnx", "onnxruntime"), "openvino": ("openvino",)}
@@ -129,6 +130,8 @@ assert not [name for name in sys.modules if name.startswith(("keras.", "tensorfl
     (["--format", "tflite"], "tflite is none of saved_model, litert, onnx, openvino"),
     (["--format", ""], "nothing is none of"),
     (["--quantize", "int8"], "are for device formats"),
+    (["--input", "float32"], "are for device formats"),
+    (["--format", "saved_model,openvino", "--quantize", "int16x8"], "openvino has no int16x8"),
     (["--format", "openvino", "--quantize", "int16x8"], "openvino has no int16x8 here, only"),
     (["--format", "litert", "--batch", "0"], "--batch"),
     (["--format", "litert", "--quantize", "int8", "export.calibration_split=val"],
@@ -181,16 +184,51 @@ def test_damage_gets_one_sentence(litert_export, tmp_path, capsys, files):
         assert words in capsys.readouterr().err
 
     card = (folder / "model.json").read_text()
-    for text in ("{}", card.replace('"graphs"', '"graph"'), card.replace('"images"', "3")):
+    (folder / "model.json").write_text(card.replace("for tests", "changed"))
+    refused("model.json is not the file that was exported")
+    (folder / "checksums.json").unlink()
+    for text in ("{}", card.replace('"graphs"', '"graph"'), card.replace('"images"', "3"),
+                 card.replace('"height": 32', '"height": 64'),
+                 card.replace('"height": 32', '"height": -32'),
+                 card.replace('"dtype": "uint8"', '"dtype": "foo"')):
         (folder / "model.json").write_text(text)
-        refused("model.json is not the file of an export")
+        refused("model.json is not the file of an export; copy the whole folder again")
     (folder / "model.json").write_text(card.replace('"litert"', '"caffe"'))
     refused("names the format 'caffe'")
+    (folder / "model.json").write_text(card.replace('"threshold": 0.4', '"threshold": "far"'))
+    refused("copy the whole folder again")
     (folder / "model.json").write_text(card)
     (folder / "extract.tflite").write_bytes(b"cut")
-    refused("is not the file that was exported")
-    (folder / "checksums.json").unlink()
     refused("cannot be opened by the runtime of litert")
+
+
+def test_a_folder_of_device_formats_names_them(litert_export, files, capsys):
+    assert query.main(["--model", str(litert_export), str(files / "a.jpg"),
+                       str(files / "b.jpg")]) == 2
+    assert "name one of its folders litert-float32, litert-int8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("crops", [
+    np.zeros((2, 16, 16, 3), np.uint8), np.zeros((32, 16, 3), np.uint8),
+    np.zeros((1, 32, 16, 3), np.float32)])
+def test_crops_of_another_size_or_type_are_refused(litert_export, crops):
+    with pytest.raises(tfreid.UserError, match=r"must be uint8 \['n', 32, 16, 3\], received"):
+        load_export(litert_export / "litert-float32").extract_crops(crops)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_graph_that_computes_nan_is_refused(litert_export, untrained, precision, monkeypatch):
+    _, model, config = untrained
+    exporter = device_export.DeviceExporter(
+        model, config, make_system(config).serve(model, None),
+        device_export.DeviceOptions(["litert"], ["float32"], None, "uint8"))
+    found = load_export(litert_export / f"litert-{precision}")
+    extract = found.extract_crops
+    monkeypatch.setattr(found, "extract_crops", lambda crops: {
+        name: np.where(np.arange(len(x))[:, None] == 3, np.nan, x)
+        for name, x in extract(crops).items()})
+    with pytest.raises(tfreid.UserError, match="differs from the trained model by nan"):
+        exporter._compare(found)
 
 
 def test_a_loss_is_named(litert_export):

@@ -7,16 +7,18 @@ import json
 from pathlib import Path
 from typing import Any, Optional
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from tfrecords.errors import UserError
 from tfrecords.files import read_json
+from tfrecords.storage import as_path
 from tfrecords.writing import write_json
 
 CARD_NAME = "model.json"
 RESIZING = ("bilinear, half-pixel centres, the kernel widened where the image shrinks, aspect "
             "ratio not kept; see tfreid.serving.formats.images")
-_FIX = "copy the whole folder again, or export again"
+FIX = "copy the whole folder again, or export again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,7 @@ class ModelCard:
         resize: How images become that size.
         max_pixels: Files of more pixels are refused.
         normalized: Whether embeddings are unit vectors.
+        metric: The distance that ranks them.
         graphs: `extract`, and `compare` of systems that compare pairs.
         thresholds: Metric -> calibrated threshold, as in `thresholds.json`; empty without one.
         weights: Fingerprint of the weights.
@@ -78,6 +81,7 @@ class ModelCard:
     resize: str
     max_pixels: int
     normalized: bool
+    metric: str
     graphs: dict[str, GraphCard]
     thresholds: dict[str, Any]
     weights: str
@@ -93,20 +97,24 @@ def write_card(card: ModelCard, folder: Path) -> None:
     write_json(folder / CARD_NAME, dataclasses.asdict(card))
 
 
-def read_card(folder: Path) -> ModelCard:
+def read_card(folder: str | Path) -> ModelCard:
     """Reads `model.json`.
 
     Raises:
         UserError: If it is missing, or is not what an export wrote.
     """
-    path = folder / CARD_NAME
+    path = as_path(folder) / CARD_NAME
     if not path.is_file():
         raise UserError(f"{folder} has no {CARD_NAME}; name a folder of `tfreid export --format`.")
-    content = read_json(path, _FIX)
+    content = read_json(path, FIX)
     try:
         card = _CARD.validate_json(json.dumps(content), strict=True)
-        if not card.graphs["extract"].inputs or not card.height * card.width > 0:
-            raise ValueError("no graph of images")
-    except (KeyError, ValueError):
-        raise UserError(f"{path} is not the file of an export; {_FIX}.") from None
+        if min(card.height, card.width) < 1 or (
+                card.graphs["extract"].inputs[0].shape[1:] != [card.height, card.width, 3]):
+            raise ValueError("no graph of such images")
+        for graph in card.graphs.values():
+            for tensor in (*graph.inputs, *graph.outputs):
+                np.dtype(tensor.dtype)
+    except (IndexError, KeyError, TypeError, ValueError):
+        raise UserError(f"{path} is not the file of an export; {FIX}.") from None
     return card

@@ -10,19 +10,33 @@ import numpy as np
 
 from tfrecords.image_files import read_bytes, read_file
 from tfrecords.image_headers import CorruptImage
-from tfrecords.images import png_of, shown_pixels
+from tfrecords.images import png_of, shown_pixels, stored_image
 from tfreid.serving.interface import RefusedImages
 
 Image = Union[np.ndarray, str, Path, bytes]
 
 
 def stored_file(image: Image) -> bytes:
-    """Returns an image as the bytes of a JPEG or PNG file; see `load_image`."""
+    """Returns an image as the bytes of a JPEG or PNG file.
+
+    The arguments and errors are those of `load_image`.
+    """
     if isinstance(image, bytes):
-        return image
+        return _stored(image, "an image")
     if isinstance(image, np.ndarray):
         return png_of(np.ascontiguousarray(_checked(image)[..., ::-1]))
     return read_file(image)
+
+
+def _stored(data: bytes, name: str) -> bytes:
+    try:
+        return stored_image(data)[0]
+    except CorruptImage as error:
+        raise _refused(name, error) from None
+
+
+def _refused(name: str, error: CorruptImage) -> RefusedImages:
+    return RefusedImages(f"{name}: {error}; give a whole JPEG, PNG, BMP or WebP.")
 
 
 def load_image(image: Image, max_pixels: int) -> np.ndarray:
@@ -44,7 +58,7 @@ def load_image(image: Image, max_pixels: int) -> np.ndarray:
     try:
         return shown_pixels(data, max_pixels)[..., ::-1]
     except CorruptImage as error:
-        raise RefusedImages(f"{name}: {error}; give a whole JPEG, PNG, BMP or WebP.") from None
+        raise _refused(name, error) from None
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

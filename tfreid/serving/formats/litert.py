@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.serving.formats.card import GraphCard
 
 SUFFIX = ".tflite"
 PRECISIONS = ("float32", "float16", "int8", "int16x8")
@@ -60,7 +59,7 @@ def _set_precision(converter, precision, names, samples) -> None:
             {name: row[name] for name in names} for row in samples)
 
 
-def open_graph(file: Path, card: GraphCard, threads: int) -> Callable[[dict], dict]:
+def open_graph(file: Path, threads: int) -> Callable[[dict], dict]:
     """Opens a file; the function takes and returns arrays by name.
 
     Raises:
@@ -105,11 +104,12 @@ def _prepared(file: str, threads: int) -> Any:
 
 
 def _runtime() -> Any:
+    reason = ""
     for name in _RUNTIMES:
         try:
             return importlib.import_module(name)
         except ImportError as error:
             # The error itself would keep the caller's frame, whose references LiteRT refuses.
-            reason = str(error)
+            reason = reason or str(error)
     raise UserError(f"a LiteRT file needs ai-edge-litert ({reason}); run `pip install "
                     "'tfreid[litert]'`.")

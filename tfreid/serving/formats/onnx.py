@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.serving.formats.card import GraphCard
 
 SUFFIX = ".onnx"
 PRECISIONS = ("float32", "float16", "int8", "int16x8")
 _OPSET = 17
-# The first with 16-bit integers.
-_WIDE_OPSET = 21
 
 
 def write(frozen: Any, file: Path, precision: str, samples: Iterable[Any]) -> None:
@@ -34,8 +31,10 @@ def write(frozen: Any, file: Path, precision: str, samples: Iterable[Any]) -> No
         frozen.function.graph.as_graph_def(), input_names=inputs, output_names=outputs,
         opset=_OPSET, tensors_to_rename=frozen.renamed)
     if precision == "float16":
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-
+        try:
+            from onnxruntime.transformers.float16 import convert_float_to_float16
+        except ImportError as error:
+            raise _missing("float16 in ONNX", error) from None
         model = convert_float_to_float16(model, keep_io_types=True)
     if precision.startswith("int"):
         _quantize(model, file, precision, samples)
@@ -72,7 +71,7 @@ def _quantize(model, file, precision, samples) -> None:
         prepared.unlink()
 
 
-def open_graph(file: Path, card: GraphCard, threads: int) -> Callable[[dict], dict]:
+def open_graph(file: Path, threads: int) -> Callable[[dict], dict]:
     """Opens a file; the function takes and returns arrays by name.
 
     Raises:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfreid.serving.formats.card import GraphCard
 
 SUFFIX = ".xml"
 PRECISIONS = ("float32", "float16", "int8")
@@ -57,7 +56,7 @@ def _quantize(model, samples):
                          preset=nncf.QuantizationPreset.MIXED, advanced_parameters=advanced)
 
 
-def open_graph(file: Path, card: GraphCard, threads: int) -> Callable[[dict], dict]:
+def open_graph(file: Path, threads: int) -> Callable[[dict], dict]:
     """Opens a file; the function takes and returns arrays by name.
 
     Raises:

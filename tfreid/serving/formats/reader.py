@@ -11,7 +11,7 @@ from tfrecords.checksums import find_changed_file
 from tfrecords.errors import UserError
 from tfrecords.pool import usable_cores
 from tfrecords.storage import as_path, is_remote
-from tfreid.serving.formats.card import CARD_NAME, GraphCard, ModelCard, read_card
+from tfreid.serving.formats.card import CARD_NAME, GraphCard, ModelCard, TensorCard, read_card
 from tfreid.serving.formats.images import Image, load_image, resize_image
 from tfreid.serving.formats.registry import FORMATS
 from tfreid.serving.interface import Outputs, embedding_of, sided
@@ -27,10 +27,17 @@ def is_device_export(folder: str | Path) -> bool:
     return (as_path(folder) / CARD_NAME).is_file()
 
 
+def ranking_metric(folder: str | Path) -> str:
+    """Returns the distance that ranks a device format's embeddings; Euclidean for probabilities."""
+    metric = read_card(folder).metric
+    return "euclidean" if metric == "probability" else metric
+
+
 def graph_files(folder: str | Path) -> list[Path]:
     """Returns the files of the graphs and their weights."""
-    return sorted(path for graph in read_card(Path(folder)).graphs.values()
-                  for path in Path(folder).glob(f"{Path(graph.file).stem}.*"))
+    folder = as_path(folder)
+    return sorted(path for graph in read_card(folder).graphs.values()
+                  for path in folder.glob(f"{Path(graph.file).stem}.*"))
 
 
 class DeviceModel:
@@ -53,11 +60,11 @@ class DeviceModel:
         if is_remote(as_path(folder)):
             raise UserError(f"{folder}: runtimes open files of this machine; copy the folder here.")
         self.folder = Path(folder)
-        self.card = read_card(self.folder)
         changed = find_changed_file(self.folder / CHECKSUMS_NAME)
         if changed is not None:
             raise UserError(f"{changed} is not the file that was exported; copy the whole folder "
                             "again, or export again.")
+        self.card = read_card(self.folder)
         if self.card.format not in FORMATS:
             raise UserError(f"{self.folder / CARD_NAME} names the format {self.card.format!r}, "
                             f"which is not one of {', '.join(FORMATS)}; export again.")
@@ -86,13 +93,16 @@ class DeviceModel:
             float32 array [n, d].
 
         Raises:
-            RefusedImages: If a file cannot be read.
-            UserError: If the model compares images and has no embedding of one (`system: csn`).
+            RefusedImages: If a file is not a whole image.
+            ValueError: If an array is not uint8 RGB.
+            UserError: If there is no such file, or the model compares images and has no embedding
+                of one (`system: csn`).
         """
         return embedding_of(self.extract(images))
 
     def extract(self, images: Sequence[Image]) -> Outputs:
         """Computes the features of images; see `embed`."""
+        images = list(images)
         return _joined(self._extract_some(images[start : start + _MOST_ROWS])
                        for start in range(0, max(len(images), 1), _MOST_ROWS))
 
@@ -117,7 +127,9 @@ class DeviceModel:
         rows = [self.compare({name: np.repeat(x[row : row + 1], count, 0)
                               for name, x in queries.items()}, gallery)
                 for row in range(len(next(iter(queries.values()))))]
-        found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        found = {output.name: np.stack([row[output.name] for row in rows]) if rows
+                 else np.empty((0, count), output.dtype)
+                 for output in self.card.graphs["compare"].outputs}
         if "score" not in found:  # of a Siamese network
             found = {"probability": found["probability"], "score": found["probability"],
                      "distance": found["euclidean"]}
@@ -152,7 +164,7 @@ def open_graph(folder: Path, card: ModelCard, name: str,
     graph = card.graphs[name]
     file = folder / graph.file
     try:
-        run = FORMATS[card.format].open_graph(file, graph, threads)
+        run = FORMATS[card.format].open_graph(file, threads)
     except UserError:
         raise
     # A runtime raises whatever its parser stumbles over.
@@ -170,7 +182,7 @@ def _in_rows(run, graph: GraphCard, inputs: dict[str, np.ndarray]) -> Outputs:
     if inputs.keys() != expected.keys():
         raise UserError(f"the graph takes {', '.join(sorted(expected))}, received "
                         f"{', '.join(sorted(inputs))}; give the features of `extract`.")
-    inputs = {name: np.ascontiguousarray(values, expected[name].dtype)
+    inputs = {name: _fitting(np.asarray(values), expected[name])
               for name, values in inputs.items()}
     counts = {len(values) for values in inputs.values()}
     if len(counts) > 1:
@@ -184,6 +196,16 @@ def _in_rows(run, graph: GraphCard, inputs: dict[str, np.ndarray]) -> Outputs:
             {name: _filled(values[start : start + step], graph.rows)
              for name, values in inputs.items()}).items()}
         for start in range(0, count, step))
+
+
+def _fitting(values: np.ndarray, card: TensorCard) -> np.ndarray:
+    """Returns an input as the graph takes it."""
+    if list(values.shape[1:]) != card.shape[1:] or not np.can_cast(
+            values.dtype, card.dtype, "same_kind"):
+        shape = [size or "n" for size in card.shape]
+        raise UserError(f"{card.name} must be {card.dtype} {shape}, received {values.dtype} "
+                        f"{list(values.shape)}; give images of another size to embed or extract.")
+    return np.ascontiguousarray(values, card.dtype)
 
 
 def _filled(rows: np.ndarray, count: int | None) -> np.ndarray:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tfrecords.errors import UserError
 from tfreid.serving.formats import litert, onnx, openvino
 
 # Value of `--format` -> the module that writes and opens it.
@@ -11,6 +16,24 @@ PRECISIONS = ("float32", "float16", "int8", "int16x8")
 # Runtime that is measured -> the format that it reads; PyTorch by way of onnx2torch.
 RUNTIMES = {"tensorflow": SAVED_MODEL, "litert": "litert", "onnxruntime": "onnx",
             "openvino": "openvino", "pytorch": "onnx"}
+
+
+def convert(name: str, frozen: Any, file: Path, precision: str, samples: Iterable[Any]) -> None:
+    """Writes a `FrozenGraph` in a format; `samples` are inputs of one row for the quantised ones.
+
+    Raises:
+        UserError: If the converter is missing, or cannot convert the graph.
+    """
+    try:
+        FORMATS[name].write(frozen, file, precision, samples)
+    except (UserError, OSError):
+        raise
+    # A converter raises whatever it stumbles over.
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"{name} in {precision} cannot hold {file.stem} of this model: "
+                        f"{type(error).__name__}: {reason}; choose another format or "
+                        "precision.") from error
 
 
 def precision_of(name: str) -> str:

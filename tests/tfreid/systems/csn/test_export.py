@@ -253,8 +253,13 @@ def test_a_device_format_ranks_as_the_saved_model_does(run, version, files, caps
     assert [heading, len(rows)] == [expected[1], 3]
     assert [Path(row.split()[-1]) for row in rows] == [
         Path(row.split()[-1]) for row in expected[2:]]
+    model = load_export(tmp_path / "litert-float32")
+    assert [model.card.graphs[name].rows for name in ("extract", "compare")] == [None, 1]
     with pytest.raises(UserError, match="has no embedding of one"):
-        load_export(tmp_path / "litert-float32").embed(files)
+        model.embed(files)
+    features, nothing = model.extract(files[:2]), model.extract([])
+    assert model.compare_all(nothing, features)["score"].shape == (0, 2)
+    assert model.compare_all(features, nothing)["score"].shape == (2, 0)
 
 
 def test_a_folder_is_ranked_and_drawn(version, files, capsys, tmp_path):
