@@ -90,12 +90,13 @@ def decode_files(files: tf.Tensor, height: int, width: int,
     # Behind the last place, so that there is always an element.
     behind = datasets.from_tensors((count, tf.zeros(shape)))
     places, images = decoded.concatenate(behind).batch(count + 1).get_single_element()
-    places = places[:, tf.newaxis]
-    rows = tf.cast(count, tf.int32) + 1
-    images = tf.scatter_nd(tf.cast(places, tf.int32), images, [rows, *shape])
-    valid = tf.scatter_nd(tf.cast(places, tf.int32), tf.ones(tf.shape(places)[:1], tf.int32),
-                          [rows])
-    return images[:-1], valid[:-1] > 0
+    ones = tf.ones_like(places)
+    valid = tf.scatter_nd(places[:, tf.newaxis], ones, [count + 1])[:-1]
+    last = tf.size(places, tf.int64) - 1
+    images = tf.cond(
+        tf.equal(last, count), lambda: images[:-1],
+        lambda: tf.gather(images, tf.where(valid > 0, tf.cumsum(valid) - 1, last)))
+    return tf.ensure_shape(images, [None, *shape]), valid > 0
 
 
 def exif_orientation(file: tf.Tensor) -> tf.Tensor:
