@@ -32,7 +32,7 @@ from tfreid.systems.exported import make_exported_evaluator
 from tfreid.systems.exporting import Graph, make_client
 
 # Largest accepted difference to the trained model; quantised formats are measured by the ranking.
-_TOLERANCES = {"float32": 1e-4, "float16": 1e-3}
+_TOLERANCES = {"float32": 1e-4, "float16": 1e-2}
 # Loss of mAP, or of rank-1 where there is none, from which on the table speaks of it.
 _NOTED_LOSS = 0.01
 _UNKNOWN_LICENSE = "that of the images that it was trained on; set export.license to name it"
