@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.files import read_json
 from tfrecords.storage import RemotePath, as_path, copy_file, is_remote
 
 LOCK_NAME = ".lock"
@@ -100,6 +101,28 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
 def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:
     """Writes a JSON object in one step."""
     write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_or_compare(path: str | os.PathLike, plan: dict[str, Any], fix: str) -> list[str]:
+    """Writes what a folder's files are made of, or compares it with what was written before.
+
+    Args:
+        path: The JSON file.
+        plan: Name -> plain value.
+        fix: What to do if the file cannot be read, the end of the error's sentence.
+
+    Returns:
+        The names whose values differ; empty if the file was missing.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
+    path = as_path(path)
+    if not path.exists():
+        write_json(path, plan)
+        return []
+    found = read_json(path, fix)
+    return [name for name, value in plan.items() if found.get(name) != value]
 
 
 @contextlib.contextmanager

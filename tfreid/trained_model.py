@@ -15,19 +15,20 @@ from tfreid.config import load_config
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.picture_images import read_image_file
 from tfreid.evaluation.thresholds import Threshold, choose_threshold
+from tfreid.footage.crops import cut_ends
 from tfreid.serving import load_export
 from tfreid.serving.client import (
     SignatureClient,
     exported_thresholds,
     holds_export,
 )
+from tfreid.serving.formats.images import Image, check_pixels
 from tfreid.serving.image_files import collect
 from tfreid.serving.interface import find_embedding
 from tfreid.systems.exporting import make_client
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import open_run
 
-Image = Union[np.ndarray, str, Path, bytes]
 Images = Union[np.ndarray, Sequence[Image]]
 
 
@@ -246,22 +247,17 @@ def _kind(image):
     """Returns what images must share to go through the network in one batch."""
     if isinstance(image, (str, Path, bytes)):
         return "file"
-    if getattr(image, "dtype", None) != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError("an image must be a path, bytes, or a uint8 RGB array [h, w, 3], received "
-                         f"{type(image).__name__} {getattr(image, 'dtype', '')} "
-                         f"{getattr(image, 'shape', '')}")
-    return image.shape
+    return check_pixels(image).shape
 
 
 def _cut(frame, boxes) -> list[np.ndarray]:
     """Cuts boxes [n, 4] out of a frame, an image file or an array [h, w, 3]."""
     frame = read_image_file(frame) if isinstance(frame, (str, Path)) else frame
     crops = []
-    limits = np.array([frame.shape[1], frame.shape[0]] * 2)
     for box in np.asarray(boxes, float).reshape(-1, 4):
-        left, top, right, bottom = np.clip(np.rint(box), 0, limits).astype(int)
-        if right <= left or bottom <= top:
+        crop = cut_ends(frame, box)
+        if crop is None:
             raise ValueError(f"box {box.tolist()} has no area inside the frame of "
                              f"{frame.shape[1]}x{frame.shape[0]} pixels")
-        crops.append(frame[top:bottom, left:right])
+        crops.append(crop)
     return crops

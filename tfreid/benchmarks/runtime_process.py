@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-_FORMATS = {"litert": "litert", "onnxruntime": "onnx", "openvino": "openvino"}
+from tfreid.serving.formats.registry import FORMATS, RUNTIMES
 
 
 def main() -> None:
@@ -42,12 +42,11 @@ def _peak_megabytes() -> float:
 
 
 def _open(runtime: str, file: Path, threads: int) -> Callable[[np.ndarray], list]:
-    if runtime in _FORMATS:
-        from tfreid.serving.formats.registry import FORMATS
-
-        graph = FORMATS[_FORMATS[runtime]].open_graph(file, threads)
-        return lambda images: list(graph({"images": images}).values())
-    return {"tensorflow": _tensorflow, "pytorch": _pytorch}[runtime](file, threads)
+    own = {"tensorflow": _tensorflow, "pytorch": _pytorch}
+    if runtime in own:
+        return own[runtime](file, threads)
+    graph = FORMATS[RUNTIMES[runtime]].open_graph(file, threads)
+    return lambda images: list(graph({"images": images}).values())
 
 
 def _tensorflow(file: Path, threads: int) -> Callable[[np.ndarray], list]:

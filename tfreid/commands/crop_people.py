@@ -101,19 +101,13 @@ def _cut_film(film, detections, output: Path, parsed) -> None:
 
 def _start(output: Path, parsed) -> None:
     """Writes what the crops are made of, or compares it with what is there."""
-    from tfrecords.files import read_json
-    from tfrecords.writing import write_json
+    from tfrecords.writing import write_or_compare
 
     plan = {name: getattr(parsed, name) for name in (
         "margin", "least_height", "least_confidence", "every", "per_track", "split", "first_frame",
         "rate")}
     plan["start"] = parsed.start and parsed.start.isoformat()
-    path = output / PLAN_NAME
-    if not path.exists():
-        write_json(path, plan)
-        return
-    there = read_json(path, _FIX)
-    other = [name for name, value in plan.items() if there.get(name) != value]
+    other = write_or_compare(output / PLAN_NAME, plan, _FIX)
     if other:
         raise UserError(f"{output} has crops of other settings ({', '.join(other)}); {_FIX}.")
 

@@ -83,7 +83,8 @@ def _rank_embedded(parsed, overrides, records) -> None:
     """Ranks by the embeddings of a folder, or those that an export computes."""
     from tfreid.config import load_config
     from tfreid.serving import load_export
-    from tfreid.serving.formats.reader import is_device_export, ranking_metric
+    from tfreid.serving.formats.card import read_card
+    from tfreid.serving.formats.reader import is_device_export
     from tfreid.systems.testing import rank_embedded
     from tfreid.training.run_folder import open_run
 
@@ -93,7 +94,7 @@ def _rank_embedded(parsed, overrides, records) -> None:
     else:
         name = [] if parsed.config else [f"name={json.dumps(folder.absolute().name)}"]
         if parsed.model and is_device_export(parsed.model):
-            name.append(f"evaluation.metric={ranking_metric(parsed.model)}")
+            name.append(f"evaluation.metric={read_card(parsed.model).metric}")
         config = load_config(parsed.config or "osnet", name + overrides, parsed.variant)
     output = as_path(parsed.output or folder / "evaluation")
     client = load_export(parsed.model) if parsed.model else None

@@ -13,6 +13,7 @@ from tfreid.evaluation.evaluator import Ranked
 from tfreid.evaluation.protocol import matches
 from tfreid.evaluation.ranking import RankingResult, top_matches
 from tfreid.records import Split, SplitIndex, decode_image
+from tfreid.records.images import spread_positions
 from tfreid.visualization.page import drawable, shortened
 from tfreid.visualization.ranked_list import RankedImage, RankedRow, camera_name, person_name
 
@@ -98,7 +99,7 @@ def find_query(queries: SplitIndex, wanted: str) -> int:
 def spread_queries(result: RankingResult, count: int) -> np.ndarray:
     """Returns positions of at most `count` queries with a match, evenly spread."""
     valid = np.flatnonzero(result.first_match_rank > 0)
-    return valid[np.unique(np.linspace(0, len(valid) - 1, min(count, len(valid))).astype(int))]
+    return valid[spread_positions(len(valid), count)]
 
 
 def worst_queries(result: RankingResult, count: int) -> np.ndarray:

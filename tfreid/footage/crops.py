@@ -68,11 +68,16 @@ def cut(image: np.ndarray, box: tuple[float, float, float, float],
         margin: Added on each side, in parts of the box.
     """
     left, top, width, height = box
-    ends = np.array([left - margin * width, top - margin * height,
-                     left + (1 + margin) * width, top + (1 + margin) * height])
+    return cut_ends(image, np.array([
+        left - margin * width, top - margin * height,
+        left + (1 + margin) * width, top + (1 + margin) * height]))
+
+
+def cut_ends(image: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
+    """Cuts an image at left, top, right and bottom [4]; see `cut`."""
     limits = np.array([image.shape[1], image.shape[0]] * 2)
-    x0, y0, x1, y1 = np.clip(np.rint(ends), 0, limits).astype(int)
-    return image[y0:y1, x0:x1] if x1 > x0 and y1 > y0 else None
+    left, top, right, bottom = np.clip(np.rint(ends), 0, limits).astype(int)
+    return image[top:bottom, left:right] if right > left and bottom > top else None
 
 
 def sharpness(crop: np.ndarray) -> float:
@@ -102,14 +107,13 @@ def cut_crops(film: Film, frames: Mapping[int, list[Detection]], options: CropOp
             pixels = cut(image, found.box, options.margin)
             if pixels is None:
                 continue
-            place = parts.get((found.track, number))
-            crop = _Crop(found, pixels, sharpness(pixels) if place is not None else 0.0)
-            if place is None:
-                yield crop
+            key, last = parts.get((found.track, number), (None, 0))
+            if key is None:
+                yield _Crop(found, pixels, 0.0)
                 continue
-            key, last = place
-            if key not in best or crop.sharpness > best[key].sharpness:
-                best[key] = crop._replace(pixels=pixels.copy())
+            sharp = sharpness(pixels)
+            if key not in best or sharp > best[key].sharpness:
+                best[key] = _Crop(found, pixels.copy(), sharp)
             if number >= last:
                 yield best.pop(key)
         advance(1)

@@ -70,6 +70,11 @@ def undecodable(paths: Sequence[str]) -> UserError:
     )
 
 
+def spread_positions(total: int, count: int) -> np.ndarray:
+    """Returns at most `count` of `total` positions, increasing and evenly spread."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))
+
+
 def chunks_by_size(heights: np.ndarray, widths: np.ndarray, most: int) -> list[np.ndarray]:
     """Divides images into chunks of one size: increasing positions of at most `most` images."""
     order = np.lexsort((widths, heights))

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.files import file_checksum, read_json
+from tfrecords.files import file_checksum
 from tfrecords.storage import as_path, local_file
-from tfrecords.writing import whole_file, write_json
+from tfrecords.writing import whole_file, write_or_compare
 from tfreid.serving import load_export
 from tfreid.serving.client import find_version
 from tfreid.serving.formats.reader import graph_files, is_device_export
@@ -75,14 +75,10 @@ def start_plan(output: Path, model: str | Path, dtype: str, images: ImageList,
     plan = {"model": model_fingerprint(model), "dtype": dtype, "images": len(images),
             "images_per_shard": shard_images,
             "keys": hashlib.sha256(keys.encode("utf-8", "surrogateescape")).hexdigest()}
-    if path.exists():
-        found = read_json(path, "name another --output")
-        other = [name for name, value in plan.items() if found.get(name) != value]
-        if other:
-            raise UserError(f"{output} has embeddings of other {' and '.join(other)}; name another "
-                            "--output, or delete that folder.")
-    else:
-        write_json(path, plan)
+    other = write_or_compare(path, plan, "name another --output")
+    if other:
+        raise UserError(f"{output} has embeddings of other {' and '.join(other)}; name another "
+                        "--output, or delete that folder.")
 
 
 def model_fingerprint(model: str | Path) -> str:

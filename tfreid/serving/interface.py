@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -61,6 +61,12 @@ def embedding_of(features: Outputs) -> np.ndarray:
         raise UserError("this model compares images and has no embedding of one (system: csn); "
                         "compare the features of `extract`.")
     return embedding
+
+
+def joined(parts: Iterable[Outputs]) -> Outputs:
+    """Joins the outputs for some rows and for those behind them."""
+    parts = list(parts)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def sided(**sides: Outputs) -> Outputs:

@@ -19,16 +19,16 @@ from tfrecords.writing import scratch_folder, sole_writer
 from tfreid.config import Config
 from tfreid.evaluation.results import percent, ruled_table
 from tfreid.evaluation.thresholds import weights_fingerprint
-from tfreid.layers.preprocessing import InputSize
 from tfreid.models.embedding import input_size
 from tfreid.records import Split, open_records
+from tfreid.records.images import spread_positions
 from tfreid.serving.formats.card import CARD_NAME, RESIZING, GraphCard, ModelCard, write_card
 from tfreid.serving.formats.freezing import freeze
 from tfreid.serving.formats.reader import CHECKSUMS_NAME, DeviceModel
 from tfreid.serving.formats.registry import FORMATS, convert
-from tfreid.serving.interface import Client, Outputs, sided
+from tfreid.serving.interface import Client, Outputs, joined, sided
 from tfreid.serving.saved_model import ServedModel, round_alike
-from tfreid.systems.exported import make_exported_evaluator
+from tfreid.systems.exported import embedding_metric, make_exported_evaluator
 from tfreid.systems.exporting import Graph, make_client
 
 # Largest accepted difference to the trained model; quantised formats are measured by the ranking.
@@ -140,16 +140,11 @@ class DeviceExporter:
         Returns:
             The figures, or None if there are no test images, or a CSN has too many pairs of them.
         """
-        config = self._config
-        if not {"query", "gallery"} <= set(self._records.splits):
-            return None
-        compares = config.system == "csn"
-        if compares and config.evaluation.protocol == "full":
-            return None
-        evaluator = make_exported_evaluator(client, config, self._records)
+        evaluator = make_exported_evaluator(client, self._config, self._records)
         if evaluator is None:
             return None
-        return evaluator.evaluate(max_queries=_COMPARED if compares else None).progress()
+        most = _COMPARED if self._config.system == "csn" else None
+        return evaluator.evaluate(max_queries=most).progress()
 
     def _write_one(self, folder: Path, name: str, precision: str) -> ModelCard:
         folder.mkdir()
@@ -181,14 +176,14 @@ class DeviceExporter:
                 metric: dataclasses.asdict(one)
                 for metric, one in self._served.thresholds.items()},
             weights=self._fingerprint, measured={},
-            metric=config.evaluation.metric, license=export.license or _UNKNOWN_LICENSE)
+            metric=embedding_metric(config), license=export.license or _UNKNOWN_LICENSE)
 
     def _samples(self, graph: str) -> Iterator[dict[str, np.ndarray]]:
         """Yields inputs of a graph, one row each, to measure ranges on."""
         export = self._config.export
         split = self._records[export.calibration_split]
         rows = self._frozen[graph].inputs[0].shape[0] or 1
-        images = self._crops(split, _spread(split, export.calibration_images))
+        images = self._crops(split, spread_positions(len(split), export.calibration_images))
         images = images if self._options.dtype == "float32" else np.rint(images).astype(np.uint8)
         inputs = {"images": images}
         if graph == "compare":
@@ -208,16 +203,14 @@ class DeviceExporter:
 
     def _crops(self, split: Split, positions: np.ndarray) -> np.ndarray:
         """Returns images as training sees them, float32 [n, height, width, 3]."""
-        size = InputSize(self._size.height, self._size.width)
         return np.concatenate([images for _, images in split.batches(
-            size, self._config.data.eval_batch_size, positions=positions)])
+            self._size, self._config.data.eval_batch_size, positions=positions)])
 
     def _features(self, images: np.ndarray) -> Outputs:
         """Computes the features of the trained model."""
-        parts = [{name: x.numpy() for name, x in self._extract(
+        return joined({name: x.numpy() for name, x in self._extract(
             images=tf.constant(images[start : start + _ROWS], tf.float32)).items()}
-            for start in range(0, len(images), _ROWS)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            for start in range(0, len(images), _ROWS))
 
     def _compare(self, model: DeviceModel) -> dict[str, float]:
         """Returns the largest differences to the trained model on test images.
@@ -249,7 +242,7 @@ class DeviceExporter:
     def _features_of_test_images(self, model: DeviceModel) -> tuple[np.ndarray, Outputs, Outputs]:
         """Returns crops for the graph, their features, and those of the crops as training sees."""
         split = self._records["gallery" if "gallery" in self._records else self._records.splits[0]]
-        positions = _spread(split, self._config.export.parity_images)
+        positions = spread_positions(len(split), self._config.export.parity_images)
         crops = model.prepare([split.encoded[place] for place in positions])
         return crops, self._features(crops), self._features(self._crops(split, positions))
 
@@ -290,11 +283,6 @@ def _furthest(found: Outputs, expected: Outputs) -> float:
         lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
         distances.append(1.0 - (first * second).sum(1) / np.maximum(lengths, 1e-12))
     return float(np.max(distances))
-
-
-def _spread(split: Split, count: int) -> np.ndarray:
-    """Returns at most `count` positions, evenly spread over a split."""
-    return np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).astype(int))
 
 
 def _move(folder: Path, output: AnyPath) -> AnyPath:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 
-from tfrecords.errors import UserError
 from tfreid.config import Config
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.evaluator import Evaluator, GalleryEvaluator
@@ -74,26 +72,30 @@ class ExportedScorer:
         return -pairwise_distances(*sides, self.metric, p=self._evaluation.minkowski_p)
 
 
+def embedding_metric(config: Config) -> str:
+    """Returns the distance that ranks the embeddings of an export: Euclidean for probabilities."""
+    metric = config.evaluation.metric
+    return "euclidean" if metric == PROBABILITY else metric
+
+
 def make_exported_evaluator(client: Client, config: Config, records: Records,
                             ) -> Evaluator | None:
-    """Makes the evaluator of an export by `evaluation.protocol`, or None if there is nothing to do.
+    """Makes the evaluator of an export by `evaluation.protocol`.
 
-    Embeddings are ranked by `evaluation.metric` as they are; `evaluation.flip` is part of the
+    Embeddings are ranked by `embedding_metric` as they are; `evaluation.flip` is part of the
     export.
 
-    Raises:
-        UserError: If the export has no embeddings, and `evaluation.protocol=full` ranks those.
+    Returns:
+        The evaluator, or None if there are no test images, or a CSN would compare all pairs of a
+        full gallery.
     """
-    if config.evaluation.protocol == "single_shot":
-        splits = scored_splits(config, records, training=False)
-        return SingleShotEvaluator(ExportedScorer(client, config, records), config, records, splits)
     if "query" not in records or "gallery" not in records:
         return None
+    if config.evaluation.protocol == "single_shot":
+        return SingleShotEvaluator(ExportedScorer(client, config, records), config, records,
+                                   scored_splits(config, records, training=False))
     if config.system == "csn":
-        raise UserError("the export of a CSN compares pairs, too many to rank a full gallery; set "
-                        "evaluation.protocol=single_shot.")
-    if config.evaluation.metric == PROBABILITY:
-        evaluation = dataclasses.replace(config.evaluation, metric="euclidean")
-        config = dataclasses.replace(config, evaluation=evaluation)
+        return None
     return GalleryEvaluator(
-        ExportedFeatures(client, records, config.data.eval_batch_size), config, records)
+        ExportedFeatures(client, records, config.data.eval_batch_size), config, records,
+        metric=embedding_metric(config))

@@ -12,7 +12,7 @@ from tfreid.layers.dropout import StatelessDropout
 from tfreid.layers.preprocessing import InputSize
 from tfreid.losses.distances import paired_euclidean, unit_length
 from tfreid.records import ImageTable
-from tfreid.records.images import decode_batches
+from tfreid.records.images import decode_batches, spread_positions
 
 _IMAGES = 8
 
@@ -46,7 +46,7 @@ def describe_noise(model: keras.Model, margin: Margin, table: ImageTable, size: 
     """
     if not any(isinstance(layer, StatelessDropout) and layer.rate for layer in model.layers):
         return []
-    rows = np.unique(np.linspace(0, len(table.index) - 1, _IMAGES).astype(int))
+    rows = spread_positions(len(table.index), _IMAGES)
     files = [table.encoded[row] for row in rows.tolist()]
     _, images = next(decode_batches(files, table.index.paths[rows].tolist(), size, _IMAGES,
                                     stored_sizes=table.index.sizes(rows)))

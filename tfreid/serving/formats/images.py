@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 
-from tfrecords.image_files import read_bytes, read_file
+from tfrecords.image_files import read_bytes
 from tfrecords.image_headers import CorruptImage
 from tfrecords.images import png_of, shown_pixels, stored_image
 from tfreid.serving.interface import RefusedImages
@@ -21,22 +22,9 @@ def stored_file(image: Image) -> bytes:
 
     The arguments and errors are those of `load_image`.
     """
-    if isinstance(image, bytes):
-        return _stored(image, "an image")
     if isinstance(image, np.ndarray):
-        return png_of(np.ascontiguousarray(_checked(image)[..., ::-1]))
-    return read_file(image)
-
-
-def _stored(data: bytes, name: str) -> bytes:
-    try:
-        return stored_image(data)[0]
-    except CorruptImage as error:
-        raise _refused(name, error) from None
-
-
-def _refused(name: str, error: CorruptImage) -> RefusedImages:
-    return RefusedImages(f"{name}: {error}; give a whole JPEG, PNG, BMP or WebP.")
+        return png_of(np.ascontiguousarray(check_pixels(image)[..., ::-1]))
+    return _decoded(image, lambda data: stored_image(data)[0])
 
 
 def load_image(image: Image, max_pixels: int) -> np.ndarray:
@@ -52,19 +40,30 @@ def load_image(image: Image, max_pixels: int) -> np.ndarray:
         ValueError: If an array is not uint8 RGB.
     """
     if isinstance(image, np.ndarray):
-        return _checked(image)
-    name = "an image" if isinstance(image, bytes) else str(image)
-    data = image if isinstance(image, bytes) else read_bytes(image)
+        return check_pixels(image)
+    return _decoded(image, lambda data: shown_pixels(data, max_pixels)[..., ::-1])
+
+
+def _decoded(image: str | Path | bytes, decode: Callable[[bytes], Any]) -> Any:
+    """Calls a decoder with the bytes of an image."""
+    is_data = isinstance(image, bytes)
     try:
-        return shown_pixels(data, max_pixels)[..., ::-1]
+        return decode(image if is_data else read_bytes(image))
     except CorruptImage as error:
-        raise _refused(name, error) from None
+        raise RefusedImages(f"{'an image' if is_data else image}: {error}; give a whole JPEG, PNG, "
+                            "BMP or WebP.") from None
 
 
-def _checked(image: np.ndarray) -> np.ndarray:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+def check_pixels(image: Any) -> np.ndarray:
+    """Returns an image that is a uint8 RGB array [h, w, 3].
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    kind = getattr(image, "dtype", type(image).__name__)
+    if kind != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError("an image must be a path, bytes, or a uint8 RGB array [h, w, 3], received "
-                         f"{image.dtype} {image.shape}")
+                         f"{kind} {getattr(image, 'shape', '')}")
     return image
 
 

@@ -13,8 +13,8 @@ from tfrecords.pool import usable_cores
 from tfrecords.storage import as_path, is_remote
 from tfreid.serving.formats.card import CARD_NAME, GraphCard, ModelCard, TensorCard, read_card
 from tfreid.serving.formats.images import Image, load_image, resize_image
-from tfreid.serving.formats.registry import FORMATS
-from tfreid.serving.interface import Outputs, embedding_of, sided
+from tfreid.serving.formats.registry import FORMATS, foreign_errors
+from tfreid.serving.interface import Outputs, embedding_of, joined, sided
 
 # File of the checksums of all others.
 CHECKSUMS_NAME = "checksums.json"
@@ -25,12 +25,6 @@ _MOST_ROWS = 64
 def is_device_export(folder: str | Path) -> bool:
     """Returns whether `tfreid export --format` wrote a device format into a folder."""
     return (as_path(folder) / CARD_NAME).is_file()
-
-
-def ranking_metric(folder: str | Path) -> str:
-    """Returns the distance that ranks a device format's embeddings; Euclidean for probabilities."""
-    metric = read_card(folder).metric
-    return "euclidean" if metric == "probability" else metric
 
 
 def graph_files(folder: str | Path) -> list[Path]:
@@ -103,7 +97,7 @@ class DeviceModel:
     def extract(self, images: Sequence[Image]) -> Outputs:
         """Computes the features of images; see `embed`."""
         images = list(images)
-        return _joined(self._extract_some(images[start : start + _MOST_ROWS])
+        return joined(self._extract_some(images[start : start + _MOST_ROWS])
                        for start in range(0, max(len(images), 1), _MOST_ROWS))
 
     def extract_images(self, images: np.ndarray) -> Outputs:
@@ -163,16 +157,9 @@ def open_graph(folder: Path, card: ModelCard, name: str,
     """
     graph = card.graphs[name]
     file = folder / graph.file
-    try:
+    with foreign_errors(f"{file} cannot be opened by the runtime of {card.format}",
+                        "export again, or update that runtime"):
         run = FORMATS[card.format].open_graph(file, threads)
-    except UserError:
-        raise
-    # A runtime raises whatever its parser stumbles over.
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"{file} cannot be opened by the runtime of {card.format} "
-                        f"({type(error).__name__}: {reason}); export again, or update that "
-                        "runtime.") from error
     return lambda inputs: _in_rows(run, graph, dict(inputs))
 
 
@@ -191,7 +178,7 @@ def _in_rows(run, graph: GraphCard, inputs: dict[str, np.ndarray]) -> Outputs:
     if not count:
         return {output.name: np.empty((0, *output.shape[1:]), output.dtype)
                 for output in graph.outputs}
-    return _joined(
+    return joined(
         {name: values[: count - start] for name, values in run(
             {name: _filled(values[start : start + step], graph.rows)
              for name, values in inputs.items()}).items()}
@@ -213,8 +200,3 @@ def _filled(rows: np.ndarray, count: int | None) -> np.ndarray:
     if count is None or len(rows) == count:
         return rows
     return np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), 0)])
-
-
-def _joined(parts) -> Outputs:
-    parts = list(parts)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,29 @@ def convert(name: str, frozen: Any, file: Path, precision: str, samples: Iterabl
     Raises:
         UserError: If the converter is missing, or cannot convert the graph.
     """
-    try:
+    with foreign_errors(f"{name} in {precision} cannot hold {file.stem} of this model",
+                        "choose another format or precision"):
         FORMATS[name].write(frozen, file, precision, samples)
+
+
+@contextlib.contextmanager
+def foreign_errors(what: str, fix: str) -> Iterator[None]:
+    """Makes a sentence of whatever a converter or runtime stumbles over in the body.
+
+    Args:
+        what: The beginning of the sentence.
+        fix: What the user can do.
+
+    Raises:
+        UserError: Instead of the body's error. Its own `UserError` or `OSError` stays.
+    """
+    try:
+        yield
     except (UserError, OSError):
         raise
-    # A converter raises whatever it stumbles over.
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"{name} in {precision} cannot hold {file.stem} of this model: "
-                        f"{type(error).__name__}: {reason}; choose another format or "
-                        "precision.") from error
+        raise UserError(f"{what} ({type(error).__name__}: {reason}); {fix}.") from error
 
 
 def precision_of(name: str) -> str:
