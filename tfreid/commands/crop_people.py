@@ -9,7 +9,9 @@ from pathlib import Path
 from tfrecords.arguments import number, whole
 from tfrecords.errors import UserError, command_line
 from tfreid.commands.parser import CommandParser
+from tfreid.footage.pixels import PIXELS
 
+_HOG, _OF_ONNX = "hog", 0.3
 TABLE_NAME, PLAN_NAME = "crops.csv", "crops.json"
 _PARTS = "parts"
 # Part of the declared frames that whole films have; their headers are seldom exact.
@@ -19,14 +21,16 @@ _EPILOG = """\
 examples:
   tfreid crop-people entrance.mp4 yard.mp4 --detections entrance.txt yard.txt --output crops
   tfreid crop-people MOT17-02/img1 --detections MOT17-02/gt/gt.txt --per-track 5 --output crops
-  tfreid crop-people entrance.mp4 --detector hog --every 10 --output crops
+  tfreid crop-people entrance.mp4 --detector yolox_s.onnx --every 10 --output crops
   tfreid embed-images --model served/reid --input crops/crops.csv --output embedded/crops
 
 A film is a video file or a folder of numbered images, and its name is the camera's. Detections are
 MOTChallenge text, COCO JSON, or CSV with the columns frame,left,top,width,height and perhaps
-track,confidence. crops.csv has a row per crop; its person_id is the track, which follows one person
-through one camera: put the people's numbers there, and `tfreid build csv` reads it. Films that are
-finished are kept when the command is given again.
+track,confidence. An ONNX file as --detector gives YOLOX's output [1, n, 5 + classes], decoded or
+not, or SSD's: [1, 1, n, 7], or outputs named boxes, scores and labels; see docs/footage.md.
+crops.csv has a row per crop; its person_id is the track, which follows one person through one
+camera: put the people's numbers there, and `tfreid build csv` reads it. Films that are finished are
+kept when the command is given again.
 """
 
 
@@ -44,24 +48,26 @@ def main(arguments: list[str] | None = None) -> None:
     if len(set(names)) < len(names):
         raise UserError(f"two films are called {next(x for x in names if names.count(x) > 1)}, and "
                         "a film's name is its camera's; rename one.")
+    detector = parsed.detector and _open_detector(parsed)
     output = Path(parsed.output)
     with sole_writer(output, "cutting crops"):
         _start(output, parsed)
         for place, film in enumerate(films):
-            _cut_film(film, parsed.detections[place] if parsed.detections else None, output, parsed)
+            _cut_film(film, parsed.detections[place] if parsed.detections else None, detector,
+                      output, parsed)
         parts = [(output / _PARTS / f"{name}.csv").read_bytes() for name in names]
         table = parts[0] + b"".join(part.partition(b"\n")[2] for part in parts[1:])
         write_whole(output / TABLE_NAME, table)
     print(f"wrote {table.count(10) - 1:,} crops and {output / TABLE_NAME}")
 
 
-def _cut_film(film, detections, output: Path, parsed) -> None:
+def _cut_film(film, detections, detector, output: Path, parsed) -> None:
     from tqdm import tqdm
 
     from tfrecords.writing import write_whole
     from tfreid.footage import crops
     from tfreid.footage.detections import read_detections
-    from tfreid.footage.people_detector import detect_people
+    from tfreid.footage.detectors import detect_people
 
     part = output / _PARTS / f"{film.name}.csv"
     if part.exists():
@@ -74,7 +80,7 @@ def _cut_film(film, detections, output: Path, parsed) -> None:
 
     if detections is None:
         with bar("detecting") as progress:
-            found = detect_people(film, parsed.every, progress.update)
+            found = detect_people(film, detector, parsed.every, progress.update)
     else:
         found = read_detections(detections, parsed.first_frame)
         last = max(found)
@@ -99,13 +105,25 @@ def _cut_film(film, detections, output: Path, parsed) -> None:
           + (f", {tracks:,} tracks" if tracks else ""))
 
 
+def _open_detector(parsed):
+    if parsed.detector == _HOG:
+        from tfreid.footage.hog_detector import make_hog_detector
+
+        return make_hog_detector()
+
+    from tfreid.footage.onnx_detector import load_onnx_detector
+
+    return load_onnx_detector(parsed.detector, parsed.least_confidence, parsed.person_class,
+                              parsed.detector_pixels)
+
+
 def _start(output: Path, parsed) -> None:
     """Writes what the crops are made of, or compares it with what is there."""
     from tfrecords.writing import write_or_compare
 
     plan = {name: getattr(parsed, name) for name in (
         "margin", "least_height", "least_confidence", "every", "per_track", "split", "first_frame",
-        "rate")}
+        "rate", "detector", "person_class", "detector_pixels")}
     plan["start"] = parsed.start and parsed.start.isoformat()
     other = write_or_compare(output / PLAN_NAME, plan, _FIX)
     if other:
@@ -114,12 +132,18 @@ def _start(output: Path, parsed) -> None:
 
 def _check(parsed) -> None:
     if bool(parsed.detections) == bool(parsed.detector):
-        raise UserError("give either --detections, one file a film, or --detector hog.")
+        raise UserError("give either --detections, one file a film, or --detector.")
     if parsed.detections and len(parsed.detections) != len(parsed.films):
         raise UserError(f"{len(parsed.films)} films have {len(parsed.detections)} files of "
                         "detections; give one for each, in the same order.")
     if parsed.per_track and parsed.detector:
-        raise UserError("--detector hog finds no tracks; leave out --per-track.")
+        raise UserError("--detector finds no tracks; leave out --per-track.")
+    of_file = parsed.detector not in (None, _HOG)
+    if not of_file and (parsed.person_class is not None or parsed.detector_pixels):
+        raise UserError("--person-class and --detector-pixels are of an ONNX file as --detector; "
+                        "leave them out.")
+    if parsed.least_confidence is None:
+        parsed.least_confidence = _OF_ONNX if of_file else 0.0
 
 
 def _time(text: str) -> datetime.datetime:
@@ -136,9 +160,16 @@ def _parser() -> argparse.ArgumentParser:
                         help="video files, or folders of numbered images")
     parser.add_argument("--detections", nargs="+", metavar="FILE",
                         help="boxes of people, one file a film in the same order")
-    parser.add_argument("--detector", choices=("hog",),
-                        help="finds people without a file: OpenCV's own detector, which misses "
-                        "many; prefer a better one's detections")
+    parser.add_argument("--detector", metavar="FILE.onnx|hog",
+                        help="finds people without a file of boxes: YOLOX or SSD in an ONNX file, "
+                        "or OpenCV's own detector, which misses many")
+    parser.add_argument("--person-class", type=whole(0, 10**6), metavar="N",
+                        help="which class of the ONNX file is a person (default: 0 of YOLOX, 1 of "
+                        "SSD)")
+    parser.add_argument("--detector-pixels", choices=PIXELS, metavar="FORM",
+                        help=f"what colours the ONNX file takes: {', '.join(PIXELS)} (default: "
+                        "bgr-255 for YOLOX; for SSD rgb-255 if it takes bytes or has its channels "
+                        "last, else rgb-1)")
     parser.add_argument("--output", required=True, metavar="DIR",
                         help="folder for the crops, CAMERA/TRACK_FRAME.jpg, and crops.csv")
     parser.add_argument("--first-frame", type=whole(0, 10**9), metavar="N",
@@ -152,9 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--margin", type=number(low=0.0, high=1.0), default=0.0, metavar="PART",
                         help="added on each side, in parts of the box (default: %(default)s)")
     parser.add_number("--least-height", 32, "boxes of fewer pixels in height are left out")
-    parser.add_argument("--least-confidence", type=number(low=-1e9, high=1e9), default=0.0,
-                        metavar="X", help="so are boxes of a lower confidence "
-                        "(default: %(default)s)")
+    parser.add_argument("--least-confidence", type=number(low=-1e9, high=1e9), metavar="X",
+                        help=f"so are boxes of a lower confidence (default: {_OF_ONNX} of an ONNX "
+                        "file, else 0)")
     parser.add_number("--every", 1, "only one of so many frames is used", high=10**6)
     parser.add_number("--per-track", 0, "sharpest crops kept of a track, spread over its time; 0 "
                       "keeps all", low=0)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.onnx_files import write_model
 from tfrecords import build
 from tfreid.commands import crop_people
 from tfreid.footage.crops import cut, sharpness
@@ -149,11 +150,35 @@ def test_the_built_in_detector_runs(folder, tmp_path, capsys):
         assert status == 2 and "'opencv-python-headless<5'" in printed.err
 
 
+def test_a_detector_of_the_users(folder, tmp_path, capsys):
+    """SSD that sees one person in the middle half of every frame, and one of low confidence."""
+    model = write_model(tmp_path / "ssd.onnx", {"rows": (
+        [[[[0, 1, 0.9, 0.25, 0.25, 0.75, 0.75], [0, 1, 0.2, 0, 0, 0.2, 1]]]], 0)}, (1, 3, 32, 32))
+    arguments = [str(folder / "gate.avi"), "--detector", str(model), "--every", "6"]
+    assert crop_people.main([*arguments, "--output", str(tmp_path / "out")]) == 0
+    assert "gate: 2 crops of 2 boxes" in capsys.readouterr().out
+    rows = table(tmp_path / "out")
+    assert [row["frame"] for row in rows] == ["0", "6"]
+    assert [float(rows[0][side]) for side in ("left", "top", "width", "height")] == [40, 24, 80, 48]
+    assert rows[0]["confidence"] == "0.9" and rows[0]["person_id"] == ""
+    assert cv2.imread(str(tmp_path / "out" / rows[0]["path"])).shape == (48, 80, 3)
+    assert crop_people.main([*arguments, "--person-class", "2", "--output",
+                             str(tmp_path / "out")]) == 2
+    assert "crops of other settings (person_class)" in capsys.readouterr().err
+    assert crop_people.main([*arguments, "--least-confidence", "0.1", "--output",
+                             str(tmp_path / "more")]) == 0
+    assert len(table(tmp_path / "more")) == 4
+
+
 @pytest.mark.parametrize(("arguments", "words"), [
     (["FILM"], "give either --detections"),
     (["FILM", "FILM", "--detections", "BOXES"], "2 films have 1 files of detections"),
     (["FILM", "FILM", "--detections", "BOXES", "BOXES"], "two films are called gate"),
     (["FILM", "--detector", "hog", "--per-track", "2"], "finds no tracks"),
+    (["FILM", "--detector", "none.onnx"], "none.onnx cannot be read"),
+    (["FILM", "--detector", "BOXES"], "boxes.txt is not an ONNX model"),
+    (["FILM", "--detector", "hog", "--person-class", "1"], "are of an ONNX file"),
+    (["FILM", "--detections", "BOXES", "--detector-pixels", "rgb-1"], "are of an ONNX file"),
     (["none.mp4", "--detections", "BOXES"], "none.mp4 does not exist"),
     (["BOXES", "--detections", "BOXES"], "not a film that OpenCV can decode"),
     (["EMPTY", "--detections", "BOXES"], "holds no image"),
