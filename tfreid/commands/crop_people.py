@@ -83,13 +83,13 @@ def _cut_film(film, detections, detector, output: Path, parsed) -> None:
             found = detect_people(film, detector, parsed.every, progress.update)
     else:
         found = read_detections(detections, parsed.first_frame)
-        last = max(found)
-        if film.count and last >= film.count:
-            print(f"note: {detections} has boxes up to frame {last + 1}, {film.path} only "
-                  f"{film.count} frames; check that they belong together (--first-frame)")
+        missing = sum(not film.has(number) for number in found)
+        if missing:
+            print(f"note: {missing:,} of the {len(found):,} frames with boxes in {detections} are "
+                  f"not in {film.path}; check that they belong together (--first-frame)")
     options = crops.CropOptions(
-        parsed.margin, parsed.least_height, parsed.least_confidence, parsed.every,
-        parsed.per_track, parsed.split)
+        parsed.margin, parsed.least_height, parsed.least_confidence, parsed.least_visible,
+        parsed.every, parsed.per_track, parsed.split)
     chosen = crops.choose_detections(found, options)
     with bar("cutting") as progress:
         rows = crops.write_crops(crops.cut_crops(film, chosen, options, progress.update), film,
@@ -122,8 +122,8 @@ def _start(output: Path, parsed) -> None:
     from tfrecords.writing import write_or_compare
 
     plan = {name: getattr(parsed, name) for name in (
-        "margin", "least_height", "least_confidence", "every", "per_track", "split", "first_frame",
-        "rate", "detector", "person_class", "detector_pixels")}
+        "margin", "least_height", "least_confidence", "least_visible", "every", "per_track",
+        "split", "first_frame", "rate", "detector", "person_class", "detector_pixels")}
     plan["start"] = parsed.start and parsed.start.isoformat()
     other = write_or_compare(output / PLAN_NAME, plan, _FIX)
     if other:
@@ -182,10 +182,15 @@ def _parser() -> argparse.ArgumentParser:
                         "has seconds from the start without it")
     parser.add_argument("--margin", type=number(low=0.0, high=1.0), default=0.0, metavar="PART",
                         help="added on each side, in parts of the box (default: %(default)s)")
-    parser.add_number("--least-height", 32, "boxes of fewer pixels in height are left out")
+    parser.add_number("--least-height", 32, "boxes of fewer pixels in height, inside the frame, "
+                      "are left out")
     parser.add_argument("--least-confidence", type=number(low=-1e9, high=1e9), metavar="X",
                         help=f"so are boxes of a lower confidence (default: {_OF_ONNX} of an ONNX "
                         "file, else 0)")
+    parser.add_argument("--least-visible", type=number(low=0.0, high=1.0), default=0.0,
+                        metavar="PART", help="so are boxes of which a smaller part is inside the "
+                        "frame, or visible as MOTChallenge's ground truth tells (default: "
+                        "%(default)s)")
     parser.add_number("--every", 1, "only one of so many frames is used", high=10**6)
     parser.add_number("--per-track", 0, "sharpest crops kept of a track, spread over its time; 0 "
                       "keeps all", low=0)

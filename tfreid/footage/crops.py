@@ -25,8 +25,10 @@ class CropOptions(NamedTuple):
 
     Attributes:
         margin: Added on each side, in parts of the box's width and height.
-        least_height: Boxes of fewer pixels in height are left out.
+        least_height: Boxes that have fewer pixels in height, inside the frame, are left out.
         least_confidence: So are those of a lower confidence.
+        least_visible: So are those of which a smaller part is inside the frame or, as the
+            detections tell, can be seen.
         every: Of every so many frames only the first is used.
         per_track: Sharpest crops of each track, one from each of so many equal parts of its frames;
             0 keeps all.
@@ -37,6 +39,7 @@ class CropOptions(NamedTuple):
     margin: float = 0.0
     least_height: int = 32
     least_confidence: float = 0.0
+    least_visible: float = 0.0
     every: int = 1
     per_track: int = 0
     split: str = "gallery"
@@ -51,9 +54,10 @@ class _Crop(NamedTuple):
 
 def choose_detections(frames: Mapping[int, list[Detection]],
                       options: CropOptions) -> dict[int, list[Detection]]:
-    """Leaves out frames, boxes that are small or uncertain, and frames without a box."""
+    """Leaves out frames, boxes that the options leave out, and frames without a box."""
     chosen = {frame: [one for one in found if one.box[3] >= options.least_height and (
-        one.confidence is None or one.confidence >= options.least_confidence)]
+        one.confidence is None or one.confidence >= options.least_confidence) and (
+        one.visible >= options.least_visible)]
         for frame, found in frames.items() if frame % options.every == 0}
     return {frame: found for frame, found in chosen.items() if found}
 
@@ -104,9 +108,9 @@ def cut_crops(film: Film, frames: Mapping[int, list[Detection]], options: CropOp
     best: dict[tuple[int, int], _Crop] = {}
     for number, image in film.frames(frames.__contains__):
         for found in frames.get(number, ()) if image is not None else ():
-            pixels = cut(image, found.box, options.margin)
-            if pixels is None:
+            if not _is_inside(image, found.box, options):
                 continue
+            pixels = cut(image, found.box, options.margin)
             key, last = parts.get((found.track, number), (None, 0))
             if key is None:
                 yield _Crop(found, pixels, 0.0)
@@ -118,6 +122,15 @@ def cut_crops(film: Film, frames: Mapping[int, list[Detection]], options: CropOp
                 yield best.pop(key)
         advance(1)
     yield from best.values()  # of tracks that go on behind the film's last frame
+
+
+def _is_inside(image, box, options):
+    """Tells whether enough of a box is inside the image."""
+    inside = cut(image, box, 0.0)
+    if inside is None or len(inside) < options.least_height:
+        return False
+    height, width = inside.shape[:2]
+    return height * width >= options.least_visible * round(box[2]) * round(box[3])
 
 
 def _parts(frames, per_track):

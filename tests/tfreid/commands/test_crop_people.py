@@ -62,7 +62,8 @@ def table(output):
 def test_every_box_is_cut_where_it_is(folder, tmp_path, capsys):
     assert crop(folder, tmp_path, "--rate", "10") == 0
     printed = capsys.readouterr().out
-    assert "up to frame 99" in printed and "yard: 12 crops of 14 boxes, 2 tracks" in printed
+    assert "1 of the 13 frames with boxes" in printed
+    assert "yard: 12 crops of 14 boxes, 2 tracks" in printed
     rows = table(tmp_path)
     assert [int(row["frame"]) for row in rows] == list(range(FRAMES))
     assert rows[4] == {
@@ -95,6 +96,20 @@ def test_every_third_frame_and_the_margin(folder, tmp_path):
     # At the left edge the margin is cut off.
     assert [cv2.imread(str(tmp_path / row["path"])).shape[:2] for row in rows[:2]] == [
         (72, 30), (72, 36)]
+
+
+def test_what_is_hardly_inside_the_frame_or_seen_is_left_out(folder, tmp_path):
+    # Of 40 x 60 pixels: 31 rows inside; 32 rows inside; half the columns; all, of which 0.4 seen.
+    boxes = [(60, -29, 1, 1), (60, -28, 1, 1), (-20, 20, 1, 1), (60, 20, 1, 0.4)]
+    (tmp_path / "gt.txt").write_text("".join(
+        f"1,{track},{left},{top},40,60,1,{kind},{seen}\n"
+        for track, (left, top, kind, seen) in enumerate(boxes)))
+    for least, tracks in (("0", "123"), ("0.45", "12"), ("0.52", "1"), ("0.54", "")):
+        assert crop_people.main([
+            str(folder / "gate.avi"), "--detections", str(tmp_path / "gt.txt"), "--least-visible",
+            least, "--output", str(tmp_path / least)]) == 0
+        assert [row["tracklet_id"] for row in table(tmp_path / least)] == [
+            f"gate-{track}" for track in tracks]
 
 
 def test_cut():

@@ -50,6 +50,27 @@ def test_ground_truth_of_motchallenge_leaves_out_what_is_no_person(tmp_path):
     assert [one.track for one in read_detections(tmp_path / "gt.txt")[0]] == [1]
 
 
+    assert read_detections(tmp_path / "gt.txt")[0][0].visible == 0.9
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("a.txt", "1.0000e+00\t3\t1\t2\t3\t4\r\n\r\n2,-1,1,2,3,4\r\n"),
+    ("a.csv", "\ufeffframe,left,top,width,height,track\r\n0.0,1,2,3,4,3.0\r\n1,1,2,3,4,-1\r\n"),
+    ("a.json", json.dumps([{"image_id": 0, "bbox": [1, 2, 3, 4], "track_id": 3.0},
+                           {"image_id": "1", "bbox": [1, 2, 3, 4], "track_id": -1}]))])
+def test_whole_numbers_with_a_point_and_lines_of_windows(tmp_path, name, text):
+    (tmp_path / name).write_bytes(text.encode())
+    assert read_detections(tmp_path / name) == {0: [Detection(0, (1, 2, 3, 4), 3)],
+                                                1: [Detection(1, (1, 2, 3, 4), None)]}
+
+
+def test_tracks_of_sixty_digits_stay_apart(tmp_path):
+    text = "1,{0}1,1,2,3,4\n1,{0}2,1,2,3,4\n".format("9" * 59)
+    (tmp_path / "a.txt").write_text(text)
+    first, second = read_detections(tmp_path / "a.txt")[0]
+    assert second.track - first.track == 1
+
+
 @pytest.mark.parametrize(("name", "text", "words"), [
     ("a.mp4", "", "detections are .txt"),
     ("a.txt", "\n", "no detection of a person"),
@@ -58,6 +79,13 @@ def test_ground_truth_of_motchallenge_leaves_out_what_is_no_person(tmp_path):
     ("a.txt", "0,1,2,3,4,5\n", "line 1: frame -1 lies before the first one; give --first-frame"),
     ("a.txt", "1,1,2,3,0,5\n", "has no area"),
     ("a.txt", "1,1,nan,3,4,5\n", "has no area"),
+    ("a.txt", "1,1,2,3,4,5,nan\n", "its confidence is not a number"),
+    ("a.txt", "1,1,2,3,4,5,1,1,nan\n", "its confidence is not a number"),
+    ("a.txt", "1,nan,2,3,4,5\n", "line 1: not frame"),
+    ("a.txt", "1.5,1,2,3,4,5\n", "line 1: not frame"),
+    ("a.txt", "inf,1,2,3,4,5\n", "line 1: not frame"),
+    ("a.json", '[{"image_id": 1e400, "bbox": [1, 2, 3, 4]}]', "not a COCO file"),
+    ("a.csv", "frame,left,top,width,height,track\n1,2,3,4,5,6.5\n", "line 2: not a row"),
     ("a.csv", "frame,left\n1,2\n", "no column top and width and height"),
     ("a.csv", "frame,left,top,width,height\n1,2,3,4\n", "line 2: not a row of numbers"),
     ("a.json", "[", "not a COCO file"),

@@ -1,0 +1,38 @@
+"""Films: the numbers of their frames."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from tfrecords.errors import UserError
+from tfreid.footage.films import Film
+
+
+@pytest.mark.parametrize(("names", "numbers"), [
+    (["000001.png", "000002.png", "000004.png"], [0, 1, 3]),
+    (["frame_10.png", "frame_9.png", "frame_11.png"], [8, 9, 10]),
+    (["0.png", "3.png"], [0, 3]),
+    (["000002_c1.png", "000007_c1.png"], [0, 1]),
+    (["lum.1505292339490.png", "lum.1505292340490.png"], [0, 1]),
+    (["a.png", "b.png", "7.png"], [0, 1, 2])])
+def test_images_are_numbered_by_their_names(tmp_path, names, numbers):
+    for place, name in enumerate(names):
+        cv2.imwrite(str(tmp_path / name), np.full((4, 4, 3), place, np.uint8))
+    film = Film(tmp_path)
+    found = list(film.frames())
+    assert [number for number, _ in found] == numbers
+    assert film.count == film.decoded == numbers[-1] + 1
+    assert [film.has(number) for number in (*numbers, numbers[-1] + 1)] == len(names) * [
+        True] + [False]
+    values = [image[0, 0, 0] for _, image in found]
+    by_name = [names.index(name) for name in sorted(names)]
+    assert values == (by_name if names[0] != "frame_10.png" else [1, 0, 2])
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF", bytes(5000)])
+def test_files_that_are_no_films_get_one_sentence(tmp_path, data):
+    (tmp_path / "a.mp4").write_bytes(data)
+    with pytest.raises(UserError, match="a.mp4 is not a film that OpenCV can decode"):
+        Film(tmp_path / "a.mp4")
