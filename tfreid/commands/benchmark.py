@@ -13,7 +13,9 @@ from tfreid.serving.formats.registry import PRECISIONS, RUNTIMES, precision_of
 # Those of Market-1501.
 _RANKED = {"queries": 3368, "gallery": 15913}
 _COMPARED = {"queries": 100, "gallery": 100}
-_WITHOUT_CONFIG = ("building", "evaluation", "mining", "reranking", "similarity", "streaming")
+_SEARCHES = 200
+_WITHOUT_CONFIG = ("building", "evaluation", "mining", "reranking", "similarity", "store",
+                   "streaming")
 
 
 @command_line
@@ -38,11 +40,13 @@ def main(arguments: list[str] | None = None) -> None:
         "and memory beyond the features, beside the bare matrix product, in turns; once with "
         "features that find most matches and once with random ones. building: images/s and MB/s "
         "of building the records of a folder, and the peak memory of all its processes together, "
-        "with shared memory counted once.",
+        "with shared memory counted once. store: seconds to fill the local store of tfreid gallery "
+        "with --distractors random embeddings, its size, and milliseconds of searches among a "
+        "tenth of them, with recall, beside faiss.",
     )
     parser.add_argument("what", choices=sorted([*_BENCHMARKS, "gallery"]), help="what to measure")
-    parser.add_recipe("; building, evaluation, mining, reranking, similarity and "
-                      "streaming need none")
+    parser.add_recipe("; building, evaluation, mining, reranking, similarity, store "
+                      "and streaming need none")
     parser.add_argument("--against", type=names_type(*RUNTIMES), metavar="RUNTIME,...",
                         help=f"runtimes of inference, one or more of {', '.join(RUNTIMES)}")
     parser.add_argument("--quantize", type=names_type("none", *PRECISIONS[1:]), default=["none"],
@@ -61,15 +65,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_number("--warm-up", 3, "batches before it, which compile and fill buffers")
     parser.add_argument("--queries", type=whole(), metavar="N",
                         help="queries of evaluation, reranking and streaming (default: "
-                        f"{_RANKED['queries']}, Market-1501's) and of gallery (default: "
-                        f"{_COMPARED['queries']})")
+                        f"{_RANKED['queries']}, Market-1501's), of gallery (default: "
+                        f"{_COMPARED['queries']}) and of store (default: {_SEARCHES})")
     parser.add_argument("--gallery", type=whole(), metavar="N",
                         help=f"their gallery (default: {_RANKED['gallery']}, Market-1501's, and "
                         f"{_COMPARED['gallery']})")
-    parser.add_number("--distractors", 500_000, "distractors of streaming, on disk",
-                      high=10**8)
+    parser.add_number("--distractors", 500_000, "distractors of streaming, on disk, and entries "
+                      "of store", high=10**8)
     parser.add_number("--dimensions", 512, "length of the features of evaluation, mining, "
-                      "reranking and streaming")
+                      "reranking, store and streaming")
     parser.add_number("--images", 5000, "images among which mining finds triplets",
                       high=100_000)
     parser.add_number("--batch", 64, "pairs of similarity")
@@ -108,6 +112,8 @@ _BENCHMARKS = {
     "streaming": ("ranking.measure_streaming", lambda parsed, config: (
         config, *_sizes(parsed, _RANKED), parsed.distractors, parsed.dimensions)),
     "building": ("building.measure_building", lambda parsed, config: (parsed.root, parsed.workers)),
+    "store": ("gallery_store.measure_gallery_store", lambda parsed, config: (
+        parsed.distractors, parsed.dimensions, parsed.queries or _SEARCHES)),
     "similarity": ("similarity.measure_similarity", lambda parsed, config: (parsed.batch,)),
 }
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "embed-images": Command("tfreid.commands.embed_images",
                             "embed many images into Parquet shards, here or on Apache Beam"),
     "crop-people": Command("tfreid.commands.crop_people", "cut the people out of films"),
+    "gallery": Command("tfreid.commands.gallery", "find a person in a gallery of images"),
     "calibrate": Command("tfreid.commands.calibrate", "choose the distance that means same person"),
     "convert": Command("tfreid.commands.convert", "convert a PyTorch checkpoint"),
     "settings": Command("tfreid.config.__main__", "list every setting with its explanation"),

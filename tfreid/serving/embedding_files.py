@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,7 +110,7 @@ def write_embeddings(job: EmbeddingJob, advance: Callable[[int], object], *, mod
     rows, kept, refused = [], [], []
     for places, read in _read_ahead(images, batch_size):
         readable = [place for place, (data, _) in zip(places, read) if data is not None]
-        found = dict(zip(readable, _embeddings(client, [data for data, _ in read if data])))
+        found = dict(zip(readable, embed_readable(client, [data for data, _ in read if data])))
         for place, (_, reason) in zip(places, read):
             if found.get(place) is None:
                 refused.append((place, reason or _UNDECODABLE))
@@ -183,8 +183,11 @@ def _read(images, place):
         return None, str(error)
 
 
-def _embeddings(client, files) -> list[Any]:
-    """Returns the embedding of each file, or None; halves batches until it knows which are bad."""
+def embed_readable(client: Any, files: Sequence[bytes]) -> list[np.ndarray | None]:
+    """Returns the embedding of each image file, or None if it cannot be decoded.
+
+    A batch with a bad file is halved until it is known which it is.
+    """
     if not files:
         return []
     try:
@@ -193,7 +196,7 @@ def _embeddings(client, files) -> list[Any]:
         if len(files) == 1:
             return [None]
     middle = len(files) // 2
-    return _embeddings(client, files[:middle]) + _embeddings(client, files[middle:])
+    return embed_readable(client, files[:middle]) + embed_readable(client, files[middle:])
 
 
 def _refused_part(file: str) -> str:

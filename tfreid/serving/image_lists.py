@@ -17,7 +17,7 @@ from tfrecords.storage import as_path
 from tfreid.records import Records
 from tfreid.serving.image_files import find_image_files
 
-_PATH, _KNOWN = "path", ("person_id", "camera_id", "time", "split")
+_PATH, _KNOWN = "path", ("person_id", "camera_id", "time", "split", "tracklet_id")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,7 @@ class ImageList:
         camera_ids: Numbers or names [n].
         times: [n].
         splits: Names of splits [n].
+        tracks: Names of tracks [n]: images that follow one person through one camera.
         records: Folder and fold of the records that hold the images, and their places in the
             splits [n]; None if `paths` are files.
     """
@@ -39,6 +40,7 @@ class ImageList:
     camera_ids: Sequence[str | None]
     times: Sequence[str | None]
     splits: Sequence[str | None]
+    tracks: Sequence[str | None]
     records: tuple[str, int, Sequence[int]] | None = None
 
     def __len__(self) -> int:
@@ -56,7 +58,8 @@ class ImageList:
         some, records = slice(start, stop), self.records
         if records is not None:
             records = (*records[:2], records[2][some])
-        columns = (self.paths, self.person_ids, self.camera_ids, self.times, self.splits)
+        columns = (self.paths, self.person_ids, self.camera_ids, self.times, self.splits,
+                   self.tracks)
         return ImageList(*(column[some] for column in columns), records)
 
     def read(self, place: int) -> bytes:
@@ -105,7 +108,7 @@ def list_files(words: Sequence[str]) -> ImageList:
     found = (str(path) for word in words for path in find_image_files(_expanded(word)))
     paths = list(dict.fromkeys(found))
     unknown = [None] * len(paths)
-    return ImageList(paths, unknown, unknown, unknown, unknown)
+    return ImageList(paths, *[unknown] * 5)
 
 
 def list_records(folder: str, fold: int = 0, names: Sequence[str] = ()) -> ImageList:
@@ -118,8 +121,9 @@ def list_records(folder: str, fold: int = 0, names: Sequence[str] = ()) -> Image
 
     places = [place for split in chosen for place in range(len(split))]
     owners = [split.name for split in chosen for _ in range(len(split))]
-    return ImageList(column("paths"), column("ids"), column("cameras"), [None] * len(places),
-                     owners, (folder, fold, places))
+    unknown = [None] * len(places)
+    return ImageList(column("paths"), column("ids"), column("cameras"), unknown, owners, unknown,
+                     (folder, fold, places))
 
 
 def _expanded(word: str) -> list[str]:

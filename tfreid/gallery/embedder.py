@@ -1,0 +1,127 @@
+"""The model of a gallery: images in, embeddings out, and how near means the same person."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from tfrecords.errors import UserError
+from tfreid.serving import load_export
+from tfreid.serving.client import exported_thresholds
+from tfreid.serving.embedding_files import embed_readable, model_fingerprint
+from tfreid.serving.formats.images import Image, load_image
+from tfreid.serving.formats.reader import is_device_export
+from tfreid.serving.interface import embedding_of
+
+MAX_PIXELS = 50_000_000
+# Of the stored pictures: pixels in height, and JPEG quality.
+_THUMBNAIL_HEIGHT, _QUALITY = 192, 88
+_SURE = "0.001"
+
+
+class Limits(NamedTuple):
+    """Up to which distance two images show the same person.
+
+    Attributes:
+        same: Up to here surely.
+        unsure: Up to here perhaps; beyond, the person is unknown.
+    """
+
+    same: float
+    unsure: float
+
+    def verdict(self, distance: float) -> str:
+        """Returns `same`, `unsure` or `unknown`."""
+        if distance <= self.same:
+            return "same"
+        return "unsure" if distance <= self.unsure else "unknown"
+
+
+class Embedder:
+    """A model that embeds images; threads take turns.
+
+    Args:
+        export: Folder of an export, in any format.
+
+    Attributes:
+        export: The folder.
+        fingerprint: Hash of the model's files.
+        metric: Distance of embeddings: `cosine` or `euclidean`.
+        limits: The two thresholds that `tfreid calibrate` measured, or None. Same: one pair in a
+            thousand of different people is nearer. Unsure: up to the equal error rate.
+
+    Raises:
+        UserError: If there is no export, or it has no embedding that the gallery can search.
+    """
+
+    def __init__(self, export: str):
+        self.export, self.fingerprint = export, model_fingerprint(export)
+        self._client, self._turn = load_export(export), threading.Lock()
+        thresholds = exported_thresholds(export)
+        self.metric = next(iter(thresholds), None) or (
+            self._client.card.metric if is_device_export(export) else "cosine")
+        if self.metric not in ("cosine", "euclidean"):
+            raise UserError(f"{export} ranks by the {self.metric} distance, and a gallery searches "
+                            "by cosine or euclidean; calibrate and export it with "
+                            "evaluation.metric=cosine.")
+        self.limits = _limits(thresholds.get(self.metric))
+
+    @property
+    def width(self) -> int:
+        """Numbers of an embedding."""
+        return self.embed([np.zeros([64, 32, 3], np.uint8)]).shape[1]
+
+    def embed(self, images: Sequence[Image]) -> np.ndarray:
+        """Embeds images: paths, bytes or uint8 RGB arrays; float32 [n, width].
+
+        Raises:
+            UserError: If one is not an image, or the model has no embedding.
+        """
+        pixels = [load_image(image, MAX_PIXELS) for image in images]
+        with self._turn:
+            found = [embedding_of(self._client.extract_images(image[np.newaxis]))
+                     for image in pixels]
+        return self._comparable(np.concatenate(found))
+
+    def embed_files(self, files: Sequence[bytes]) -> list[np.ndarray | None]:
+        """Embeds image files in one batch; None for those that cannot be decoded."""
+        with self._turn:
+            found = embed_readable(self._client, files)
+        return [None if one is None else self._comparable(one) for one in found]
+
+    def distance(self, similarity: float) -> float:
+        """Returns the distance of what Milvus calls the similarity of two embeddings."""
+        return 1.0 - similarity if self.metric == "cosine" else max(similarity, 0.0) ** 0.5
+
+    def _comparable(self, embeddings: np.ndarray) -> np.ndarray:
+        embeddings = np.asarray(embeddings, np.float32)
+        return unit(embeddings) if self.metric == "cosine" else embeddings
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Returns vectors [..., d] at length 1; a vector of zeros stays."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.maximum(lengths, 1e-12)
+
+
+def thumbnail(image: Image) -> str:
+    """Returns a small JPEG of an image, in base64."""
+    pixels = load_image(image, MAX_PIXELS)
+    height = min(_THUMBNAIL_HEIGHT, pixels.shape[0])
+    width = max(1, min(round(pixels.shape[1] * height / pixels.shape[0]), 2 * height))
+    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return base64.b64encode(data.tobytes()).decode()
+
+
+def _limits(threshold) -> Limits | None:
+    if threshold is None:
+        return None
+    point = threshold.measured.get("at_false_positive_rates", {}).get(_SURE)
+    same = min(point["threshold"] if point else threshold.threshold, threshold.threshold)
+    return Limits(same, threshold.threshold)
