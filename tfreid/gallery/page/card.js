@@ -3,6 +3,7 @@
 import { button, count, icon, make } from "./dom.js";
 import { readable } from "./clock.js";
 
+const UNKNOWN_CAMERA = "Camera not known";
 const VERDICTS = { same: "Same", unsure: "Unsure", unknown: "Unknown" };
 
 /** Returns the verdict as a symbol and a word, or null if the gallery has no thresholds. */
@@ -12,9 +13,19 @@ export function verdictBadge(verdict) {
     make("span", { textContent: VERDICTS[verdict] }));
 }
 
+/** Returns a distance as it is written; one that is rounded to zero has no sign. */
+export function distanceText(distance) {
+  return distance.toFixed(3).replace(/^-(0\.0+)$/, "$1");
+}
+
+/** Returns where and when an entry was seen, as far as known. */
+export function placeOf({ camera, time }, clock) {
+  return [camera || UNKNOWN_CAMERA, readable(time, clock)].filter(Boolean).join(", ");
+}
+
 /** Returns a result in words, for screen readers and tips. */
 export function describe(result, clock) {
-  return [result.camera, readable(result.time, clock), `distance ${result.distance.toFixed(3)}`,
+  return [placeOf(result, clock), `distance ${distanceText(result.distance)}`,
     VERDICTS[result.verdict], result.person && `person ${result.person}`,
     result.entries > 1 && `${count(result.entries, "image")} of its track`,
   ].filter(Boolean).join(", ");
@@ -32,7 +43,7 @@ export function card(result, place, { clock, thumbnails, act }) {
     button(label, symbol, does(action), { class: `act ${action}`, tabIndex: -1, ...more });
   const element = make("li", {
     class: "card", tabIndex: -1, "aria-label": `${place + 1}: ${describe(result, clock)}`,
-    onclick: () => act("open", result),
+    "aria-keyshortcuts": "Enter R W S A Delete", onclick: () => act("open", result),
   },
   make("div", { class: "picture" }, picture,
     make("span", { class: "rank", textContent: place + 1, "aria-hidden": "true" }),
@@ -60,9 +71,10 @@ function facts(result, clock) {
     result.entries > 1 && count(result.entries, "image")].filter(Boolean).join(" · ");
   return make("div", { class: "facts" },
     make("div", { class: "measure" }, verdictBadge(result.verdict),
-      make("span", { class: "distance", textContent: result.distance.toFixed(3),
+      make("span", { class: "distance", textContent: distanceText(result.distance),
         title: "Distance to the query" })),
-    make("div", { class: "camera", textContent: result.camera, title: result.camera }),
-    make("div", { class: "time", textContent: readable(result.time, clock) }),
+    make("div", { class: "camera", textContent: result.camera || UNKNOWN_CAMERA,
+      title: result.camera }),
+    make("div", { class: "time", textContent: readable(result.time, clock) || "Time not known" }),
     make("div", { class: "others", textContent: others || "Person not known" }));
 }

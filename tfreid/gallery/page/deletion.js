@@ -13,20 +13,20 @@ export class Deletion {
     this.#forget = forget;
   }
 
-  async ofEntry({ key, camera }) {
-    const question = `Delete this image of ${camera} from the gallery? This cannot be undone.`;
+  async ofEntry({ key }) {
+    const question = `Delete the image ${key} from the gallery? This cannot be undone.`;
     if (await confirmed(question, "Delete image")) await this.#remove({ keys: [key] }, [key]);
   }
 
-  async ofTrack({ track, camera }) {
+  async ofTrack({ track }) {
     try {
-      const { entries } = await this.#api.entries({ track });
-      const question = `Delete the track ${track} of ${camera} with ` +
-        `${count(entries.length, "image")} from the gallery? This cannot be undone.`;
+      const { entries } = await this.#api.track(track);
+      const question = `Delete the track ${track} with ${count(entries.length, "image")} from ` +
+        "the gallery? This cannot be undone.";
       if (!await confirmed(question, "Delete track")) return;
       await this.#remove({ track }, entries.map(({ key }) => key));
     } catch (error) {
-      notice(error.message, () => this.ofTrack({ track, camera }));
+      notice(error.message, () => this.ofTrack({ track }));
     }
   }
 
@@ -34,9 +34,10 @@ export class Deletion {
     try {
       const { removed } = await this.#api.remove(what);
       notice(`${count(removed, "image was", "images were")} deleted.`);
-      await this.#forget(keys);
     } catch (error) {
       notice(error.message, () => this.#remove(what, keys));
+      return;
     }
+    await this.#forget(keys);
   }
 }

@@ -3,6 +3,7 @@
 import { button, byId, make } from "./dom.js";
 
 const NOTICE_SECONDS = 8;
+const NOTICES = 3;
 
 /** Returns a promise of whether the visitor agrees to what cannot be undone. */
 export function confirmed(question, verb) {
@@ -43,7 +44,11 @@ export function notice(sentence, retry = null) {
     make("p", { textContent: sentence }),
     retry && make("button", { type: "button", textContent: "Retry", onclick: again }),
     button("Dismiss", "cross", dismiss));
+  for (const other of place.querySelectorAll("p")) {
+    if (other.textContent === sentence) other.parentElement.remove();
+  }
   place.append(box);
+  while (place.childElementCount > NOTICES) place.firstChild.remove();
   if (!retry) setTimeout(dismiss, NOTICE_SECONDS * 1000);
 }
 

@@ -26,8 +26,15 @@ export class Filters extends EventTarget {
       else this.#unchecked.add(target.value);
       this.#changed();
     });
-    byId("cameras-all").addEventListener("click", () => this.#checkAll());
-    byId("times-clear").addEventListener("click", () => this.setWindow(null, null));
+    byId("cameras-all").addEventListener("click", () => {
+      this.#tickAll();
+      byId("cameras").querySelector("input").focus();
+      this.#changed();
+    });
+    byId("times-clear").addEventListener("click", () => {
+      this.setWindow(null, null);
+      byId("since").focus();
+    });
   }
 
   /** Offers what the gallery has; choices made before stay. */
@@ -62,8 +69,7 @@ export class Filters extends EventTarget {
   }
 
   clear() {
-    this.#unchecked.clear();
-    for (const box of byId("cameras").querySelectorAll("input")) box.checked = true;
+    this.#tickAll();
     this.setWindow(null, null);
   }
 
@@ -92,10 +98,9 @@ export class Filters extends EventTarget {
       make("span", { textContent: camera }));
   }
 
-  #checkAll() {
+  #tickAll() {
     this.#unchecked.clear();
     for (const box of byId("cameras").querySelectorAll("input")) box.checked = true;
-    this.#changed();
   }
 
   #readTime(name) {

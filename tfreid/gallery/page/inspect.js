@@ -2,7 +2,7 @@
 
 import { button, byId, count, make } from "./dom.js";
 import { readable } from "./clock.js";
-import { verdictBadge } from "./card.js";
+import { distanceText, placeOf, verdictBadge } from "./card.js";
 
 export class Inspector {
   #dialog = byId("inspect");
@@ -13,8 +13,10 @@ export class Inspector {
   #clock = false;
   #chosen = null;
 
-  /** `act(action, entry)` carries out what a button asks for. */
-  constructor(api, thumbnails, marks, act) {
+  #opened = null;
+
+  /** `act(action, entry)` carries out what a button asks for; `closed(result)` follows the end. */
+  constructor(api, thumbnails, marks, { act, closed }) {
     this.#api = api;
     this.#thumbnails = thumbnails;
     this.#marks = marks;
@@ -26,11 +28,13 @@ export class Inspector {
       this.#action("wrong", "Wrong", "cross"),
       this.#action("remove", "Delete image", "bin"),
       this.#action("removeTrack", "Delete track", "bin"));
+    this.#dialog.addEventListener("close", () => closed(this.#opened));
     marks.addEventListener("change", () => this.#chosen && this.#showMark());
   }
 
   async open(result, clock) {
     this.#clock = clock;
+    this.#opened = result;
     byId("inspect-track").replaceChildren();
     byId("inspect-track-title").textContent = "Images of this track";
     this.#choose(result);
@@ -51,12 +55,12 @@ export class Inspector {
 
   #choose(entry) {
     this.#chosen = entry;
-    const picture = make("img", { alt: `${entry.camera}, ${readable(entry.time, this.#clock)}` });
+    const picture = make("img", { alt: placeOf(entry, this.#clock) });
     this.#thumbnails.show(picture, entry.key);
     byId("inspect-picture").replaceChildren(picture);
     const facts = [["Camera", entry.camera], ["Time", readable(entry.time, this.#clock)],
       ["Person", entry.person || "not known"], ["Track", entry.track || "none"],
-      ["Distance", entry.distance?.toFixed(3)], ["Entry", entry.key]];
+      ["Distance", "distance" in entry && distanceText(entry.distance)], ["Entry", entry.key]];
     byId("inspect-facts").replaceChildren(...facts.filter(([, value]) => value).flatMap(
       ([name, textContent]) => [make("dt", { textContent: name }), make("dd", { textContent })]));
     byId("inspect-verdict").replaceChildren(verdictBadge(entry.verdict) ?? "");
@@ -81,9 +85,10 @@ export class Inspector {
       return;
     }
     try {
-      const { entries } = await this.#api.entries({ track: result.track });
+      const { entries } = await this.#api.track(result.track);
       if (this.#chosen.track !== result.track) return;
       title.textContent = `${count(entries.length, "image")} of this track`;
+      entries.sort((one, other) => one.time - other.time);
       byId("inspect-track").replaceChildren(...entries.map((entry) =>
         make("li", {}, this.#crop(entry.key === result.key ? result : entry))));
     } catch (error) {
@@ -92,11 +97,11 @@ export class Inspector {
   }
 
   #crop(entry) {
-    const name = readable(entry.time, this.#clock);
+    const name = readable(entry.time, this.#clock) || "No time";
     const picture = make("img", { alt: "" });
     this.#thumbnails.show(picture, entry.key);
     const crop = make("button", {
-      type: "button", "aria-label": `Image at ${name}`,
+      type: "button", "aria-label": `Image, ${name}`,
       "aria-pressed": entry.key === this.#chosen.key, onclick: () => this.#choose(entry),
     }, picture, make("span", { textContent: name }));
     crop.dataset.key = entry.key;

@@ -5,6 +5,7 @@ export class Marks extends EventTarget {
   #api;
   #all = new Map(); // Per person, what the service keeps: key -> whether it is right.
   #current = new Map(); // Of the person looked for, whether named yet or not.
+  #pending = new Map(); // Per person, what was not kept yet: key -> true, false or null
   #tracks = new Map(); // key -> track, as far as known
   #report;
 
@@ -27,9 +28,14 @@ export class Marks extends EventTarget {
     return [...this.#all.keys()].sort((one, other) => one.localeCompare(other));
   }
 
+  /** Whether there are marks of a person without a name, which are not kept. */
+  get unnamed() {
+    return !this.person && this.#current.size > 0;
+  }
+
   /** Whether marks would be lost with the page. */
   get unsaved() {
-    return !this.person && this.#current.size > 0;
+    return this.unnamed || this.#pending.size > 0;
   }
 
   async load() {
@@ -49,7 +55,7 @@ export class Marks extends EventTarget {
     this.person = person;
     this.#current = new Map([...(this.#all.get(person) ?? []), ...unnamed]);
     this.#changed();
-    if (person) await this.#keep(unnamed);
+    if (person) await this.#keep(person, unnamed);
   }
 
   /** Begins with an unnamed person and no marks. */
@@ -80,7 +86,7 @@ export class Marks extends EventTarget {
     if (right === null) this.#current.delete(key);
     else this.#current.set(key, right);
     this.#changed();
-    if (this.person) await this.#keep([[key, right]]);
+    if (this.person) await this.#keep(this.person, [[key, right]]);
   }
 
   /** Forgets entries that were deleted. */
@@ -97,22 +103,25 @@ export class Marks extends EventTarget {
     return [...this.#current].filter(([, value]) => value === right).map(([key]) => key);
   }
 
-  async #keep(marks) {
-    if (!marks.length) return;
-    const person = this.person;
+  /** Sends marks, and those of the person that could not be sent before. */
+  async #keep(person, marks) {
+    const sent = new Map([...(this.#pending.get(person) ?? []), ...marks]);
+    if (!sent.size) return;
+    this.#pending.set(person, sent);
     try {
-      await this.#api.mark(person, marks.map(([key, right]) => ({ key, right })));
+      await this.#api.mark(person, [...sent].map(([key, right]) => ({ key, right })));
     } catch (error) {
-      this.#report(`The marks of ${person} were not kept: ${error.message}`, () =>
-        this.#api.mark(person, marks.map(([key, right]) => ({ key, right }))));
+      this.#report(`The marks of ${person} were not kept: ${error.message}`,
+        () => this.#keep(person, []));
       return;
     }
-    if (!this.#all.has(person)) this.#all.set(person, new Map());
-    const kept = this.#all.get(person);
-    for (const [key, right] of marks) {
+    if (this.#pending.get(person) === sent) this.#pending.delete(person);
+    const kept = this.#all.get(person) ?? new Map();
+    for (const [key, right] of sent) {
       if (right === null) kept.delete(key);
       else kept.set(key, right);
     }
+    this.#all.set(person, kept);
     this.dispatchEvent(new Event("kept"));
   }
 

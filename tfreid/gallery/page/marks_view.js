@@ -26,17 +26,19 @@ export class MarksView {
   }
 
   #show() {
-    const { right, wrong, person, unsaved } = this.#marks;
+    const { right, wrong, person, unnamed } = this.#marks;
     byId("person-name").value = person;
     byId("marks-right").replaceChildren(...right.map((key) => this.#marked(key, "right")));
     byId("marks-wrong").replaceChildren(...wrong.map((key) => this.#marked(key, "wrong")));
     byId("marks-right-count").textContent = right.length;
     byId("marks-wrong-count").textContent = wrong.length;
+    byId("person-tag").hidden = !person && !unnamed;
+    byId("person-tag").textContent = person || count(right.length + wrong.length, "mark");
     byId("marks").hidden = !right.length && !wrong.length;
-    byId("marks-note").textContent = unsaved
+    byId("marks-note").textContent = unnamed
       ? `Name the person to keep ${count(right.length + wrong.length, "mark")}.`
       : "Marks are kept under this name.";
-    byId("marks-note").classList.toggle("warning", unsaved);
+    byId("marks-note").classList.toggle("warning", unnamed);
     this.#showNames();
   }
 

@@ -1,6 +1,6 @@
 /** Connects the parts of the page: a change of query, marks or filters starts a search. */
 
-import { Api } from "./api.js";
+import { Api } from "./service.js";
 import { BoxDialog } from "./box.js";
 import { Deletion } from "./deletion.js";
 import { askToken, closable, notice } from "./dialogs.js";
@@ -22,7 +22,9 @@ const marks = new Marks(api, notice);
 const filters = new Filters();
 const boxes = new BoxDialog();
 const queryView = new QueryView(query, thumbnails, { drawBox, say: notice });
-const inspector = new Inspector(api, thumbnails, marks, act);
+const inspector = new Inspector(api, thumbnails, marks, {
+  act, closed: (result) => results.recover(result),
+});
 const enrolment = new EnrolDialog(api, enrolled);
 const deletion = new Deletion(api, forget);
 const results = new Results({
@@ -60,14 +62,14 @@ function unsearchable() {
   return filters.cameras.length ? null : "no-camera";
 }
 
-/** Returns the form of a search; without a query, what is marked right is the query. */
+/** Returns the form of a search; without a query, what is marked right is searched for. */
 function searchForm() {
   const form = new FormData();
   query.fill(form);
   filters.fill(form);
-  if (query.empty) for (const key of marks.right) form.append("keys", key);
-  else if (byId("steer").checked) for (const key of marks.right) form.append("right", key);
-  if (byId("steer").checked) for (const key of marks.wrong) form.append("wrong", key);
+  const steer = byId("steer").checked;
+  if (steer || query.empty) for (const key of marks.right) form.append("right", key);
+  if (steer) for (const key of marks.wrong) form.append("wrong", key);
   return form;
 }
 
@@ -94,14 +96,12 @@ async function forget(keys) {
   inspector.close();
   query.removeEntries(keys);
   marks.drop(keys);
-  await refresh();
-  search();
+  await reload();
 }
 
 async function enrolled(number) {
   notice(`${count(number, "image was", "images were")} added to the gallery.`);
-  await refresh();
-  search();
+  await reload();
 }
 
 async function numberPeople() {
@@ -110,12 +110,11 @@ async function numberPeople() {
   try {
     const { tracks, people } = await api.identify();
     notice(`${count(tracks, "track")} belong to ${count(people, "person", "people")}.`);
-    await refresh();
-    search();
+    await reload();
   } catch (error) {
     notice(error.message, numberPeople);
   } finally {
-    asked.disabled = false;
+    asked.disabled = !about.entries;
   }
 }
 
@@ -130,8 +129,17 @@ async function refresh() {
   byId("gallery-counts").textContent = [count(about.entries, "image"),
     count(about.tracks, "track"), about.people && count(about.people, "person", "people"),
     count(about.cameras.length, "camera")].filter(Boolean).join(" · ");
-  for (const id of ["identify", "add-images", "new-search", "filters-fields"]) {
-    byId(id).disabled = false;
+  for (const id of ["add-images", "new-search", "filters-fields"]) byId(id).disabled = false;
+  byId("identify").disabled = !about.entries;
+}
+
+/** Searches again in a gallery that changed. */
+async function reload() {
+  try {
+    await refresh();
+    search();
+  } catch (error) {
+    results.fail(error.message, reload);
   }
 }
 
@@ -164,6 +172,7 @@ function globalKey(event) {
 
 const searchSoon = soon(search);
 for (const changing of [query, marks, filters]) changing.addEventListener("change", searchSoon);
+query.addEventListener("change", () => results.begin());
 marks.addEventListener("change", () => results.mark());
 byId("steer").addEventListener("change", search);
 byId("search").addEventListener("click", search);
@@ -176,5 +185,7 @@ for (const opener of document.querySelectorAll("[data-enrol]")) {
 byId("show-keys").addEventListener("click", () => byId("keys").showModal());
 for (const dialog of document.querySelectorAll("dialog")) closable(dialog);
 document.addEventListener("keydown", globalKey);
-byId("filters").open = matchMedia("(min-width: 60rem)").matches;
+for (const panel of document.querySelectorAll("aside details")) {
+  panel.open = matchMedia("(min-width: 60rem)").matches;
+}
 start();

@@ -1,6 +1,6 @@
 /** The query: images of the visitor's, each whole or a box of it, and entries of the gallery. */
 
-import { acceptable, tooManyPixels } from "./uploads.js";
+import { acceptable, fitting, leftOut, tooManyPixels } from "./uploads.js";
 
 export class Query extends EventTarget {
   images = []; // {file, picture, box}: the picture is null if the browser cannot show the file
@@ -13,16 +13,17 @@ export class Query extends EventTarget {
 
   /** Adds images and returns a sentence for each reason why some were left out. */
   async add(files) {
-    const { accepted, sentences } = acceptable(
-      files, this.limits, this.limits.images - this.images.length);
-    for (const file of accepted) {
+    const { accepted, sentences } = acceptable(files, this.limits);
+    const number = fitting(accepted, this.limits, this.images.map(({ file }) => file));
+    if (number < accepted.length) sentences.push(leftOut(accepted.length - number, this.limits));
+    for (const file of accepted.slice(0, number)) {
       const picture = await decode(file);
       const { naturalWidth: width = 0, naturalHeight: height = 0 } = picture ?? {};
       const sentence = tooManyPixels(file.name, width, height, this.limits);
       if (sentence) sentences.push(sentence);
       else this.images.push({ file, picture, box: null });
     }
-    if (accepted.length) this.#changed();
+    if (number) this.#changed();
     return sentences;
   }
 

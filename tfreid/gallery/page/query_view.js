@@ -1,7 +1,7 @@
 /** Shows the query as thumbnails, and takes images that are chosen, dropped or pasted. */
 
 import { button, byId, count, icon, make } from "./dom.js";
-import { readable } from "./clock.js";
+import { placeOf } from "./card.js";
 import { acceptDrops } from "./uploads.js";
 
 const THUMBNAIL = 192; // Height in pixels, twice what is shown, for dense screens.
@@ -39,7 +39,8 @@ export class QueryView {
 
   async #take(files) {
     if (!files.length) return;
-    for (const sentence of await this.#query.add(files)) this.#say(sentence);
+    const sentences = await this.#query.add(files);
+    if (sentences.length) this.#say(sentences.join(" "));
   }
 
   #show() {
@@ -63,7 +64,7 @@ export class QueryView {
   }
 
   #entryItem(entry) {
-    const name = `${entry.camera}, ${readable(entry.time, this.clock)}`;
+    const name = placeOf(entry, this.clock);
     const picture = make("img", { alt: name });
     this.#thumbnails.show(picture, entry.key);
     const remove = () => this.#query.removeEntries([entry.key]);

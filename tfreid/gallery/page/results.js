@@ -15,13 +15,13 @@ export class Results {
 
   constructor({ thumbnails, act, marks, window }) {
     this.#marks = marks;
-    const highlight = (key) => {
+    const highlight = (told) => (key) => {
       this.#wall.point(key);
-      this.#timeline.point(key);
+      this.#timeline.point(key, told);
     };
-    this.#wall = new Wall(byId("wall"), { thumbnails, act, highlight });
+    this.#wall = new Wall(byId("wall"), { thumbnails, act, highlight: highlight(false) });
     this.#timeline = new Timeline(byId("timeline"),
-      { highlight, window, pick: (key) => this.#wall.reveal(key) });
+      { highlight: highlight(true), window, pick: (key) => this.#wall.reveal(key) });
     byId("retry").addEventListener("click", () => this.#retry());
   }
 
@@ -54,6 +54,12 @@ export class Results {
     byId("verdict-counts").hidden = !results.some(({ verdict }) => verdict);
   }
 
+  /** Scrolls back to the first result if the wall was scrolled past it. */
+  begin() {
+    const results = byId("results");
+    if (results.getBoundingClientRect().top < 0) results.scrollIntoView();
+  }
+
   /** Shows the sentence of a failed search, and a button that runs `retry`. */
   fail(sentence, retry) {
     this.#retry = retry;
@@ -66,6 +72,11 @@ export class Results {
   explain(state) {
     this.#empty();
     this.#state(state);
+  }
+
+  /** Returns the focus to an entry that was looked at in a dialog. */
+  recover(result) {
+    this.#wall.recover(result);
   }
 
   /** Shows changed marks at the results there are. */

@@ -38,11 +38,12 @@ export class Timeline {
     this.#draw();
   }
 
-  point(key) {
+  /** Shows one mark as looked at, and if `told` what it means. */
+  point(key, told) {
     for (const [other, mark] of this.#marks) mark.classList.toggle("pointed", other === key);
     const mark = this.#marks.get(key);
-    this.#tip.hidden = !mark;
-    if (!mark) return;
+    this.#tip.hidden = !mark || !told;
+    if (this.#tip.hidden) return;
     const result = this.#shown.results.find((other) => other.key === key);
     this.#tip.textContent = describe(result, this.#shown.clock);
     this.#place(this.#x(result.time), Number(mark.dataset.y));
@@ -87,11 +88,13 @@ export class Timeline {
   }
 
   #axis(height) {
+    const { clock } = this.#shown;
     const [first, last] = this.#range;
     const wanted = Math.max(1, Math.floor(this.#width / LABEL));
-    return ticks(first, last, wanted, this.#shown.clock).map(({ at, label }) => {
+    return ticks(first, last, wanted, clock).map(({ at, label }) => {
       const x = this.#x(at);
-      const text = draw("text", { x, y: 15 });
+      const inside = Math.min(Math.max(x, LABEL / 2), this.#width - LABEL / 2);
+      const text = draw("text", { x: clock ? inside : x, y: 15 });
       text.textContent = label;
       return draw("g", { class: "tick" }, draw("line", { x1: x, x2: x, y1: AXIS, y2: height }),
         text);
@@ -104,7 +107,7 @@ export class Timeline {
     const right = marks.of(result);
     const judged = right === null ? "" : right ? " is-right" : " is-wrong";
     const mark = draw("g", {
-      class: `mark ${result.verdict ?? "same"}${judged}`, role: "button", tabindex: -1,
+      class: `mark ${result.verdict ?? ""}${judged}`, role: "button", tabindex: -1,
       transform: `translate(${this.#x(result.time)},${y})`,
       "aria-label": describe(result, clock),
     }, draw("circle", { class: "halo", r: 10 }),

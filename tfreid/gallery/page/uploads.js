@@ -3,24 +3,43 @@
 import { count } from "./dom.js";
 
 const MEGABYTE = 1024 * 1024;
+const FRAMING = 64 * 1024; // Bytes of a request that are not images, generously.
 
-/** Returns the files that may be sent and a sentence for each reason why others may not. */
-export function acceptable(files, limits, room = Infinity) {
+/** Returns the files that are images and may be sent, and a sentence for each that may not. */
+export function acceptable(files, limits) {
   const sentences = [];
-  const fits = files.filter((file) => {
+  const accepted = files.filter((file) => {
     if (file.type && !file.type.startsWith("image/")) {
       sentences.push(`${file.name} is not an image.`);
-    } else if (file.size > limits.upload_bytes) {
-      sentences.push(`${file.name} has ${megabytes(file.size)}; an image may have at most ` +
-        `${megabytes(limits.upload_bytes)}.`);
+    } else if (file.size > room(limits)) {
+      sentences.push(`${file.name} has ${megabytes(file.size)}; at most ` +
+        `${megabytes(limits.upload_bytes)} can be sent.`);
     } else return true;
     return false;
   });
-  if (fits.length > room) {
-    sentences.push(`A query has at most ${count(limits.images, "image")}; ` +
-      `${count(fits.length - room, "image was", "images were")} left out.`);
+  return { accepted, sentences };
+}
+
+/** Returns how many of the first files fit into one request with `before`. */
+export function fitting(files, limits, before = []) {
+  let bytes = total(before);
+  let number = 0;
+  while (number < files.length && before.length + number < limits.images) {
+    bytes += files[number].size;
+    if (bytes > room(limits)) break;
+    number += 1;
   }
-  return { accepted: fits.slice(0, room), sentences };
+  return number;
+}
+
+const room = (limits) => limits.upload_bytes - FRAMING;
+
+const total = (files) => files.reduce((sum, file) => sum + file.size, 0);
+
+/** Returns the sentence for images that do not fit into one query. */
+export function leftOut(number, limits) {
+  return `A query has at most ${count(limits.images, "image")} and ` +
+    `${megabytes(limits.upload_bytes)}; ${count(number, "image was", "images were")} left out.`;
 }
 
 /** Returns a sentence if an image has more pixels than the service takes, else null. */

@@ -72,6 +72,14 @@ export class Wall {
     element?.focus({ preventScroll: true });
   }
 
+  /** Focuses the card of a result, or the Tab stop, if what had the focus is gone. */
+  recover(result) {
+    const held = document.activeElement;
+    if (held !== document.body && !held.closest("dialog:not([open])")) return;
+    const element = this.#find(result) ?? this.#list.querySelector('.card[tabindex="0"]');
+    element?.focus({ preventScroll: true });
+  }
+
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const element = event.target.closest(".card");
@@ -95,6 +103,12 @@ export class Wall {
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns,
       Home: -place, End: cards.length - 1 - place };
     return key in steps ? cards[place + steps[key]] ?? element : null;
+  }
+
+  /** Returns the card of an entry, or of its track. */
+  #find({ key, track }) {
+    const other = this.#results.find((result) => track && result.track === track);
+    return this.#cards.get(key) ?? this.#cards.get(other?.key);
   }
 
   #result(element) {
@@ -121,15 +135,15 @@ export class Wall {
     if (!element || !this.#list.contains(element)) return null;
     const action = [...(held.classList ?? [])].find((name) => name !== "act" && name !== "card");
     return {
-      key: element.dataset.key, place: [...this.#list.children].indexOf(element),
+      result: this.#result(element), place: [...this.#list.children].indexOf(element),
       action: held.classList.contains("act") ? action : null,
       byKeyboard: held.matches(":focus-visible"),
     };
   }
 
-  #refocus({ key, place, action, byKeyboard }) {
+  #refocus({ result, place, action, byKeyboard }) {
     const cards = [...this.#cards.values()];
-    const element = this.#cards.get(key) ?? cards[Math.min(place, cards.length - 1)];
+    const element = this.#find(result) ?? cards[Math.min(place, cards.length - 1)];
     const held = action ? element?.querySelector(`.act.${action}`) : element;
     held?.focus({ preventScroll: !byKeyboard });
   }

@@ -1,6 +1,7 @@
 /** The service's REST interface. */
 
 const TOKEN = "tfreid.gallery.token";
+const LISTED = 1000; // The most entries that the service lists.
 
 /** What the service refused, with its sentence. */
 export class Refusal extends Error {
@@ -21,7 +22,7 @@ export class Api {
 
   about = () => this.#json("about");
   search = (form, signal) => this.#json("search", { method: "POST", body: form, signal });
-  entries = (wanted) => this.#json(`entries?${new URLSearchParams(wanted)}`);
+  track = (track) => this.#json(`entries?${new URLSearchParams({ track, limit: LISTED })}`);
   enrol = (form) => this.#json("entries", { method: "POST", body: form });
   remove = (what) => this.#json("entries", asJson("DELETE", what));
   identify = () => this.#json("identify", asJson("POST", {}));
