@@ -165,13 +165,12 @@ def test_the_wall_is_walked_and_judged_by_keys(found):
     with searching(page):
         page.keyboard.press("w")
     assert "is-wrong" in page.locator(".card:focus").get_attribute("class")
-    with searching(page):
-        page.keyboard.press("a")
-    chosen = page.locator(".card:focus").get_attribute("data-key")
-    assert sent(page, "keys") == [keys[1]] and page.locator(".query-item").count() == 2
-    with searching(page):
-        page.keyboard.press("s")
-    assert sent(page, "keys") == [chosen] and page.locator(".query-item").count() == 1
+    for letter, items in (("a", 2), ("s", 1)):
+        chosen = page.locator(".card:focus").get_attribute("data-key")
+        with searching(page):
+            page.keyboard.press(letter)
+        assert sent(page, "keys") == [chosen]
+        assert page.locator(".query-item").count() == items
     page.keyboard.press("?")
     assert page.locator("#keys[open]").count() == 1
 
@@ -180,20 +179,27 @@ def test_a_box_of_an_image_is_searched_for(found):
     page = found
     page.click("text=Draw a box")
     area = page.locator("#box-stage").bounding_box()
-    size = page.evaluate("document.querySelector('#box-stage img').naturalWidth")
-    scale = area["width"] / size
-    page.mouse.move(area["x"] + 5 * scale, area["y"] + 8 * scale)
+    width, height = page.evaluate("""() => {
+      const image = document.querySelector("#box-stage img");
+      return [image.naturalWidth, image.naturalHeight];
+    }""")
+    scale = area["width"] / width
+
+    def move(x, y):
+        page.mouse.move(area["x"] + x * scale, area["y"] + y * scale)
+
+    move(5, 8)
     page.mouse.down()
-    page.mouse.move(area["x"] + 20 * scale, area["y"] + 30 * scale)
-    page.mouse.move(area["x"] + 40 * scale, area["y"] + 90 * scale)
+    move(10, 20)
+    move(width - 6, height - 9)
     page.mouse.up()
     page.focus("#box-stage")
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("Shift+ArrowDown")
+    page.keyboard.press("ArrowRight")  # moves the box by a pixel
+    page.keyboard.press("Shift+ArrowDown")  # makes it higher by one
     with searching(page):
         page.click("#box-use")
     (box,), = map(json.loads, sent(page, "boxes"))
-    assert box == pytest.approx([6, 8, 41, 91], abs=1.1)
+    assert box == pytest.approx([6, 8, width - 5, height - 8], abs=0.6)
 
 
 def test_a_window_is_dragged_on_the_timeline(found):

@@ -4,6 +4,8 @@ import { byId } from "./dom.js";
 
 const SIDES = ["left", "top", "right", "bottom"];
 const LEAST = 4; // Pixels of the image.
+const MAGNIFIED = 6; // A small image is shown at most so many times its size.
+const SPACE = 32, LEAST_HEIGHT = 140; // Pixels of the screen: around the dialog, of the image.
 const REACH = 14; // How near to an edge a press takes hold of it, in pixels of the screen.
 
 export class BoxDialog {
@@ -23,7 +25,7 @@ export class BoxDialog {
     for (const side of SIDES) {
       byId(`box-${side}`).addEventListener("change", () => this.#typed());
     }
-    new ResizeObserver(() => this.#show()).observe(this.#stage);
+    new ResizeObserver(() => this.#fit()).observe(this.#stage.parentElement);
   }
 
   /** Returns a promise of the box in pixels of the image, null for the whole image, or of
@@ -39,7 +41,7 @@ export class BoxDialog {
     this.#dialog.returnValue = "";
     this.#dialog.showModal();
     this.#stage.focus();
-    this.#show();
+    this.#fit();
     return new Promise((resolve) => {
       this.#dialog.addEventListener("close", () => {
         const choice = this.#dialog.returnValue;
@@ -56,6 +58,18 @@ export class BoxDialog {
   /** Pixels of the screen for one pixel of the image. */
   get #scale() {
     return this.#stage.clientWidth / this.#picture.naturalWidth;
+  }
+
+  /** Shows the image as large as the dialog has room for. */
+  #fit() {
+    if (!this.#picture) return;
+    const [width, height] = this.#size;
+    const around = this.#dialog.scrollHeight - this.#stage.offsetHeight + SPACE;
+    const room = Math.max(innerHeight - around, LEAST_HEIGHT);
+    const shown = Math.min(this.#stage.parentElement.clientWidth, room * width / height,
+      MAGNIFIED * width);
+    this.#stage.style.width = `${shown}px`;
+    this.#show();
   }
 
   #at(event) {
@@ -143,7 +157,6 @@ export class BoxDialog {
   }
 
   #show() {
-    if (!this.#picture) return;
     const box = this.#box;
     this.#frame.hidden = !box;
     byId("box-use").disabled = !box;
