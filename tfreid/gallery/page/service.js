@@ -1,15 +1,7 @@
-/** The service's REST interface. */
+/** The service's REST interface; what it refuses is an error with the service's sentence. */
 
 const TOKEN = "tfreid.gallery.token";
 const LISTED = 1000; // The most entries that the service lists.
-
-/** What the service refused, with its sentence. */
-export class Refusal extends Error {
-  constructor(sentence, status) {
-    super(sentence);
-    this.status = status;
-  }
-}
 
 export class Api {
   #askToken;
@@ -65,13 +57,13 @@ async function reach(path, options) {
     return await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal("The service does not answer; check that it still runs.", 0);
+    throw new Error("The service does not answer; check that it still runs.");
   }
 }
 
+/** Returns an error with the sentence of a refused request. */
 async function refusalOf(response) {
   const content = await response.json().catch(() => ({}));
-  const sentence = typeof content?.error === "string"
-    ? content.error : `The service answered with status ${response.status}.`;
-  return new Refusal(sentence, response.status);
+  return new Error(typeof content?.error === "string"
+    ? content.error : `The service answered with status ${response.status}.`);
 }
