@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
@@ -16,11 +18,15 @@ def test_running_needs_no_tool_for_tests():
     assert not names & {"pytest", "pytest-xdist", "ruff", "setuptools", "pyarrow"}
 
 
-def test_the_command_and_the_recipes_are_in_it():
+def test_the_command_is_in_it():
     assert 'tfreid = "tfreid.commands.main:main"' in PROJECT
     assert 'include = ["tfreid*", "tfrecords*"]' in PROJECT
-    pattern = re.search(r'^"tfreid.config" = \["(.*)"\]', PROJECT, re.M).group(1)
-    config = ROOT / "tfreid" / "config"
-    kept = set(config.glob(pattern))
-    assert kept and kept == {path for path in config.rglob("*")
+
+
+@pytest.mark.parametrize("package", ["config", "gallery"])  # the recipes, the page
+def test_files_of_other_kinds_are_in_it(package):
+    pattern = re.search(rf'^"tfreid.{package}" = \["(.*)"\]', PROJECT, re.M).group(1)
+    folder = ROOT / "tfreid" / package
+    kept = set(folder.glob(pattern))
+    assert kept and kept == {path for path in folder.rglob("*")
                              if path.is_file() and path.suffix not in (".py", ".pyc")}
