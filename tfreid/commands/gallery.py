@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _TOKEN = "TFREID_GALLERY_TOKEN"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_DISTANCE = number(low=0.0, high=1e9)
 _ORDERS = ("k_reciprocal", "pair")
 _EPILOG = """\
 examples:
@@ -221,9 +222,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_search(action("search", _search, "find the images that are most like a person"))
     identify = action("identify", _identify, "give every track the number of a person, over all "
                       "cameras")
-    identify.add_argument("--threshold", type=number(low=0.0, high=1e9), metavar="D", help="distance up to "
-                          "which tracks are one person (default: the model's calibrated one)")
-    identify.add_argument("--travel", type=number(low=0.0, high=1e9), metavar="SECONDS",
+    identify.add_argument("--threshold", type=_DISTANCE, metavar="D", help="distance up to which "
+                          "tracks are one person (default: as --same of search)")
+    identify.add_argument("--travel", type=_DISTANCE, metavar="SECONDS",
                           help="least time from one camera to another (default: any, as for "
                           "cameras that see the same place)")
     action("stats", _stats, "tell what a gallery holds", model=False)
@@ -273,10 +274,10 @@ def _add_where(parser: argparse.ArgumentParser, time: bool = True) -> None:
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--same", type=number(low=0.0, high=1e9), metavar="D", help="distance up to which a "
-                        "match is the same person (default: where the calibration accepts one in "
-                        "1,000 pairs of different people)")
-    parser.add_argument("--unsure", type=number(low=0.0, high=1e9), metavar="D", help="distance beyond which "
-                        "the person is unknown (default: the calibrated threshold)")
+    parser.add_argument("--same", type=_DISTANCE, metavar="D", help="distance up to which a match "
+                        "is the same person (default: where the calibration accepts one in 1,000 "
+                        "pairs of different people)")
+    parser.add_argument("--unsure", type=_DISTANCE, metavar="D", help="distance beyond which the "
+                        "person is unknown (default: the calibrated threshold)")
     parser.add_argument("--pair-model", metavar="DIR", help="export of a CSN or Siamese network "
                         "that may re-rank")
