@@ -1,0 +1,1 @@
+"""Find this person: a gallery of embeddings that is searched, watched and labelled."""
