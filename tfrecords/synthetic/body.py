@@ -22,9 +22,20 @@ def draw_person(canvas: np.ndarray, identity: Identity, pose: Pose, x: float, gr
 
     `light` (-1 to 1) is the side that the light comes from.
     """
+    draw_shadow(canvas, x, ground, pixels, light)
+    draw_figure(canvas, identity, pose, x, ground, pixels, light)
+
+
+def draw_shadow(canvas: np.ndarray, x: float, ground: float, pixels: float, light: float) -> None:
+    """Darkens the ground around the feet; see `draw_person`."""
+    darken(canvas, (x - light * 0.08 * pixels, ground), (0.2 * pixels, 0.05 * pixels), 0.5)
+
+
+def draw_figure(canvas: np.ndarray, identity: Identity, pose: Pose, x: float, ground: float,
+                pixels: float, light: float) -> None:
+    """Draws a pedestrian without a shadow; see `draw_person`."""
     view = View(x, ground, pixels * identity.stature, pose.yaw, pose.pitch)
     figure = _Figure(canvas, identity, pose, view, light)
-    darken(canvas, (x - light * 0.08 * pixels, ground), (0.2 * pixels, 0.05 * pixels), 0.5)
     facing = math.cos(pose.yaw)
     if identity.bag == "backpack" and facing >= 0:
         figure.backpack()

@@ -64,7 +64,23 @@ def camera_of(seed: int, number: int) -> Camera:
 
 
 def expose(picture: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """Turns a clean picture into what the camera records, both uint8 RGB [height, width, 3]."""
+    """Turns a clean crop into what the camera records, both uint8 RGB [height, width, 3]."""
+    return add_grain(light(picture, camera, rng, picture.shape[0]), camera, rng)
+
+
+def light(picture: np.ndarray, camera: Camera, rng: np.random.Generator,
+          person: float) -> np.ndarray:
+    """Gives a clean picture the camera's light, colours and blur.
+
+    Args:
+        picture: uint8 RGB [height, width, 3].
+        camera: The camera.
+        rng: Draws the exposure; the same draws give the same exposure.
+        person: Height of people in the picture, in pixels, which the blur is relative to.
+
+    Returns:
+        uint8 RGB [height, width, 3].
+    """
     height, width = picture.shape[:2]
     jitter = np.exp(rng.standard_normal(4) * (0.1, 0.045, 0.045, 0.045))
     across = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None, :]
@@ -79,17 +95,22 @@ def expose(picture: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.
     ramp = np.linspace(0.0, 1.0, 256)[:, None] ** (camera.gamma * np.exp(0.3 * (jitter[1:] - 1.0)))
     curve = 255.0 * ramp * camera.gain * jitter[0] * np.asarray(camera.cast) * jitter[1:]
     lit = cv2.LUT(lit, np.clip(curve, 0, 255).astype(np.uint8)[None])
-    sigma = camera.blur * rng.uniform(0.6, 1.4) * height / 128.0
-    if sigma > 0.25:
-        lit = cv2.GaussianBlur(lit, (0, 0), sigma)
+    sigma = camera.blur * rng.uniform(0.6, 1.4) * person / 128.0
+    return cv2.GaussianBlur(lit, (0, 0), sigma) if sigma > 0.25 else lit
+
+
+def add_grain(picture: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+    """Adds the camera's noise to a picture, uint8 RGB [height, width, 3]."""
     top, left = (int(start) for start in rng.integers(_GRAIN_SIZE - 256, size=2))
-    grain = _grain()[top:top + height, left:left + width]
-    return np.clip(lit + np.float32(camera.noise) * grain, 0, 255).astype(np.uint8)
+    rows, columns = (np.arange(start, start + length) % _GRAIN_SIZE
+                     for start, length in zip((top, left), picture.shape))
+    grain = _grain()[rows[:, None], columns]
+    return np.clip(picture + np.float32(camera.noise) * grain, 0, 255).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=1)
 def _grain() -> np.ndarray:
-    """Returns noise [512, 512, 3], of which every crop uses a random piece."""
+    """Returns noise [512, 512, 3], of which every picture uses a random piece, repeated."""
     rng = generator(0, Stream.GRAIN)
     grey = rng.standard_normal((_GRAIN_SIZE, _GRAIN_SIZE, 1))
     coloured = rng.standard_normal((_GRAIN_SIZE, _GRAIN_SIZE, 3))

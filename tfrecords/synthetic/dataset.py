@@ -25,7 +25,8 @@ _UNFINISHED = "synthetic.unfinished.json"
 # Increase it with every change of pixels, so that no folder mixes the images of two renderers.
 _RENDERER = 1
 _CHUNK = 64
-_LARGEST = {"cameras": 9, "images_per_camera": 1000, "seed": 2**32 - 1}  # c1-c9 in a file name
+MOST_PEOPLE, MOST_CAMERAS = 1_000_000, 9  # of training, as many of testing; c1-c9 in a file name
+_LARGEST = {"cameras": MOST_CAMERAS, "images_per_camera": 1000, "seed": 2**32 - 1}
 _SMALLEST = {"train_identities": 1, "test_identities": 1, "cameras": 2, "images_per_camera": 2,
              "cameras_per_identity": 2}
 
@@ -109,7 +110,7 @@ def render_dataset(root: Path, options: SyntheticOptions, workers: int = 1,
 def _check_options(options: SyntheticOptions, workers: int) -> None:
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
-        low, high = _SMALLEST.get(field.name, 0), _LARGEST.get(field.name, 1_000_000)
+        low, high = _SMALLEST.get(field.name, 0), _LARGEST.get(field.name, MOST_PEOPLE)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise UserError(f"{field.name} must be a whole number from {low} to {high}, "
                             f"not {value!r}.")

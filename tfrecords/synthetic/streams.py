@@ -23,6 +23,8 @@ class Stream(enum.IntEnum):
     CROP = 7
     ROUTE = 8
     GRAIN = 9
+    WALK = 10
+    FILM = 11
 
 
 def generator(seed: int, stream: Stream, *numbers: int) -> np.random.Generator:

@@ -223,7 +223,8 @@ def _parser() -> argparse.ArgumentParser:
     identify = action("identify", _identify, "give every track the number of a person, over all "
                       "cameras")
     identify.add_argument("--threshold", type=_DISTANCE, metavar="D", help="distance up to which "
-                          "tracks are one person (default: as --same of search)")
+                          "tracks are one person (default: where the calibration accepts one in 100 "
+                          "pairs of different people)")
     identify.add_argument("--travel", type=_DISTANCE, metavar="SECONDS",
                           help="least time from one camera to another (default: any, as for "
                           "cameras that see the same place)")

@@ -28,6 +28,8 @@ COMMANDS = {
     "embed-images": Command("tfreid.commands.embed_images",
                             "embed many images into Parquet shards, here or on Apache Beam"),
     "crop-people": Command("tfreid.commands.crop_people", "cut the people out of films"),
+    "render-films": Command("tfreid.commands.render_films",
+                            "render films of people, to try everything without real ones"),
     "gallery": Command("tfreid.commands.gallery", "find a person in a gallery of images"),
     "calibrate": Command("tfreid.commands.calibrate", "choose the distance that means same person"),
     "convert": Command("tfreid.commands.convert", "convert a PyTorch checkpoint"),

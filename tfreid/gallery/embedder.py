@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from tfrecords.errors import UserError
+from tfreid.evaluation.thresholds import Threshold
 from tfreid.serving import load_export
 from tfreid.serving.client import exported_thresholds
 from tfreid.serving.embedding_files import embed_readable, model_fingerprint
@@ -21,7 +22,8 @@ from tfreid.serving.interface import embedding_of
 MAX_PIXELS = 50_000_000
 # Of the stored pictures: pixels in height, and JPEG quality.
 _THUMBNAIL_HEIGHT, _QUALITY = 192, 88
-_SURE = "0.001"
+# False-positive rates of distances that mean surely the same person, and one number for tracks.
+_SURE, _ONE_PERSON = "0.001", "0.01"
 
 
 class Limits(NamedTuple):
@@ -54,6 +56,8 @@ class Embedder:
         metric: Distance of embeddings: `cosine` or `euclidean`.
         limits: The two thresholds that `tfreid calibrate` measured, or None. Same: one pair in a
             thousand of different people is nearer. Unsure: up to the equal error rate.
+        numbering: Largest distance of tracks that get one number, or None: one pair in a hundred of
+            different people is nearer.
 
     Raises:
         UserError: If there is no export, or it has no embedding that the gallery can search.
@@ -70,6 +74,7 @@ class Embedder:
                             "by cosine or euclidean; calibrate and export it with "
                             "evaluation.metric=cosine.")
         self.limits = _limits(thresholds.get(self.metric))
+        self.numbering = _distance_at(thresholds.get(self.metric), _ONE_PERSON)
 
     @property
     def width(self) -> int:
@@ -119,9 +124,15 @@ def thumbnail(image: Image) -> str:
     return base64.b64encode(data.tobytes()).decode()
 
 
-def _limits(threshold) -> Limits | None:
+def _limits(threshold: Threshold | None) -> Limits | None:
     if threshold is None:
         return None
-    point = threshold.measured.get("at_false_positive_rates", {}).get(_SURE)
-    same = min(point["threshold"] if point else threshold.threshold, threshold.threshold)
-    return Limits(same, threshold.threshold)
+    return Limits(_distance_at(threshold, _SURE), threshold.threshold)
+
+
+def _distance_at(threshold: Threshold | None, rate: str) -> float | None:
+    """Returns the distance at a false-positive rate, or the threshold if that is smaller."""
+    if threshold is None:
+        return None
+    point = threshold.measured.get("at_false_positive_rates", {}).get(rate, {})
+    return min(point.get("threshold", np.inf), threshold.threshold)

@@ -52,8 +52,8 @@ def number_people(gallery: Gallery, threshold: float | None = None,
 
     Args:
         gallery: The gallery, opened with its model.
-        threshold: Distance up to which tracks are one person. Defaults to that beyond which a
-            match is not surely the same person.
+        threshold: Largest distance of tracks of one person. Defaults to that at which calibration
+            accepts one in a hundred pairs of different people.
         travel: Least number of seconds from one camera to another; None allows any.
 
     Returns:
@@ -63,10 +63,10 @@ def number_people(gallery: Gallery, threshold: float | None = None,
         UserError: If there is no threshold, or there are too many tracks.
     """
     if threshold is None:
-        if gallery.limits is None:
+        threshold = gallery.embedder.numbering
+        if threshold is None:
             raise UserError("the model has no calibrated threshold; run tfreid calibrate and "
                             "export it again, or give a threshold.")
-        threshold = gallery.limits.same
     found = _gathered(gallery)
     if not found:
         return {"tracks": 0, "people": 0}

@@ -309,6 +309,8 @@ def test_two_thresholds_come_from_the_calibration():
     full = Threshold(0.4, measured={"at_false_positive_rates": {"0.001": point}}, **common)
     assert embedder._limits(full) == Limits(0.2, 0.4)
     assert embedder._limits(Threshold(0.4, **common)) == Limits(0.4, 0.4)
+    assert embedder._distance_at(full, "0.001") == 0.2
+    assert embedder._distance_at(full, "0.01") == 0.4 and embedder._distance_at(None, "1") is None
     assert [Limits(0.2, 0.4).verdict(x) for x in (0.2, 0.3, 0.41)] == ["same", "unsure", "unknown"]
 
 
