@@ -79,7 +79,33 @@ def _identify(parsed) -> None:
 
     with _open(parsed) as gallery:
         found = number_people(gallery, parsed.threshold, parsed.travel)
-    print(f"{found['tracks']:,} tracks are {found['people']:,} people")
+        print(f"{found['tracks']:,} tracks are {found['people']:,} people")
+        if parsed.truth:
+            _print_scores(gallery.entries(), parsed.truth)
+
+
+def _print_scores(entries, truth: str) -> None:
+    from tfreid.evaluation.identification import identification_scores, share_with_one_number
+
+    people = _read_truth(truth)
+    known = [entry for entry in entries if entry.track in people]
+    if not known:
+        raise UserError(f"{truth} names no track of the gallery; give the table of its films.")
+    true = [people[entry.track] for entry in known]
+    found = [entry.person for entry in known]
+    scores, share = identification_scores(true, found), share_with_one_number(true, found)
+    print(f"of {len(known):,} images of {len(set(true)):,} people: IDF1 {scores.idf1:.3f}, "
+          f"precision {scores.idp:.3f}, recall {scores.idr:.3f}; {share:.0%} of the people have "
+          "exactly one number")
+
+
+def _read_truth(table: str) -> dict[str, str]:
+    from tfrecords.files import open_table
+
+    reader = open_table(Path(table), "save it as CSV in UTF-8")
+    if not {"track", "person"} <= set(reader.fieldnames or ()):
+        raise UserError(f"{table} needs the columns track and person.")
+    return {row["track"]: row["person"] for row in reader}
 
 
 def _stats(parsed) -> None:
@@ -223,11 +249,13 @@ def _parser() -> argparse.ArgumentParser:
     identify = action("identify", _identify, "give every track the number of a person, over all "
                       "cameras")
     identify.add_argument("--threshold", type=_DISTANCE, metavar="D", help="distance up to which "
-                          "tracks are one person (default: where the calibration accepts one in 100 "
-                          "pairs of different people)")
+                          "tracks are one person (default: where the calibration accepts one in "
+                          "100 pairs of different people)")
     identify.add_argument("--travel", type=_DISTANCE, metavar="SECONDS",
                           help="least time from one camera to another (default: any, as for "
                           "cameras that see the same place)")
+    identify.add_argument("--truth", metavar="CSV", help="columns track and person, as tfreid "
+                          "render-films writes them: scores the numbers (IDF1)")
     action("stats", _stats, "tell what a gallery holds", model=False)
     export = action("export", _export, "write the entries as the CSV that tfreid build csv reads",
                     model=False)

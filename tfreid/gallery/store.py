@@ -11,6 +11,7 @@ import os
 import re
 import sqlite3
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -310,7 +311,9 @@ def _connect(uri: str):
     for name in ("pymilvus", "milvus_lite"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # their errors become ours
     try:
-        return MilvusClient(uri, token=os.environ.get(_TOKEN, ""), timeout=5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # milvus-lite imports setuptools' pkg_resources
+            return MilvusClient(uri, token=os.environ.get(_TOKEN, ""), timeout=5)
     except (MilvusException, OSError, RuntimeError, ValueError) as error:
         reason = shortened(str(getattr(error, "message", error)))
         fix = ("it may not be a gallery, or be damaged: name another, and add the images again"
