@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,13 +39,13 @@ def measure_gallery_store(entries: int, dimensions: int, searches: int) -> dict[
         part[:] = unit(random.standard_normal(part.shape, np.float32))
     times = random.random(entries)
     queries = unit(random.standard_normal((searches, dimensions), np.float32))
-    with scratch_folder("gallery.db") as folder:
-        store = Store(folder)
+    with scratch_folder("gallery") as folder:
+        store = Store(folder / "gallery.db")
         seconds = _fill(store, vectors, times)
-        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+        size = sum(path.stat().st_size for path in folder.iterdir())
         opened = time.perf_counter()
         store.close()
-        store = Store(folder)
+        store = Store(folder / "gallery.db")
         opened = time.perf_counter() - opened
         filtered = _timed(queries, lambda query: store.search(query, _K, _SEARCHED, ("key",)))
         everywhere = _timed(queries, lambda query: store.search(query, _K, Where(), ("key",)))
@@ -75,7 +74,6 @@ def _fill(store: Store, vectors: np.ndarray, times: np.ndarray) -> float:
                     for row in range(place, min(place + _ROWS, len(vectors)))]
             store.put(rows)
             bar.update(len(rows))
-    store.flush()
     return time.perf_counter() - start
 
 

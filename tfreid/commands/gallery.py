@@ -141,6 +141,8 @@ def _serve(parsed) -> None:
     token = os.environ.get(_TOKEN)
     if parsed.token_file:
         token = Path(parsed.token_file).read_text().strip()
+    if token == "":
+        raise UserError(f"the token of {parsed.token_file or _TOKEN} is empty; write one into it.")
     if parsed.host not in _LOOPBACK and not token:
         raise UserError(f"--host {parsed.host} lets other machines in; give --token-file FILE or "
                         f"the environment variable {_TOKEN}.")
@@ -154,8 +156,9 @@ def _serve(parsed) -> None:
 
     from tfreid.gallery.service import make_app
 
+    _refuse_taken(parsed.host, parsed.port)
     with _open(parsed) as gallery:
-        _refuse_taken(parsed.host, parsed.port)
+        _ = gallery.embedder.width  # the first image takes seconds, which no visitor should wait
         name = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
         print(f"open http://{name}:{parsed.port}/ in a browser; Ctrl-C stops", flush=True)
         uvicorn.run(make_app(gallery, token), host=parsed.host, port=parsed.port,

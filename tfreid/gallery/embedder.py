@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -76,9 +77,9 @@ class Embedder:
         self.limits = _limits(thresholds.get(self.metric))
         self.numbering = _distance_at(thresholds.get(self.metric), _ONE_PERSON)
 
-    @property
+    @functools.cached_property
     def width(self) -> int:
-        """Numbers of an embedding."""
+        """Numbers of an embedding; the first call also makes the model ready, which takes long."""
         return self.embed([np.zeros([64, 32, 3], np.uint8)]).shape[1]
 
     def embed(self, images: Sequence[Image]) -> np.ndarray:

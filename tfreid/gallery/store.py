@@ -153,7 +153,7 @@ class Store:
                 self._open()
                 return
             for name in (self.name, self.name + _NOTES):
-                self._client.compact(name)
+                self._compact(name)
 
     def note(self, key: str) -> Any:
         """Returns a note, or None."""
@@ -201,6 +201,15 @@ class Store:
                 self._client.upsert(self.name, json.loads(self._redo.read_bytes()))
                 self._redo.unlink()
 
+    def _compact(self, name: str) -> None:
+        import grpc
+
+        try:
+            self._client.compact(name)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:  # as milvus-lite's server
+                raise
+
     def _close_client(self) -> None:
         self._client.close()
         if self._local:
@@ -215,12 +224,13 @@ class Store:
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
         """Lets one thread at a time ask Milvus, and turns its errors into a sentence."""
+        import grpc
         from pymilvus.exceptions import MilvusException
 
         with self._turn:
             try:
                 yield
-            except (MilvusException, sqlite3.Error) as error:
+            except (MilvusException, grpc.RpcError, sqlite3.Error) as error:
                 reason = shortened(str(getattr(error, "message", error)), 300)
                 raise UserError(f"{self.uri}: Milvus refused ({reason}); check the store and the "
                                 "space on its disk.") from None
@@ -252,7 +262,9 @@ class Store:
         schema.add_field("time", DataType.DOUBLE)
         schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=width)
         indices = self._client.prepare_index_params()
-        indices.add_index("embedding", index_type="FLAT", metric_type=metric)
+        # Exact where one machine holds all; a server chooses what its size allows.
+        indices.add_index("embedding", index_type="FLAT" if self._local else "AUTOINDEX",
+                          metric_type=metric)
         self._client.create_collection(name, schema=schema, index_params=indices,
                                        consistency_level="Strong")
         self._client.load_collection(name)

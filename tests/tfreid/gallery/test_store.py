@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import pytest
 pytest.importorskip("pymilvus")
 
 from tfrecords.errors import UserError  # noqa: E402
+from tfreid.commands import benchmark  # noqa: E402
 from tfreid.gallery.entries import EVERYWHERE, Where  # noqa: E402
 from tfreid.gallery.store import Store  # noqa: E402
 
@@ -206,6 +208,29 @@ def _opened(path):
             time.sleep(0.2)
 
 
+def test_a_server_is_a_url(tmp_path):
+    from milvus_lite.server import Server
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    server = Server(str(tmp_path / "server.db"), address)
+    assert server.start()
+    try:
+        store = Store(f"http://{address}", "lobby")
+        store.create(4, "cosine")
+        store.put(rows(["a", "b"]), replacing=True)
+        store.delete(["a"])
+        store.purge()
+        assert keys(store) == ["b"]
+        store.close()
+        again = Store(f"http://{address}", "lobby")
+        assert keys(again) == ["b"] and not Store(f"http://{address}", "other").exists
+        again.close()
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize("uri, words", [
     ("people", "a file NAME.db"),
     ("a name with spaces.db", "a file NAME.db"),
@@ -230,3 +255,12 @@ def test_files_that_are_no_gallery_are_named(tmp_path):
 def test_names_of_galleries_are_plain(tmp_path):
     with pytest.raises(UserError, match="letters, digits and underscores"):
         Store(tmp_path / "people.db", "a-b; drop")
+
+
+def test_its_speed_is_measured(capsys):
+    assert benchmark.main(["store", "--distractors", "1500", "--queries", "5",
+                           "--dimensions", "16"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["entries"] == 1500 and found["recall_at_10"] == 1.0
+    assert 100 < found["searched_entries"] < 200
+    assert found["filtered_ms"]["p50"] <= found["filtered_ms"]["p99"]
