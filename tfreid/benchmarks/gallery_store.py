@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +29,7 @@ def measure_gallery_store(entries: int, dimensions: int, searches: int) -> dict[
 
     Returns:
         Seconds to fill, bytes on the disk, milliseconds of searches (p50, p99) by the store, with
-        and without the filter, and by faiss, recall of the ten nearest, and peak memory.
+        and without the filter, and by faiss, and recall of the ten nearest.
     """
     random = np.random.default_rng(_SEED)
     vectors = np.empty((entries, dimensions), np.float32)
@@ -59,8 +58,7 @@ def measure_gallery_store(entries: int, dimensions: int, searches: int) -> dict[
             "seconds_to_fill": round(seconds, 1), "bytes": size,
             "seconds_to_open": round(opened, 2), "recall_at_10": float(recall),
             "filtered_ms": filtered[1], "unfiltered_ms": everywhere[1],
-            "faiss": _faiss(vectors, queries, chosen),
-            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+            "faiss": _faiss(vectors, queries, chosen)}
 
 
 def _fill(store: Store, vectors: np.ndarray, times: np.ndarray) -> float:

@@ -142,7 +142,7 @@ class Gallery:
                 except UserError as error:
                     refused.append((keys[place], str(error)))
             stored = self._checksums(entry.key for entry, _ in batch)
-            new = [(entry, data) for entry, data in batch
+            new = [(entry, data) for entry, data in {one[0].key: one for one in batch}.values()
                    if stored.get(entry.key) != _checksum(data)]
             present += len(batch) - len(new)
             wrong = self.put(new, any(entry.key in stored for entry, _ in new))

@@ -84,12 +84,12 @@ class Store:
             self._create(self.name, texts, width, METRICS[metric])
 
     def put(self, rows: Sequence[Mapping[str, Any]], replacing: bool = False) -> None:
-        """Writes entries, in the place of those of the same keys; when it returns they are kept.
+        """Writes entries; when it returns they are kept.
 
         Args:
-            rows: For each, the `FIELDS`, `thumbnail` and `embedding` [width].
-            replacing: Whether some may be there. milvus-lite takes them away before it writes, so
-                that a copy of the rows is kept until it has.
+            rows: For each, the `FIELDS`, `thumbnail` and `embedding` [width]; of different keys.
+            replacing: Whether entries of these keys may be there, and are replaced. milvus-lite
+                takes them away before it writes, so that a copy of the rows is kept until it has.
         """
         rows = [{**row, "id": _id(row["key"]), "embedding": np.asarray(
             row["embedding"], np.float32), "time": UNKNOWN_TIME if row["time"] is None
@@ -98,8 +98,11 @@ class Store:
             if replacing and self._local:
                 write_whole(self._redo, json.dumps(
                     [{**row, "embedding": row["embedding"].tolist()} for row in rows]).encode())
-            self._client.upsert(self.name, rows)
-            self._redo.unlink(missing_ok=True)
+                self._client.upsert(self.name, rows)
+                self._redo.unlink()
+            else:
+                write = self._client.upsert if replacing else self._client.insert
+                write(self.name, rows)
 
     def search(self, embedding: np.ndarray, count: int, where: Where,
                fields: Sequence[str] = FIELDS) -> list[dict[str, Any]]:

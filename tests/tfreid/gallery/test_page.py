@@ -11,6 +11,10 @@ import shutil
 
 import pytest
 
+from tfrecords.build import main as build
+from tfreid.records import Records
+
+# Neither is in the requirements: pip install playwright, apt install chromium.
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -105,7 +109,7 @@ def sent(page, field):
     return [value for name, value in page.evaluate("forms.at(-1)") if name == field]
 
 
-def test_a_person_is_found_marked_and_written_to_a_table(found, gallery_service):
+def test_a_person_is_found_marked_and_becomes_records(found, gallery_service, tmp_path):
     page, keys = found, keys_of(found)
     assert gallery_service.person_of(keys[0]) == gallery_service.person
     camera = page.locator(".card .camera").first.inner_text()
@@ -137,6 +141,9 @@ def test_a_person_is_found_marked_and_written_to_a_table(found, gallery_service)
         names = {row["path"]: row["person_id"] for row in csv.DictReader(table)}
     assert names[keys[0]] == "red jacket"
     assert names.get(wrong) != "red jacket"
+    assert build(["csv", "--root", str(gallery_service.folder), "--csv",
+                  str(download.value.path()), "--output", str(tmp_path / "records")]) == 0
+    assert Records(tmp_path / "records")["train"].identities == 2
 
 
 def test_marks_of_a_name_come_back(found, open_page):
