@@ -28,7 +28,7 @@ examples:
   tfreid gallery export --gallery people.db --output people.csv
   tfreid gallery remove --gallery people.db --older-than 2026-05-01T00:00:00
 
-A gallery is a folder of milvus-lite, which one process has open at a time, or the URL of a Milvus
+A gallery is a file of milvus-lite, which one process has open at a time, or the URL of a Milvus
 server. It holds embeddings, small pictures and what is known of each image, and belongs to one
 model. The model should be calibrated (tfreid calibrate) before it is exported, so that results say
 same, unsure or unknown. `tfreid gallery ACTION --help` explains each action.
@@ -162,7 +162,7 @@ def _serve(parsed) -> None:
         name = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
         print(f"open http://{name}:{parsed.port}/ in a browser; Ctrl-C stops", flush=True)
         uvicorn.run(make_app(gallery, token), host=parsed.host, port=parsed.port,
-                    log_level="warning", limit_concurrency=64, timeout_keep_alive=30)
+                    log_level="warning", timeout_keep_alive=30)
 
 
 def _refuse_taken(host: str, port: int) -> None:
@@ -235,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     def action(name, act, words, model=True):
         one = actions.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
         one.set_defaults(act=act)
-        one.add_argument("--gallery", required=True, metavar="URI", help="folder NAME.db, which is "
+        one.add_argument("--gallery", required=True, metavar="URI", help="file NAME.db, which is "
                          "made, or URL of a Milvus server (its token: MILVUS_TOKEN)")
         one.add_argument("--name", default="people", help="one of several galleries in the store "
                          "(default: %(default)s)")

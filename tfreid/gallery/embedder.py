@@ -21,8 +21,8 @@ from tfreid.serving.formats.reader import is_device_export
 from tfreid.serving.interface import embedding_of
 
 MAX_PIXELS = 50_000_000
-# Of the stored pictures: pixels in height, and JPEG quality.
-_THUMBNAIL_HEIGHT, _QUALITY = 192, 88
+# Of the stored pictures: pixels in height, JPEG qualities, and bytes that suffice.
+_THUMBNAIL_HEIGHT, _QUALITIES, _MOST_BYTES = 192, (88, 70, 40, 10), 48_000
 # False-positive rates of distances that mean surely the same person, and one number for tracks.
 _SURE, _ONE_PERSON = "0.001", "0.01"
 
@@ -88,10 +88,11 @@ class Embedder:
         Raises:
             UserError: If one is not an image, or the model has no embedding.
         """
-        pixels = [load_image(image, MAX_PIXELS) for image in images]
-        with self._turn:
-            found = [embedding_of(self._client.extract_images(image[np.newaxis]))
-                     for image in pixels]
+        found = []
+        for image in images:  # one at a time, which bounds memory
+            with self._turn:
+                pixels = load_image(image, MAX_PIXELS)[np.newaxis]
+                found.append(embedding_of(self._client.extract_images(pixels)))
         return self._comparable(np.concatenate(found))
 
     def embed_files(self, files: Sequence[bytes]) -> list[np.ndarray | None]:
@@ -121,7 +122,10 @@ def thumbnail(image: Image) -> str:
     height = min(_THUMBNAIL_HEIGHT, pixels.shape[0])
     width = max(1, min(round(pixels.shape[1] * height / pixels.shape[0]), 2 * height))
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    for quality in _QUALITIES:
+        data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        if data.nbytes <= _MOST_BYTES:
+            break
     return base64.b64encode(data.tobytes()).decode()
 
 

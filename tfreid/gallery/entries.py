@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +12,10 @@ from tfrecords.errors import UserError, shortened
 LIMITS = {"key": 1024, "camera": 256, "track": 512, "person": 256}
 # What stands for no time, where there must be one.
 UNKNOWN_TIME = -1e300
+# How keys of images begin that were sent to the service and have no file.
+ENROLLED = "enrolled/"
+_LATEST = 1e11
+_FORMULA = ("=", "+", "-", "@")
 # Times above are seconds since 1970, times below seconds from the start of a film.
 _CLOCK = 1e8
 
@@ -38,7 +41,8 @@ class Entry(NamedTuple):
         """Returns the entry itself.
 
         Raises:
-            UserError: If the key is empty, or a text is too long or not Unicode.
+            UserError: If the key is empty, a text is too long or not Unicode, a name would be a
+                formula in a spreadsheet, or the time is none.
         """
         if not self.key:
             raise UserError("an image has no key; give it one.")
@@ -51,6 +55,11 @@ class Entry(NamedTuple):
             if size > limit or any(ord(letter) < 32 for letter in text):
                 raise UserError(f"the {name} {shortened(ascii(text))} has more than {limit} bytes, "
                                 "or control characters; shorten it.")
+        if self.person.startswith(_FORMULA):
+            raise UserError(f"the person {shortened(self.person)} begins with one of "
+                            f"{' '.join(_FORMULA)}, as a formula of a spreadsheet; rename it.")
+        if self.time is not None and not abs(self.time) < _LATEST:
+            raise UserError(f"{self.time:g} is not a time in seconds.")
         return self
 
 
@@ -83,6 +92,12 @@ class Where(NamedTuple):
 EVERYWHERE = Where()
 
 
+def track_in(camera: str, track: str) -> str:
+    """Returns a track's name with its camera's, since cameras number their tracks alike."""
+    return f"{camera}-{track}" if camera and track and not track.startswith(
+        f"{camera}-") else track
+
+
 def parse_time(text: str) -> float:
     """Returns seconds of a number or of a time such as 2026-05-01T08:30:00 (UTC unless it says).
 
@@ -102,8 +117,8 @@ def parse_time(text: str) -> float:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=datetime.timezone.utc)
         seconds = moment.timestamp()
-    if not math.isfinite(seconds):
-        raise UserError(f"{text} is not a time; give seconds.")
+    if not abs(seconds) < _LATEST:
+        raise UserError(f"{shortened(text)} is not a time; give seconds, not milliseconds.")
     return seconds
 
 

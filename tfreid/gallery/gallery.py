@@ -5,24 +5,27 @@ from __future__ import annotations
 import base64
 import collections
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfrecords.errors import UserError, shortened
 from tfreid.gallery.embedder import Embedder, Limits, thumbnail
-from tfreid.gallery.entries import EVERYWHERE, Entry, Where, is_clock, parse_time
-from tfreid.gallery.marks import without_marks_of
+from tfreid.gallery.entries import EVERYWHERE, Entry, Where, is_clock, parse_time, track_in
+from tfreid.gallery.marks import set_marks
 from tfreid.gallery.queries import Query, nearest_of_tracks, query_vector
+from tfreid.gallery.removal import finish_removal, remove_entries
 from tfreid.gallery.store import FIELDS, MOST_RESULTS, Store
 from tfreid.serving.image_lists import ImageList
 
-_MODEL, _PURGE = "model", "purge"
+_MODEL = "model"
 # Images that are embedded and written together.
 _BATCH = 64
 # Nearest entries that are re-ranked, and hits that are fetched for each track that is wanted.
 _RERANKED, _HITS_A_TRACK = 200, 4
+# Images of a query that a model of pairs compares.
+_COMPARED = 16
 
 
 class Match(NamedTuple):
@@ -53,7 +56,7 @@ class Gallery:
     """Entries that a model embedded, in a store of Milvus.
 
     Args:
-        uri: Folder of a local store (`*.db`), or URL of a Milvus server.
+        uri: File of a local store (`*.db`), or URL of a Milvus server.
         model: Folder of an export. None opens a gallery only to list, export and remove.
         name: Name of the gallery in its store.
         limits: The two distances of the verdict. Defaults to those of the model's calibration.
@@ -85,15 +88,15 @@ class Gallery:
 
     def _open(self, limits) -> None:
         self.about = self.store.note(_MODEL) or {}
-        if self.about and self._embedder is None:
-            self.about.setdefault("metric", "cosine")
-        if self.about and self._embedder and (
-                self.about["fingerprint"] != self._embedder.fingerprint):
-            raise UserError(f"{self.store.uri} holds embeddings of another model "
-                            f"({self.about['export']}); give that export, or another gallery.")
-        self.limits = limits or (self._embedder.limits if self._embedder else None)
-        if self.store.note(_PURGE):  # was killed
-            self.purge()
+        model = self._embedder
+        if self.about and model:
+            for name in ("fingerprint", "metric"):
+                if self.about[name] != getattr(model, name):
+                    raise UserError(f"{self.store.uri} holds embeddings of another model "
+                                    f"({self.about['export']}, {self.about['metric']} distance); "
+                                    "give that export, or another gallery.")
+        self.limits = limits or (model.limits if model else None)
+        finish_removal(self.store)
 
     def __enter__(self) -> Gallery:
         return self
@@ -151,13 +154,14 @@ class Gallery:
             advance(len(places))
         return Added(added, present, refused)
 
-    def put(self, files: Sequence[tuple[Entry, bytes]],
-            replacing: bool = True) -> list[tuple[str, str]]:
+    def put(self, files: Sequence[tuple[Entry, bytes]], replacing: bool = True,
+            all_or_none: bool = False) -> list[tuple[str, str]]:
         """Embeds image files and writes them under their entries; see `add`.
 
         Args:
             files: Entries with their JPEG or PNG files.
             replacing: Whether some of the keys may be there.
+            all_or_none: Whether nothing is written if one cannot be read.
 
         Returns:
             Keys of those that cannot be read, with the reasons.
@@ -176,7 +180,7 @@ class Gallery:
                              "thumbnail": thumbnail(data)})
             except UserError as error:
                 refused.append((entry.key, str(error)))
-        if rows:
+        if rows and not (refused and all_or_none):
             self.store.put(rows, replacing)
         return refused
 
@@ -217,7 +221,19 @@ class Gallery:
         Raises:
             UserError: If there is no such entry.
         """
-        return base64.b64decode(self._stored([key], ("thumbnail",))[0]["thumbnail"])
+        rows = self._rows_of([key], ("thumbnail",))
+        self._require([key], rows)
+        return base64.b64decode(rows[key]["thumbnail"])
+
+    def mark(self, person: str, marks: Mapping[str, bool | None]) -> None:
+        """Keeps which entries show a person; see `set_marks`.
+
+        Raises:
+            UserError: If an entry is not there, or the name is none.
+        """
+        wanted = [key for key, right in marks.items() if right is not None]
+        self._require(wanted, self._rows_of(wanted, ()))
+        set_marks(self.store, person, marks)
 
     def entries(self, where: Where = EVERYWHERE, limit: int | None = None) -> Iterator[Entry]:
         """Yields the entries that fulfil conditions, in no special order."""
@@ -239,29 +255,16 @@ class Gallery:
                 "clock": any(map(is_clock, times))}
 
     def remove(self, where: Where) -> int:
-        """Removes entries with their pictures, embeddings and marks, from the disk too.
+        """Removes entries from the disk, with their pictures, embeddings and marks; see `removal`.
 
         Returns:
             How many there were.
 
         Raises:
             UserError: If no condition is given.
+            StoreError: If the store cannot be written again without them; no search finds them.
         """
-        if where.everything:
-            raise UserError("say what to remove: a person, a track, keys, or what is older than a "
-                            "time.")
-        keys = [entry.key for entry in self.entries(where)]
-        if keys:
-            gone = set(keys)
-            self.store.set_notes({_PURGE: True, **without_marks_of(self.store, gone)})
-            self.store.delete(keys)
-            self.purge()
-        return len(keys)
-
-    def purge(self) -> None:
-        """Removes the bytes of deleted entries; `remove` calls it, and ends one that was killed."""
-        self.store.purge()
-        self.store.set_notes({_PURGE: None})
+        return remove_entries(self.store, where)
 
     def _start(self) -> None:
         if not self.about:
@@ -275,41 +278,42 @@ class Gallery:
 
     def _checksums(self, keys: Iterable[str]) -> dict[str, str]:
         """Returns key -> checksum of the image of those entries that are stored."""
-        keys = list(keys)
-        if not self.store.exists or not keys:
-            return {}
-        return {row["key"]: row["image"]
-                for row in self.store.rows(Where(keys=keys), ("key", "image"))}
+        return {key: row["image"] for key, row in self._rows_of(list(keys), ("image",)).items()}
 
     def _vector(self, query: Query) -> np.ndarray:
         if not (query.images or query.keys or query.right):
             raise UserError("there is nothing to search for; give an image, or the key of an "
                             "entry.")
-        if query.entries:
-            known = dict(zip(query.entries, (
-                np.asarray(row["embedding"], np.float32)
-                for row in self._stored(query.entries, ("embedding",)))))
+        known = {key: np.asarray(row["embedding"], np.float32)
+                 for key, row in self._rows_of(query.entries, ("embedding",)).items()}
+        self._require(query.keys, known)
         width = self.about.get("width") or self.embedder.width
 
         def stored(keys):
-            return np.array([known[key] for key in keys], np.float32).reshape(-1, width)
+            # Marks may be of entries that were removed since.
+            return np.array([known[key] for key in keys if key in known],
+                            np.float32).reshape(-1, width)
 
         images = (self.embedder.embed(query.images) if query.images
                   else np.empty((0, width), np.float32))
-        return query_vector(images, stored(query.keys), stored(query.right), stored(query.wrong),
+        right = stored(query.right)
+        if not (len(images) or query.keys or len(right)):
+            self._require(query.right, known)
+        return query_vector(images, stored(query.keys), right, stored(query.wrong),
                             self.embedder.metric == "cosine")
 
-    def _stored(self, keys: Sequence[str], fields: Sequence[str]) -> list[dict[str, Any]]:
-        """Returns the rows of entries, in the order of their keys."""
-        rows = {}
-        if self.store.exists:
-            rows = {row["key"]: row
-                    for row in self.store.rows(Where(keys=list(keys)), ("key", *fields))}
-        missing = next((key for key in keys if key not in rows), None)
+    def _rows_of(self, keys: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Returns key -> row of those entries that are stored."""
+        if not self.store.exists or not keys:
+            return {}
+        return {row["key"]: row for row in self.store.rows(Where(keys=list(keys)),
+                                                           ("key", *fields))}
+
+    def _require(self, keys: Iterable[str], known: Collection[str]) -> None:
+        missing = next((key for key in keys if key not in known), None)
         if missing is not None:
             raise UnknownEntry(f"the gallery has no entry {shortened(repr(missing))}; it may have "
                                "been removed.")
-        return [rows[key] for key in keys]
 
     def _hits(self, vector, where, count, by_track, rerank):
         fields = (*FIELDS, "embedding") if rerank == "k_reciprocal" else FIELDS
@@ -329,7 +333,7 @@ class Gallery:
                                        self.embedder.metric)
         else:
             stored = query.keys or (() if query.images else query.right)
-            images = [*query.images, *(self.picture(key) for key in stored)]
+            images = [*query.images, *map(self.picture, stored)][:_COMPARED]
             order = self._pairs.order(images, [self.picture(hit["key"]) for hit in hits])
         return [hits[place] for place in order]
 
@@ -351,8 +355,9 @@ class UnknownEntry(UserError):
 
 def _entry(images: ImageList, place: int, key: str) -> Entry:
     time, track, person = images.times[place], images.tracks[place], images.person_ids[place]
-    return Entry(key, images.camera_ids[place] or "", None if time is None else parse_time(time),
-                 track or "", "" if person in (None, track) else person).check()
+    camera = images.camera_ids[place] or ""
+    return Entry(key, camera, None if time is None else parse_time(time),
+                 track_in(camera, track or ""), "" if person in (None, track) else person).check()
 
 
 def _entry_of(row) -> Entry:

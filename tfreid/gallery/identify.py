@@ -10,7 +10,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from tfrecords.errors import UserError
-from tfreid.evaluation.distances import pairwise_distances, unit_rows
+from tfreid.evaluation.distances import pairwise_distances
 
 # New tracks and known people; their distances take twice 8 bytes a pair, 3.2 GB.
 MOST_COMPARED = 20_000
@@ -22,7 +22,7 @@ class Tracks(NamedTuple):
     """Tracks, each of one person by one camera.
 
     Attributes:
-        features: Float [t, d], a feature of each; see `mean_features`.
+        features: Float [t, d], a feature of each, such as the mean of its embeddings.
         cameras: [t], the camera of each.
         first: Float [t], seconds at which each begins; NaN if unknown.
         last: Float [t], seconds at which each ends; NaN if unknown.
@@ -34,19 +34,6 @@ class Tracks(NamedTuple):
     first: np.ndarray
     last: np.ndarray
     people: np.ndarray
-
-
-def mean_features(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Returns the mean of each track's unit embeddings, of length one again.
-
-    Args:
-        embeddings: Float [n, d], of images.
-        rows: Integers [n], the track of each, from 0; every track has an image.
-
-    Returns:
-        float32 features [t, d].
-    """
-    return unit_rows(_means(unit_rows(embeddings), rows))
 
 
 def identify(tracks: Tracks, threshold: float, *,

@@ -8,7 +8,7 @@ import io
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from tfreid.gallery.entries import Entry, Where
+from tfreid.gallery.entries import ENROLLED, Entry, Where
 from tfreid.gallery.queries import track_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def without_marks_of(store: Store, keys: Collection[str]) -> dict[str, None]:
     return {note: None for note, mark in store.notes(_PREFIX).items() if mark["key"] in keys}
 
 
-def marks_table(gallery: Gallery, enrolled: str) -> bytes:
+def marks_table(gallery: Gallery) -> bytes:
     """Returns the CSV that `tfreid build csv` reads: the marked entries and all of their tracks.
 
     A track follows one person, so that a right mark names the person of its whole track. A track
@@ -64,9 +64,8 @@ def marks_table(gallery: Gallery, enrolled: str) -> bytes:
 
     Args:
         gallery: The gallery.
-        enrolled: How keys of images that have no file begin; they are left out.
     """
-    marks = [mark for mark in find_marks(gallery.store) if not mark.key.startswith(enrolled)]
+    marks = find_marks(gallery.store)
     keys = sorted({mark.key for mark in marks})
     marked = {entry.key: entry for entry in gallery.entries(Where(keys=keys))} if keys else {}
     names: dict[str, str] = {}
@@ -81,11 +80,16 @@ def marks_table(gallery: Gallery, enrolled: str) -> bytes:
 
 
 def table_of(named: Iterable[tuple[Entry, str]]) -> bytes:
-    """Returns entries and the people's names as the CSV that `tfreid build csv` reads."""
+    """Returns entries and the people's names as the CSV that `tfreid build csv` reads.
+
+    Images that were sent to the service have no file and are left out.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for entry, name in named:
+        if entry.key.startswith(ENROLLED):
+            continue
         time = "" if entry.time is None else f"{entry.time:.3f}"
         writer.writerow((entry.key, name, entry.camera, "train", entry.track, time))
     return text.getvalue().encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from tfreid.gallery.store import FIELDS
 if TYPE_CHECKING:
     from tfreid.gallery.gallery import Gallery
 
-# Tracks whose entries are read and written together.
-_TRACKS = 50
+# Tracks whose entries are looked for together, and entries that are written together.
+_ROWS = 200
 
 
 class _Track:
@@ -98,10 +97,12 @@ def _write(gallery: Gallery, people: dict[str, str]) -> None:
     """Writes the person of each track into all of its entries."""
     fields = (*FIELDS, "thumbnail", "embedding")
     names = sorted(people)
-    for start in range(0, len(names), _TRACKS):
-        some = names[start : start + _TRACKS]
-        rows: Iterable[dict] = [*gallery.store.rows(Where(tracks=some), fields),
-                                *gallery.store.rows(Where(keys=some), fields)]
-        rows = {row["key"]: {**row, "person": people[track_of(row)]} for row in rows
-                if track_of(row) in people}
-        gallery.store.put(list(rows.values()), replacing=True)
+    for start in range(0, len(names), _ROWS):
+        some = names[start : start + _ROWS]
+        # A name is a track's, or the key of an entry without one.
+        keys = [row["key"] for where in (Where(tracks=some), Where(keys=some))
+                for row in gallery.store.rows(where) if track_of(row) in people]
+        for first in range(0, len(keys), _ROWS):
+            rows = gallery.store.rows(Where(keys=keys[first : first + _ROWS]), fields)
+            gallery.store.put([{**row, "person": people[track_of(row)]} for row in rows],
+                              replacing=True)

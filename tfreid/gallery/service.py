@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
 import fastapi
-from fastapi import Body, Depends, FastAPI, File, Form, Query, Request, Response, UploadFile
+import numpy as np
+from fastapi import Body, FastAPI, File, Form, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -21,21 +25,23 @@ from tfrecords.errors import UserError
 from tfreid import __version__
 from tfreid.footage.crops import cut_ends
 from tfreid.gallery import marks
-from tfreid.gallery.entries import Entry, Where
+from tfreid.gallery.entries import ENROLLED, Entry, Where, track_in
 from tfreid.gallery.gallery import Gallery, UnknownEntry
 from tfreid.gallery.guard import MOST_BYTES, Guard
 from tfreid.gallery.numbering import number_people
 from tfreid.gallery.queries import Query as Person
-from tfreid.serving.formats.images import load_image
+from tfreid.gallery.store import StoreError
+from tfreid.serving.formats.images import load_image, stored_file
 from tfreid.serving.interface import RefusedImages
 
-# Limits of a request.
+# Limits of a request; pixels are those of all its images together.
 MOST_IMAGES, MOST_RESULTS, MOST_PIXELS, MOST_KEYS = 16, 200, 25_000_000, 500
-# How keys of images begin that were sent here and have no file.
-ENROLLED = "enrolled/"
+# Seconds that a request waits for one that changes the gallery.
+_PATIENCE = 30
 _PAGE = Path(__file__).parent / "page"
 _Keys = Annotated[list[str], Form(max_length=MOST_KEYS)]
 _Name = Annotated[str, Form(max_length=256)]
+_Seconds = Annotated[Optional[float], Form(allow_inf_nan=False)]
 
 
 class Marks(BaseModel):
@@ -55,16 +61,16 @@ class Removal(BaseModel):
     """What is removed: entries that fulfil every condition given, at least one."""
 
     keys: list[str] = Field(default=[], max_length=MOST_KEYS)
-    track: Optional[str] = None
-    person: Optional[str] = None
-    before: Optional[float] = None
+    track: Optional[str] = Field(default=None, min_length=1)
+    person: Optional[str] = Field(default=None, min_length=1)
+    before: Optional[float] = Field(default=None, allow_inf_nan=False)
 
 
 class Numbering(BaseModel):
     """How people are numbered; see `number_people`."""
 
-    threshold: Optional[float] = Field(default=None, ge=0)
-    travel: Optional[float] = Field(default=None, ge=0)
+    threshold: Optional[float] = Field(default=None, ge=0, allow_inf_nan=False)
+    travel: Optional[float] = Field(default=None, ge=0, allow_inf_nan=False)
 
 
 def make_app(gallery: Gallery, token: str | None = None,
@@ -87,31 +93,54 @@ def make_app(gallery: Gallery, token: str | None = None,
     return app
 
 
+class Busy(UserError):
+    """Another request changes the gallery."""
+
+
 class _Desk:
-    """The gallery, with writers that take turns, and a summary that is made once for all."""
+    """The gallery, with writers and decoders that take turns, and a summary made once for all."""
 
     def __init__(self, gallery: Gallery):
-        self.gallery, self.turn = gallery, threading.Lock()
+        self.gallery, self._turn, self._decoding = gallery, threading.Lock(), threading.Lock()
         self._summary = None
 
-    def summary(self):
-        with self.turn:
+    def summary(self) -> dict:
+        """Returns the gallery's summary."""
+        with self._waited_for(self._turn):
             if self._summary is None:
                 self._summary = self.gallery.summary()
             return self._summary
 
-    def changing(self):
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[Gallery]:
         """Lets one request at a time change entries."""
-        with self.turn:
+        with self._waited_for(self._turn):
             try:
-                yield
+                yield self.gallery
             finally:
                 self._summary = None
+
+    def decoded(self, files: list[bytes]) -> Iterator[np.ndarray]:
+        """Yields uint8 RGB images; one request at a time decodes, which bounds memory."""
+        left = MOST_PIXELS
+        with self._waited_for(self._decoding):
+            for data in files:
+                image = load_image(data, left)
+                left -= image.shape[0] * image.shape[1]
+                yield image
+
+    @contextlib.contextmanager
+    def _waited_for(self, lock: threading.Lock) -> Iterator[None]:
+        if not lock.acquire(timeout=_PATIENCE):
+            raise Busy("the gallery is busy, perhaps with a removal; try again in a minute.")
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _routes(desk: _Desk) -> fastapi.APIRouter:
     routes, gallery = fastapi.APIRouter(), desk.gallery
-    changes = [Depends(desk.changing)]
 
     @routes.get("/about")
     def about() -> dict:
@@ -126,14 +155,13 @@ def _routes(desk: _Desk) -> fastapi.APIRouter:
     def search(images: Annotated[list[UploadFile], File()] = [],  # noqa: B006
                boxes: Annotated[str, Form()] = "", keys: _Keys = [],  # noqa: B006
                right: _Keys = [], wrong: _Keys = [], cameras: _Keys = [],  # noqa: B006
-               since: Annotated[Optional[float], Form()] = None,
-               until: Annotated[Optional[float], Form()] = None,
+               since: _Seconds = None, until: _Seconds = None,
                limit: Annotated[int, Form(ge=1, le=MOST_RESULTS)] = 60,
                group: Annotated[Literal["track", "none"], Form()] = "track",
                rerank: Annotated[str, Form()] = "none") -> dict:
         """Finds the entries that are most like a person, who is given by images or entries."""
         start = time.monotonic()
-        person = Person(_cut(_read(images), boxes), keys, right, wrong)
+        person = Person(_cut(desk, _read(images), boxes), keys, right, wrong)
         found = gallery.search(person, Where(cameras, since, until), limit, group == "track",
                                None if rerank == "none" else rerank)
         results = [{**match.entry._asdict(), "distance": match.distance,
@@ -154,33 +182,36 @@ def _routes(desk: _Desk) -> fastapi.APIRouter:
                       people=[person] if person else ())
         return {"entries": [entry._asdict() for entry in gallery.entries(where, limit)]}
 
-    @routes.post("/entries", dependencies=changes)
+    @routes.post("/entries")
     def enrol(images: Annotated[list[UploadFile], File()], camera: _Name,
-              time: Annotated[Optional[float], Form()] = None, track: _Name = "",
-              person: _Name = "") -> dict:
-        """Adds images; their keys are made from their contents."""
-        files = _read(images)
-        for data in files:
-            load_image(data, MOST_PIXELS)
-        named = [(Entry(f"{ENROLLED}{hashlib.sha256(data).hexdigest()[:32]}.jpg", camera, time,
-                        track, person).check(), data) for data in files]
-        refused = gallery.put(list({entry.key: (entry, data) for entry, data in named}.values()))
+              time: _Seconds = None, track: _Name = "", person: _Name = "") -> dict:
+        """Adds images, all or none; their keys are made from their contents."""
+        files = [stored_file(data) for data in _read(images)]
+        for _ in desk.decoded(files):
+            pass
+        named = {_enrolled_key(data): data for data in files}
+        with desk.changing():
+            refused = gallery.put([
+                (Entry(key, camera, time, track_in(camera, track), person).check(), data)
+                for key, data in named.items()], all_or_none=True)
         if refused:
             raise RefusedImages(f"{refused[0][1]}; give whole JPEG or PNG files.")
-        return {"keys": [entry.key for entry, _ in named]}
+        return {"keys": list(map(_enrolled_key, files))}
 
-    @routes.delete("/entries", dependencies=changes)
+    @routes.delete("/entries")
     def remove(removal: Removal) -> dict:
         """Removes entries, their pictures and their marks, from the disk too."""
-        return {"removed": gallery.remove(Where(
-            keys=removal.keys, until=removal.before,
-            tracks=[] if removal.track is None else [removal.track],
-            people=[] if removal.person is None else [removal.person]))}
+        where = Where(keys=removal.keys, until=removal.before,
+                      tracks=[] if removal.track is None else [removal.track],
+                      people=[] if removal.person is None else [removal.person])
+        with desk.changing():
+            return {"removed": gallery.remove(where)}
 
-    @routes.post("/identify", dependencies=changes)
+    @routes.post("/identify")
     def identify(settings: Annotated[Numbering, Body()] = Numbering()) -> dict:  # noqa: B008
         """Gives every track the number of a person."""
-        return number_people(gallery, settings.threshold, settings.travel)
+        with desk.changing():
+            return number_people(gallery, settings.threshold, settings.travel)
 
     @routes.get("/marks")
     def get_marks() -> dict:
@@ -190,14 +221,15 @@ def _routes(desk: _Desk) -> fastapi.APIRouter:
     @routes.post("/marks")
     def set_marks(given: Marks) -> dict:
         """Keeps which entries show a person, and which do not."""
-        marks.set_marks(gallery.store, given.person, {one.key: one.right for one in given.marks})
+        with desk.changing():
+            gallery.mark(given.person, {one.key: one.right for one in given.marks})
         return {"kept": len(given.marks)}
 
     @routes.get("/marks.csv", response_class=Response,
                 responses={200: {"content": {"text/csv": {}}}})
     def marks_table() -> Response:
         """Returns the marked entries as the table that `tfreid build csv` reads."""
-        return Response(marks.marks_table(gallery, ENROLLED), media_type="text/csv", headers={
+        return Response(marks.marks_table(gallery), media_type="text/csv", headers={
             "Content-Disposition": 'attachment; filename="marks.csv"'})
 
     return routes
@@ -209,7 +241,11 @@ def _read(files: list[UploadFile]) -> list[bytes]:
     return [file.file.read() for file in files]
 
 
-def _cut(files: list[bytes], boxes: str) -> list:
+def _enrolled_key(data: bytes) -> str:
+    return f"{ENROLLED}{hashlib.sha256(data).hexdigest()[:32]}.jpg"
+
+
+def _cut(desk: _Desk, files: list[bytes], boxes: str) -> list[np.ndarray]:
     """Decodes images and cuts their boxes, given as JSON: for each, null or its four ends."""
     try:
         ends = json.loads(boxes) if boxes else [None] * len(files)
@@ -222,19 +258,25 @@ def _cut(files: list[bytes], boxes: str) -> list:
         raise UserError("boxes must be a JSON list with, for each image, null or its left, top, "
                         "right and bottom in pixels.")
     images = []
-    for data, box in zip(files, ends):
-        image = load_image(data, MOST_PIXELS)
-        cut = image if box is None else cut_ends(image, box)
-        if cut is None:
-            raise UserError(f"the box {box} has no area inside the image of "
-                            f"{image.shape[1]}x{image.shape[0]} pixels; draw it again.")
-        images.append(cut)
+    with contextlib.closing(desk.decoded(files)) as decoded:
+        for image, box in zip(decoded, ends):
+            cut = image if box is None else cut_ends(image, box)
+            if cut is None:
+                raise UserError(f"the box {box} has no area inside the image of "
+                                f"{image.shape[1]}x{image.shape[0]} pixels; draw it again.")
+            images.append(cut.copy())  # a box alone, without the frame it is a part of
     return images
 
 
 def _explain_errors(app: FastAPI) -> None:
     """Makes every error a sentence with a status."""
-    statuses = ((UnknownEntry, 404), (RefusedImages, 415), (UserError, 400))
+    statuses = ((UnknownEntry, 404), (RefusedImages, 415), (Busy, 503), (UserError, 400))
+
+    @app.exception_handler(StoreError)
+    def failed_store(_: Request, error: StoreError) -> JSONResponse:
+        logging.getLogger(__name__).error("%s", error)
+        return JSONResponse({"error": "the gallery's store did not do it; the service's log says "
+                                      "why. Try again."}, 503)
 
     @app.exception_handler(UserError)
     def refused(_: Request, error: UserError) -> JSONResponse:

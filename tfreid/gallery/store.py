@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import hashlib
@@ -11,6 +12,7 @@ import os
 import re
 import sqlite3
 import threading
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tfrecords.errors import UserError, shortened
-from tfrecords.writing import write_whole
+from tfrecords.writing import TEMPORARY, write_whole
 from tfreid.gallery.entries import EVERYWHERE, LIMITS, UNKNOWN_TIME, Where
 
 # Of every entry, beside the embedding: how its image is known again, and a picture of it (base64).
@@ -33,8 +35,14 @@ _PAGE = 2000
 _EVERYTHING = 'id != ""'
 _NOTES = "_notes"
 _TOKEN = "MILVUS_TOKEN"
+# Seconds that Milvus may take to answer, and to say whether it is there.
+_PATIENCE, _GLANCE = 20, 2
 # What milvus-lite takes as the name of a file.
 _FILE_NAME = re.compile(r"[A-Za-z0-9._-]{1,33}\.db")
+
+
+class StoreError(UserError):
+    """Milvus did not do what it was asked."""
 
 
 class Store:
@@ -58,6 +66,8 @@ class Store:
             raise UserError(f"{shortened(repr(name))} is not a name of a gallery; give letters, "
                             "digits and underscores.")
         self._turn = threading.RLock()
+        # Lists of entries that are being read, which outlast a turn.
+        self._idle, self._readers = threading.Condition(self._turn), 0
         self._local = "://" not in self.uri
         self._lock = _lock(self.uri) if self._local else None
         try:
@@ -70,7 +80,7 @@ class Store:
     def exists(self) -> bool:
         """Whether `create` was called, now or before."""
         with self._asking():
-            return bool(self._client.has_collection(self.name))
+            return bool(self._client.has_collection(self.name, timeout=_PATIENCE))
 
     def create(self, width: int, metric: str) -> None:
         """Makes the collection of entries, for embeddings of `width` numbers.
@@ -91,18 +101,19 @@ class Store:
             replacing: Whether entries of these keys may be there, and are replaced. milvus-lite
                 takes them away before it writes, so that a copy of the rows is kept until it has.
         """
-        rows = [{**row, "id": _id(row["key"]), "embedding": np.asarray(
-            row["embedding"], np.float32), "time": UNKNOWN_TIME if row["time"] is None
-            else row["time"]} for row in rows]
+        rows = [{**row, "id": _id(row["key"]),
+                 "embedding": np.asarray(row["embedding"], np.float32),
+                 "time": UNKNOWN_TIME if row["time"] is None else row["time"]} for row in rows]
         with self._asking():
+            self._finish_replacing()
             if replacing and self._local:
-                write_whole(self._redo, json.dumps(
-                    [{**row, "embedding": row["embedding"].tolist()} for row in rows]).encode())
-                self._client.upsert(self.name, rows)
-                self._redo.unlink()
+                write_whole(self._redo, json.dumps([{**row, "embedding": base64.b64encode(
+                    row["embedding"].tobytes()).decode()} for row in rows]).encode())
+                self._finish_replacing()
             else:
-                write = self._client.upsert if replacing else self._client.insert
-                write(self.name, rows)
+                # Of a server, others may write too.
+                write = self._client.insert if self._local else self._client.upsert
+                write(self.name, rows, timeout=_PATIENCE)
 
     def search(self, embedding: np.ndarray, count: int, where: Where,
                fields: Sequence[str] = FIELDS) -> list[dict[str, Any]]:
@@ -118,7 +129,8 @@ class Store:
         with self._asking():
             found = self._client.search(
                 self.name, data=[np.asarray(embedding, np.float32).tolist()],
-                limit=min(count, MOST_RESULTS), filter=_filter(where), output_fields=list(fields))
+                limit=min(count, MOST_RESULTS), filter=_filter(where), output_fields=list(fields),
+                timeout=_PATIENCE)
         return [{**_known({field: hit["entity"][field] for field in fields}),
                  "similarity": hit["distance"]} for hit in found[0]]
 
@@ -133,27 +145,39 @@ class Store:
         if not self.exists:
             return 0
         with self._asking():
-            answer = self._client.query(self.name, filter="", output_fields=["count(*)"])
+            answer = self._client.query(self.name, filter="", output_fields=["count(*)"],
+                                        timeout=_PATIENCE)
         return int(answer[0]["count(*)"])
 
     def delete(self, keys: Sequence[str]) -> None:
         """Deletes entries: no search finds them, but their bytes stay until `purge`."""
         with self._asking():
+            self._finish_replacing()  # else it would bring deleted entries back
             for start in range(0, len(keys), _PAGE):
-                self._client.delete(self.name, ids=list(map(_id, keys[start : start + _PAGE])))
+                self._client.delete(self.name, ids=list(map(_id, keys[start : start + _PAGE])),
+                                    timeout=_PATIENCE)
 
     def purge(self) -> None:
         """Removes the bytes of deleted entries and notes.
 
-        A local store is closed and written again without them, which takes the time of a copy. A
-        server is asked to compact, and removes them when its own settings say.
+        A local store is closed, written again without them and opened, which takes the time of a
+        copy and as much space on the disk. A server is asked to compact, and removes them when its
+        own settings say.
+
+        Raises:
+            StoreError: If the file cannot be written again; the store stays open.
         """
         with self._asking():
             if self._local:
+                self._idle.wait_for(lambda: not self._readers, _PATIENCE)
+                for path in self._redo.parent.glob(f"{TEMPORARY}*{self._redo.name}"):
+                    path.unlink()
                 self._close_client()
-                with contextlib.closing(sqlite3.connect(self.uri)) as database:
-                    database.execute("VACUUM")
-                self._open()
+                try:
+                    with contextlib.closing(sqlite3.connect(self.uri)) as database:
+                        database.execute("VACUUM")
+                finally:
+                    self._open()
                 return
             for name in (self.name, self.name + _NOTES):
                 self._compact(name)
@@ -176,9 +200,9 @@ class Store:
         gone = [_id(key) for key, value in notes.items() if value is None]
         with self._asking():
             if kept:
-                self._client.upsert(name, kept)
+                self._client.upsert(name, kept, timeout=_PATIENCE)
             if gone:
-                self._client.delete(name, ids=gone)
+                self._client.delete(name, ids=gone, timeout=_PATIENCE)
 
     def close(self) -> None:
         """Closes the store, so that another process may open it."""
@@ -200,9 +224,17 @@ class Store:
             for name in (self.name, self.name + _NOTES):
                 if self._client.has_collection(name):
                     self._client.load_collection(name)
-            if self._local and self._redo.exists():
-                self._client.upsert(self.name, json.loads(self._redo.read_bytes()))
-                self._redo.unlink()
+            self._finish_replacing()
+
+    def _finish_replacing(self) -> None:
+        """Writes the rows that were being replaced, perhaps by a process that was killed."""
+        if not self._local or not self._redo.exists():
+            return
+        rows = json.loads(self._redo.read_bytes())
+        self._client.upsert(self.name, [
+            {**row, "embedding": np.frombuffer(base64.b64decode(row["embedding"]), np.float32)}
+            for row in rows], timeout=_PATIENCE)
+        self._redo.unlink()
 
     def _compact(self, name: str) -> None:
         import grpc
@@ -235,8 +267,19 @@ class Store:
                 yield
             except (MilvusException, grpc.RpcError, sqlite3.Error) as error:
                 reason = shortened(str(getattr(error, "message", error)), 300)
-                raise UserError(f"{self.uri}: Milvus refused ({reason}); check the store and the "
-                                "space on its disk.") from None
+                self._revive()
+                raise StoreError(f"{self.uri}: Milvus refused ({reason}); check the store and the "
+                                 "space on its disk.") from None
+
+    def _revive(self) -> None:
+        """Starts milvus-lite again if its process has ended."""
+        if not self._local:
+            return
+        try:
+            self._client.has_collection(self.name, timeout=_GLANCE)
+        except Exception:  # whatever it is, nothing answers
+            self._close_client()
+            self._client = _connect(self.uri)
 
     def _noted(self, condition):
         for row in self._rows(self.name + _NOTES, condition, ("key", "value")):
@@ -247,13 +290,19 @@ class Store:
         with self._asking():
             pages = self._client.query_iterator(
                 name, batch_size=min(_PAGE, limit or _PAGE), filter=condition,
-                output_fields=list(fields), **limited)
-        while True:
-            with self._asking():
-                page = pages.next()
-            if not page:
-                return
-            yield from ({field: row[field] for field in fields} for row in page)
+                output_fields=list(fields), timeout=_PATIENCE, **limited)
+            self._readers += 1
+        try:
+            while True:
+                with self._asking():
+                    page = pages.next()
+                if not page:
+                    return
+                yield from ({field: row[field] for field in fields} for row in page)
+        finally:
+            with self._turn:
+                self._readers -= 1
+                self._idle.notify_all()
 
     def _create(self, name, texts, width, metric) -> None:
         from pymilvus import DataType, MilvusClient
@@ -275,20 +324,25 @@ class Store:
 
 def _id(key: str) -> str:
     """Returns the primary key: milvus-lite puts it into SQL as it is, so it must be harmless."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _filter(where: Where) -> str:
     """Returns conditions in Milvus's language; texts are quoted, so that they stay texts."""
     lists = {"id": [_id(key) for key in where.keys], "camera": where.cameras,
              "track": where.tracks, "person": where.people}
-    parts = [f"{name} in {json.dumps(list(values), ensure_ascii=False)}"
+    parts = [f"{name} in {json.dumps([_utf8(value) for value in values], ensure_ascii=False)}"
              for name, values in lists.items() if values]
     if where.since is not None:
         parts.append(f"time >= {max(float(where.since), UNKNOWN_TIME / 2)!r}")
     if where.until is not None:
         parts.append(f"time < {float(where.until)!r} and time > {UNKNOWN_TIME / 2!r}")
     return " and ".join(parts)
+
+
+def _utf8(text: str) -> str:
+    """Returns a text without what is not Unicode, which no entry has."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _known(row: dict[str, Any]) -> dict[str, Any]:
@@ -328,7 +382,8 @@ def _connect(uri: str):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # milvus-lite imports setuptools' pkg_resources
-            return MilvusClient(uri, token=os.environ.get(_TOKEN, ""), timeout=5)
+            return MilvusClient(uri, token=os.environ.get(_TOKEN, ""), timeout=5,
+                                alias=uuid.uuid4().hex)
     except (MilvusException, OSError, RuntimeError, ValueError) as error:
         reason = shortened(str(getattr(error, "message", error)))
         fix = ("it may not be a gallery, or be damaged: name another, and add the images again"

@@ -23,12 +23,16 @@ from tfreid.gallery.gallery import Gallery  # noqa: E402
 from tfreid.gallery.marks import Mark, find_marks, marks_table, set_marks  # noqa: E402
 from tfreid.gallery.numbering import number_people  # noqa: E402
 from tfreid.gallery.queries import Query, nearest_of_tracks, query_vector  # noqa: E402
+from tfreid.gallery.store import Store, StoreError  # noqa: E402
 from tfreid.serving import load_export  # noqa: E402
 from tfreid.serving.formats.images import load_image  # noqa: E402
 from tfreid.serving.image_lists import list_images  # noqa: E402
 
 # Between images of one person, and of different ones, there is a wide gap.
 LIMITS = Limits(0.01, 0.11)
+COMMON = dict(minkowski_p=3.0, feature="neck", normalized=True, chosen_by="",
+              true_positive_rate=None, false_positive_rate=None, dataset="", split=None,
+              weights=None, fingerprint="")
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +217,7 @@ def test_marks_become_records(own, crops, tmp_path):
     assert find_marks(own.store) == [
         Mark("blue jacket", first, False), Mark("blue jacket", second, True),
         Mark("red jacket", first, True), Mark("red jacket", second, False)]
-    table = marks_table(own, "enrolled/")
+    table = marks_table(own)
     rows = list(csv.DictReader(io.StringIO(table.decode())))
     assert [(row["path"][-7:], row["person_id"]) for row in rows] == [
         *((f"2_{number}.jpg", "red jacket") for number in range(3)),
@@ -228,7 +232,7 @@ def test_a_track_with_wrong_marks_only_is_a_person_of_its_own(own, crops):
     folder = crops.table.parent
     set_marks(own.store, "red jacket", {str(folder / "yard" / "2_0.jpg"): True,
                                         str(folder / "yard" / "5_1.jpg"): False})
-    rows = csv.DictReader(io.StringIO(marks_table(own, "enrolled/").decode()))
+    rows = csv.DictReader(io.StringIO(marks_table(own).decode()))
     assert {(row["tracklet_id"], row["person_id"]) for row in rows} == {
         ("yard-2", "red jacket"), ("yard-5", "yard-5")}
 
@@ -239,7 +243,7 @@ def test_removal_takes_pictures_embeddings_and_marks_from_the_disk(own, crops):
     set_marks(own.store, "red jacket", {keys[0]: True})
     assert own.remove(Where(keys=keys)) == 6
     assert find_marks(own.store) == []
-    assert own.store.count() == 30 and own.store.note("purge") is None
+    assert own.store.count() == 30 and own.store.note("removal") is None
     with open(own.store.uri, "rb") as stream:
         content = stream.read()
     assert picture[-400:-300] not in content and b"red jacket" not in content
@@ -248,19 +252,37 @@ def test_removal_takes_pictures_embeddings_and_marks_from_the_disk(own, crops):
         own.picture(keys[0])
 
 
-def test_a_removal_that_was_killed_is_ended_when_the_gallery_is_opened(own, monkeypatch):
-    def die():
+@pytest.mark.parametrize("step", ["delete", "purge"])
+def test_a_removal_that_was_killed_is_ended_when_the_gallery_is_opened(own, monkeypatch, step):
+    def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(own.store, "purge", die)
+    monkeypatch.setattr(own.store, step, die)
     with pytest.raises(KeyboardInterrupt):
         own.remove(Where(tracks=["yard-2"]))
-    assert own.store.note("purge")
     own.close()
     with Gallery(own.store.uri) as again:
-        assert again.store.count() == 33 and again.store.note("purge") is None
+        assert again.store.count() == 33 and again.store.note("removal") is None
     with open(own.store.uri, "rb") as stream:
-        assert b"yard/2_0" not in stream.read()
+        content = stream.read()
+    assert b"yard/2_0" not in content and b"yard-2" not in content
+
+
+def test_a_removal_without_space_on_the_disk_is_told_and_ended_later(own, model, monkeypatch):
+    def full():
+        raise StoreError("database or disk is full")
+
+    monkeypatch.setattr(own.store, "purge", full)
+    with pytest.raises(StoreError, match="full"):
+        own.remove(Where(tracks=["yard-2"]))
+    assert own.store.count() == 33
+    own.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "purge", lambda _: full())
+        with pytest.warns(UserWarning, match="not finished"), Gallery(own.store.uri) as again:
+            assert again.store.count() == 33
+    with Gallery(own.store.uri) as again:
+        assert again.store.note("removal") is None
 
 
 def test_removal_needs_a_condition(own):
@@ -268,18 +290,28 @@ def test_removal_needs_a_condition(own):
         own.remove(Where())
 
 
-def test_another_models_gallery_is_refused(filled, model, tmp_path):
+def test_another_models_gallery_is_refused(filled, model, tmp_path, monkeypatch):
     shutil.copy(filled, tmp_path / "people.db")
-    other = tmp_path / "other"
-    shutil.copytree(model, other)
-    graph = other / "1" / "saved_model.pb"
-    graph.write_bytes(graph.read_bytes())
-    index = next((other / "1" / "variables").glob("*.index"))
-    with Gallery(str(tmp_path / "people.db"), str(other)):
-        pass  # a copy is the same model
-    index.rename(index.with_name("variables.data-00009-of-00010"))
-    with pytest.raises(UserError):
-        Gallery(str(tmp_path / "people.db"), str(other))
+    shutil.copytree(model, tmp_path / "copy")
+    Gallery(str(tmp_path / "people.db"), str(tmp_path / "copy")).close()  # the same model
+    with monkeypatch.context() as patch:
+        patch.setattr(embedder, "model_fingerprint", lambda _: "other weights")
+        with pytest.raises(UserError, match="another model"):
+            Gallery(str(tmp_path / "people.db"), str(model))
+    monkeypatch.setattr(embedder, "exported_thresholds", lambda _: {"euclidean": Threshold(
+        0.4, metric="euclidean", **COMMON)})
+    with pytest.raises(UserError, match="another model .*cosine distance"):
+        Gallery(str(tmp_path / "people.db"), str(model))
+
+
+def test_tracks_of_two_cameras_are_two(own, crops, tmp_path):
+    for camera in "ab":
+        shutil.copy(crops.query, tmp_path / f"{camera}.jpg")
+    (tmp_path / "tracks.csv").write_text(
+        "path,camera_id,tracklet_id\na.jpg,a,1\nb.jpg,b,1\n")
+    own.add(list_images([str(tmp_path / "tracks.csv")]))
+    tracks = {entry.track for entry in own.entries(Where(cameras=["a", "b"]))}
+    assert tracks == {"a-1", "b-1"}
 
 
 @pytest.mark.parametrize("query, words", [
@@ -303,12 +335,10 @@ def test_an_empty_gallery_finds_nobody(model, crops, tmp_path):
 
 def test_two_thresholds_come_from_the_calibration():
     point = {"threshold": 0.2, "true_positive_rate": 0.5, "false_positive_rate": 0.001}
-    common = dict(metric="cosine", minkowski_p=3.0, feature="neck", normalized=True, chosen_by="",
-                  true_positive_rate=None, false_positive_rate=None, dataset="", split=None,
-                  weights=None, fingerprint="")
-    full = Threshold(0.4, measured={"at_false_positive_rates": {"0.001": point}}, **common)
+    full = Threshold(0.4, "cosine", measured={"at_false_positive_rates": {"0.001": point}},
+                     **COMMON)
     assert embedder._limits(full) == Limits(0.2, 0.4)
-    assert embedder._limits(Threshold(0.4, **common)) == Limits(0.4, 0.4)
+    assert embedder._limits(Threshold(0.4, "cosine", **COMMON)) == Limits(0.4, 0.4)
     assert embedder._distance_at(full, "0.001") == 0.2
     assert embedder._distance_at(full, "0.01") == 0.4 and embedder._distance_at(None, "1") is None
     assert [Limits(0.2, 0.4).verdict(x) for x in (0.2, 0.3, 0.41)] == ["same", "unsure", "unknown"]
@@ -331,11 +361,13 @@ def test_times(text, seconds, shown):
 
 
 def test_bad_entries_are_named():
-    for text in ("yesterday", "nan", "1e999"):
+    for text in ("yesterday", "nan", "1e999", "1777624200000"):
         with pytest.raises(UserError, match="is not a time"):
             parse_time(text)
     for entry, words in ((Entry(""), "no key"), (Entry("k" * 2000), "more than 1024 bytes"),
                          (Entry("a\nb"), "control characters"), (Entry("\udcff"), "not UTF-8"),
-                         (Entry("k", camera="c" * 300), "camera")):
+                         (Entry("k", camera="c" * 300), "camera"),
+                         (Entry("k", person="=1+1"), "a formula"),
+                         (Entry("k", time=float("inf")), "not a time")):
         with pytest.raises(UserError, match=words):
             entry.check()

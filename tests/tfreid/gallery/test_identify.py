@@ -12,7 +12,7 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.gallery import identify as module
-from tfreid.gallery.identify import Tracks, identify, mean_features
+from tfreid.gallery.identify import Tracks, identify
 
 
 def on_line(places, cameras="", times=None, people=()):
@@ -135,11 +135,6 @@ def test_few_tracks():
 def test_cosine_is_the_default():
     tracks = on_line([0.0] * 3)._replace(features=np.array([[1.0, 0], [3.0, 0.1], [0, 1.0]]))
     assert identify(tracks, 0.1).tolist() == ["1", "1", "2"]
-
-
-def test_means_of_unit_embeddings():
-    found = mean_features(np.array([[2.0, 0], [0, 5.0], [0, -3.0]]), np.array([1, 1, 0]))
-    np.testing.assert_allclose(found, [[0, -1], [0.5 ** 0.5, 0.5 ** 0.5]], rtol=1e-6)
 
 
 def test_too_many_tracks_and_broken_features_get_one_sentence(monkeypatch):

@@ -9,19 +9,23 @@ import shutil
 import socket
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 pytest.importorskip("pymilvus")
 pytest.importorskip("fastapi")
 testclient = pytest.importorskip("fastapi.testclient")
+httpx = pytest.importorskip("httpx")
 
 from tfreid.gallery import guard, service  # noqa: E402
 from tfreid.gallery.embedder import Limits  # noqa: E402
 from tfreid.gallery.gallery import Gallery  # noqa: E402
+from tfreid.gallery.store import StoreError  # noqa: E402
 
 HERE = "http://127.0.0.1:8765"
 TOKEN = "not a secret"
+JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -114,17 +118,72 @@ def test_enrolled_images_are_found_and_removed(client, crops):
     sentence(client.get("/api/thumbnail", params={"key": keys[0]}), 404)
 
 
+def test_other_formats_are_enrolled_too(client, crops):
+    import cv2
+
+    webp = cv2.imencode(".webp", cv2.imread(str(crops.query)))[1].tobytes()
+    keys = client.post("/api/entries", files=[("images", webp)], data={"camera": "a"}).json()[
+        "keys"]
+    removed = client.request("DELETE", "/api/entries", json={"keys": keys})
+    assert removed.json() == {"removed": 1}
+
+
+def test_images_of_a_request_share_the_pixels(client, crops, monkeypatch):
+    monkeypatch.setattr(service, "MOST_PIXELS", 5000)  # an image has 2,048
+    files = [("images", crops.query.read_bytes())]
+    assert client.post("/api/search", files=files * 2).status_code == 200
+    sentence(client.post("/api/search", files=files * 3), 415)
+
+
+def test_marks_of_removed_entries_do_not_stop_a_search(client, crops):
+    found = search(client, crops, right=["removed since"], wrong=["this too"])
+    assert crops.people[found.json()["results"][0]["key"]] == crops.person
+    sentence(client.post("/api/search", data={"right": ["removed since"]}), 404)
+
+
+def test_a_burst_of_changes_is_answered(gallery_service):
+    def remove(number):
+        return httpx.request("DELETE", f"{gallery_service.url}/api/entries", timeout=60,
+                             json={"track": f"no-{number}"}).status_code
+
+    with ThreadPoolExecutor(50) as pool:
+        statuses = list(pool.map(remove, range(50)))
+    assert set(statuses) <= {200, 503} and statuses.count(200) > 10
+    assert httpx.get(f"{gallery_service.url}/api/marks", timeout=60).status_code == 200
+
+
+def test_searches_go_on_during_a_removal(gallery_service):
+    def search(number):
+        return httpx.post(f"{gallery_service.url}/api/search", timeout=60, files={
+            "images": gallery_service.query.read_bytes()}).status_code
+
+    with ThreadPoolExecutor(5) as pool:
+        searches = [pool.submit(search, number) for number in range(20)]
+        removed = httpx.request("DELETE", f"{gallery_service.url}/api/entries", timeout=60,
+                                json={"track": "yard-1"})
+        assert removed.json() == {"removed": 3}
+        assert {one.result() for one in searches} == {200}
+
+
+def test_a_broken_store_is_503_and_its_path_stays_here(client, opened, monkeypatch):
+    def broken(*_, **__):
+        raise StoreError("/secret/path: Milvus refused")
+
+    monkeypatch.setattr(opened.store, "rows", broken)
+    assert "path" not in sentence(client.get("/api/entries"), 503)
+
+
 def test_marks_are_kept_and_become_a_table(client, crops):
     keys = [key for key, person in crops.people.items() if person in "23"]
     marks = [{"key": keys[0], "right": True}, {"key": keys[-1], "right": False}]
-    given = {"person": "=red", "marks": marks}
+    given = {"person": "red", "marks": marks}
     assert client.post("/api/marks", json=given).json() == {"kept": 2}
     assert client.get("/api/marks").json()["marks"] == sorted(
-        ({"person": "=red", **mark} for mark in marks), key=lambda mark: mark["key"])
+        ({"person": "red", **mark} for mark in marks), key=lambda mark: mark["key"])
     table = client.get("/api/marks.csv")
     assert "marks.csv" in table.headers["content-disposition"]
     rows = list(csv.DictReader(io.StringIO(table.text)))
-    assert {row["person_id"] for row in rows} == {"=red", "yard-3"} and len(rows) == 6
+    assert {row["person_id"] for row in rows} == {"red", "yard-3"} and len(rows) == 6
 
 
 def test_people_are_numbered(client):
@@ -177,6 +236,17 @@ def test_a_bad_image_among_good_ones_adds_nothing(client, crops):
     (lambda client: client.get("/%2e%2e/service.py"), 404, "Not Found"),
     (lambda client: client.post("/api/marks", json={"person": "", "marks": []}), 400, "person"),
     (lambda client: client.post("/api/marks", json={"person": "a\n", "marks": []}), 400, "control"),
+    (lambda client: client.post("/api/marks", json={"person": "=1+1", "marks": []}), 400,
+     "formula"),
+    (lambda client: client.post("/api/marks", json={"person": "a", "marks": [
+        {"key": "unknown", "right": True}]}), 404, "no entry"),
+    (lambda client: client.post("/api/marks", content=b'{"person": "a", "marks": [{"key": '
+                                b'"\\ud800", "right": true}]}', headers=JSON), 404, "no entry"),
+    (lambda client: client.request("DELETE", "/api/entries", json={"person": ""}), 400, "person"),
+    (lambda client: client.post("/api/identify", content=b'{"threshold": 1e999}', headers=JSON),
+     400, "threshold"),
+    (lambda client: client.post("/api/entries", files=[("images", b"x")], data={
+        "camera": "a", "time": "inf"}), 400, "time"),
 ])
 def test_bad_requests_get_a_sentence_and_a_status(client, call, status, words):
     assert words in sentence(call(client), status)
@@ -193,6 +263,9 @@ def test_large_requests_are_refused(client):
 def test_other_pages_and_names_are_refused(client):
     page = {"origin": "http://elsewhere.example"}
     assert "another page" in sentence(client.get("/api/about", headers=page), 403)
+    for headers in ({"origin": "http://["}, {"sec-fetch-site": "cross-site"}):
+        assert "another page" in sentence(client.get("/api/about", headers=headers), 403)
+    assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code == 200  # a link
     led = {"host": "elsewhere.example:8765"}
     assert "not called that" in sentence(client.get("/api/about", headers=led), 403)
     assert client.get("/api/about", headers={"origin": HERE}).status_code == 200

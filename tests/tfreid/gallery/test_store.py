@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 pytest.importorskip("pymilvus")
@@ -20,7 +23,7 @@ pytest.importorskip("pymilvus")
 from tfrecords.errors import UserError  # noqa: E402
 from tfreid.commands import benchmark  # noqa: E402
 from tfreid.gallery.entries import EVERYWHERE, Where  # noqa: E402
-from tfreid.gallery.store import Store  # noqa: E402
+from tfreid.gallery.store import Store, StoreError  # noqa: E402
 
 HOSTILE = ["it's", 'a "quoted" key', "back\\slash", "naïve 名", "../../etc/passwd",
            '"; DROP TABLE people; --', "k' OR '1'='1", "%s {}"]
@@ -108,19 +111,65 @@ def test_entries_of_the_same_key_are_replaced(store):
     assert not store._redo.exists()
 
 
-def test_rows_that_were_being_replaced_are_written_when_the_store_is_opened(store):
+@pytest.fixture
+def interrupted(store, monkeypatch):
+    """A store in which milvus-lite took `b` away and was then killed, while replacing it."""
     store.put(rows(["a", "b"]))
-    store.put(rows(["b"], camera="gate"), replacing=True)
-    kept = [row for row in store._client.query("people", filter='camera == "gate"',
-                                               output_fields=["*"])]
-    store._redo.write_text(json.dumps([{
-        **kept[0], "embedding": list(map(float, kept[0]["embedding"]))}]))
-    store.delete(["b"])  # what milvus-lite does first
-    store.close()
-    again = Store(store.uri)
-    assert keys(again, Where(cameras=["gate"])) == ["b"]
-    assert not again._redo.exists()
+
+    def take_away(name, some, **_):
+        store._client.delete(name, ids=[row["id"] for row in some])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._client, "upsert", take_away)
+        with pytest.raises(KeyboardInterrupt):
+            store.put(rows(["b"], camera="gate"), replacing=True)
+    assert keys(store) == ["a"]
+    return store
+
+
+def test_rows_that_were_being_replaced_are_written_when_the_store_is_opened(interrupted):
+    interrupted.close()
+    again = Store(interrupted.uri)
+    assert keys(again, Where(cameras=["gate"])) == ["b"] and not again._redo.exists()
     again.close()
+
+
+def test_rows_that_were_being_replaced_are_not_overwritten(interrupted):
+    interrupted.put(rows(["c"]), replacing=True)
+    assert keys(interrupted) == ["a", "b", "c"]
+
+
+def test_rows_that_were_being_replaced_do_not_come_back_after_a_removal(interrupted):
+    interrupted.delete(["b"])
+    interrupted.purge()
+    assert keys(interrupted) == ["a"] and not interrupted._redo.exists()
+
+
+def test_a_store_that_cannot_be_written_again_stays_open(store):
+    store.put(rows(["a", "b"]))
+    store.delete(["b"])
+    with contextlib.closing(sqlite3.connect(store.uri)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM sqlite_master").fetchall()
+        other.execute("SELECT count(*) FROM collection_meta").fetchall()
+        with pytest.raises(StoreError, match="locked"):
+            store.purge()
+    assert keys(store) == ["a"]
+    store.put(rows(["c"]))
+    store.purge()
+    assert keys(store) == ["a", "c"]
+
+
+def test_milvus_lite_is_started_again_if_it_ends(store, monkeypatch):
+    monkeypatch.setattr("tfreid.gallery.store._PATIENCE", 1)
+    store.put(rows(["a"]))
+    child = next(child for child in psutil.Process().children()
+                 if store.uri in " ".join(child.cmdline()))
+    child.kill()
+    with pytest.raises(StoreError):
+        keys(store)
+    assert keys(store) == ["a"]
 
 
 def test_removed_bytes_are_gone_from_the_disk(store):
@@ -225,7 +274,12 @@ def test_a_server_is_a_url(tmp_path):
         assert keys(store) == ["b"]
         store.close()
         again = Store(f"http://{address}", "lobby")
-        assert keys(again) == ["b"] and not Store(f"http://{address}", "other").exists
+        assert keys(again) == ["b"]
+        other = Store(f"http://{address}", "other")
+        assert not other.exists
+        other.close()
+        again.put(rows(["b"]))  # another writer may have written it
+        assert keys(again) == ["b"] and again.count() == 1
         again.close()
     finally:
         server.stop()
