@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 from pathlib import Path
+from typing import Any
 
 from tfrecords.arguments import number, whole
 from tfrecords.errors import UserError, command_line
@@ -30,7 +31,7 @@ track,confidence. An ONNX file as --detector gives YOLOX's output [1, n, 5 + cla
 not, or SSD's: [1, 1, n, 7], or outputs named boxes, scores and labels; see docs/footage.md.
 crops.csv has a row per crop; its person_id is the track, which follows one person through one
 camera: put the people's numbers there, and `tfreid build csv` reads it. Films that are finished are
-kept when the command is given again.
+kept when the command is given again, also for other films; changed films or detections are refused.
 """
 
 
@@ -50,21 +51,25 @@ def main(arguments: list[str] | None = None) -> None:
                         "a film's name is its camera's; rename one.")
     detector = parsed.detector and _open_detector(parsed)
     output = Path(parsed.output)
+    sources = _sources(films, parsed)
     with sole_writer(output, "cutting crops"):
         _start(output, parsed)
+        for film, source in zip(films, sources):
+            _refuse_others(output, film.name, source)
         for place, film in enumerate(films):
             _cut_film(film, parsed.detections[place] if parsed.detections else None, detector,
-                      output, parsed)
-        parts = [(output / _PARTS / f"{name}.csv").read_bytes() for name in names]
+                      output, parsed, sources[place])
+        # Temporary files, which begin with a dot, are left out.
+        parts = [part.read_bytes() for part in sorted((output / _PARTS).glob("[!.]*.csv"))]
         table = parts[0] + b"".join(part.partition(b"\n")[2] for part in parts[1:])
         write_whole(output / TABLE_NAME, table)
     print(f"wrote {table.count(10) - 1:,} crops and {output / TABLE_NAME}")
 
 
-def _cut_film(film, detections, detector, output: Path, parsed) -> None:
+def _cut_film(film, detections, detector, output: Path, parsed, source) -> None:
     from tqdm import tqdm
 
-    from tfrecords.writing import write_whole
+    from tfrecords.writing import write_json, write_whole
     from tfreid.footage import crops
     from tfreid.footage.detections import read_detections
     from tfreid.footage.detectors import detect_people
@@ -91,13 +96,13 @@ def _cut_film(film, detections, detector, output: Path, parsed) -> None:
         parsed.margin, parsed.least_height, parsed.least_confidence, parsed.least_visible,
         parsed.every, parsed.per_track, parsed.split)
     chosen = crops.choose_detections(found, options)
+    write_json(part.with_suffix(".json"), source)
     with bar("cutting") as progress:
         rows = crops.write_crops(crops.cut_crops(film, chosen, options, progress.update), film,
                                  output, options, parsed.start)
     if film.decoded < _WHOLE * film.count:
         print(f"note: {film.path} ends after {film.decoded:,} of the {film.count:,} frames that it "
               "declares; it may be cut short")
-    part.parent.mkdir(exist_ok=True)
     write_whole(part, crops.table_of(rows))
     boxes = sum(map(len, found.values()))
     tracks = len({one.track for some in found.values() for one in some} - {None})
@@ -128,6 +133,31 @@ def _start(output: Path, parsed) -> None:
     other = write_or_compare(output / PLAN_NAME, plan, _FIX)
     if other:
         raise UserError(f"{output} has crops of other settings ({', '.join(other)}); {_FIX}.")
+
+
+def _sources(films, parsed) -> list[dict[str, Any]]:
+    """Returns what the crops of each film are made of, apart from the settings."""
+    from tfrecords.files import file_checksum, regular_file
+
+    kind = "detections" if parsed.detections else "detector"
+    return [{**film.source(), kind: _HOG if parsed.detector == _HOG else file_checksum(
+                regular_file(file, "check the path"))}
+            for film, file in zip(films, parsed.detections or len(films) * [parsed.detector])]
+
+
+def _refuse_others(output: Path, name: str, source: dict[str, Any]) -> None:
+    """Refuses crops of another source, which may be in use, so that none are removed here."""
+    from tfrecords.files import read_json
+
+    part, record = (output / _PARTS / f"{name}.{kind}" for kind in ("csv", "json"))
+    if not part.exists() and not record.exists():
+        return
+    found = read_json(record, _FIX) if record.exists() else {}
+    other = [key for key, value in source.items() if found.get(key) != value]
+    if other:
+        raise UserError(f"{output} has crops of {name} that, as far as is known, are of another "
+                        f"source ({', '.join(other)}); name another --output, or delete {name}, "
+                        f"{_PARTS}/{part.name} and {record.name} there to cut them again.")
 
 
 def _check(parsed) -> None:

@@ -111,14 +111,16 @@ def cut_crops(film: Film, frames: Mapping[int, list[Detection]], options: CropOp
             if not _is_inside(image, found.box, options):
                 continue
             pixels = cut(image, found.box, options.margin)
-            key, last = parts.get((found.track, number), (None, 0))
+            key, _ = parts.get((found.track, number), (None, 0))
             if key is None:
                 yield _Crop(found, pixels, 0.0)
                 continue
             sharp = sharpness(pixels)
             if key not in best or sharp > best[key].sharpness:
                 best[key] = _Crop(found, pixels.copy(), sharp)
-            if number >= last:
+        for found in frames.get(number, ()):
+            key, last = parts.get((found.track, number), (None, 0))
+            if key in best and number >= last:
                 yield best.pop(key)
         advance(1)
     yield from best.values()  # of tracks that go on behind the film's last frame
@@ -136,10 +138,9 @@ def _is_inside(image, box, options):
 def _parts(frames, per_track):
     """Returns (track, frame) -> the part of the track, and that part's last frame."""
     tracks: dict[int, list[int]] = {}
-    for frame in sorted(frames):
-        for found in frames[frame]:
-            if found.track is not None and per_track:
-                tracks.setdefault(found.track, []).append(frame)
+    for frame in sorted(frames) if per_track else ():
+        for track in {found.track for found in frames[frame]} - {None}:
+            tracks.setdefault(track, []).append(frame)
     parts = {}
     for track, places in tracks.items():
         for number, some in enumerate(np.array_split(places, min(per_track, len(places)))):

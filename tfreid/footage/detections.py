@@ -105,6 +105,9 @@ def _read_mot(path: Path, first_frame: int | None) -> Iterator[tuple[int, Detect
 def _read_csv(path: Path, first_frame: int | None) -> Iterator[tuple[int, Detection]]:
     try:
         reader = open_table(path, _FIX)
+    except csv.Error as error:
+        raise UserError(f"{path}, line 1: {error}; {_FIX}.") from None
+    try:
         missing = [name for name in ("frame", *_BOX) if name not in reader.fieldnames]
         if missing:
             raise UserError(f"{path} has no column {' and '.join(missing)}; its first line is "

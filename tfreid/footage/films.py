@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +18,8 @@ _USUAL_RATE = 25.0
 _LAST_NUMBER = re.compile(r"(\d{1,18})\D*$")
 # Names with numbers further apart hold times or the like, which do not count frames.
 _MOST_GAPS = 10
+# A folder and a column of a table get the name: no dot first, no control character, and Unicode.
+_NAME = re.compile(r"(?!\.)[^/\x00-\x1f\x7f\ud800-\udfff]+")
 
 
 class Film:
@@ -28,23 +33,23 @@ class Film:
         rate: Frames a second. Defaults to what the file says, or to 25 for a folder.
 
     Attributes:
-        name: Its name without a suffix; that of the folder above for MOTChallenge's `img1`.
+        name: Its name without a suffix; that of the folder above for MOTChallenge's `img1`. It is
+            a plain file name, also of `.` and `..`.
         rate: Frames a second.
         count: Number of frames that the file declares, missing ones included; 0 if unknown.
         decoded: Number of frames that `frames` reached.
 
     Raises:
-        UserError: If it cannot be opened.
+        UserError: If it cannot be opened, or has no plain name.
     """
 
     def __init__(self, path: str | Path, rate: float | None = None):
         import cv2
 
         self.path, self.decoded = Path(path), 0
-        self.name = self.path.parent.name if self.path.name == "img1" else (
-            self.path.name if self.path.is_dir() else self.path.stem)
         if not self.path.exists():
             raise UserError(f"{self.path} does not exist; check the path.")
+        self.name = _name(self.path)
         if self.path.is_dir():
             self._images = _numbered(sorted(
                 file for file in self.path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES))
@@ -62,6 +67,19 @@ class Film:
             raise UserError(f"{self.path} is not a film that OpenCV can decode; convert it, for "
                             f"example by `ffmpeg -i {self.path.name} film.mp4`.")
         self.rate = rate or (declared if 0 < declared < 1000 else _USUAL_RATE)
+
+    def source(self) -> dict[str, Any]:
+        """Returns plain values that differ for another film, and for this one once it changes."""
+        path = str(self.path.resolve())
+        if self._images is None:
+            found = self.path.stat()
+            return {"path": path, "size": found.st_size, "modified": found.st_mtime_ns}
+        listing = 0
+        for file in self._images.values():
+            found = file.stat() if file.exists() else file.lstat()
+            listing = zlib.crc32(os.fsencode(
+                f"{file.name}/{found.st_size}/{found.st_mtime_ns}\n"), listing)
+        return {"path": path, "listing": f"{listing:08x}"}
 
     def has(self, number: int) -> bool:
         """Tells whether there is a frame of some number, as far as the file declares."""
@@ -90,6 +108,16 @@ class Film:
                 self.decoded = number = number + 1
         finally:
             capture.release()
+
+
+def _name(path: Path) -> str:
+    whole = Path(os.path.abspath(path))  # links keep their own names
+    name = whole.parent.name if whole.name == "img1" else (
+        whole.name if path.is_dir() else whole.stem)
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{path} would name its camera and a folder {name!r}, which is not a plain "
+                        "file name; rename the film.")
+    return name
 
 
 def _numbered(images: list[Path]) -> dict[int, Path]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -49,8 +51,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def crop(folder, output, *more, film="yard/img1"):
-    return crop_people.main([str(folder / film), "--detections", str(folder / "boxes.txt"),
+def crop(folder, output, *more, film="yard/img1", boxes="boxes.txt"):
+    return crop_people.main([str(folder / film), "--detections", str(folder / boxes),
                              "--output", str(output), *more])
 
 
@@ -87,6 +89,17 @@ def test_the_sharpest_of_each_part_of_a_track(folder, tmp_path):
     assert crop(folder, tmp_path, "--per-track", "2") == 0
     assert [int(row["frame"]) for row in table(tmp_path)] == [4, 7]
     assert sharpness(scene(4)[30:78, 32:56]) > sharpness(scene(5, True)[30:78, 40:64])
+
+
+@pytest.mark.parametrize(("lines", "frames"), [
+    (["1,3,0,30,24,48", "5,3,32,30,24,48", "5,3,99,30,24,48"], [0, 4]),
+    (["5,3,99,30,24,48", "5,3,32,30,24,48"], [4])])
+def test_two_boxes_of_a_track_in_one_frame_are_one_place(folder, tmp_path, lines, frames):
+    (tmp_path / "two.txt").write_text("\n".join(lines))
+    assert crop(folder, tmp_path / "out", "--per-track", "2", boxes=tmp_path / "two.txt") == 0
+    rows = table(tmp_path / "out")
+    assert [int(row["frame"]) for row in rows] == frames
+    assert rows[-1]["left"] == "32"  # the sharper one
 
 
 def test_every_third_frame_and_the_margin(folder, tmp_path):
@@ -127,9 +140,49 @@ def test_a_finished_film_is_kept_and_another_joins(folder, tmp_path, capsys):
         *2 * [str(folder / "boxes.txt")], "--output", str(tmp_path)]) == 0
     assert "yard: finished before" in capsys.readouterr().out
     assert not (tmp_path / "yard" / "00003_0000004.jpg").exists()
-    assert [row["camera_id"] for row in table(tmp_path)] == FRAMES * ["yard"] + FRAMES * ["gate"]
+    cameras = FRAMES * ["gate"] + FRAMES * ["yard"]
+    assert [row["camera_id"] for row in table(tmp_path)] == cameras
+    (tmp_path / "parts" / ".tmp-left.csv").write_text("of a killed process\n")
+    assert crop(folder, tmp_path, film="gate.avi") == 0
+    assert [row["camera_id"] for row in table(tmp_path)] == cameras
     assert crop(folder, tmp_path, "--margin", "0.1") == 2
     assert "crops of other settings (margin)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ("boxes", "(detections)"), ("film", "(modified)"), ("place", "(path)"),
+    ("record", "(path, size, modified, detections)"), ("part", "(detections)")])
+def test_crops_of_another_film_or_detections_are_refused(folder, tmp_path, capsys, change, words):
+    film, boxes, output = (tmp_path / name for name in ("gate.avi", "boxes.txt", "out"))
+    shutil.copy(folder / "gate.avi", film)
+    boxes.write_text("1,3,0,30,24,48\n")
+    assert crop(tmp_path, output, film=film, boxes=boxes) == 0
+    before = (output / "crops.csv").read_bytes()
+    if change in ("boxes", "part"):
+        boxes.write_text("1,3,8,30,24,48\n")
+    if change == "film":
+        os.utime(film, ns=(0, 5))
+    if change == "place":
+        (tmp_path / "other").mkdir()
+        film = shutil.copy2(film, tmp_path / "other")
+    if change in ("record", "part"):  # of an earlier version; of a run that was killed
+        (output / "parts" / f"gate.{'json' if change == 'record' else 'csv'}").unlink()
+    assert crop(tmp_path, output, film=film, boxes=boxes) == 2
+    assert f"{output} has crops of gate that" in (error := capsys.readouterr().err)
+    assert words in error and "delete gate, parts/gate.csv and gate.json there" in error
+    assert (output / "crops.csv").read_bytes() == before and len(table(output)) == 1
+
+
+def test_a_film_called_by_a_point_stays_in_the_output(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(folder / "yard" / "img1")
+    for path in (".", "../../yard/img1/"):
+        assert crop(Path(), tmp_path, film=path, boxes=folder / "boxes.txt") == 0
+        assert {row["path"].partition("/")[0] for row in table(tmp_path)} == {"yard"}
+    assert "yard: finished before" in capsys.readouterr().out
+    (folder / "..avi").symlink_to("gate.avi")
+    assert crop(folder, tmp_path / "out", film="..avi") == 2
+    assert "'.', which is not a plain file name" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_records_are_built_from_the_table(folder, tmp_path):
@@ -183,6 +236,9 @@ def test_a_detector_of_the_users(folder, tmp_path, capsys):
     assert crop_people.main([*arguments, "--least-confidence", "0.1", "--output",
                              str(tmp_path / "more")]) == 0
     assert len(table(tmp_path / "more")) == 4
+    write_model(model, {"rows": ([[[[0, 1, 0.9, 0, 0, 0.75, 0.75]]]], 0)}, (1, 3, 32, 32))
+    assert crop_people.main([*arguments, "--output", str(tmp_path / "out")]) == 2
+    assert "source (detector)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("arguments", "words"), [

@@ -88,6 +88,7 @@ def test_tracks_of_sixty_digits_stay_apart(tmp_path):
     ("a.csv", "frame,left,top,width,height,track\n1,2,3,4,5,6.5\n", "line 2: not a row"),
     ("a.csv", "frame,left\n1,2\n", "no column top and width and height"),
     ("a.csv", "frame,left,top,width,height\n1,2,3,4\n", "line 2: not a row of numbers"),
+    ("a.csv", f"frame,{'x' * 131073}\n0,1\n", "line 1: field larger than field limit"),
     ("a.json", "[", "not a COCO file"),
     ("a.json", "[[1]]", "not a COCO file"),
     ("a.json", '{"annotations": []}', "not a COCO file"),

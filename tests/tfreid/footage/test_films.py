@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -29,6 +31,36 @@ def test_images_are_numbered_by_their_names(tmp_path, names, numbers):
     values = [image[0, 0, 0] for _, image in found]
     by_name = [names.index(name) for name in sorted(names)]
     assert values == (by_name if names[0] != "frame_10.png" else [1, 0, 2])
+
+
+@pytest.mark.parametrize(("path", "name"), [
+    (".", "yard"), ("sub/..", "yard"), ("img1", "yard"), ("img1/..", "yard"), ("sub", "sub")])
+def test_a_path_has_the_name_of_its_place(tmp_path, monkeypatch, path, name):
+    for folder in ("yard", "yard/sub", "yard/img1"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "1.png"), np.zeros((4, 4, 3), np.uint8))
+    monkeypatch.chdir(tmp_path / "yard")
+    assert Film(path).name == name
+
+
+@pytest.mark.parametrize("name", ["/", "..mp4", "...mp4", ".lock", "a\nb.mp4", "a\udcff.mp4"])
+def test_names_that_are_no_plain_file_names_get_one_sentence(tmp_path, name):
+    if name != "/":
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match="not a plain file name; rename the film"):
+        Film(tmp_path / name)
+
+
+def test_a_film_that_changes_is_another_source(tmp_path):
+    for name in "12":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((4, 4, 3), np.uint8))
+    first = Film(tmp_path).source()
+    assert Film(tmp_path / ".." / tmp_path.name).source() == first
+    os.utime(tmp_path / "2.png", ns=(0, 5))
+    second = Film(tmp_path).source()
+    (tmp_path / "2.png").rename(tmp_path / "3.png")
+    (tmp_path / "4.png").symlink_to("missing")
+    assert len({source["listing"] for source in (first, second, Film(tmp_path).source())}) == 3
 
 
 @pytest.mark.parametrize("data", [b"", b"RIFF", bytes(5000)])
