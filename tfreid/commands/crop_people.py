@@ -156,8 +156,8 @@ def _refuse_others(output: Path, name: str, source: dict[str, Any]) -> None:
     other = [key for key, value in source.items() if found.get(key) != value]
     if other:
         raise UserError(f"{output} has crops of {name} that, as far as is known, are of another "
-                        f"source ({', '.join(other)}); name another --output, or delete {name} and "
-                        f"{_PARTS}/{name}.* there to cut them again.")
+                        f"source ({', '.join(other)}); name another --output, or delete {name}, "
+                        f"{_PARTS}/{part.name} and {record.name} there to cut them again.")
 
 
 def _check(parsed) -> None:
