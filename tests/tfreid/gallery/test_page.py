@@ -92,6 +92,15 @@ def drop(page, path):
     page.evaluate(DROP, [path.name, base64.b64encode(path.read_bytes()).decode()])
 
 
+def telling(limits=None, **changes):
+    """Returns a preparation of a page, to which the service tells other facts of itself."""
+    def change(route):
+        told = route.fetch().json()
+        route.fulfill(json={**told, **changes, "limits": {**told["limits"], **(limits or {})}})
+
+    return lambda page: page.route("**/api/about", change)
+
+
 @contextlib.contextmanager
 def searching(page):
     """Waits for the results of the search that the body starts."""
@@ -216,7 +225,7 @@ def test_a_window_is_dragged_on_the_timeline(found):
     page.locator(f'.mark[data-key="{key}"]').dispatch_event("pointerenter")
     assert page.locator(".card.pointed").get_attribute("data-key") == key
     area = page.locator(".plot").bounding_box()
-    page.mouse.move(area["x"] + 1, area["y"] + 10)
+    page.mouse.move(area["x"] + 40, area["y"] + 10)
     page.mouse.down()
     page.mouse.move(area["x"] + area["width"] / 2, area["y"] + 10)
     with searching(page):
@@ -242,13 +251,96 @@ def test_a_failed_search_says_why_and_is_retried(found):
     page, keys = found, keys_of(found)
     sentence = "The gallery is locked by another process; stop that process."
     page.route("**/api/search", lambda route: route.fulfill(
-        status=503, json={"error": sentence}), times=1)
+        status=400, json={"error": sentence}), times=1)
     page.click("#search")
     page.wait_for_selector('[data-state="failed"]:visible')
     assert page.inner_text("#error-sentence") == sentence
     with searching(page):
         page.click("#retry")
     assert keys_of(page) == keys
+
+
+def test_a_busy_service_is_asked_once_more(found):
+    page, keys, answers = found, keys_of(found), []
+    sentence = "A removal is being written; try again in a moment."
+    page.on("response", lambda response: answers.append(response.status)
+            if response.url.endswith("/api/search") else None)
+
+    def refuse(route):
+        route.fulfill(status=503, json={"error": sentence})
+
+    page.route("**/api/search", refuse, times=1)
+    with searching(page):
+        page.click("#search")
+    assert page.locator(".notice p").all_inner_texts() == [sentence]
+    assert answers == [503, 200] and keys_of(page) == keys
+
+    page.route("**/api/search", refuse)
+    answers.clear()
+    page.click("#search")
+    page.wait_for_selector('[data-state="failed"]:visible')
+    assert page.inner_text("#error-sentence") == sentence and answers == [503, 503]
+
+
+def test_a_deleted_entry_is_in_the_marks_of_no_name(found):
+    page, key = found, keys_of(found)[0]
+    page.fill("#person-name", "green hat")
+    page.press("#person-name", "Tab")
+    with page.expect_response("**/api/marks"), searching(page):
+        page.click(f'.card[data-key="{key}"] .act.right')
+    assert page.locator("#person-names option").count() == 1
+    page.locator(f'.card[data-key="{key}"]').press("Delete")
+    with searching(page):
+        page.click("#confirm-yes")
+    assert page.locator("#person-names option").count() == 0
+
+
+def test_what_somebody_else_removed_is_searched_for_no_more(found, gallery_service):
+    page, chosen = found, []
+    for action in ("add", "add", "right"):
+        chosen.append(next(key for key in keys_of(page) if key not in chosen))
+        with searching(page):
+            page.locator(f'.card[data-key="{chosen[-1]}"] .act.{action}').dispatch_event("click")
+    kept, *gone = chosen
+    page.request.delete(f"{gallery_service.url}/api/entries", data={"keys": gone})
+    page.click("#search")
+    page.wait_for_selector("text=The gallery no longer has 2 images of the query or the marks")
+    page.wait_for_selector('#wall[aria-busy="false"]')
+    assert page.locator('[data-state="failed"]:visible').count() == 0
+    assert sent(page, "keys") == [kept] and sent(page, "right") == []
+
+
+def test_a_window_to_the_edges_of_the_timeline_is_open(found):
+    page, keys = found, keys_of(found)
+    area = page.locator(".plot").bounding_box()
+    page.mouse.move(area["x"] + 1, area["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(area["x"] + area["width"] - 1, area["y"] + 10)
+    with searching(page):
+        page.mouse.up()
+    assert sent(page, "since") == sent(page, "until") == []
+    assert keys_of(page) == keys
+
+
+def test_times_of_a_clock_are_in_utc(open_page, gallery_service):
+    page = open_page(telling(clock=True), timezone_id="Asia/Kolkata")
+    with searching(page):
+        drop(page, gallery_service.query)
+    with searching(page):
+        page.fill("#since", "1970-01-01T00:00:30")
+        page.press("#since", "Tab")
+    assert sent(page, "since") == ["30"]
+    shown = page.locator(".card .time, .tick text").all_text_contents()
+    assert {text[-8:-3] for text in shown} <= {"00:00", "00:01"}
+    assert page.input_value("#since") == "1970-01-01T00:00:30"
+    page.click("#add-images")
+    for name in ("since", "until", "enrol-time"):
+        assert "UTC" in page.locator(f"label:has(#{name})").inner_text()
+
+
+def test_numbers_that_the_service_does_not_count_are_not_shown(open_page):
+    page = open_page(telling(tracks=None, people=None))
+    assert page.inner_text("#gallery-counts") == "36 images · 2 cameras"
 
 
 def test_a_token_is_asked_for_once(open_page, gallery_service):
@@ -296,6 +388,27 @@ def test_what_the_service_would_refuse_is_not_sent(open_page, tmp_path):
     notice = page.locator(".notice p").inner_text()
     assert "large.jpg has" in notice and "notes.txt is not an image." in notice
     assert page.locator(".query-item").count() == 0
+
+
+def test_images_of_a_query_share_the_pixels_of_a_request(open_page, gallery_service):
+    page = open_page(telling({"pixels": 3000}))  # of images of 2048
+    with searching(page):
+        drop(page, gallery_service.query)
+    drop(page, gallery_service.query)
+    page.wait_for_selector("text=query.jpg has 32 x 64 pixels; the images of a request may have")
+    assert page.locator(".query-item").count() == 1
+
+
+def test_images_are_added_by_requests_that_keep_to_the_pixels(open_page, gallery_service):
+    page, posts = open_page(telling({"pixels": 5000})), []
+    page.on("request", lambda request: posts.append(request.url) if request.method == "POST"
+            else None)
+    page.click("#add-images")
+    page.set_input_files("#enrol-files", [path for path in gallery_service.people][:3])
+    page.fill("#enrol-camera", "roof")
+    page.click("#enrol-send")
+    page.wait_for_selector("text=3 images were added")
+    assert posts == [f"{gallery_service.url}/api/entries"] * 2
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,4 +1,4 @@
-/** Times in a readable form: of a film as mm:ss, of a clock as local date and time. */
+/** Times in a readable form: of a film as mm:ss, of a clock as date and time in UTC. */
 
 const MINUTE = 60, HOUR = 3600, DAY = 86400;
 const STEPS = [0.5, 1, 2, 5, 10, 15, 30, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE,
@@ -20,9 +20,9 @@ function filmTime(seconds) {
 function dateOf(seconds) {
   const time = new Date(seconds * 1000);
   return {
-    day: `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`,
-    minute: `${two(time.getHours())}:${two(time.getMinutes())}`,
-    second: `:${two(time.getSeconds())}`,
+    day: `${time.getUTCFullYear()}-${two(time.getUTCMonth() + 1)}-${two(time.getUTCDate())}`,
+    minute: `${two(time.getUTCHours())}:${two(time.getUTCMinutes())}`,
+    second: `:${two(time.getUTCSeconds())}`,
   };
 }
 
@@ -43,14 +43,15 @@ export function forInput(seconds, clock) {
 export function parseTime(text, clock) {
   const trimmed = text.trim();
   if (!trimmed) return null;
-  if (clock) return new Date(trimmed.replace(" ", "T")).getTime() / 1000;
+  if (clock) return new Date(`${trimmed.replace(" ", "T")}Z`).getTime() / 1000;
   if (!/^(\d+:){0,2}\d+([.,]\d+)?$/.test(trimmed)) return NaN;
   return trimmed.replace(",", ".").split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
 }
 
-/** Prepares an input for times: its type, and an example of what it takes. */
+/** Prepares an input for times: its type, its zone, and an example of what it takes. */
 export function prepareInput(input, clock) {
   input.type = clock ? "datetime-local" : "text";
+  input.parentElement.querySelector(".zone").hidden = !clock;
   if (clock) input.step = "1";
   else input.placeholder = "mm:ss";
 }
@@ -58,9 +59,8 @@ export function prepareInput(input, clock) {
 /** Returns about `wanted` round times within a range, each with its label. */
 export function ticks(first, last, wanted, clock) {
   const step = STEPS.find((length) => (last - first) / length <= wanted) ?? STEPS.at(-1);
-  const shift = clock ? new Date(first * 1000).getTimezoneOffset() * MINUTE : 0;
   const found = [];
-  for (let at = Math.ceil((first - shift) / step) * step + shift; at <= last; at += step) {
+  for (let at = Math.ceil(first / step) * step; at <= last; at += step) {
     found.push({ at, label: tickLabel(at, step, clock) });
   }
   return found;

@@ -2,7 +2,7 @@
 
 import { byId, count, make } from "./dom.js";
 import { parseTime, prepareInput } from "./clock.js";
-import { acceptable, acceptDrops, fitting } from "./uploads.js";
+import { acceptable, acceptDrops, firstRequest } from "./uploads.js";
 
 export class EnrolDialog {
   #dialog = byId("enrol");
@@ -65,7 +65,7 @@ export class EnrolDialog {
     try {
       while (this.#files.length) {
         byId("enrol-send").disabled = true;
-        const part = this.#files.slice(0, fitting(this.#files, this.#about.limits));
+        const part = await firstRequest(this.#files, this.#about.limits);
         added += (await this.#api.enrol(this.#form(part, time))).keys.length;
         this.#files = this.#files.slice(part.length);
         byId("enrol-chosen").textContent = `${count(added, "image")} added, ` +

@@ -91,7 +91,14 @@ export class Marks extends EventTarget {
 
   /** Forgets entries that were deleted. */
   drop(keys) {
-    if (keys.map((key) => this.#current.delete(key)).some(Boolean)) this.#changed();
+    const shown = keys.map((key) => this.#current.delete(key)).some(Boolean);
+    for (const people of [this.#all, this.#pending]) {
+      for (const [person, marks] of people) {
+        for (const key of keys) marks.delete(key);
+        if (!marks.size) people.delete(person);
+      }
+    }
+    this.dispatchEvent(new Event(shown ? "change" : "kept"));
   }
 
   #markedKey({ key, track }) {

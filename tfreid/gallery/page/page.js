@@ -15,7 +15,7 @@ import { QueryView } from "./query_view.js";
 import { Results } from "./results.js";
 import { Thumbnails } from "./thumbnails.js";
 
-const api = new Api(askToken);
+const api = new Api(askToken, notice);
 const thumbnails = new Thumbnails(api);
 const query = new Query();
 const marks = new Marks(api, notice);
@@ -51,8 +51,21 @@ async function search() {
     if (mine !== running) return;
     results.show(found, { about, filters });
   } catch (error) {
-    if (mine === running && error.name !== "AbortError") results.fail(error.message, search);
+    if (mine !== running || error.name === "AbortError") return;
+    const dropped = error.status === 404 && await dropRemoved();
+    if (!dropped && mine === running) results.fail(error.message, search);
   }
+}
+
+/** Takes what somebody else removed out of the query and the marks; returns whether any was. */
+async function dropRemoved() {
+  const keys = new Set([...query.entries.map(({ key }) => key), ...marks.right, ...marks.wrong]);
+  const gone = await api.removed([...keys]);
+  if (!gone.length) return false;
+  notice(`The gallery no longer has ${count(gone.length, "image")} of the query or the marks; ` +
+    "the search goes on without.");
+  await forget(gone);
+  return true;
 }
 
 /** Returns the name of the state that explains why there is nothing to search, or null. */
@@ -127,7 +140,7 @@ async function refresh() {
   document.title = `${about.name}: find this person`;
   byId("gallery-name").textContent = about.name;
   byId("gallery-counts").textContent = [count(about.entries, "image"),
-    count(about.tracks, "track"), about.people && count(about.people, "person", "people"),
+    about.tracks !== null && count(about.tracks, "track"), about.people && count(about.people, "person", "people"),
     count(about.cameras.length, "camera")].filter(Boolean).join(" · ");
   for (const id of ["add-images", "new-search", "filters-fields"]) byId(id).disabled = false;
   byId("identify").disabled = !about.entries;

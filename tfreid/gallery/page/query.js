@@ -18,8 +18,7 @@ export class Query extends EventTarget {
     if (number < accepted.length) sentences.push(leftOut(accepted.length - number, this.limits));
     for (const file of accepted.slice(0, number)) {
       const picture = await decode(file);
-      const { naturalWidth: width = 0, naturalHeight: height = 0 } = picture ?? {};
-      const sentence = tooManyPixels(file.name, width, height, this.limits);
+      const sentence = tooManyPixels(file.name, sizeOf(picture), this.limits, this.#pixels);
       if (sentence) sentences.push(sentence);
       else this.images.push({ file, picture, box: null });
     }
@@ -76,6 +75,11 @@ export class Query extends EventTarget {
     for (const { key } of this.entries) form.append("keys", key);
   }
 
+  get #pixels() {
+    return this.images.map(({ picture }) => sizeOf(picture))
+      .reduce((sum, { width, height }) => sum + width * height, 0);
+  }
+
   #changed() {
     this.dispatchEvent(new Event("change"));
   }
@@ -93,6 +97,9 @@ async function decode(file) {
     return null;
   }
 }
+
+const sizeOf = (picture) =>
+  ({ width: picture?.naturalWidth ?? 0, height: picture?.naturalHeight ?? 0 });
 
 function release({ picture }) {
   if (picture) URL.revokeObjectURL(picture.src);

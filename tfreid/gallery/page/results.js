@@ -38,7 +38,8 @@ export class Results {
     const first = filters.since ?? about.first;
     const last = filters.until ?? about.last;
     this.#marks.learn(results);
-    this.#shown = { results, first, last, cameras: filters.cameras, clock: about.clock,
+    const { since, until, cameras } = filters;
+    this.#shown = { results, first, last, since, until, cameras, clock: about.clock,
       marks: this.#marks };
     this.#state(results.length ? null : "no-match");
     byId("clear-filters").hidden = !filters.narrowing;

@@ -2,14 +2,18 @@
 
 const TOKEN = "tfreid.gallery.token";
 const LISTED = 1000; // The most entries that the service lists.
+const BUSY = 503, PATIENCE = 2000; // Milliseconds until a busy service is asked once more.
 
 export class Api {
   #askToken;
+  #say;
   #asking = null;
 
-  /** `askToken(again)` returns a promise of the token, or of null if the visitor gave up. */
-  constructor(askToken) {
+  /** `askToken(again)` returns a promise of the token, or of null if the visitor gave up;
+   * `say(sentence)` tells why an answer takes longer. */
+  constructor(askToken, say) {
     this.#askToken = askToken;
+    this.#say = say;
   }
 
   about = () => this.#json("about");
@@ -23,17 +27,28 @@ export class Api {
   marksTable = async () => (await this.#send("marks.csv")).blob();
   thumbnail = async (key) =>
     (await this.#send(`thumbnail?${new URLSearchParams({ key })}`)).blob();
+  removed = async (keys) => {
+    const gone = await Promise.all(keys.map((key) =>
+      this.thumbnail(key).then(() => false, ({ status }) => status === 404)));
+    return keys.filter((_, place) => gone[place]);
+  };
 
   async #json(path, options) {
     return (await this.#send(path, options)).json();
   }
 
   async #send(path, options = {}) {
-    for (;;) {
+    for (let patient = true; ;) {
       const token = sessionStorage.getItem(TOKEN);
       const headers = { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
       const response = await reach(`api/${path}`, { ...options, headers });
       if (response.ok) return response;
+      if (response.status === BUSY && patient) {
+        patient = false;
+        this.#say((await refusalOf(response)).message);
+        await new Promise((resolve) => { setTimeout(resolve, PATIENCE); });
+        continue;
+      }
       if (response.status !== 401) throw await refusalOf(response);
       if (token === sessionStorage.getItem(TOKEN)) await this.#newToken(token, response);
     }
@@ -61,9 +76,10 @@ async function reach(path, options) {
   }
 }
 
-/** Returns an error with the sentence of a refused request. */
+/** Returns an error with the sentence and the status of a refused request. */
 async function refusalOf(response) {
   const content = await response.json().catch(() => ({}));
-  return new Error(typeof content?.error === "string"
-    ? content.error : `The service answered with status ${response.status}.`);
+  const sentence = typeof content?.error === "string"
+    ? content.error : `The service answered with status ${response.status}.`;
+  return Object.assign(new Error(sentence), { status: response.status });
 }

@@ -31,7 +31,8 @@ export class Timeline {
 
   /** Shows results of cameras between two times.
    *
-   * `shown` has `results`, `cameras`, `first`, `last`, `clock` and `marks`.
+   * `shown` has `results`, `cameras`, `first`, `last`, `clock`, `marks`, and the window `since`
+   * and `until` of the search, null where it is open.
    */
   show(shown) {
     this.#shown = shown;
@@ -67,6 +68,18 @@ export class Timeline {
     const [first, last] = this.#range;
     const part = (x - MARGIN) / (this.#width - 2 * MARGIN);
     return first + Math.min(Math.max(part, 0), 1) * (last - first);
+  }
+
+  /** Returns the tenths of a second around what is between two places. */
+  #span(start, end) {
+    return [Math.floor(this.#time(start) * 10) / 10, Math.ceil(this.#time(end) * 10) / 10];
+  }
+
+  /** Returns the window between two places; an edge keeps its bound, since `until` excludes. */
+  #window(start, end) {
+    const [since, until] = this.#span(start, end);
+    return [start > MARGIN ? since : this.#shown.since,
+      end < this.#width - MARGIN ? until : this.#shown.until];
   }
 
   #draw() {
@@ -160,8 +173,8 @@ export class Timeline {
       band.setAttribute("x", start);
       band.setAttribute("width", end - start);
       this.#tip.hidden = false;
-      this.#tip.textContent = [start, end].map((x) =>
-        readable(Math.round(this.#time(x) * 10) / 10, this.#shown.clock)).join(" to ");
+      this.#tip.textContent = this.#span(start, end).map((time) =>
+        readable(time, this.#shown.clock)).join(" to ");
       this.#place(end, AXIS);
     };
     const stop = (event) => {
@@ -172,7 +185,7 @@ export class Timeline {
       this.#tip.hidden = true;
       const [start, end] = span(event);
       if (event.type === "pointercancel" || end - start < LEAST_DRAG) return;
-      this.#calls.window(...[start, end].map((x) => Math.round(this.#time(x) * 10) / 10));
+      this.#calls.window(...this.#window(start, end));
     };
     this.#svg.addEventListener("pointermove", move);
     this.#svg.addEventListener("pointerup", stop);

@@ -42,11 +42,35 @@ export function leftOut(number, limits) {
     `${megabytes(limits.upload_bytes)}; ${count(number, "image was", "images were")} left out.`;
 }
 
-/** Returns a sentence if an image has more pixels than the service takes, else null. */
-export function tooManyPixels(name, width, height, limits) {
-  if (width * height <= limits.pixels) return null;
-  return `${name} has ${width} x ${height} pixels; an image may have at most ` +
-    `${(limits.pixels / 1e6).toLocaleString("en")} million.`;
+/** Returns a sentence if an image has, with `before` pixels of others, more than the service
+ * takes in a request, else null. */
+export function tooManyPixels(name, { width, height }, limits, before = 0) {
+  if (before + width * height <= limits.pixels) return null;
+  return `${name} has ${width} x ${height} pixels; the images of a request may have at most ` +
+    `${(limits.pixels / 1e6).toLocaleString("en")} million together.`;
+}
+
+/** Returns the first of the files, as many as one request takes. */
+export async function firstRequest(files, limits) {
+  const part = [];
+  let pixels = 0;
+  for (const file of files.slice(0, fitting(files, limits))) {
+    const size = await sizeOf(file);
+    const sentence = tooManyPixels(file.name, size, limits, pixels);
+    if (sentence && !part.length) throw new Error(sentence);
+    if (sentence) break;
+    pixels += size.width * size.height;
+    part.push(file);
+  }
+  return part;
+}
+
+/** Returns the size of a file's image, without pixels if the browser cannot decode its format. */
+async function sizeOf(file) {
+  const bitmap = await createImageBitmap(file).catch(() => null);
+  const { width = 0, height = 0 } = bitmap ?? {};
+  bitmap?.close();
+  return { width, height };
 }
 
 /** Calls `take` with the images dropped on an element, and marks it meanwhile. */
