@@ -109,7 +109,7 @@ def test_finds_the_images_that_the_model_refuses():
             return {"embedding": np.array([[len(file)] for file in files], np.float32)}
 
     client = Client()
-    found = embedding_files._embeddings(client, [b"1"] * 5 + [b"bad"] + [b"22"] * 10)
+    found = embedding_files.embed_readable(client, [b"1"] * 5 + [b"bad"] + [b"22"] * 10)
     assert [None if row is None else float(row[0]) for row in found] == (
         [1.0] * 5 + [None] + [2.0] * 10)
     assert client.calls <= 9
