@@ -27,8 +27,8 @@ def _se_resnet50(resnext: bool) -> Backbone:
                     checkpoints="github.com/Cadene/pretrained-models.pytorch")
 
 
-def _osnet(width: float) -> Backbone:
-    return Backbone(partial(osnet, width=width), int(512 * width), layout="osnet",
+def _osnet(width: float, variant: str = "osnet") -> Backbone:
+    return Backbone(partial(osnet, width=width, variant=variant), int(512 * width), layout="osnet",
                     checkpoints="github.com/KaiyangZhou/deep-person-reid")
 
 
@@ -47,6 +47,11 @@ BACKBONES = {
     "osnet_x0_75": _osnet(0.75),
     "osnet_x0_5": _osnet(0.5),
     "osnet_x0_25": _osnet(0.25),
+    "osnet_ibn_x1_0": _osnet(1.0, "osnet_ibn"),
+    "osnet_ain_x1_0": _osnet(1.0, "osnet_ain"),
+    "osnet_ain_x0_75": _osnet(0.75, "osnet_ain"),
+    "osnet_ain_x0_5": _osnet(0.5, "osnet_ain"),
+    "osnet_ain_x0_25": _osnet(0.25, "osnet_ain"),
     "mobilenet_v3_large": Backbone(mobilenet_v3_large, 960, layout="mobilenet_v3",
                                    checkpoints="torchvision"),
     "siamese_twin": Backbone(siamese_twin, 32, blocks=True, least_side=16),
