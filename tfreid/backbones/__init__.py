@@ -14,12 +14,13 @@ from tfreid.backbones.vgg import vgg16
 
 def _resnet(depth: int) -> Backbone:
     return Backbone(partial(resnet, depth=depth), 2048, stride_in_1x1=True, stems=STEMS,
-                    imagenet=f"ResNet{depth}", layout="resnet", checkpoints="torchvision")
+                    non_local=True, imagenet=f"ResNet{depth}", layout="resnet",
+                    checkpoints="torchvision")
 
 
 def _resnet_ibn_a(depth: int) -> Backbone:
-    return Backbone(partial(resnet_ibn_a, depth=depth), 2048, stems=IBN_STEMS, layout="resnet",
-                    checkpoints="github.com/XingangPan/IBN-Net")
+    return Backbone(partial(resnet_ibn_a, depth=depth), 2048, stems=IBN_STEMS, non_local=True,
+                    layout="resnet", checkpoints="github.com/XingangPan/IBN-Net")
 
 
 def _se_resnet50(resnext: bool) -> Backbone:
@@ -34,8 +35,8 @@ def _osnet(width: float, variant: str = "osnet") -> Backbone:
 
 # Value of `model.backbone` -> the backbone. To add a backbone, write its file and its line.
 BACKBONES = {
-    "resnet34": Backbone(partial(resnet, depth=34), 512, stems=STEMS, layout="resnet",
-                         checkpoints="torchvision"),
+    "resnet34": Backbone(partial(resnet, depth=34), 512, stems=STEMS, non_local=True,
+                         layout="resnet", checkpoints="torchvision"),
     "resnet50": _resnet(50),
     "resnet101": _resnet(101),
     "resnet152": _resnet(152),

@@ -7,6 +7,7 @@ import keras
 from tfrecords.errors import UserError, nearest, shortened
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import linear_bn_relu, osnet_head
+from tfreid.backbones.resnet import BLOCKS as RESNET_BLOCKS
 from tfreid.backbones.siamese_twin import FILTERS
 from tfreid.config import ModelConfig
 from tfreid.layers.dropout import StatelessDropout
@@ -122,6 +123,10 @@ def _backbone_settings(config):
             raise UserError(f"model.stem is {config.stem}, which {config.backbone} does not have "
                             f"(only {allowed} do); leave it out.")
         settings["stem"] = config.stem
+    if config.non_local is not None:
+        settings.update(non_local=_non_local(config), non_local_channels=config.non_local_channels)
+    elif config.non_local_channels is not None:
+        raise UserError("model.non_local_channels needs model.non_local; set both or neither.")
     if BACKBONES[config.backbone].blocks:
         between = config.dropout if config.block_dropout is None else config.block_dropout
         settings.update(filters=config.filters or FILTERS, dropout=between)
@@ -129,6 +134,17 @@ def _backbone_settings(config):
         raise UserError("model.filters and model.block_dropout are for model.backbone "
                         f"siamese_twin; set them to null for {config.backbone}.")
     return settings
+
+
+def _non_local(config):
+    if not BACKBONES[config.backbone].non_local:
+        allowed = ", ".join(name for name, entry in BACKBONES.items() if entry.non_local)
+        raise UserError(f"model.non_local is for {allowed}; set it to null for {config.backbone}.")
+    blocks = RESNET_BLOCKS[BACKBONES[config.backbone].depth]
+    if any(count > most for count, most in zip(config.non_local, blocks)):
+        raise UserError(f"model.non_local is {config.non_local}, and the stages of "
+                        f"{config.backbone} have {list(blocks)} blocks; give no more than these.")
+    return tuple(config.non_local)
 
 
 def _check_head(config, identities):
