@@ -1,4 +1,4 @@
-"""Circle, multi-similarity and supervised contrastive loss against loops over pairs, and by hand."""
+"""Circle, multi-similarity and supervised contrastive loss against loops over pairs."""
 
 from __future__ import annotations
 
