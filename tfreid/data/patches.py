@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -90,14 +91,17 @@ def paste(image: np.ndarray, box: Sequence[int], images: Sequence[np.ndarray], o
     other = int(other * (len(images) - 1))
     other = images[other + (other >= own)]
     top, left, bottom, right = box
-    # Sides in pixels as x, y.
-    size = np.array([right - left, bottom - top])
-    scale = np.array(other.shape[1::-1]) / image.shape[1::-1]
-    corner = (np.array(other.shape[1::-1]) - scale * size) * (column, row)
-    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    matrix = scale[:, np.newaxis] * [[cosine * mirror, -sine], [sine * mirror, cosine]]
-    # The centres of both parts, of pixels whose middles are whole numbers.
-    offset = corner + scale * size / 2 - 0.5 - matrix @ ((size - 1) / 2)
+    tall, wide = bottom - top, right - left
+    # Pixels of the other image for one of this one.
+    down, across = other.shape[0] / image.shape[0], other.shape[1] / image.shape[1]
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    xx, xy, yx, yy = across * cosine * mirror, -across * sine, down * sine * mirror, down * cosine
+    # The centre of the part, less what the centre of the box is turned to. The middle of a pixel
+    # is a whole number.
+    x = column * (other.shape[1] - across * wide) + (across * wide - 1) / 2
+    y = row * (other.shape[0] - down * tall) + (down * tall - 1) / 2
+    x -= (xx * (wide - 1) + xy * (tall - 1)) / 2
+    y -= (yx * (wide - 1) + yy * (tall - 1)) / 2
     image[top:bottom, left:right] = cv2.warpAffine(
-        other, np.column_stack([matrix, offset]), tuple(map(int, size)),
+        other, np.array([[xx, xy, x], [yx, yy, y]]), (wide, tall),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)

@@ -56,9 +56,10 @@ def _posterize(image, strength):
 
 def _solarize(image, strength):
     """Inverts what is at least as bright as a threshold, from 256 down to 0."""
-    levels = np.arange(256)
-    inverted = np.where(levels < 256 * (1 - abs(strength)), levels, 255 - levels)
-    return cv2.LUT(image, inverted.astype(np.uint8))
+    highest_kept = np.ceil(256 * (1 - abs(strength))) - 1
+    # 255 where pixels are inverted, which flips all of their bits.
+    above = cv2.threshold(image, highest_kept, 255, cv2.THRESH_BINARY)[1]
+    return cv2.bitwise_xor(image, above)
 
 
 def _rotate(image, strength):
@@ -77,19 +78,25 @@ def _shear_y(image, strength):
 
 
 def _translate_x(image, strength):
-    """Moves by up to 150/331 of the width."""
-    return _moved(image, np.eye(2), (150 / 331 * strength * image.shape[1], 0.0))
+    """Moves by up to 150/331 of the width, to the left where the strength is positive."""
+    by = round(150 / 331 * strength * image.shape[1])
+    left, right = max(-by, 0), max(by, 0)
+    kept = image[:, right : image.shape[1] - left]
+    return cv2.copyMakeBorder(kept, 0, 0, left, right, cv2.BORDER_CONSTANT, value=_FILL)
 
 
 def _translate_y(image, strength):
-    return _moved(image, np.eye(2), (0.0, 150 / 331 * strength * image.shape[0]))
+    by = round(150 / 331 * strength * image.shape[0])
+    top, bottom = max(-by, 0), max(by, 0)
+    kept = image[bottom : image.shape[0] - top]
+    return cv2.copyMakeBorder(kept, top, bottom, 0, 0, cv2.BORDER_CONSTANT, value=_FILL)
 
 
-def _moved(image, matrix, shift=(0.0, 0.0)):
-    """Takes the pixel at x from A (x - centre) + centre + shift, with x to the right and down."""
+def _moved(image, matrix):
+    """Takes the pixel at x from A (x - centre) + centre, with x to the right and down."""
     height, width = image.shape[:2]
     centre = np.array([width - 1, height - 1]) / 2
-    offset = centre - np.dot(matrix, centre) + shift
+    offset = centre - np.dot(matrix, centre)
     return cv2.warpAffine(image, np.column_stack([matrix, offset]), (width, height),
                           flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderValue=_FILL)
 
@@ -148,9 +155,13 @@ def mix(image: np.ndarray, weights: Sequence[float],
         weights: Weights of the image and of each chain, which add up to 1.
         chains: Operations as in `apply_operations`.
     """
-    layers = [image, *(apply_operations(image, chain) for chain in chains)]
-    mixed = sum(layer.astype(np.float32) * weight for layer, weight in zip(layers, weights))
-    return np.rint(mixed).clip(0, 255).astype(np.uint8)
+    mixed, total = image.astype(np.float32), weights[0]
+    for weight, chain in zip(weights[1:], chains):
+        total += weight
+        if weight > 0.0:
+            # The mean of what came before, whose weights add up to the rest of the total.
+            cv2.accumulateWeighted(apply_operations(image, chain), mixed, weight / total)
+    return cv2.convertScaleAbs(mixed)
 
 
 def draw_randaugment(config: AugmentationConfig, count: int,
