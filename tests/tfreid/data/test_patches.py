@@ -59,7 +59,7 @@ def test_a_turned_part_of_a_ramp_keeps_its_centre_and_slope(degrees, mirror):
 
 
 def test_a_larger_image_gives_the_same_share_of_its_sides(images):
-    """Twice as wide and high, all blocks of 2 x 2 alike: the part looks as that of the small one."""
+    """Twice as wide and high, all blocks of 2 x 2 alike: the part looks the same."""
     small = np.repeat(np.repeat(images[1][:20, :10], 2, axis=0), 2, axis=1)
     large = np.repeat(np.repeat(small, 2, axis=0), 2, axis=1)
     both = [pasted([images[0], other], 0, row=0.5, column=0.5) for other in (small, large)]
