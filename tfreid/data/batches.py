@@ -141,9 +141,9 @@ def _make_image_sampler(table: ImageTable, config: DataConfig, seed: int):
     shares = source_shares(table, config.source_balance)
 
     def make(rows, places, source=None):
-        if config.sampling == "images":
-            return ImageSampler(len(rows), places, seed)
         labels = table.index.labels[rows]
+        if config.sampling == "images":
+            return ImageSampler(len(labels), places, seed)
         found = len(np.unique(labels))
         if source is not None and found < places:
             raise UserError(
@@ -155,7 +155,7 @@ def _make_image_sampler(table: ImageTable, config: DataConfig, seed: int):
     places = (config.images_per_batch if config.sampling == "images"
               else config.identities_per_batch)
     if shares is None:
-        return make(np.arange(len(table.index)), places)
+        return make(slice(None), places)
     return BalancedSampler(table, shares, places, make, seed)
 
 

@@ -55,7 +55,7 @@ class IdentitySampler:
         groups = self._cut(random)
         for count in counts:
             left = np.array([len(rows) for rows in groups])
-            if np.count_nonzero(left) < count:
+            if np.count_nonzero(left) < max(1, count):
                 groups = self._cut(random)
                 left = np.array([len(rows) for rows in groups])
             chosen = random.choice(len(groups), count, replace=False, p=left / left.sum())
