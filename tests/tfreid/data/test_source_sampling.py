@@ -95,7 +95,8 @@ def test_images_without_identities_are_shared_too(table):
 def test_a_small_source_goes_over_its_images_again_and_a_large_one_not(table):
     """22 batches of P = 2 with K = 4 have 88 images of each of two sources, of 240 and 32 images."""
     two = table.take(np.flatnonzero(table.sources.of_image < 2))
-    two = dataclasses.replace(two, sources=ImageSources(("large", "small"), two.sources.of_image))
+    sources = ImageSources(("large", "small"), two.sources.of_image)
+    two = dataclasses.replace(two, sources=sources)
     made = IdentityBatches(two, DataConfig(source_balance="equal", identities_per_batch=2), 8, 8, 1)
     uses = np.bincount(made._sampler.epoch(0, 22).ravel(), minlength=272)
     assert uses[:240].max() == 1 and uses[:240].sum() == 88
