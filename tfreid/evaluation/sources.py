@@ -41,11 +41,15 @@ class SourcesEvaluation(Evaluation):
         """Returns the means, in percent."""
         means = ", ".join(f"{_TITLES[name]} {value:.2%}" for name, value
                           in self.progress().items() if name in _TITLES)
-        return f"mean of {len(self.sources)} sources {means}"
+        of = ("{}:".format(*self.sources) if len(self.sources) == 1
+              else f"mean of {len(self.sources)} sources")
+        return f"{of} {means}"
 
     def table(self) -> str:
-        """Returns a table with a row for each source."""
+        """Returns a table with a row for each of several sources."""
         figures = self.progress()["sources"]
+        if len(figures) == 1:
+            return ""
         names = list(next(iter(figures.values())))
         rows = [(source, *(percent(of[name]) for name in names)) for source, of in figures.items()]
         return ruled_table([[("source", *(_TITLES[name] for name in names))], rows])

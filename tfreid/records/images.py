@@ -81,9 +81,9 @@ class ImageTable:
         counted = _counted(self.index.labels)
         if self.sources is None:
             return counted
-        parts = (f"{name} {_counted(self.index.labels[rows])}"
+        parts = (f"{name}: {_counted(self.index.labels[rows])}"
                  for name, rows in zip(self.sources.names, self.sources.rows()))
-        return f"{counted} ({', '.join(parts)})"
+        return f"{counted} ({'; '.join(parts)})"
 
     @property
     def place(self) -> str:

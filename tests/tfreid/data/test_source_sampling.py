@@ -93,7 +93,7 @@ def test_images_without_identities_are_shared_too(table):
 
 
 def test_a_small_source_goes_over_its_images_again_and_a_large_one_not(table):
-    """22 batches of P = 2 with K = 4 have 88 images of each of two sources, of 240 and 32 images."""
+    """22 batches of P = 2 with K = 4 have 88 images of each source, of 240 and of 32 images."""
     two = table.take(np.flatnonzero(table.sources.of_image < 2))
     sources = ImageSources(("large", "small"), two.sources.of_image)
     two = dataclasses.replace(two, sources=sources)

@@ -54,8 +54,8 @@ def test_the_training_images_of_both_folders(both, records, other_records):
     assert np.unique(table.index.labels).tolist() == list(range(8 + 5))
     assert not {*table.index.cameras[:48]} & {*table.index.cameras[48:]}
     assert table.sources.of_image.tolist() == [0] * 48 + [1] * 20
-    assert table.description == ("68 images of 13 identities (records 48 images of 8 identities, "
-                                 "others 20 images of 5 identities)")
+    assert table.description == ("68 images of 13 identities (records: 48 images of 8 identities; "
+                                 "others: 20 images of 5 identities)")
     some = table.take(np.array([50, 3]))
     assert some.sources.of_image.tolist() == [1, 0] and some.encoded[1] == table.encoded[3]
 

@@ -95,6 +95,8 @@ def test_figures_of_several_sources_by_hand():
         ["source", "rank-1", "mAP"], ["a", "50.00", "%", "25.00", "%"],
         ["b", "12.50", "%", "75.00", "%"]]
     assert both.as_dict()["test_sets"]["b"]["cmc"] == [0.125]
+    one = SourcesEvaluation({"a": both.sources["a"]})
+    assert (one.headline(), one.table()) == ("a: rank-1 50.00%, mAP 25.00%", "")
 
 
 @pytest.mark.slow
@@ -171,7 +173,7 @@ def test_held_out_people_of_each_source_choose(recipe, folders, tmp_path, capsys
                                    "data.source_balance=equal", "data.global_batch=keep",
                                    "training.devices=[CPU:0,CPU:1]")) == 0
     printed = capsys.readouterr().out
-    assert "of 9 identities (records 36 images of 6 identities, two, three 12 images" in printed
+    assert "of 9 identities (records: 36 images of 6 identities; two, three: 12 images" in printed
     assert "validation images" in printed
     assert tags(run) == {"evaluation"} | {
         f"evaluation/validation/{name}/{figure}" for name in NAMES
@@ -223,7 +225,7 @@ def test_triplets_of_both_stages(folders, tiny_backbone, tmp_path, capsys):
     }))
     run = tmp_path / "run"
     assert train_net.main(training(str(path), run, folders)) == 0
-    assert "68 images of 13 identities (records 48 images" in capsys.readouterr().out
+    assert "68 images of 13 identities (records: 48 images" in capsys.readouterr().out
     weights = read_shapes(run / "pretraining" / "checkpoints" / "last.weights.h5")
     assert weights["classifier/kernel"][-1] == 13
     for folder in (run, run / "pretraining"):
