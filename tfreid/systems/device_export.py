@@ -20,7 +20,7 @@ from tfreid.config import Config
 from tfreid.evaluation.results import percent, ruled_table
 from tfreid.evaluation.thresholds import weights_fingerprint
 from tfreid.models.embedding import input_size
-from tfreid.records import Split, open_records
+from tfreid.records import Split, open_first
 from tfreid.records.images import spread_positions
 from tfreid.serving.formats.card import CARD_NAME, RESIZING, GraphCard, ModelCard, write_card
 from tfreid.serving.formats.freezing import freeze
@@ -80,7 +80,8 @@ class DeviceExporter:
 
     Args:
         model: The model with trained weights.
-        config: Its settings; `data.records` has the images for calibration and comparison.
+        config: Its settings; `data.records`, the first of several, has the images for calibration
+            and comparison.
         served: What `System.serve` made of it.
         options: Formats, precisions, and the type and number of the images.
 
@@ -93,7 +94,7 @@ class DeviceExporter:
         options.check()
         round_alike()
         self._config, self._options, self._served = config, options, served
-        self._records = open_records(config.data)
+        self._records = open_first(config.data)
         self._size = input_size(config.model)
         self._graphs: dict[str, Graph] = served.module.graphs(options.rows, options.dtype)
         self._fingerprint = weights_fingerprint(model)
@@ -197,7 +198,7 @@ class DeviceExporter:
     def _check_calibration(self) -> None:
         wanted = self._config.export.calibration_split
         if wanted not in self._records:
-            raise UserError(f"{self._config.data.records} has no split {wanted}; set "
+            raise UserError(f"{self._records.directory} has no split {wanted}; set "
                             "export.calibration_split to one of "
                             f"{', '.join(self._records.splits)}.")
 
