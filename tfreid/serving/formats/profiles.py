@@ -95,7 +95,7 @@ def _boxmot_file(name: str, graph: str, backbone: str) -> str:
 def _boxmot_lines(card: ModelCard) -> tuple[str, str]:
     file = card.graphs["extract"].file
     path = file.partition("/")[0] if card.format == "openvino" else file
-    return "use_in_boxmot.py", f'''from boxmot.reid import ReID
+    return "use_in_boxmot.py", f'''from boxmot.reid.core import ReID
 reid = ReID("{path}")  # or the tracker's reid_weights; the path from where Python runs
 features = reid(frame, boxes)  # uint8 BGR [h, w, 3]; left, top, right, bottom [n, 4]
 '''
