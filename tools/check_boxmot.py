@@ -81,13 +81,14 @@ def _compare(parsed, folder: Path) -> bool:
 
         expected = features(sys.executable, {"tfreid": parsed.model, "weights": parsed.weights,
                                              "overrides": parsed.overrides})
-        print(f"{name}: {len(boxes)} boxes in {len(frames)} frames, largest cosine distance")
+        unit = expected / np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-12)
+        print(f"{name}: {len(boxes)} boxes in {len(frames)} frames, up to "
+              f"{1 - (unit @ unit.T).min():.1e} from each other; largest cosine distance")
         for export in parsed.exports:
             for label, found in (
                     ("BoxMOT", features(parsed.boxmot, {"boxmot": _boxmot_path(export)})),
                     ("tfreid", features(sys.executable, {"tfreid": export}))):
-                cosine = (found * expected).sum(1) / np.maximum(
-                    np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1), 1e-12)
+                cosine = (found * unit).sum(1) / np.maximum(np.linalg.norm(found, axis=1), 1e-12)
                 worst = max(worst, 1 - cosine.min())
                 print(f"  {Path(export).name:28} {label:7} {1 - cosine.min():.1e}")
     return not worst <= _MOST
