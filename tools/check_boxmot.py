@@ -54,11 +54,15 @@ def main() -> int:
     parser.add_argument("--people", type=int, default=10,
                         help="boxes of a frame that is timed (default: %(default)s)")
     parser.add_argument("--pytorch", metavar="FILE",
-                        help="weights of BoxMOT's own OSNet x0.25, to time that too")
-    parser.add_argument("--saved-model", metavar="DIR", help="SavedModel, to time that too")
+                        help="weights of the same OSNet x0.25 for BoxMOT's own network, which is "
+                        "compared and timed too")
+    parser.add_argument("--saved-model", metavar="DIR",
+                        help="SavedModel of the same model, likewise")
     parsed = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     with tempfile.TemporaryDirectory() as folder:
+        if parsed.pytorch:  # by the only suffix that BoxMOT reads
+            parsed.pytorch = shutil.copy(parsed.pytorch, f"{folder}/osnet_x0_25_market1501.pt")
         print(f"BoxMOT {_ask(parsed.boxmot, {'version': True})}")
         differ = _compare(parsed, Path(folder))
         if parsed.steps:
@@ -84,14 +88,26 @@ def _compare(parsed, folder: Path) -> bool:
         unit = expected / np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-12)
         print(f"{name}: {len(boxes)} boxes in {len(frames)} frames, up to "
               f"{1 - (unit @ unit.T).min():.1e} from each other; largest cosine distance")
-        for export in parsed.exports:
-            for label, found in (
-                    ("BoxMOT", features(parsed.boxmot, {"boxmot": _boxmot_path(export)})),
-                    ("tfreid", features(sys.executable, {"tfreid": export}))):
-                cosine = (found * unit).sum(1) / np.maximum(np.linalg.norm(found, axis=1), 1e-12)
-                worst = max(worst, 1 - cosine.min())
-                print(f"  {Path(export).name:28} {label:7} {1 - cosine.min():.1e}")
+        for label, (python, of) in _models(parsed).items():
+            found = features(python, of)
+            cosine = (found * unit).sum(1) / np.maximum(np.linalg.norm(found, axis=1), 1e-12)
+            worst = np.maximum(worst, 1 - cosine.min())  # of NaN, NaN
+            print(f"  {label:28} {1 - cosine.min():.1e}", flush=True)
     return not worst <= _MOST
+
+
+def _models(parsed) -> dict[str, tuple[str, dict]]:
+    """Returns name -> the Python that opens a model, and how; see `_work`."""
+    models = {}
+    if parsed.pytorch:
+        models["BoxMOT, PyTorch"] = parsed.boxmot, {"boxmot": parsed.pytorch}
+    if parsed.saved_model:
+        models["tfreid, SavedModel"] = sys.executable, {"tfreid": parsed.saved_model}
+    for export in parsed.exports:
+        name = Path(export).name.removeprefix("boxmot-")
+        models[f"BoxMOT, {name}"] = parsed.boxmot, {"boxmot": _boxmot_path(export)}
+        models[f"tfreid, {name}"] = sys.executable, {"tfreid": export}
+    return models
 
 
 def _rendered(parsed) -> tuple[np.ndarray, np.ndarray]:
@@ -150,17 +166,7 @@ def _time(parsed, folder: Path) -> None:
     rows = [(number, *boxes[place, 1:]) for number in range(len(frames))
             for place in draw.integers(len(boxes), size=parsed.people)]
     np.savez(folder / "scene.npz", frames=frames, boxes=np.array(rows, np.float32))
-    models = {}
-    if parsed.pytorch:
-        copy = folder / "osnet_x0_25_market1501.pt"  # the only suffix that BoxMOT reads
-        shutil.copy(parsed.pytorch, copy)
-        models["BoxMOT, PyTorch"] = parsed.boxmot, {"boxmot": str(copy)}
-    if parsed.saved_model:
-        models["tfreid, SavedModel"] = sys.executable, {"tfreid": parsed.saved_model}
-    for export in parsed.exports:
-        name = Path(export).name.removeprefix("boxmot-")
-        models[f"BoxMOT, {name}"] = parsed.boxmot, {"boxmot": _boxmot_path(export)}
-        models[f"tfreid, {name}"] = sys.executable, {"tfreid": export}
+    models = _models(parsed)
     seconds = {name: [] for name in models}
     for _ in range(_TURNS):
         for name, (python, of) in models.items():
