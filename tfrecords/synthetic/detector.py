@@ -1,4 +1,4 @@
-"""What a detector of people would find in a rendered film: boxes that are missing, off and false."""
+"""What a detector would find in a rendered film: boxes that are off, missing and false."""
 
 from __future__ import annotations
 

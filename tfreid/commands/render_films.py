@@ -28,8 +28,9 @@ examples:
 
 Everyone walks through the view of every camera, some twice, and several at once, so that they hide
 each other. CAMERA.txt has their boxes, as MOTChallenge's ground truth, numbered by track: one
-walk through one view. --detections adds what a detector would find. {TRUTH_NAME} says which person (1, 2, ...) each track is. No rendered dataset
-has these people or these cameras. Films that are finished are kept when the command is given again.
+walk through one view. {TRUTH_NAME} says which person (1, 2, ...) each track is. --detections adds
+boxes as a detector would find them. No rendered dataset has these people or these cameras. Films
+that are finished are kept when the command is given again.
 """
 
 

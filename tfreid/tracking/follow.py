@@ -70,11 +70,10 @@ def follow_people(film: Film, frames: Mapping[int, list[Detection]], options: Tr
         advance(1)
     boxes = sum(map(len, frames.values()))
     if not seen:
-        raise UserError(f"none of the {boxes:,} boxes lies inside a frame of {film.path}, which has "
-                        f"{last + 1:,} frames" + (f" of {size[0]} x {size[1]} pixels" if outside
-                                                  else "")
-                        + "; give the detections of this film, in its size (--first-frame, if they "
-                        "count frames from another number).")
+        frame = f" of {size[0]} x {size[1]} pixels" if outside else ""
+        raise UserError(f"none of the {boxes:,} boxes lies inside one of the {last + 1:,} frames"
+                        f"{frame} of {film.path}; give the detections of this film, in its size "
+                        "(--first-frame, if they count frames from another number).")
     kept = _renumbered([one._replace(track=track) for one, track in zip(seen, tracker.numbers())],
                        least_frames)
     return Followed(kept, boxes - outside - len(seen), outside, len(seen) - len(kept))
@@ -89,10 +88,7 @@ def _renumbered(people: list[Detection], least_frames: int) -> list[Detection]:
 
 
 def mot_text(people: list[Detection]) -> bytes:
-    """Returns boxes as MOTChallenge text: frame from 1, track, left, top, width, height, confidence.
-
-    Three values of -1 follow, as the benchmark's files have them.
-    """
+    """Returns boxes as MOTChallenge text: frame from 1, track, box, confidence, and three -1."""
     return "".join(
         f"{one.frame + 1},{one.track},{','.join(f'{side:g}' for side in one.box)},"
         f"{1 if one.confidence is None else one.confidence:g},-1,-1,-1\n"

@@ -1,4 +1,4 @@
-"""Scores tracks with TrackEval, the evaluation of MOTChallenge: IDF1, HOTA and what they consist of."""
+"""Scores tracks with TrackEval, the evaluation of MOTChallenge: IDF1, HOTA and their parts."""
 
 from __future__ import annotations
 
