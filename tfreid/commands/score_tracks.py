@@ -13,9 +13,9 @@ examples:
   tfreid score-tracks --truth films/yard.txt --tracks tracks.txt --people films/tracks.csv
   tfreid score-tracks --truth a/gt.txt b/gt.txt --tracks a.txt b.txt
 
-Both are MOTChallenge text. The figures are those of TrackEval (`pip install --no-deps trackeval
-tabulate`), the evaluation of MOTChallenge, for boxes that overlap by half; HOTA is the mean over 19
-overlaps. With --people, who returns must get the number back.
+Both are MOTChallenge text. The figures are those of TrackEval (`pip install --no-deps trackeval`),
+the evaluation of MOTChallenge, for boxes that overlap by half; HOTA is the mean over 19 overlaps.
+With --people, who returns must get the number back.
 """
 
 

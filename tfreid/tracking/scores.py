@@ -117,6 +117,6 @@ def _trackeval():
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does without
             import trackeval
     except ImportError as error:
-        raise UserError(f"scores need TrackEval ({error}); run `pip install --no-deps trackeval "
-                        "tabulate`.") from None
+        raise UserError(f"scores need TrackEval ({error}); run `pip install --no-deps "
+                        "trackeval`.") from None
     return trackeval
