@@ -39,9 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     from tfreid.visualization.track_film import draw_tracks
 
     film = Film(parsed.frames)
-    frames = {place: [one for one in found if one.confidence is None
-                      or one.confidence >= parsed.least_confidence]
-              for place, found in read_detections(parsed.detections, parsed.first_frame).items()}
+    frames = _confident(read_detections(parsed.detections, parsed.first_frame), parsed)
     distance, embed = _appearance(parsed)
     options = TrackingOptions(distance, parsed.longest_gap, parsed.memory, parsed.least_overlap)
 
@@ -64,6 +62,17 @@ def main(arguments: list[str] | None = None) -> None:
     tracks = len({one.track for one in found.people})
     look = "without appearance" if distance is None else f"distance {distance:.4f}"
     print(f"wrote {len(found.people):,} boxes of {tracks:,} tracks ({look}) to {parsed.output}")
+
+
+def _confident(frames, parsed):
+    """Leaves out boxes of a lower confidence than is wanted, and frames without any."""
+    chosen = {place: [one for one in found if one.confidence is None
+                      or one.confidence >= parsed.least_confidence]
+              for place, found in frames.items()}
+    if not any(chosen.values()):
+        raise UserError(f"{parsed.detections} has no box of a confidence of "
+                        f"{parsed.least_confidence:g} or more; lower --least-confidence.")
+    return {place: found for place, found in chosen.items() if found}
 
 
 def _appearance(parsed):

@@ -58,7 +58,7 @@ class Tracker:
             "iou", 1 - options.least_overlap, initialization_delay=_NEW,
             hit_counter_max=max(options.longest_gap, _NEW + 1),
             past_detections_length=options.images, **looks)
-        self._frames, self._seen, self._owners, self._joined = 0, [], {}, {}
+        self._frames, self._owners, self._joined = 0, [], {}
 
     def update(self, people: Sequence[Detection], features: np.ndarray | None = None) -> None:
         """Shows the tracker the people of the next frame.
@@ -67,33 +67,35 @@ class Tracker:
             people: Their boxes.
             features: Float [n, d], their embeddings; not needed without appearance.
         """
-        found = [self._norfair.Detection(
+        first, known = len(self._owners), self._tracker.tracked_objects
+        self._tracker.update([self._norfair.Detection(
             np.array(one.box[:2]) + np.array([[0.0, 0.0], one.box[2:]]),
-            data=_Seen(self._frames, None if features is None else _unit(features[place])))
-            for place, one in enumerate(people)]
-        known = self._tracker.tracked_objects
-        self._tracker.update(found)
-        self._frames += 1
-        places = {id(one): place for place, one in enumerate(found, len(self._seen))}
-        self._seen += found  # nor does another get the id of one of them
-        for track in self._tracker.tracked_objects:
-            if id(track.last_detection) in places:
-                self._owners[places[id(track.last_detection)]] = track.initializing_id
-        for track in known:  # a new one that was found to be a lost one has the same last box
-            owner = self._owners.get(places.get(id(track.last_detection)), track.initializing_id)
+            data=_Seen(self._frames, first + place,
+                       None if features is None else _unit(features[place])))
+            for place, one in enumerate(people)])
+        self._owners += [0] * len(people)
+        for track in self._last_seen(self._tracker.tracked_objects):
+            self._owners[track.last_detection.data.place] = track.initializing_id
+        for track in self._last_seen(known):
+            # A new one that was found to be a lost one has left it its last box.
+            owner = self._owners[track.last_detection.data.place]
             if owner != track.initializing_id:
                 self._joined[track.initializing_id] = owner
+        self._frames += 1
+
+    def _last_seen(self, tracks: Sequence[Any]) -> list[Any]:
+        return [track for track in tracks if track.last_detection.data.frame == self._frames]
 
     def numbers(self) -> list[int]:
         """Returns the track of each box that was shown, in their order."""
-        owners = (self._owners[place] for place in range(len(self._seen)))
-        return [self._joined.get(owner, owner) for owner in owners]
+        return [self._joined.get(owner, owner) for owner in self._owners]
 
 
 class _Seen(NamedTuple):
-    """When a box was seen, and its embedding as a unit vector."""
+    """What Norfair keeps of a box: its frame, its place among all, its embedding of length 1."""
 
     frame: int
+    place: int
     feature: np.ndarray | None
 
 

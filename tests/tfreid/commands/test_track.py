@@ -130,6 +130,7 @@ def test_boxes_that_are_left_out_are_counted(film, tmp_path, capsys):
     ([], "--model, which compares people, or --no-appearance"),
     (["--model", "m", "--no-appearance"], "--model, which compares people, or --no-appearance"),
     (["--no-appearance", "--distance", "0.2"], "leave out it or --no-appearance"),
+    (["--no-appearance", "--least-confidence", "5"], "no box of a confidence of 5 or more"),
     (["--no-appearance", "--draw", "tracks.gif"], "must end in one of .mp4, .jpg, .png"),
 ])
 def test_options_that_contradict_are_refused(given, capsys, options, words):
