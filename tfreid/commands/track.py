@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from pathlib import Path
 
 from tfrecords.arguments import number, whole
@@ -76,11 +77,9 @@ def _confident(frames, parsed):
 
 
 def _appearance(parsed):
-    """Returns the distance of one person's tracks and what embeds crops; None and None without."""
+    """Returns the distance of one person's tracks and what embeds people; None and None without."""
     if parsed.no_appearance:
         return None, None
-
-    import cv2
 
     from tfreid.trained_model import load
 
@@ -88,12 +87,7 @@ def _appearance(parsed):
     if distance is None:
         distance = calibrated_distance(parsed.model, USUAL_RATE)
     model = load(parsed.model)
-
-    def embed(crops):
-        # As lossless files, crops of different sizes go through the model together.
-        return model.embed([cv2.imencode(".png", crop[..., ::-1])[1].tobytes() for crop in crops])
-
-    return distance, embed
+    return distance, functools.partial(model.embed, color="bgr")
 
 
 def _check(parsed) -> None:

@@ -14,8 +14,8 @@ from tfreid.footage.detections import Detection
 from tfreid.footage.films import Film
 from tfreid.tracking.tracker import Tracker, TrackingOptions
 
-# RGB images, each uint8 [h, w, 3] -> their embeddings, float [n, d].
-Embed = Callable[["list[np.ndarray]"], np.ndarray]
+# A BGR frame, uint8 [h, w, 3], and boxes [n, 4], left, top, right and bottom -> embeddings [n, d].
+Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Followed(NamedTuple):
@@ -46,7 +46,7 @@ def follow_people(film: Film, frames: Mapping[int, list[Detection]], options: Tr
         film: The film.
         frames: Frame, from 0 -> boxes; tracks that they have are ignored.
         options: How people are numbered.
-        embed: Embeds crops of people; needed unless `options.distance` is None.
+        embed: Embeds the people of a frame; needed unless `options.distance` is None.
         least_frames: Tracks of fewer boxes are left out.
         advance: Called with 1 after each frame.
 
@@ -57,15 +57,13 @@ def follow_people(film: Film, frames: Mapping[int, list[Detection]], options: Tr
     for number, image in film.frames(frames.__contains__):
         for _ in range(number - last - 1):
             tracker.update([])
-        last, people, crops = number, [], []
+        last, people = number, []
         if image is not None:
             size = image.shape[1::-1]
-            cuts = [(one, cut(image, one.box, 0.0)) for one in frames[number]]
-            people = [one for one, crop in cuts if crop is not None]
-            crops = [crop[..., ::-1] for _, crop in cuts if crop is not None]
-            outside += len(cuts) - len(people)
+            people = [one for one in frames[number] if cut(image, one.box, 0.0) is not None]
+            outside += len(frames[number]) - len(people)
         looks = people and options.distance is not None
-        tracker.update(people, embed(crops) if looks else None)
+        tracker.update(people, embed(image, _ends(people)) if looks else None)
         seen += people
         advance(1)
     boxes = sum(map(len, frames.values()))
@@ -77,6 +75,13 @@ def follow_people(film: Film, frames: Mapping[int, list[Detection]], options: Tr
     kept = _renumbered([one._replace(track=track) for one, track in zip(seen, tracker.numbers())],
                        least_frames)
     return Followed(kept, boxes - outside - len(seen), outside, len(seen) - len(kept))
+
+
+def _ends(people: list[Detection]) -> np.ndarray:
+    """Returns left, top, right and bottom of boxes, [n, 4]."""
+    boxes = np.array([one.box for one in people])
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
 
 
 def _renumbered(people: list[Detection], least_frames: int) -> list[Detection]:

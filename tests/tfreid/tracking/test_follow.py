@@ -53,17 +53,17 @@ def test_what_is_left_out_is_counted(film):
     assert (len(found.people), *found[1:]) == (9, 2, 2, 1)
 
 
-def test_crops_are_rgb_and_clipped(film):
-    shapes = []
+def test_embeddings_are_of_the_boxes_of_bgr_frames(film):
+    asked = []
 
-    def embed(crops):
-        shapes.extend(crop.shape for crop in crops)
-        assert all(crop[crop.shape[0] // 2, -1].tolist() == [255, 0, 0] for crop in crops)
-        return np.ones([len(crops), 2])
+    def embed(frame, boxes):
+        assert frame[60, 60].tolist() == [0, 0, 255]
+        asked.append(boxes.tolist())
+        return np.ones([len(boxes), 2])
 
-    frames = boxes((0, -20, 20, 100, 80), (1, 40.4, -20, 40, 200))
+    frames = boxes((0, -20, 20, 100, 80), (1, 40.5, -20, 40, 200), (1, 500, 20, 40, 80))
     follow_people(film, frames, TrackingOptions(0.1), embed)
-    assert shapes == [(80, 80, 3), (120, 40, 3)]
+    assert asked == [[[-20, 20, 80, 100]], [[40.5, -20, 80.5, 180]]]
 
 
 def test_detections_of_another_size_are_refused(film):
