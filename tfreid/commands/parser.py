@@ -93,6 +93,7 @@ def open_weights(parsed: argparse.Namespace,
     """
     from tfreid.config import load_config
     from tfreid.training.run_folder import open_run
+    from tfreid.weights.rendered import find_weights
 
     if bool(parsed.run) == bool(parsed.config):
         raise UserError("give either --run RUN, or --config RECIPE with --weights FILE.")
@@ -101,7 +102,8 @@ def open_weights(parsed: argparse.Namespace,
         return config, run.weights(parsed.weights or None), run
     if parsed.weights is None:
         raise UserError("--config needs --weights FILE, the trained weights.")
-    return load_config(parsed.config, overrides, parsed.variant), parsed.weights, None
+    config = load_config(parsed.config, overrides, parsed.variant)
+    return config, find_weights(parsed.weights, config.model.backbone), None
 
 
 def work_folder(config: Config, run: RunFolder | None) -> RunFolder:

@@ -26,7 +26,7 @@ def render_varied(seed: int, identity: int, camera: int, index: int) -> np.ndarr
     lens = lens_of(seed, camera, walk)
     place, horizon = place_of(seed, camera, int(walk.integers(VIEWS)))
     # People in boxes of their own shape, which the crop's fixed shape makes broader.
-    width = int(rng.integers(70, 94))
+    width = int(rng.integers(66, 88))
     canvas = Canvas(window(place, horizon, (_HEIGHT, width), rng), 0.22 * lens.light,
                     lens.shading, rng)
     if identity < 0:
@@ -47,12 +47,12 @@ def _draw_scene(canvas: Canvas, seed: int, identity: int, camera: int, index: in
     if passes and not in_front:
         _draw_passer_by(canvas, seed, camera, lens, rng, in_front=False)
     # A detector's box: loose or tight, shifted, sometimes without the feet or the crown.
-    tall = _HEIGHT * rng.uniform(0.86, 1.0)
+    tall = _HEIGHT * rng.uniform(0.9, 1.03)
     ground = _HEIGHT * (0.975 + 0.025 * rng.standard_normal())
     fault = rng.random()
     if fault < 0.08:
         tall, ground = tall * rng.uniform(1.05, 1.25), ground + _HEIGHT * rng.uniform(0.05, 0.25)
-    elif fault < 0.14:
+    elif fault < 0.12:
         tall, ground = tall * rng.uniform(0.7, 0.9), ground - _HEIGHT * rng.uniform(0.0, 0.12)
     x = canvas.width * (0.5 + 0.055 * rng.standard_normal())
     pose = _pose(course + 0.35 * rng.standard_normal(), habit, lens, rng)
@@ -98,7 +98,7 @@ def _draw_junk(canvas: Canvas, seed: int, camera: int, index: int, lens: Lens,
 
 def _habit(rng: np.random.Generator) -> tuple[float, float]:
     """Returns how far both elbows are bent during a walk: hanging, at a strap or at a phone."""
-    bends = [rng.uniform(0.1, 0.5) if rng.random() < 0.7 else rng.uniform(0.9, 2.3)
+    bends = [rng.uniform(0.1, 0.5) if rng.random() < 0.8 else rng.uniform(0.9, 2.3)
              for _ in range(2)]
     return tuple(bends)
 

@@ -12,8 +12,8 @@ from tfrecords.synthetic.pose import HIP, NECK, SHOULDER, Limb, Pose, View, arms
 from tfrecords.synthetic.varied.cloth import ANGLES, noise
 from tfrecords.synthetic.varied.wardrobe import Look
 
-_LEG_WIDTHS, _ARM_WIDTHS = (0.056, 0.04, 0.024), (0.036, 0.028, 0.018)
-_HEAD = (0.052, 0.06, 0.074)  # half width, half depth, half height
+_LEG_WIDTHS, _ARM_WIDTHS = (0.06, 0.043, 0.025), (0.038, 0.03, 0.02)
+_HEAD = (0.049, 0.057, 0.07)  # half width, half depth, half height
 # Columns of a texture that a tube shows from its left rim to its right one.
 _TURN = np.round(np.arcsin(np.linspace(-1, 1, 65)) * ANGLES / (2 * math.pi)).astype(np.intp)
 
@@ -33,9 +33,9 @@ class Canvas:
         self.pixels, self.light, self.depth = pixels, np.float32(light), np.float32(depth)
         height, width = pixels.shape[:2]
         coarse = noise(rng, (height, width), (height // 14, width // 9))
-        fine = noise(rng, (height, width), (height // 4, width // 5))
-        strength = np.float32(rng.uniform(0.04, 0.1))
-        self.folds = 1 + strength * (coarse + fine)
+        creases = np.abs(noise(rng, (height, width), (height // 8, width // 7)))
+        strength = np.float32(rng.uniform(0.04, 0.11))
+        self.folds = 1 + strength * (coarse - 2 * np.exp(-8 * creases) + 0.5)
 
     @property
     def width(self) -> int:
@@ -200,8 +200,8 @@ class _Figure:
                  look.sleeve, self.pose.yaw, (0.0, 1.0 if sleeve < 0.5 else 0.5), dim,
                  rounded=sleeve >= 0.5)
             if sleeve < 0.5:
-                ellipse(self.canvas.pixels, points[0], (widths[0] * 0.9,) * 2,
-                        tuple(look.sleeve[2, 32] * dim))
+                ellipse(self.canvas.pixels, points[0], (widths[0] * 0.8,) * 2,
+                        tuple(look.sleeve[2, 32] * dim * 0.9))
         if limb.side == look.bag_side and look.bag in ("handbag", "plastic"):
             self._carried(hand)
 
@@ -229,7 +229,7 @@ class _Figure:
             around = self._breadth(hips * 1.02, 0.078)
             self._tube((0, 0.57, 0), (0, 0.45, 0), [around * 0.95, around * 0.97], look.lower,
                        (0.0, 0.2))
-        shape = [(0.042, 0.04), (chest * 0.8, 0.062), (chest * 0.97, 0.075), (chest, 0.084),
+        shape = [(0.042, 0.04), (chest * 0.88, 0.064), (chest * 1.04, 0.077), (chest * 1.03, 0.084),
                  (chest * 0.96, 0.086), (chest * 0.9, (0.084 + belly) / 2),
                  (chest * 0.5 + hips * 0.45, belly), (hips * 0.75 + chest * 0.25, belly),
                  (hips * 1.04, belly * 0.98), (hips * 1.08, 0.084), (hips * 1.1, 0.084)]

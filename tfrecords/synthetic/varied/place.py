@@ -195,7 +195,7 @@ def _floor(area: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _muted(rng: np.random.Generator) -> np.ndarray:
-    return np.clip(rng.uniform(40, 220) * (1 + rng.normal(0, 0.09, 3)), 5, 250)
+    return np.clip(rng.uniform(40, 220) * (1 + rng.normal(0, 0.045, 3)), 5, 250)
 
 
 def _pixel(point: tuple) -> tuple[int, int]:

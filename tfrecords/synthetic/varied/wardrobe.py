@@ -19,7 +19,7 @@ from tfrecords.synthetic.varied.cloth import (
     upper_texture,
 )
 
-_SKIN = ((236, 200, 172), (222, 178, 146), (202, 156, 122), (178, 130, 98), (140, 96, 68),
+_SKIN = ((222, 184, 156), (212, 168, 138), (198, 152, 120), (178, 130, 98), (140, 96, 68),
          (96, 66, 50))
 _HAIR = ((24, 21, 22), (44, 32, 28), (82, 54, 36), (150, 112, 70), (120, 60, 40),
          (150, 148, 146))
@@ -96,8 +96,8 @@ def _dress(rng: np.random.Generator) -> Look:
     light_shoe = rng.random() < 0.4
     return Look(
         stature=rng.uniform(0.95, 1.03), build=float(np.exp(rng.normal(0.08, 0.14))),
-        shoulders=rng.uniform(0.112, 0.132) - 0.014 * feminine,
-        hips=rng.uniform(0.08, 0.092) + 0.008 * feminine, belly=rng.uniform(0.066, 0.095),
+        shoulders=rng.uniform(0.118, 0.14) - 0.014 * feminine,
+        hips=rng.uniform(0.084, 0.098) + 0.008 * feminine, belly=rng.uniform(0.066, 0.095),
         skin=skin, hair=hair, hair_style=style,
         head=_head(rng, skin, hair, style, hat, hat_colour, not feminine and rng.random() < 0.12),
         hat=hat, hat_colour=hat_colour, upper=upper, sleeve=sleeve_texture(rng, upper),
