@@ -47,11 +47,13 @@ def render_crop(seed: int, identity: int, camera: int, index: int,
         `varied` 128 x 64.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or there is no such style.
     """
     if seed < 0 or identity < JUNK or camera < 1 or index < 0:
         raise ValueError("render_crop needs seed >= 0, identity >= -1, camera >= 1 and index >= 0; "
                          f"received {seed}, {identity}, {camera}, {index}.")
+    if style not in STYLES:
+        raise ValueError(f"render_crop knows no style {style!r}; give one of {STYLES}.")
     if style == "varied":
         return render_varied(seed, identity, camera, index)
     look = camera_of(seed, camera)
