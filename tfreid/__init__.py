@@ -29,9 +29,10 @@ _MODULES = {
     "k_reciprocal_rerank": "tfreid.evaluation.reranking",
     "pairwise_distances": "tfreid.evaluation.distances",
     "verification_curve": "tfreid.evaluation.verification",
-    **dict.fromkeys(("CenterLoss", "ContrastiveLoss", "LabelSmoothedSoftmax", "LinLoss",
-                     "PairSoftmax", "TripletLoss", "TripletRankingLoss", "VerificationLoss"),
-                    "tfreid.losses"),
+    **dict.fromkeys(("ArcFaceLoss", "CenterLoss", "CircleClassifierLoss", "CircleLoss",
+                     "ContrastiveLoss", "CosFaceLoss", "LabelSmoothedSoftmax", "LinLoss",
+                     "MultiSimilarityLoss", "PairSoftmax", "SupervisedContrastiveLoss",
+                     "TripletLoss", "TripletRankingLoss", "VerificationLoss"), "tfreid.losses"),
     "UserError": "tfrecords.errors",
 }
 __all__ = sorted(_MODULES)

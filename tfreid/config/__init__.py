@@ -7,21 +7,25 @@ from tfreid.config.loading import load_config, save_config, stage_config
 from tfreid.config.losses import (
     AddonsLossConfig,
     CenterLossConfig,
+    CircleLossConfig,
     ContrastiveLossConfig,
     IdLossConfig,
     LinLossConfig,
     LossConfig,
     MatchLossConfig,
+    MultiSimilarityLossConfig,
     RegionLossConfig,
+    SupervisedContrastiveLossConfig,
     TripletLossConfig,
 )
 from tfreid.config.model import ModelConfig
 from tfreid.config.training import OptimizerConfig, ScheduleConfig, TrainingConfig
 
 __all__ = [
-    "AddonsLossConfig", "AugmentationConfig", "CenterLossConfig", "Config", "ContrastiveLossConfig",
-    "DataConfig", "EvaluationConfig", "ExportConfig", "IdLossConfig", "LinLossConfig", "LossConfig",
-    "MatchLossConfig", "ModelConfig", "OptimizerConfig", "PairDataConfig", "RegionLossConfig",
-    "ScheduleConfig", "SingleShotConfig", "SubsetConfig", "TrainingConfig", "TripletLossConfig",
+    "AddonsLossConfig", "AugmentationConfig", "CenterLossConfig", "CircleLossConfig", "Config",
+    "ContrastiveLossConfig", "DataConfig", "EvaluationConfig", "ExportConfig", "IdLossConfig",
+    "LinLossConfig", "LossConfig", "MatchLossConfig", "ModelConfig", "MultiSimilarityLossConfig",
+    "OptimizerConfig", "PairDataConfig", "RegionLossConfig", "ScheduleConfig", "SingleShotConfig",
+    "SubsetConfig", "SupervisedContrastiveLossConfig", "TrainingConfig", "TripletLossConfig",
     "all_settings", "flat", "load_config", "save_config", "stage_config",
 ]

@@ -7,7 +7,15 @@ from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import AfterValidator, Field
 
-from tfreid.setting import NotNegativeFloat, PositiveFloat, Section, ShareBelowOne, section, setting
+from tfreid.setting import (
+    NotNegativeFloat,
+    PositiveFloat,
+    Section,
+    Share,
+    ShareBelowOne,
+    section,
+    setting,
+)
 
 
 def _check_weight(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +85,49 @@ class LinLossConfig(Section):
 
 
 @dataclasses.dataclass
+class CircleLossConfig(Section):
+    """Circle loss between the images of the batch (Sun et al. 2020), on L2-normalised features."""
+
+    weight: NotNegativeFloat = setting(0.0, "Weight of the loss; 0 leaves it out.")
+    scale: PositiveFloat = setting(
+        128.0, "gamma, by which similarities are multiplied; the loss grows with it.")
+    margin: Share = setting(
+        0.25, "m: positive pairs are drawn above a cosine of 1 - m, negative ones below m.")
+    across_replicas: bool = setting(
+        False, "Whether anchors are also compared with the images of the other replicas.")
+
+
+@dataclasses.dataclass
+class MultiSimilarityLossConfig(Section):
+    """Multi-similarity loss with its pair mining (Wang et al. 2019), on L2-normalised features."""
+
+    weight: NotNegativeFloat = setting(0.0, "Weight of the loss; 0 leaves it out.")
+    positive_scale: PositiveFloat = setting(
+        2.0, "alpha, how much less similar positives outweigh others.")
+    negative_scale: PositiveFloat = setting(
+        50.0, "beta, how much more similar negatives outweigh others.")
+    threshold: Annotated[float, Field(ge=-1, le=1)] = setting(
+        0.5, "lambda, the cosine that parts positive and negative pairs; the paper's text has 1, "
+        "its code 0.5.")
+    mining_margin: Annotated[float, Field(ge=0, le=2)] = setting(
+        0.1, "epsilon: pairs count that are up to this much easier than the anchor's hardest of "
+        "the other kind; 2 counts all.")
+    across_replicas: bool = setting(
+        False, "Whether anchors are also compared with the images of the other replicas.")
+
+
+@dataclasses.dataclass
+class SupervisedContrastiveLossConfig(Section):
+    """Supervised contrastive loss (Khosla et al. 2020, L_out), on L2-normalised features."""
+
+    weight: NotNegativeFloat = setting(0.0, "Weight of the loss; 0 leaves it out.")
+    temperature: PositiveFloat = setting(
+        0.1, "tau, by which cosines are divided; lower ones look at the hardest pairs alone.")
+    across_replicas: bool = setting(
+        False, "Whether anchors are also compared with the images of the other replicas.")
+
+
+@dataclasses.dataclass
 class AddonsLossConfig(Section):
     """A loss of TensorFlow Addons, where that is installed; see `tfreid.addons.metric_loss`."""
 
@@ -135,20 +186,36 @@ class RegionLossConfig(Section):
 class LossConfig(Section):
     """The loss is the sum of weight * loss over the losses whose weight is above 0.
 
-    `system: embedding` adds up `id`, `triplet`, `lin`, `addons` and `center`; `system: csn` adds up
-    `match`, `contrastive` and `regions`; `system: siamese` takes the loss that `siamese.loss`
-    names, with its settings from here; `system: triplet` has its loss in its own section.
+    `system: embedding` adds up `id`, `triplet`, `lin`, `circle`, `multi_similarity`,
+    `supervised_contrastive`, `addons` and `center`; `system: csn` adds up `match`, `contrastive`
+    and `regions`; `system: siamese` takes the loss that `siamese.loss` names, with its settings
+    from here; `system: triplet` has its loss in its own section.
     """
 
+    classifier: Literal["softmax", "arcface", "cosface", "circle"] = setting(
+        "softmax", "What the ID loss is of `system: embedding`: a plain `softmax`, or, of a "
+        "classifier of L2-normalised features and weights without bias, `arcface` (Deng et al. "
+        "2019), `cosface` (Wang et al. 2018) or `circle` (Sun et al. 2020), which subtract a "
+        "margin from the image's own class. Label smoothing applies to all.")
+    classifier_scale: Optional[PositiveFloat] = setting(
+        None, "By what `arcface`, `cosface` and `circle` multiply their cosines; null is the "
+        "published 64, 64 and 128.")
+    classifier_margin: Optional[Share] = setting(
+        None, "Margin of `arcface` (an angle in radians), `cosface` and `circle`; null is the "
+        "published 0.5, 0.35 and 0.25.")
     metric_feature: Literal["embedding", "neck"] = setting(
-        "embedding", "What the triplet, Lin and Addons losses see: `embedding`, before the neck, "
-        "or `neck`, after it.")
+        "embedding", "What the losses between images (triplet, Lin, circle, multi-similarity, "
+        "supervised contrastive, Addons) see: `embedding`, before the neck, or `neck`, after it.")
     center_feature: Literal["embedding", "neck"] = setting(
         "embedding", "What the center loss sees and the centers follow: the `embedding`, or the "
         "`neck` (Bhanushali's ResNet-50).")
     id: IdLossConfig = section(IdLossConfig)
     triplet: TripletLossConfig = section(TripletLossConfig)
     lin: LinLossConfig = section(LinLossConfig)
+    circle: CircleLossConfig = section(CircleLossConfig)
+    multi_similarity: MultiSimilarityLossConfig = section(MultiSimilarityLossConfig)
+    supervised_contrastive: SupervisedContrastiveLossConfig = section(
+        SupervisedContrastiveLossConfig)
     addons: AddonsLossConfig = section(AddonsLossConfig)
     center: CenterLossConfig = section(CenterLossConfig)
     match: MatchLossConfig = section(MatchLossConfig)

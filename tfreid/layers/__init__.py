@@ -3,6 +3,7 @@
 from tfreid.layers.activations import HardSigmoid, HardSwish
 from tfreid.layers.convolution import DepthwiseConv2D, GroupedConv3x3
 from tfreid.layers.convolution_similarity import ConvolutionSimilarity
+from tfreid.layers.cosine_classifier import CosineClassifier
 from tfreid.layers.dropout import StatelessDropout
 from tfreid.layers.gate import AggregationGate, SqueezeExcitation
 from tfreid.layers.normalization import FusedBatchNormalization, Halves
@@ -15,6 +16,7 @@ __all__ = [
     "AggregationGate",
     "BilinearSampler",
     "ConvolutionSimilarity",
+    "CosineClassifier",
     "DepthwiseConv2D",
     "FixedRegion",
     "FusedBatchNormalization",

@@ -35,6 +35,11 @@ def flat_labels(labels) -> tf.Tensor:
     return tf.reshape(tf.cast(labels, tf.int64), [-1])
 
 
+def one_hot_mask(labels, logits) -> tf.Tensor:
+    """Returns the bool mask [n, c] of each row's own class, for labels [n] or [n, 1]."""
+    return tf.one_hot(flat_labels(labels), tf.shape(logits)[1], True, False, dtype=tf.bool)
+
+
 def flat_floats(values) -> tf.Tensor:
     """Turns values [n] or [n, 1] of any numeric type or bool into [n] float32."""
     return tf.reshape(tf.cast(values, tf.float32), [-1])
@@ -48,5 +53,17 @@ def check_choice(name: str, value, choices: tuple[str, ...]) -> None:
 
 def check_margin(margin: float) -> None:
     """Raises a ValueError if a margin is not a finite number above 0."""
-    if not 0.0 < margin < math.inf:
-        raise ValueError(f"margin must be a finite number above 0. Received: margin={margin!r}")
+    check_positive("margin", margin)
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raises a ValueError if a setting is not a finite number above 0."""
+    if not 0.0 < value < math.inf:
+        raise ValueError(f"{name} must be a finite number above 0. Received: {name}={value!r}")
+
+
+def check_scale_and_margin(scale: float, margin: float) -> None:
+    """Raises a ValueError if the scale is not above 0 or the margin of cosines not from 0 to 1."""
+    check_positive("scale", scale)
+    if not 0.0 <= margin <= 1.0:
+        raise ValueError(f"margin must be from 0 to 1. Received: margin={margin!r}")

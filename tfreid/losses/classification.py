@@ -27,7 +27,7 @@ def label_smoothed_softmax(logits, labels, smoothing: float = 0.1) -> tf.Tensor:
     Raises:
         ValueError: If `smoothing` is out of range.
     """
-    _check_smoothing(smoothing)
+    check_smoothing(smoothing)
     logits = tf.cast(logits, tf.float32)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(flat_labels(labels), logits)
     if not smoothing:
@@ -57,7 +57,7 @@ class LabelSmoothedSoftmax(FunctionLoss):
     def __init__(self, smoothing: float = 0.1, reduction: str = "sum_over_batch_size",
                  name: str = "label_smoothed_softmax"):
         """Checks the settings."""
-        _check_smoothing(smoothing)
+        check_smoothing(smoothing)
         super().__init__(reduction, name, smoothing=smoothing)
 
     def call(self, y_true, y_pred):
@@ -65,6 +65,7 @@ class LabelSmoothedSoftmax(FunctionLoss):
         return label_smoothed_softmax(y_pred, y_true, **self.settings)
 
 
-def _check_smoothing(smoothing: float) -> None:
+def check_smoothing(smoothing: float) -> None:
+    """Raises a ValueError if the label smoothing is out of range."""
     if not 0.0 <= smoothing < 1.0:
         raise ValueError(f"smoothing must be in [0, 1). Received: smoothing={smoothing!r}")

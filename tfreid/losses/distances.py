@@ -1,6 +1,6 @@
-"""Distances between embeddings, and which images of a batch are positives and negatives.
+"""Distances and cosines between embeddings, and which images are positives and negatives.
 
-Distances are float32 and have finite gradients.
+Both are float32 and have finite gradients.
 """
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfreid.losses.base import flat_labels
+
+# Low enough for exp to be 0 beside any value, high enough for sums of two to be finite.
+_LOWEST = -1e37
 
 
 def pairwise_squared_euclidean(a, b=None) -> tf.Tensor:
@@ -51,7 +54,7 @@ def pairwise_euclidean(a, b=None) -> tf.Tensor:
     Returns:
         float32 [n, m], never negative.
     """
-    return _safe_sqrt(pairwise_squared_euclidean(a, b))
+    return safe_sqrt(pairwise_squared_euclidean(a, b))
 
 
 def exact_pairwise_euclidean(a, b) -> tf.Tensor:
@@ -80,7 +83,7 @@ def paired_euclidean(a, b) -> tf.Tensor:
         float32 [n], never negative.
     """
     differences = tf.cast(a, tf.float32) - tf.cast(b, tf.float32)
-    return _safe_sqrt(tf.reduce_sum(tf.square(differences), axis=1))
+    return safe_sqrt(tf.reduce_sum(tf.square(differences), axis=1))
 
 
 def unit_length(embeddings) -> tf.Tensor:
@@ -110,23 +113,72 @@ def candidate_pairs(embeddings, labels, normalize: bool = False, candidates=None
     Raises:
         ValueError: If only one of `candidates` and `candidate_labels` is given.
     """
-    if (candidates is None) != (candidate_labels is None):
-        missing = "candidates" if candidates is None else "candidate_labels"
-        raise ValueError("candidates and candidate_labels must be given together or not at all. "
-                         f"Received: {missing}=None")
+    _check_candidates(candidates, candidate_labels)
     if normalize:
         embeddings = unit_length(embeddings)
         candidates = None if candidates is None else unit_length(candidates)
     distances = pairwise_euclidean(embeddings, candidates)
+    return distances, *_positives_and_negatives(labels, candidate_labels, anchor_offset)
+
+
+def candidate_cosines(embeddings, labels, candidates=None, candidate_labels=None, anchor_offset=0
+                      ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Computes every anchor's cosine with every candidate, and which candidates are positives.
+
+    Args:
+        embeddings: As in `candidate_pairs`.
+        labels: As in `candidate_pairs`.
+        candidates: As in `candidate_pairs`.
+        candidate_labels: As in `candidate_pairs`.
+        anchor_offset: As in `candidate_pairs`.
+
+    Returns:
+        Cosines, float32 [n, m], and two bool masks [n, m] of the candidates of the same and of
+        another identity.
+
+    Raises:
+        ValueError: If only one of `candidates` and `candidate_labels` is given.
+    """
+    _check_candidates(candidates, candidate_labels)
+    anchors = unit_length(embeddings)
+    others = anchors if candidates is None else unit_length(candidates)
+    cosines = tf.matmul(anchors, others, transpose_b=True)
+    return cosines, *_positives_and_negatives(labels, candidate_labels, anchor_offset)
+
+
+def masked_logsumexp(values, mask) -> tf.Tensor:
+    """Computes log(sum(exp(.))) over the entries of each row that a mask selects.
+
+    Args:
+        values: float32 [n, m].
+        mask: bool [n, m].
+
+    Returns:
+        float32 [n], without a selected entry so low that its exponential is 0; its gradient is
+        finite everywhere.
+    """
+    return tf.reduce_logsumexp(tf.where(mask, values, _LOWEST), axis=1)
+
+
+def safe_sqrt(squared) -> tf.Tensor:
+    """Computes the square root, whose gradient at zero is zero, not infinite."""
+    # The test is for equality with zero, not for "above zero", so that NaN stays NaN.
+    is_zero = tf.equal(squared, 0.0)
+    return tf.where(is_zero, 0.0, tf.sqrt(tf.where(is_zero, 1.0, squared)))
+
+
+def _check_candidates(candidates, candidate_labels):
+    if (candidates is None) != (candidate_labels is None):
+        missing = "candidates" if candidates is None else "candidate_labels"
+        raise ValueError("candidates and candidate_labels must be given together or not at all. "
+                         f"Received: {missing}=None")
+
+
+def _positives_and_negatives(labels, candidate_labels, anchor_offset):
+    """Returns the masks [n, m] of `candidate_pairs`."""
     anchors = flat_labels(labels)[:, tf.newaxis]
     others = flat_labels(labels if candidate_labels is None else candidate_labels)[tf.newaxis, :]
     same = tf.equal(anchors, others)
     itself = tf.equal(tf.range(tf.size(anchors))[:, tf.newaxis] + tf.cast(anchor_offset, tf.int32),
                       tf.range(tf.size(others))[tf.newaxis, :])
-    return distances, tf.logical_and(same, tf.logical_not(itself)), tf.logical_not(same)
-
-
-def _safe_sqrt(squared):
-    # The test is for equality with zero, not for "above zero", so that NaN stays NaN.
-    is_zero = tf.equal(squared, 0.0)
-    return tf.where(is_zero, 0.0, tf.sqrt(tf.where(is_zero, 1.0, squared)))
+    return tf.logical_and(same, tf.logical_not(itself)), tf.logical_not(same)

@@ -9,6 +9,7 @@ from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import linear_bn_relu, osnet_head
 from tfreid.backbones.siamese_twin import FILTERS
 from tfreid.config import ModelConfig
+from tfreid.layers.cosine_classifier import CosineClassifier
 from tfreid.layers.dropout import StatelessDropout
 from tfreid.layers.normalization import batch_norm_neck
 from tfreid.layers.pooling import pool
@@ -26,12 +27,14 @@ def input_size(config: ModelConfig) -> InputSize:
 
 
 def embedding_model(backbone: str = "resnet50", num_identities: int | None = None,
-                    **settings) -> keras.Model:
+                    cosine_classifier: bool = False, **settings) -> keras.Model:
     """Builds an embedding model with random weights, for a custom training loop.
 
     Args:
         backbone: Name of the backbone, for example `osnet_x0_25`.
         num_identities: Width of the identity classifier. Defaults to a model without one.
+        cosine_classifier: Whether `logits` are cosines, as `ArcFaceLoss`, `CosFaceLoss` and
+            `CircleClassifierLoss` take them.
         **settings: Settings of the section `model`, for example `height=256, width=128,
             embedding_size=512`; `tfreid settings model` explains them.
 
@@ -51,10 +54,11 @@ def embedding_model(backbone: str = "resnet50", num_identities: int | None = Non
         {'embedding': (2, 128), 'neck': (2, 128), 'logits': (2, 10)}
     """
     config = ModelConfig(backbone=backbone, classifier=num_identities is not None, **settings)
-    return build_embedding_model(config, num_identities)
+    return build_embedding_model(config, num_identities, cosine_classifier)
 
 
-def build_embedding_model(config: ModelConfig, num_identities: int | None = None) -> keras.Model:
+def build_embedding_model(config: ModelConfig, num_identities: int | None = None,
+                          cosine_classifier: bool = False) -> keras.Model:
     """Builds the network of one recipe; see `embedding_model` for its inputs and outputs.
 
     `num_identities` is the width of the classifier unless `model.num_identities` is set. Without a
@@ -66,7 +70,7 @@ def build_embedding_model(config: ModelConfig, num_identities: int | None = None
     """
     backbone = _backbone(config)
     identities = config.num_identities or num_identities
-    _check_head(config, identities)
+    _check_head(config, identities, cosine_classifier)
     _check_size(config, 2 ** len(config.filters) if config.filters else backbone.least_side)
     images = keras.Input((None, None, 3), name="images", dtype="float32")
     x = ImagePreprocessing(config.height, config.width, config.normalization, config.longest_side,
@@ -86,10 +90,7 @@ def build_embedding_model(config: ModelConfig, num_identities: int | None = None
         if config.classifier_dropout:
             x = StatelessDropout(config.classifier_dropout, dtype="float32",
                                  name="classifier_dropout")(x)
-        outputs["logits"] = keras.layers.Dense(
-            identities, use_bias=config.classifier_bias, dtype="float32", name="classifier",
-            activation="sigmoid" if config.classifier_sigmoid else None,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.001))(x)
+        outputs["logits"] = _classifier(config, identities, cosine_classifier)(x)
     return keras.Model(images, outputs, name=config.backbone)
 
 
@@ -131,7 +132,16 @@ def _backbone_settings(config):
     return settings
 
 
-def _check_head(config, identities):
+def _classifier(config, identities, of_cosines):
+    if of_cosines:
+        return CosineClassifier(identities, dtype="float32", name="classifier")
+    return keras.layers.Dense(
+        identities, use_bias=config.classifier_bias, dtype="float32", name="classifier",
+        activation="sigmoid" if config.classifier_sigmoid else None,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001))
+
+
+def _check_head(config, identities, cosine_classifier):
     """Checks settings before the backbone is built, which takes seconds."""
     if config.embedding_size is None and config.embedding_head != "linear":
         raise UserError(f"model.embedding_head {config.embedding_head} has no width; set "
@@ -149,6 +159,10 @@ def _check_head(config, identities):
     if config.neck_beta and not config.neck:
         raise UserError("model.neck_beta needs a neck; set model.neck to true, or neck_beta to "
                         "false.")
+    if cosine_classifier and (config.classifier_bias or config.classifier_sigmoid):
+        raise UserError("a classifier of cosines (loss.classifier arcface, cosface or circle) has "
+                        "neither bias nor sigmoid; set model.classifier_bias and "
+                        "model.classifier_sigmoid to false.")
     if config.classifier and not identities:
         raise UserError("model.num_identities is not set; give the number of training identities.")
 

@@ -16,6 +16,8 @@ import tensorflow as tf
 import yaml
 
 import train_net
+from tfreid.config import load_config
+from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import RunFolder
 from tfreid.weights.choice import find_chosen_on
 
@@ -195,6 +197,30 @@ def test_frozen_backbone_trains_the_head_alone(capfd, recipe, tmp_path):
     assert any(frozen for rank, frozen, _ in moved.values() if rank == 2)
 
 
+@pytest.mark.parametrize("classifier, precision, more", [
+    ("arcface", "mixed_float16", ["loss.circle.weight=0.01"]),
+    ("cosface", "mixed_bfloat16", ["loss.multi_similarity.weight=1"]),
+    ("circle", "float32", ["loss.supervised_contrastive.weight=1", "loss.classifier_scale=40"]),
+])
+def test_a_classifier_with_a_margin_beside_losses_of_cosines(
+    capfd, recipe, tmp_path, classifier, precision, more
+):
+    run = tmp_path / "run"
+    _train_here(capfd, recipe, run, f"loss.classifier={classifier}", "loss.triplet.weight=0",
+                "training.evaluate_every=0", f"training.precision={precision}",
+                "training.max_steps=6", *more)
+    weights = _weights(run / "checkpoints" / "last.weights.h5")
+    (kernel,) = [x for key, x in weights.items() if key.startswith("classifier/")]
+    assert kernel.shape == (8, 8) and np.isfinite(kernel).all()
+    system = make_system(load_config(run / "config.yaml"))
+    outputs = system.load(run / "checkpoints" / "last.weights.h5")(
+        np.random.default_rng(0).uniform(0, 255, (2, 64, 32, 3)).astype(np.float32))
+    neck = np.asarray(outputs["neck"])
+    unit = neck / np.linalg.norm(neck, axis=1, keepdims=True)
+    np.testing.assert_allclose(outputs["logits"], unit @ (kernel / np.linalg.norm(kernel, axis=0)),
+                               atol=1e-5)
+
+
 def test_nan_loss_stops_with_the_step_and_keeps_the_checkpoint(capfd, recipe, tmp_path):
     run = tmp_path / "nan"
     printed = _train_here(
@@ -217,6 +243,11 @@ def test_nan_loss_stops_with_the_step_and_keeps_the_checkpoint(capfd, recipe, tm
     (["model.backbone=resnet"], "the nearest is resnet50"),
     (["training.devices=[GPU:7]"], "this machine has CPU:0"),
     (["model.weights=nothing.weights.h5"], "nothing.weights.h5 does not exist"),
+    (["loss.classifier=arcface", "model.classifier_bias=true"], "has neither bias nor sigmoid"),
+    (["loss.classifier=arcface", "loss.classifier_margin=2"], "`loss.classifier_margin` is 2: "),
+    (["loss.classifier_scale=30"], "loss.classifier_scale is for loss.classifier arcface"),
+    (["loss.circle.weight=1", "loss.triplet.weight=0", "data.sampling=images"],
+     "data.sampling=images draws no pairs of an identity"),
 ])
 def test_mistakes_get_one_sentence(capfd, recipe, tmp_path, more, words):
     printed = _train_here(capfd, recipe, tmp_path / "run", *more, expect=2)

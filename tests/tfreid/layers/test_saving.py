@@ -17,6 +17,7 @@ ARGUMENTS = {
     "AggregationGate": {"reduction": 2},
     "BilinearSampler": {"side": 3},
     "ConvolutionSimilarity": {},
+    "CosineClassifier": {"units": 3},
     "DepthwiseConv2D": {"kernel_size": 5, "strides": 2},
     "FixedRegion": {"side": 3},
     "FusedBatchNormalization": {"momentum": 0.7, "epsilon": 0.1},
@@ -60,6 +61,7 @@ def _network():
     unit = layers.UnitLength()(neck)
     first = layers.TakeRows()([unit, keras.layers.GlobalAveragePooling2D()(images)[:, 0] * 0])
     return keras.Model(images, {"neck": neck, "similar": similar,
+                                "cosines": layers.CosineClassifier(3)(neck),
                                 "distance": layers.PairDistance()([first, unit])})
 
 

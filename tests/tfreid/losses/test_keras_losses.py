@@ -10,9 +10,13 @@ import tensorflow as tf
 from tfreid.losses import LOSSES
 from tfreid.losses.base import FunctionLoss
 from tfreid.losses.center import center_loss
+from tfreid.losses.circle import circle_logits, circle_loss
 from tfreid.losses.classification import label_smoothed_softmax
 from tfreid.losses.contrastive import contrastive_from_distance
 from tfreid.losses.lin import lin_terms
+from tfreid.losses.margin_softmax import arcface_logits, cosface_logits
+from tfreid.losses.multi_similarity import multi_similarity_loss
+from tfreid.losses.supervised_contrastive import supervised_contrastive_loss
 from tfreid.losses.triplet import triplet_terms
 from tfreid.losses.triplet_ranking import triplet_ranking
 from tfreid.losses.verification import pair_softmax, verification_loss
@@ -22,6 +26,16 @@ CENTERS = np.random.default_rng(1).normal(size=(2, 3)).astype(np.float32)
 # Of each loss: settings that are not the defaults, the shape of a prediction, the pure function.
 CASES = {
     "id": ({"smoothing": 0.2}, (3,), lambda y, x: label_smoothed_softmax(x, y, 0.2)),
+    **{name: ({"scale": 5.0, "margin": 0.2, "smoothing": 0.1}, (3,),
+              lambda y, x, logits=logits: label_smoothed_softmax(logits(x, y, 5.0, 0.2), y, 0.1))
+       for name, logits in (("arcface", arcface_logits), ("cosface", cosface_logits),
+                            ("circle_classifier", circle_logits))},
+    "circle": ({"scale": 5.0, "margin": 0.2}, (3,), lambda y, x: circle_loss(x, y, 5.0, 0.2)),
+    "multi_similarity": ({"positive_scale": 3.0, "negative_scale": 20.0, "threshold": 0.4,
+                          "mining_margin": 0.3},
+                         (3,), lambda y, x: multi_similarity_loss(x, y, 3.0, 20.0, 0.4, 0.3)),
+    "supervised_contrastive": ({"temperature": 0.5}, (3,),
+                               lambda y, x: supervised_contrastive_loss(x, y, 0.5)),
     "triplet": ({"mining": "batch_hard", "margin": "soft", "normalize": True, "average": "valid"},
                 (3,), lambda y, x: triplet_terms(x, y, "soft", normalize=True)[0]),
     "lin": ({"positive_boundary": 0.1, "negative_boundary": 1.9, "temperature": 2.0,

@@ -10,13 +10,21 @@ import pytest
 
 from tfrecords.errors import UserError
 from tfreid.config import ModelConfig, load_config
-from tfreid.models.embedding import HEAD_LAYERS, build_embedding_model, set_backbone_trainable
+from tfreid.models.embedding import (
+    HEAD_LAYERS,
+    build_embedding_model,
+    embedding_model,
+    set_backbone_trainable,
+)
+from tfreid.weights.files import weight_keys
+from tfreid.weights.layouts.heads import convert_head
 
 SMALL = {"backbone": "osnet_x0_25", "height": 64, "width": 32}
 
 
-def small(identities: int = 5, **settings) -> keras.Model:
-    return build_embedding_model(ModelConfig(**{**SMALL, **settings}), identities)
+def small(identities: int = 5, cosine_classifier: bool = False, **settings) -> keras.Model:
+    return build_embedding_model(ModelConfig(**{**SMALL, **settings}), identities,
+                                 cosine_classifier)
 
 
 def trainable(model) -> int:
@@ -107,6 +115,49 @@ def test_dropout_and_sigmoid_of_the_classifier(tiny):
         np.testing.assert_allclose(kept[kept != 0], neck[kept != 0] * (2 if training else 1),
                                    rtol=1e-6)
         np.testing.assert_allclose(outputs["logits"], 1 / (1 + np.exp(-kept @ kernel)), rtol=1e-5)
+
+
+def test_a_classifier_of_cosines(tiny, plain):
+    model = tiny(cosine_classifier=True)
+    images = np.random.default_rng(0).uniform(0, 255, (6, 64, 32, 3)).astype(np.float32)
+    outputs = model(images)
+    (kernel,) = model.get_layer("classifier").get_weights()
+    expected = [[neck @ one / np.linalg.norm(neck) / np.linalg.norm(one) for one in kernel.T]
+                for neck in np.float64(outputs["neck"])]
+    np.testing.assert_allclose(outputs["logits"], expected, atol=1e-5)
+    # The weights of a plain classifier fit it, and the other way round.
+    shapes = [{key: tuple(one.shape) for key, one in weight_keys(each).items()}
+              for each in (model, plain)]
+    assert shapes[0] == shapes[1] and "classifier/kernel" in shapes[0]
+    many = embedding_model("osnet_x0_25", 400, cosine_classifier=True, height=64, width=32)
+    (kernel,) = many.get_layer("classifier").get_weights()
+    np.testing.assert_allclose(np.linalg.norm(kernel, axis=0).mean(), 1, atol=0.02)
+
+
+def test_the_converted_classifier_of_a_fast_reid_margin_head_gives_its_cosines(tiny):
+    random = np.random.default_rng(0)
+    theirs = {"heads.weight": random.normal(size=(5, 8)),
+              "heads.bottleneck.0.weight": np.ones(8), "heads.bottleneck.0.bias": np.zeros(8),
+              "heads.bottleneck.0.running_mean": random.normal(size=8),
+              "heads.bottleneck.0.running_var": random.uniform(1, 2, 8)}
+    head = convert_head(theirs, 8)
+    model = tiny(cosine_classifier=True, **head.settings)
+    variables = weight_keys(model)
+    for key in variables.keys() & head.weights.keys():
+        variables[key].assign(head.weights[key])
+    assert {"classifier/kernel", "neck/moving_mean"} <= variables.keys() & head.weights.keys()
+    outputs = model(random.uniform(0, 255, (3, 64, 32, 3)).astype(np.float32))
+    neck = (outputs["embedding"] - theirs["heads.bottleneck.0.running_mean"]) / np.sqrt(
+        theirs["heads.bottleneck.0.running_var"] + 1e-5)
+    cosines = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in theirs["heads.weight"]]
+               for a in np.float64(neck)]
+    np.testing.assert_allclose(outputs["logits"], cosines, atol=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["classifier_bias", "classifier_sigmoid"])
+def test_a_classifier_of_cosines_has_neither_bias_nor_sigmoid(tiny, setting):
+    with pytest.raises(UserError, match=r"neither bias nor sigmoid; set model\.classifier_bias"):
+        tiny(cosine_classifier=True, **{setting: True})
 
 
 def test_bag_of_tricks_has_neither_beta_nor_bias(tiny, plain):

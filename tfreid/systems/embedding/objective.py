@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import tensorflow as tf
 
@@ -12,11 +14,18 @@ from tfreid.losses import LOSSES
 from tfreid.losses.center import CenterLoss, center_step, center_terms
 from tfreid.losses.classification import LabelSmoothedSoftmax
 from tfreid.losses.lin import LinLoss
+from tfreid.losses.margin_softmax import ArcFaceLoss, CircleClassifierLoss, CosFaceLoss
 from tfreid.losses.statistics import batch_statistics, collapsed
 from tfreid.losses.triplet import TripletLoss
+from tfreid.setting import Section
 from tfreid.training.dropout_noise import Margin
 from tfreid.training.interfaces import Batch, Objective
 from tfreid.training.summaries import Summaries
+
+# The ID losses of a classifier of cosines, by the value of `loss.classifier`.
+_MARGIN_LOSSES = {"arcface": ArcFaceLoss, "cosface": CosFaceLoss, "circle": CircleClassifierLoss}
+# The losses of anchors' cosines with the images of a batch, by their sections.
+_COSINE_LOSSES = ("circle", "multi_similarity", "supervised_contrastive")
 
 
 def check_losses(config: LossConfig, jit_compile: bool = False, replicas: int = 1) -> None:
@@ -28,23 +37,22 @@ def check_losses(config: LossConfig, jit_compile: bool = False, replicas: int = 
         replicas: Number of devices.
 
     Raises:
-        UserError: If no loss has a weight, `loss.addons.name` is set and TensorFlow Addons is not
-            installed, or XLA cannot compile a loss.
+        UserError: If no loss has a weight, settings of the ID loss contradict each other,
+            `loss.addons.name` is set and TensorFlow Addons is not installed, or XLA cannot compile
+            a loss.
     """
     addons_weight = config.addons.weight if config.addons.name else 0.0
-    weights = (config.id.weight, config.triplet.weight, config.lin.weight, addons_weight,
-               config.center.weight)
+    batch_losses = weighted_batch_losses(config)
     others = make_other_losses(config)
-    if not any((*weights, *others)):
+    if not any((config.id.weight, config.center.weight, addons_weight, *batch_losses, *others)):
         raise UserError("no loss has a weight; set loss.id.weight or another loss's weight "
                         "above 0.")
+    _check_classifier(config)
     if addons_weight:
         addons.require(f"loss.addons.name={config.addons.name}")
     uncompilable = {
-        "loss.triplet.across_replicas":
-            replicas > 1 and config.triplet.across_replicas and config.triplet.weight,
-        "loss.lin.across_replicas":
-            replicas > 1 and config.lin.across_replicas and config.lin.weight,
+        **{f"loss.{name}.across_replicas": replicas > 1 and section.across_replicas
+           for name, section in batch_losses.items()},
         "loss.addons.name=npairs": config.addons.name == "npairs" and config.addons.weight,
     }
     blockers = [name for name, is_on in uncompilable.items() if is_on]
@@ -53,6 +61,24 @@ def check_losses(config: LossConfig, jit_compile: bool = False, replicas: int = 
             f"training.jit_compile cannot be combined with {blockers[0]} here; turn one of them "
             "off."
         )
+
+
+def weighted_batch_losses(config: LossConfig) -> dict[str, Section]:
+    """Returns the sections, by name, of the losses that have a weight and compare images.
+
+    All of them can look at the images of the other replicas.
+    """
+    sections = {name: getattr(config, name) for name in ("triplet", "lin", *_COSINE_LOSSES)}
+    return {name: section for name, section in sections.items() if section.weight}
+
+
+def make_id_loss(config: LossConfig) -> keras.losses.Loss:
+    """Makes the loss of the identity classifier, a value per image."""
+    smoothing = config.id.smoothing
+    if config.classifier == "softmax":
+        return LabelSmoothedSoftmax(smoothing, reduction="none")
+    return _MARGIN_LOSSES[config.classifier](
+        **_given_margin(config), smoothing=smoothing, reduction="none")
 
 
 def make_other_losses(config: LossConfig) -> dict[str, tuple[float, keras.losses.Loss]]:
@@ -103,11 +129,14 @@ class EmbeddingObjective(Objective):
             if accumulates:
                 self._center_sums = [_shared(tf.zeros(shape), "center_differences"),
                                      _shared(tf.zeros(num_identities), "center_counts")]
-        self._id_loss = LabelSmoothedSoftmax(config.id.smoothing, reduction="none")
+        self._id_loss = make_id_loss(config)
         self._triplet_loss = make_triplet_loss(config)
         lin = config.lin
         self._lin_loss = LinLoss(lin.positive_boundary, lin.negative_boundary, lin.temperature,
                                  lin.decay, lin.pairs, lin.weight_gradient, reduction="none")
+        self._cosine_losses = {
+            name: _make_cosine_loss(name, section)
+            for name, section in weighted_batch_losses(config).items() if name in _COSINE_LOSSES}
         self._other_losses = make_other_losses(config)
         self._center_loss = CenterLoss(self.centers, config.center.variant, reduction="none")
 
@@ -125,7 +154,7 @@ class EmbeddingObjective(Objective):
 
         Args:
             outputs: Outputs of the embedding model, `embedding` [n, d], `neck` [n, d] and `logits`
-                [n, c].
+                [n, c], which are cosines unless `loss.classifier` is `softmax`.
             labels: [n] integers.
 
         Returns:
@@ -144,6 +173,11 @@ class EmbeddingObjective(Objective):
         if config.lin.weight:
             loss, scalars = self._lin(features, labels)
             losses["lin"] = config.lin.weight * loss
+        for name, loss in self._cosine_losses.items():
+            section = getattr(config, name)
+            values = loss.call(labels, features,
+                               **_candidates(features, labels, section.across_replicas))
+            losses[name] = section.weight * tf.reduce_mean(values)
         if config.addons.name and config.addons.weight:
             losses[config.addons.name] = config.addons.weight * addons.metric_loss(
                 config.addons.name, features, labels, config.addons.margin
@@ -208,8 +242,9 @@ class EmbeddingObjective(Objective):
 
     def _compares_unit_vectors(self):
         """Whether the metric losses see distances of L2-normalised features."""
-        config = self._config
-        return bool(config.triplet.normalize or config.lin.weight and not config.triplet.weight)
+        others = weighted_batch_losses(self._config).keys() - {"triplet"}
+        triplet = self._config.triplet
+        return bool(triplet.normalize or others and not triplet.weight)
 
     def _lin(self, features, labels):
         config = self._config
@@ -234,6 +269,30 @@ class EmbeddingObjective(Objective):
                 {k: v for k, v in seen.items() if not k.startswith("embedding/")}
             )
         return statistics
+
+
+def _make_cosine_loss(name, section):
+    """Makes a loss of the settings of its section, a value per anchor."""
+    settings = dataclasses.asdict(section)
+    del settings["weight"], settings["across_replicas"]
+    return LOSSES[name](**settings, reduction="none")
+
+
+def _given_margin(config):
+    """Returns the settings of a loss with a margin that are not left to its defaults."""
+    settings = {"scale": config.classifier_scale, "margin": config.classifier_margin}
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _check_classifier(config):
+    """Refuses settings of the ID loss that nothing would read."""
+    if config.classifier == "softmax":
+        for name in _given_margin(config):
+            raise UserError(f"loss.classifier_{name} is for loss.classifier "
+                            f"{', '.join(_MARGIN_LOSSES)}; set it to null for softmax.")
+    elif not config.id.weight:
+        raise UserError(f"loss.classifier={config.classifier} is an ID loss and loss.id.weight is "
+                        "0; set the weight above 0, or the classifier to softmax.")
 
 
 def _shared(value, name):

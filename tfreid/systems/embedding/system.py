@@ -28,6 +28,7 @@ from tfreid.systems.embedding.objective import (
     EmbeddingObjective,
     check_losses,
     triplet_margin,
+    weighted_batch_losses,
 )
 from tfreid.training.dropout_noise import Margin
 from tfreid.training.initial_weights import load_initial_weights
@@ -56,7 +57,7 @@ class EmbeddingSystem(System):
             raise UserError("data.sampling=images draws no pairs of an identity; set it to "
                             "identities, or the weights of all losses but the ID and center loss "
                             "to 0.")
-        across = config.loss.triplet.across_replicas or config.loss.lin.across_replicas
+        across = any(loss.across_replicas for loss in weighted_batch_losses(config.loss).values())
         if (_compares_images(config.loss) and config.data.identities_per_batch == 1
                 and not (across and replicas > 1) and config.data.sampling == "identities"):
             raise UserError("data.identities_per_batch=1 gives batches without negative pairs; set "
@@ -86,7 +87,11 @@ class EmbeddingSystem(System):
 
     def build_model(self) -> keras.Model:
         """Builds the embedding model."""
-        return build_embedding_model(self.config.model)
+        return self._build(self.config.model)
+
+    def _build(self, settings):
+        return build_embedding_model(
+            settings, cosine_classifier=self.config.loss.classifier != "softmax")
 
     def load_initial_weights(self, model: keras.Model) -> None:
         """Loads ImageNet weights, or those of a file without its classifier."""
@@ -101,7 +106,7 @@ class EmbeddingSystem(System):
         share_gpus()
         kernel = read_shapes(weights).get(_CLASSIFIER + "kernel", (0, 1))
         settings = dataclasses.replace(self.config.model, num_identities=kernel[-1])
-        model = build_embedding_model(settings)
+        model = self._build(settings)
         load_weights(model, weights, allow_missing=(_CLASSIFIER,))
         return model
 
@@ -154,4 +159,4 @@ def _check_positives(table: ImageTable, config: Config) -> None:
 
 def _compares_images(config: LossConfig) -> bool:
     addons_weight = config.addons.weight if config.addons.name else 0.0
-    return any((config.triplet.weight, config.lin.weight, addons_weight, config.others))
+    return any((weighted_batch_losses(config), addons_weight, config.others))

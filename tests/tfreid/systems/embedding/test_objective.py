@@ -13,12 +13,16 @@ from tfreid import addons
 from tfreid.config import (
     AddonsLossConfig,
     CenterLossConfig,
+    CircleLossConfig,
     IdLossConfig,
     LinLossConfig,
     LossConfig,
+    MultiSimilarityLossConfig,
+    SupervisedContrastiveLossConfig,
     TripletLossConfig,
 )
 from tfreid.losses import (
+    LOSSES,
     LabelSmoothedSoftmax,
     LinLoss,
     TripletLoss,
@@ -32,6 +36,13 @@ LABELS = np.array([[0, 0, 1, 1], [2, 2, 0, 0]], np.int32)  # of the two replicas
 IDENTITIES, SIZE = 3, 5
 NO_LOSS = {"id": IdLossConfig(0.0), "triplet": TripletLossConfig(0.0),
            "center": CenterLossConfig(0.0)}
+# The sections of the losses of cosines, with settings that are not the defaults.
+COSINE_LOSSES = {
+    "circle": (CircleLossConfig, {"scale": 3.0, "margin": 0.4}),
+    "multi_similarity": (MultiSimilarityLossConfig, {
+        "positive_scale": 3.0, "negative_scale": 9.0, "threshold": 0.2, "mining_margin": 0.15}),
+    "supervised_contrastive": (SupervisedContrastiveLossConfig, {"temperature": 0.7}),
+}
 requires_addons = pytest.mark.skipif(not addons.available(),
                                      reason="TensorFlow Addons is not installed")
 
@@ -128,6 +139,50 @@ def test_every_setting_reaches_the_lin_loss():
     assert not np.allclose(constant, through, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", COSINE_LOSSES)
+@pytest.mark.parametrize("devices", [1, 2])
+def test_every_setting_reaches_the_losses_of_cosines(name, devices):
+    kind, settings = COSINE_LOSSES[name]
+    config = LossConfig(**NO_LOSS, metric_feature="neck", **{name: kind(0.5, **settings)})
+    for replica, (total, scalars, gradient) in enumerate(run(config, devices)):
+        labels, features = LABELS[replica], some_outputs()["neck"][replica]
+        expected = LOSSES[name](**settings)(labels, features).numpy()
+        assert total == scalars[f"loss/{name}"] == pytest.approx(0.5 * expected, rel=1e-5)
+        assert np.abs(gradient).max() > 1e-3
+        for without in settings if replica == 0 else ():
+            others = {key: value for key, value in settings.items() if key != without}
+            assert LOSSES[name](**others)(labels, features).numpy() != pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("classifier", "name", "scale", "margin"), [
+    ("arcface", "arcface", 64.0, 0.5), ("cosface", "cosface", 64.0, 0.35),
+    ("circle", "circle_classifier", 128.0, 0.25)])
+def test_the_classifier_decides_the_id_loss(classifier, name, scale, margin):
+    no_loss = {**NO_LOSS, "id": IdLossConfig(2.0, smoothing=0.2)}
+    cosines = some_outputs()["logits"][0] / 10  # what the model gives then
+    for given in ({}, {"scale": 7.0}, {"margin": 0.1}):
+        config = LossConfig(**no_loss, classifier=classifier,
+                            **{f"classifier_{key}": value for key, value in given.items()})
+        objective = EmbeddingObjective(config, IDENTITIES, SIZE)
+        outputs = {key: value[0] for key, value in some_outputs().items()}
+        total, scalars = objective({**outputs, "logits": cosines}, LABELS[0])
+        settings = {"scale": scale, "margin": margin, **given}
+        expected = LOSSES[name](**settings, smoothing=0.2)(LABELS[0], cosines).numpy()
+        assert float(total) == pytest.approx(2.0 * expected, rel=1e-5)
+        assert scalars["accuracy/id"] == np.mean(cosines.argmax(axis=1) == LABELS[0])
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"classifier_scale": 30.0}, "loss.classifier_scale is for loss.classifier arcface, cosface, "
+                                 "circle; set it to null"),
+    ({"classifier_margin": 0.3}, "loss.classifier_margin is for"),
+    ({"classifier": "cosface", "id": IdLossConfig(0.0)}, "loss.classifier=cosface is an ID loss"),
+])
+def test_settings_of_the_classifier_that_nothing_reads_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        objective_module.check_losses(LossConfig(**settings))
+
+
 def test_shares_of_active_pairs_are_reported():
     ((_, scalars, _),) = run(LossConfig(**NO_LOSS, lin=LinLossConfig(1.0, negative_boundary=0.9)))
     rows = some_outputs()["embedding"][0]
@@ -141,19 +196,20 @@ def test_shares_of_active_pairs_are_reported():
     assert 0 < positives.mean() < 1 and 0 < negatives.mean() < 1
 
 
-def test_lin_across_replicas_equals_one_large_batch():
-    lin = LinLossConfig(1.0, across_replicas=True)
-    config = LossConfig(**NO_LOSS, lin=lin)
+@pytest.mark.parametrize("name", ["lin", *COSINE_LOSSES])
+def test_across_replicas_equals_one_large_batch(name):
+    kind = {"lin": LinLossConfig}.get(name) or COSINE_LOSSES[name][0]
+    config = LossConfig(**NO_LOSS, **{name: kind(1.0, across_replicas=True)})
     features = tf.Variable(some_outputs()["embedding"].reshape(8, SIZE))
     with tf.GradientTape() as tape:
-        large = LinLoss()(LABELS.reshape(-1), features)
+        large = LOSSES[name]()(LABELS.reshape(-1), features)
     gradients = tape.gradient(large, features).numpy().reshape(2, 4, SIZE)
     replicas = run(config, devices=2)
     assert np.mean([total for total, *_ in replicas]) == pytest.approx(float(large), rel=1e-5)
     for replica, (_, _, gradient) in enumerate(replicas):
         # What the step averages over replicas.
-        np.testing.assert_allclose(gradient / 2, gradients[replica], atol=1e-6)
-    apart = run(LossConfig(**NO_LOSS, lin=LinLossConfig(1.0)), devices=2)
+        np.testing.assert_allclose(gradient / 2, gradients[replica], rtol=1e-4, atol=1e-6)
+    apart = run(LossConfig(**NO_LOSS, **{name: kind(1.0)}), devices=2)
     assert np.mean([total for total, *_ in apart]) != pytest.approx(float(large), rel=1e-3)
 
 
@@ -211,6 +267,7 @@ def test_boundaries_in_the_wrong_order_are_refused():
     [
         ({"triplet": TripletLossConfig(across_replicas=True)}, 2, "loss.triplet.across_replicas"),
         ({"lin": LinLossConfig(1.0, across_replicas=True)}, 2, "loss.lin.across_replicas"),
+        ({"circle": CircleLossConfig(1.0, across_replicas=True)}, 2, "loss.circle.across_replicas"),
         pytest.param({"addons": AddonsLossConfig("npairs")}, 1, "loss.addons.name=npairs",
                      marks=requires_addons),
     ],
@@ -246,6 +303,7 @@ class _Histograms:
     ({"triplet": TripletLossConfig(normalize=True)}, True),
     ({"lin": LinLossConfig(1.0), "triplet": TripletLossConfig(0.0)}, True),
     ({"lin": LinLossConfig(1.0)}, False),
+    ({"circle": CircleLossConfig(1.0), "triplet": TripletLossConfig(0.0)}, True),
 ])
 def test_the_metric_feature_is_shown_as_the_losses_see_it(settings, unit_vectors):
     objective = EmbeddingObjective(LossConfig(metric_feature="neck", **settings), IDENTITIES, SIZE)
