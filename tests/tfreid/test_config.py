@@ -134,6 +134,21 @@ def test_a_wrong_value_names_file_and_setting(recipe, override, key, problem):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(("overrides", "words"), [
+    (["data.augmentation.jpeg_quality_min=96"], "jpeg_quality_min is above jpeg_quality_max"),
+    (["data.augmentation.blur_sigma_max=0.1", "data.augmentation.blur_sigma_min=0.2"],
+     "blur_sigma_min is above blur_sigma_max"),
+    (["data.augmentation.grey_patch_area_min=0.5"],
+     "grey_patch_area_min is above grey_patch_area_max"),
+    (["data.augmentation.erasing_area_min=0.5"], "erasing_area_min is above erasing_area_max"),
+    (["data.balance_cameras=true", "data.sampling=images"],
+     "balance_cameras is true, which needs sampling to be identities"),
+])
+def test_settings_that_contradict_each_other_are_refused(recipe, problem, overrides, words):
+    message = problem(recipe(""), overrides)
+    assert words in message and "\n" not in message
+
+
 def test_text_that_yaml_reads_otherwise_says_how_to_quote_it(recipe, problem):
     for text in ("2024", "true", "null"):
         message = problem(recipe(""), [f"name={text}"])

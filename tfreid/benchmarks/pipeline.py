@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,10 +20,12 @@ from tfreid.systems.registry import make_system
 _TURNS = 5
 
 
-def measure_pipeline(config: Config, steps: int, warm_up: int) -> dict[str, Any]:
+def measure_pipeline(config: Config, steps: int, warm_up: int,
+                     everything: bool = False) -> dict[str, Any]:
     """Compares the training pipeline with OpenCV decoding and resizing the same number of images.
 
-    Each turn has `steps` batches; `warm_up` batches precede the first one.
+    Each turn has `steps` batches; `warm_up` batches precede the first one. With `everything` a turn
+    also has the pipeline with every step of the augmentation on every image.
 
     Raises:
         UserError: If there are no records, or they are broken.
@@ -33,32 +36,44 @@ def measure_pipeline(config: Config, steps: int, warm_up: int) -> dict[str, Any]
     system = make_system(config)
     table = system.training_images(open_records(data))
     batches = system.make_batches(table)
+    sides = {"pipeline": batches}
+    if everything:
+        data = dataclasses.replace(data, augmentation=data.augmentation.everything())
+        sides["everything"] = make_system(
+            dataclasses.replace(config, data=data)).make_batches(table)
     count = steps * batches.images_per_batch
     files = [np.frombuffer(encoded, np.uint8) for encoded in table.encoded]
     files = [files[index % len(files)] for index in range(count)]
     turns = []
-    for _ in batches.epoch(0, warm_up):
-        pass
+    for side in sides.values():
+        _read(side.epoch(0, warm_up))
     for turn in range(_TURNS):
-        # A new pipeline, since a running one would have batches prepared in advance.
-        epoch = batches.epoch(turn, steps)
-        turns.append((timed(lambda epoch=epoch: sum(1 for _ in epoch)),
-                      timed(lambda: _decode_with_opencv(files, height, width))))
-    seconds = np.array(turns)  # [turns, pipeline or OpenCV, wall or processor]
+        # New pipelines, since a running one would have batches prepared in advance.
+        epochs = [side.epoch(turn, steps) for side in sides.values()]
+        turns.append([timed(lambda: _decode_with_opencv(files, height, width)),
+                      *(timed(lambda epoch=epoch: _read(epoch)) for epoch in epochs)])
+    seconds = np.array(turns)  # [turns, OpenCV and the pipelines, wall or processor]
     rates = count / seconds
-    ratios = np.median(rates[:, 0] / rates[:, 1], axis=0)
+    ratios = np.median(rates[:, 1] / rates[:, 0], axis=0)
+    measured = {}
+    for place, side in enumerate(["opencv", *sides]):
+        wall, processor = np.median(rates[:, place], axis=0)
+        measured[f"{side}_images_per_second"] = rounded(wall)
+        measured[f"{side}_cpu_microseconds"] = rounded(1e6 / processor)
     return {
         "config": config.name, "size": [height, width], "batch_size": batches.batch_size,
         "images_per_batch": batches.images_per_batch,
         "streamed": table.limit is not None,
-        "pipeline_images_per_second": rounded(np.median(rates[:, 0, 0])),
-        "opencv_images_per_second": rounded(np.median(rates[:, 1, 0])),
         "ratio": rounded(ratios[0]),
-        "ratios": [rounded(ratio) for ratio in rates[:, 0, 0] / rates[:, 1, 0]],
+        "ratios": [rounded(ratio) for ratio in rates[:, 1, 0] / rates[:, 0, 0]],
         "cpu_time_ratio": rounded(ratios[1]),
-        "pipeline_cpu_microseconds": rounded(1e6 / np.median(rates[:, 0, 1])),
-        "opencv_cpu_microseconds": rounded(1e6 / np.median(rates[:, 1, 1])),
+        **measured,
     }
+
+
+def _read(epoch) -> None:
+    for _ in epoch:
+        pass
 
 
 def _decode_with_opencv(files, height, width) -> None:

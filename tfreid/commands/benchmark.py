@@ -26,8 +26,9 @@ def main(arguments: list[str] | None = None) -> None:
         "pipeline: images/s of the training pipeline beside bare OpenCV decoding and "
         "resizing with a thread per core, in turns; ratio is the median over the turns, "
         "cpu_time_ratio that of the processor time, which other work on the machine hardly "
-        "affects. training: images/s or pairs/s of whole train steps. inference: images/s of the "
-        "ranked feature, or of the features that a csn compares; with "
+        "affects; everything is the pipeline with --all-augmentation. training: images/s or "
+        "pairs/s of whole train steps. inference: images/s of the ranked feature, or of the "
+        "features that a csn compares; with "
         "--against, of the same network in several runtimes, in turns, for batches of 1, 8 and 32, "
         "with latency, size on disk and peak memory. evaluation: seconds to rank "
         "random features, and memory beyond the features. reranking: the same for k-reciprocal "
@@ -59,6 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--root", metavar="DIR",
                         help="folder in Market-1501's layout for building (default: about 2,000 "
                         "crops are rendered first)")
+    parser.add_argument("--all-augmentation", action="store_true", help="also measure the pipeline "
+                        "with every step of data.augmentation on every image")
     parser.add_number("--workers", 2, "processes of building", high=1024)
     parser.add_number("--steps", 20, "batches a measurement takes, or a turn of it, where it "
                       "takes batches")
@@ -102,7 +105,8 @@ def _features(parsed, config) -> tuple:
 
 # What is measured -> module and function in `tfreid.benchmarks`, and the arguments it takes.
 _BENCHMARKS = {
-    "pipeline": ("pipeline.measure_pipeline", _batches),
+    "pipeline": ("pipeline.measure_pipeline", lambda parsed, config: (
+        *_batches(parsed, config), parsed.all_augmentation)),
     "training": ("networks.measure_training", _batches),
     "inference": ("networks.measure_inference", _batches),
     "evaluation": ("ranking.measure_evaluation", _features),

@@ -1,6 +1,8 @@
-"""Draws what a recipe makes of training images: crops, flips, noise, and how the cut-out grows."""
+"""Draws what a recipe makes of training images, and what each step of its augmentation does."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 
@@ -34,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _draw(config, parsed) -> None:
-    """Draws the cut-out's schedule, and training images as several epochs would show them."""
+    """Draws training images as several epochs would show them, and as each step changes them."""
     from tfreid.data.augmentation import DRAWN, cutout_limit, draw_augmentations
     from tfreid.data.image_batches import ImageLoader
     from tfreid.models.embedding import input_size
@@ -58,12 +60,23 @@ def _draw(config, parsed) -> None:
     sizes = [size.of(*map(int, table.index.sizes(row))) for row in rows]
     heights, widths = np.array(sizes).T
     loader = ImageLoader(table, config.data)
-    shown = []
-    for epoch in epochs:
+
+    def show(augmentation, epoch):
         drawn = draw_augmentations(augmentation, len(rows), heights, widths, random, epoch,
                                    table.index.sizes(rows))
         targets = [np.empty((*size, 3), np.uint8) for size in sizes]
         loader.augment(rows, tuple(drawn[name] for name in DRAWN), targets)
-        shown.append(targets)
+        return targets
+
+    shown = [show(augmentation, epoch) for epoch in epochs]
     limits = [cutout_limit(augmentation, epoch) for epoch in range(config.training.epochs)]
-    draw_curriculum(Curriculum(limits, epochs, list(zip(*shown))), parsed.output, config.name)
+    steps = {"none": show(augmentation.alone(None), 0)}
+    if augmentation.pad or augmentation.translation:
+        steps["shift"] = show(dataclasses.replace(
+            augmentation.alone(None), pad=augmentation.pad,
+            translation=augmentation.translation), 0)
+    for step in augmentation.steps():
+        if getattr(augmentation, f"{step}_probability"):
+            steps[step] = show(augmentation.alone(step), epochs[-1])
+    draw_curriculum(Curriculum(limits, epochs, list(zip(*shown)), steps), parsed.output,
+                    config.name)

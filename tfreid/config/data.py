@@ -88,13 +88,71 @@ class AugmentationConfig(Section):
     cutout_aspect_min: Fraction = setting(
         0.3, "Smallest aspect ratio of the rectangle; the largest is its inverse. Where an area "
         "leaves room for some of them only, it is one of these.")
+    grey_probability: Share = setting(
+        0.0, "Probability that the image loses its colours (global grey-scale transformation of "
+        "Gong et al. 2021, whose public code has 0.05).")
+    grey_patch_probability: Share = setting(
+        0.0, "Probability that a rectangle of it does (the local one; their code has 0.4).")
+    grey_patch_area_min: Share = setting(0.02, "Smallest share of the area that becomes grey.")
+    grey_patch_area_max: Share = setting(0.4, "Largest share of the area that becomes grey.")
+    grey_patch_aspect_min: Fraction = setting(
+        0.3, "Smallest aspect ratio of the grey rectangle; the largest is its inverse.")
+    patch_probability: Share = setting(
+        0.0, "Probability that a part of another image of the batch, half of them mirrored and "
+        "half turned by up to 10 degrees, is pasted at a random place (random patch of Zhou et al. "
+        "2021, for OSNet-AIN; torchreid, whose pool is larger, has 0.5).")
+    patch_area_min: Share = setting(0.01, "Smallest share of the area that the part covers.")
+    patch_area_max: Share = setting(0.5, "Largest share of the area that the part covers.")
+    patch_aspect_min: Fraction = setting(
+        0.1, "Smallest aspect ratio of the part; the largest is its inverse.")
+    blur_probability: Share = setting(0.0, "Probability of a Gaussian blur.")
+    blur_sigma_min: Annotated[float, Field(ge=0.1, le=16)] = setting(
+        0.1, "Smallest standard deviation of the blur, in pixels of the network's input.")
+    blur_sigma_max: Annotated[float, Field(ge=0.1, le=16)] = setting(2.0, "The largest.")
+    jpeg_probability: Share = setting(
+        0.0, "Probability that the image, at the size of the network's input, is compressed as a "
+        "JPEG file and read back.")
+    jpeg_quality_min: Whole[1, 100] = setting(30, "Lowest quality of that file.")
+    jpeg_quality_max: Whole[1, 100] = setting(95, "Highest quality of it.")
+    randaugment_probability: Share = setting(
+        0.0, "Probability of RandAugment (Cubuk et al. 2020): operations drawn from 13 and none.")
+    randaugment_operations: Whole[1, 16] = setting(
+        2, "How many operations follow each other, N. With 9 as magnitude the paper's choice for "
+        "a ResNet-50 on ImageNet.")
+    randaugment_magnitude: Annotated[float, Field(ge=0, le=10)] = setting(
+        9.0, "Strength of all operations, M; 10 is the end of the ranges of AutoAugment (turned by "
+        "30 degrees, moved by 45 % of a side).")
+    augmix_probability: Share = setting(
+        0.0, "Probability of AugMix (Hendrycks et al. 2020): a mixture of the image and of what "
+        "chains of one to three operations make of it. Its consistency loss is not part of it.")
+    augmix_severity: Annotated[float, Field(ge=0.1, le=10)] = setting(
+        3.0, "Largest strength of an operation, where 10 is that of `randaugment_magnitude`; "
+        "the strengths are uniform up to it.")
+    augmix_width: Whole[1, 16] = setting(3, "Number of chains that are mixed.")
 
     def __post_init__(self):
-        for kind in ("erasing", "crop"):
-            if getattr(self, f"{kind}_area_min") > getattr(self, f"{kind}_area_max"):
-                raise ValueError(f"{kind}_area_min is above {kind}_area_max")
+        for kind in ("erasing_area", "crop_area", "grey_patch_area", "patch_area", "blur_sigma",
+                     "jpeg_quality"):
+            if getattr(self, f"{kind}_min") > getattr(self, f"{kind}_max"):
+                raise ValueError(f"{kind}_min is above {kind}_max")
         if self.pad and self.translation:
             raise ValueError("pad and translation are two ways to shift; set one of them to 0")
+
+    def steps(self) -> list[str]:
+        """Returns the names of the steps, each of which has a `probability`."""
+        end = "_probability"
+        return [field.name[: -len(end)] for field in dataclasses.fields(self)
+                if field.name.endswith(end)]
+
+    def alone(self, step: str | None) -> AugmentationConfig:
+        """Returns the settings with one step, or none, on every image, and no other."""
+        chances = {f"{other}_probability": float(other == step) for other in self.steps()}
+        return dataclasses.replace(self, pad=0, translation=0.0, **chances)
+
+    def everything(self) -> AugmentationConfig:
+        """Returns the settings with every step on every image, and the largest cut-outs."""
+        chances = {f"{step}_probability": 1.0 for step in self.steps()}
+        return dataclasses.replace(self, cutout_area_start=self.cutout_area_end, **chances)
 
 
 @dataclasses.dataclass
@@ -143,6 +201,9 @@ class DataConfig(Section):
     identities_per_batch: Whole[1, 4096] = setting(16, "P of every replica's P x K batch.")
     images_per_identity: Whole[2, 1024] = setting(
         4, "K of every replica's P x K batch.")
+    balance_cameras: bool = setting(
+        False, "Whether the K images of an identity come from as many of its cameras as K allows, "
+        "from each equally many or one more, where `sampling` is `identities`.")
     images_per_batch: Whole[1, 2**16] = setting(
         128, "Size of every replica's batch where `sampling` is `images`.")
     global_batch: Literal["grow", "keep"] = setting(
@@ -161,3 +222,7 @@ class DataConfig(Section):
         "from the records as batches need them. null is half of the free memory.", resume="free")
     augmentation: AugmentationConfig = section(AugmentationConfig)
     pairs: PairDataConfig = section(PairDataConfig)
+
+    def __post_init__(self):
+        if self.balance_cameras and self.sampling == "images":
+            raise ValueError("balance_cameras is true, which needs sampling to be identities")

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 
 from tfreid.config import AugmentationConfig
+from tfreid.data.patches import draw_rectangles, draw_sources, paste
+from tfreid.data.policies import apply_operations, draw_augmix, draw_randaugment, grey, mix
 
 # The arrays that `draw_augmentations` returns, in the order in which batches carry them.
 DRAWN = {
@@ -18,9 +20,17 @@ DRAWN = {
     "crop": np.float32,
     "cutout": np.int32,
     "noise": np.int64,
+    "grey": np.bool_,
+    "blur": np.float32,
+    "jpeg": np.int32,
+    "grey_patch": np.int32,
+    "patch": np.int32,
+    "patch_source": np.float32,
+    "randaugment": np.float32,
+    "augmix": np.float32,
+    "augmix_weights": np.float32,
 }
 
-_ERASING_ATTEMPTS = 100
 _NEUTRAL_COLOR = [1.0, 1.0, 1.0, 0.0]
 # The NTSC matrix that turns RGB into YIQ and its inverse, with the digits of TensorFlow Addons.
 _YIQ_FROM_RGB = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
@@ -56,7 +66,12 @@ def draw_augmentations(
         erased rectangle (all 0 for none); `color` [count, 4], factors of brightness, contrast and
         saturation and the shift of the hue as a share of the circle; `crop` [count, 4], top, left,
         bottom, right of the part to keep, as shares of the sides; `cutout` [count, 4], a rectangle
-        like `erase`; and `noise` [count], the seeds of the noise in it.
+        like `erase`; `noise` [count], the seeds of the noise in it; `grey` [count]; `blur` [count],
+        the standard deviation in pixels, or 0; `jpeg` [count], the quality, or 0; `grey_patch` and
+        `patch` [count, 4], rectangles like `erase`, and `patch_source`, what fills the latter (see
+        `draw_sources`); `randaugment`, `augmix` and `augmix_weights`, as `draw_randaugment` and
+        `draw_augmix` return them. Those from `grey_patch` on are empty, [count, 0], where their
+        probability is 0.
     """
     ranges = np.array([config.brightness, config.contrast, config.saturation, config.hue])
     color = random.uniform(-ranges, ranges, (count, 4))
@@ -65,18 +80,45 @@ def draw_augmentations(
     drawn = {
         "flip": random.random(count) < config.flip_probability,
         "shift": _draw_shifts(config, count, height, width, random),
-        "erase": _draw_rectangles(config, height, width, random),
+        "erase": draw_rectangles(config, "erasing", height, width, random),
         "color": color + (1.0, 1.0, 1.0, 0.0),
         "crop": draw_crops(config, *(sources or (height, width)), random),
         "cutout": draw_cutouts(config, height, width, epoch, random),
         "noise": random.integers(0, 2**32, count),
+        **_draw_changes(config, count, height, width, random),
     }
     return {name: drawn[name].astype(kind, copy=False) for name, kind in DRAWN.items()}
 
 
+def _draw_changes(config, count, height, width, random):
+    """Draws what came later, after everything else, so that older runs go on as they began."""
+    sigma = random.uniform(config.blur_sigma_min, config.blur_sigma_max, count)
+    quality = random.integers(config.jpeg_quality_min, config.jpeg_quality_max, count,
+                              endpoint=True)
+    chosen = random.random((3, count))
+    drawn = {
+        "grey": chosen[0] < config.grey_probability,
+        "blur": np.where(chosen[1] < config.blur_probability, sigma, 0.0),
+        "jpeg": np.where(chosen[2] < config.jpeg_probability, quality, 0),
+        "grey_patch": np.zeros((count, 0)), "patch": np.zeros((count, 0)),
+        "patch_source": np.zeros((count, 0)),
+    }
+    if config.grey_patch_probability:
+        drawn["grey_patch"] = draw_rectangles(config, "grey_patch", height, width, random)
+    if config.patch_probability:
+        drawn["patch"] = draw_rectangles(config, "patch", height, width, random)
+        drawn["patch_source"] = draw_sources(count, random)
+    drawn["randaugment"] = draw_randaugment(config, count, random)
+    drawn["augmix"], drawn["augmix_weights"] = draw_augmix(config, count, random)
+    return drawn
+
+
 def augment_batch(images: Iterable[np.ndarray], drawn: dict[str, np.ndarray],
                   targets: Iterable[np.ndarray], erasing_color: Sequence[int]) -> None:
-    """Flips, colours, crops, resizes, shifts, erases and cuts out images.
+    """Augments images: where they are, what they look like, and what covers them, in this order.
+
+    Flips, colours, crops, resizes; RandAugment, AugMix, grey-scale, blur, JPEG; shifts; pastes a
+    patch, makes one grey, erases and cuts out.
 
     Args:
         images: uint8 RGB images [h, w, 3] of any size.
@@ -85,31 +127,70 @@ def augment_batch(images: Iterable[np.ndarray], drawn: dict[str, np.ndarray],
             rows were drawn for.
         erasing_color: RGB of erased rectangles, in 0-255.
     """
+    if drawn["patch"].any():
+        images = list(images)
     # Lists, because indexing arrays for every image would be slower than converting them once.
     rows = zip(*(drawn[name].tolist() for name in DRAWN))
     scratch = np.empty((0, 0, 3), np.uint8)
-    for image, target, row in zip(images, targets, rows):
-        flip, shift, erase, color, crop, cutout, noise = row
+    for place, (image, target, row) in enumerate(zip(images, targets, rows)):
+        row = dict(zip(DRAWN, row))
         height, width = target.shape[:2]
         if scratch.shape != target.shape:
             # Reused for all images of a size, since the system would clear new memory.
             scratch = np.empty(target.shape, np.uint8)
             fill = np.full((1, width, 3), erasing_color, np.uint8)
         # What commutes with resizing runs before it, on fewer pixels.
-        if flip:
+        if row["flip"]:
             image = cv2.flip(image, 1)
-        if color != _NEUTRAL_COLOR:
-            image = cv2.transform(image, color_map(*color, np.mean(cv2.mean(image)[:3])))
-        if crop != WHOLE:
-            image = cut(image, *crop)
-        if any(shift):
-            _shift(resize(image, height, width, scratch), shift, target)
-        else:
-            resize(image, height, width, target)
-        top, left, bottom, right = erase
+        if row["color"] != _NEUTRAL_COLOR:
+            matrix = color_map(*row["color"], np.mean(cv2.mean(image)[:3]))
+            image = cv2.transform(image, matrix)
+        if row["crop"] != WHOLE:
+            image = cut(image, *row["crop"])
+        moved = any(row["shift"])
+        resized = resize(image, height, width, scratch if moved else target)
+        changed = _changed(resized, row)
+        if moved:
+            _shift(changed, row["shift"], target)
+        elif changed is not resized:
+            target[:] = changed
+        if any(row["patch"]):
+            paste(target, row["patch"], images, place, row["patch_source"])
+        if any(row["grey_patch"]):
+            top, left, bottom, right = row["grey_patch"]
+            target[top:bottom, left:right] = grey(target[top:bottom, left:right])
+        top, left, bottom, right = row["erase"]
         target[top:bottom, left:right] = fill[:, left:right]
-        if any(cutout):
-            fill_with_noise(target, cutout, noise)
+        if any(row["cutout"]):
+            fill_with_noise(target, row["cutout"], row["noise"])
+
+
+def _changed(image, row):
+    """Returns the image, or a new one if a row changes what it looks like."""
+    image = apply_operations(image, row["randaugment"])
+    if row["augmix_weights"] and row["augmix_weights"][0] < 1.0:
+        image = mix(image, row["augmix_weights"], row["augmix"])
+    if row["grey"]:
+        image = grey(image)
+    if row["blur"]:
+        image = blur(image, row["blur"])
+    if row["jpeg"]:
+        image = recompress(image, row["jpeg"])
+    return image
+
+
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Returns an image under a Gaussian filter of a standard deviation in pixels."""
+    # Twice as fast as cv2.GaussianBlur.
+    taps = cv2.getGaussianKernel(2 * int(np.ceil(3 * sigma)) + 1, sigma)
+    return cv2.sepFilter2D(image, -1, taps, taps)
+
+
+def recompress(image: np.ndarray, quality: int) -> np.ndarray:
+    """Returns what a JPEG file of some quality, 0 to 100, keeps of a uint8 RGB image [h, w, 3]."""
+    encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
+                           [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def color_map(brightness: float, contrast: float, saturation: float, hue: float,
@@ -148,29 +229,6 @@ def _draw_shifts(config, count, height, width, random):
     if config.translation:
         reach = np.rint(config.translation * np.stack([height, width], axis=1)).astype(np.int32)
     return random.integers(-reach, reach, (count, 2), np.int32, endpoint=True)
-
-
-def _draw_rectangles(config, heights, widths, random):
-    """Draws rectangles by rejection, as Algorithm 1 of random erasing does."""
-    rectangles = np.zeros((len(heights), 4), np.int32)
-    pending = np.flatnonzero(random.random(len(heights)) < config.erasing_probability)
-    for _ in range(_ERASING_ATTEMPTS):
-        if not pending.size:
-            break
-        height, width = heights[pending], widths[pending]
-        share = random.uniform(config.erasing_area_min, config.erasing_area_max, pending.size)
-        aspect = random.uniform(
-            config.erasing_aspect_min, 1.0 / config.erasing_aspect_min, pending.size
-        )
-        tall = np.rint(np.sqrt(share * height * width * aspect)).astype(int)
-        wide = np.rint(np.sqrt(share * height * width / aspect)).astype(int)
-        top = np.floor(random.random(pending.size) * (height - tall + 1)).astype(int)
-        left = np.floor(random.random(pending.size) * (width - wide + 1)).astype(int)
-        fits = (tall > 0) & (wide > 0) & (tall < height) & (wide < width)
-        boxes = np.stack([top, left, top + tall, left + wide], axis=1)
-        rectangles[pending[fits]] = boxes[fits]
-        pending = pending[~fits]
-    return rectangles
 
 
 def _shift(image, shift, target):

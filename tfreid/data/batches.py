@@ -30,7 +30,7 @@ class IdentityBatches(ImageBatches):
         description: The numbers of images and identities.
 
     Raises:
-        UserError: If there are fewer identities than P.
+        UserError: If there are fewer identities than P, or no camera to balance batches by.
     """
 
     def __init__(self, table: ImageTable, config: DataConfig, height: int, width: int, seed: int):
@@ -38,7 +38,8 @@ class IdentityBatches(ImageBatches):
             self._sampler = ImageSampler(len(table.index), config.images_per_batch, seed)
         else:
             self._sampler = IdentitySampler(
-                table.index.labels, config.identities_per_batch, config.images_per_identity, seed)
+                table.index.labels, config.identities_per_batch, config.images_per_identity, seed,
+                table.index.cameras if config.balance_cameras else None)
         self.batch_size = self._sampler.batch_size
         super().__init__(table, config, height, width, self.batch_size)
         self.batches_per_epoch = len(table.index) // self.batch_size

@@ -64,6 +64,9 @@ class System:
         if config.evaluation.flip and self.unit == "pairs":
             raise UserError("evaluation.flip is for systems that embed single images; set it to "
                             f"false with system: {config.system}.")
+        if config.data.balance_cameras and self.unit != "images":
+            raise UserError("data.balance_cameras is for P x K batches; set it to false with "
+                            f"system: {config.system}.")
         self.config, self.workers = config, workers or ALONE
 
     # Training.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import OffsetBox
 from matplotlib.ticker import PercentFormatter
 
 from tfreid.visualization.page import (
@@ -36,36 +37,50 @@ class Curriculum:
         limits: Largest share of an image's area that becomes noise in each epoch.
         epochs: Epochs of the columns, from 0.
         images: A row per image, with uint8 RGB [h, w, 3] for each of the epochs.
+        steps: Name of a step -> the images with this step alone.
     """
 
     limits: Sequence[float]
     epochs: Sequence[int]
     images: Sequence[Sequence[np.ndarray]]
+    steps: Mapping[str, Sequence[np.ndarray]]
 
 
 def draw_curriculum(curriculum: Curriculum, path: str | os.PathLike, name: str) -> None:
-    """Draws the schedule of the cut-out over the epochs, and images as some epochs show them.
+    """Draws images as some epochs show them and as each step alone changes them.
+
+    The schedule of the cut-out, where there is one, stands above them.
 
     Args:
         curriculum: At least one image and one epoch.
         path: PNG file; its folder is created if it is missing.
         name: Name of the recipe.
     """
-    columns = [
-        column(text(f"epoch {epoch + 1}"),
-               *(image(fit_image(shown[place], _HEIGHT, _WIDTH)) for shown in curriculum.images),
-               gap=10, width=_WIDTH + 2)
-        for place, epoch in enumerate(curriculum.epochs)
-    ]
+    shown = {f"epoch {epoch + 1}": images
+             for epoch, images in zip(curriculum.epochs, zip(*curriculum.images))}
+    schedule, dots = [], ""
+    if max(curriculum.limits):
+        schedule = [text("largest cut-out, share of the image's area", 9, MUTED),
+                    image(_schedule(curriculum), thickness=0)]
+        dots = " Dots on the curve mark these epochs."
     save(
         path,
         text(f"Augmentation of {name}", 12, bold=True),
-        text("largest cut-out, share of the image's area", 9, MUTED),
-        image(_schedule(curriculum), thickness=0),
-        row(*columns),
-        note("Each row is one training image, as it is shown in the epochs above. Dots on the "
-             "curve mark these epochs.", 70),
+        *schedule,
+        _columns(shown),
+        note(f"Each row is one training image, as it is shown in the epochs above.{dots}", 70),
+        text("each step alone", 9, MUTED),
+        _columns(curriculum.steps),
+        note("The same images, with one step on every image; of the cut-out as in the last of "
+             "the epochs above.", 70),
     )
+
+
+def _columns(shown: Mapping[str, Sequence[np.ndarray]]) -> OffsetBox:
+    return row(*(
+        column(text(title), *(image(fit_image(one, _HEIGHT, _WIDTH)) for one in images),
+               gap=10, width=_WIDTH + 2)
+        for title, images in shown.items()))
 
 
 def _schedule(curriculum: Curriculum) -> np.ndarray:

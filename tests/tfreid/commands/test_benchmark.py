@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tfrecords.synthetic import SyntheticOptions
-from tfreid.benchmarks import building, runtimes
+from tfreid.benchmarks import building, pipeline, runtimes
 from tfreid.benchmarks.measuring import PeakMemory
 from tfreid.commands import benchmark as benchmark_command
 
@@ -148,6 +148,21 @@ def test_the_pipeline_beside_opencv(measure, records):
     assert found["opencv_images_per_second"] > 0
     assert found["ratio"] == pytest.approx(np.median(found["ratios"]), rel=1e-3)
     assert found["cpu_time_ratio"] > 0
+    assert "everything_images_per_second" not in found
+
+
+def test_the_pipeline_with_every_augmentation(measure, records, monkeypatch):
+    made = []
+    make = pipeline.make_system
+    monkeypatch.setattr(pipeline, "make_system", lambda config: (made.append(config), make(config))[1])
+    monkeypatch.setattr(pipeline, "_TURNS", 2)
+    found = measure("pipeline", "--records", str(records), "--steps", "2", "--warm-up", "1",
+                    "--all-augmentation", *TINY)
+    assert found["everything_images_per_second"] > 0
+    assert found["everything_cpu_microseconds"] > found["pipeline_cpu_microseconds"]
+    plain, everything = (config.data.augmentation for config in made)
+    assert plain.augmix_probability == 0.0
+    assert {getattr(everything, f"{step}_probability") for step in plain.steps()} == {1.0}
 
 
 def test_train_steps(measure):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfreid import addons
 from tfreid.config import AugmentationConfig, load_config
 from tfreid.data.augmentation import (
     DRAWN,
     augment_batch,
+    blur,
     color_map,
     draw_augmentations,
+    recompress,
 )
+from tfreid.data.policies import OPERATIONS, apply_operations, grey, mix
 from tfreid.layers.preprocessing import resize_images
 
 HEIGHT, WIDTH = 32, 16
@@ -21,7 +27,22 @@ COLOR = (200, 7, 90)  # of erased rectangles
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 OFF = {"flip_probability": 0.0, "pad": 0, "erasing_probability": 0.0, "color_probability": 0.0}
 NOTHING = {"flip": False, "shift": (0, 0), "erase": (0, 0, 0, 0), "color": (1.0, 1.0, 1.0, 0.0),
-           "crop": (0.0, 0.0, 1.0, 1.0), "cutout": (0, 0, 0, 0), "noise": 0}
+           "crop": (0.0, 0.0, 1.0, 1.0), "cutout": (0, 0, 0, 0), "noise": 0, "grey": False,
+           "blur": 0.0, "jpeg": 0, "grey_patch": (), "patch": (), "patch_source": (),
+           "randaugment": (), "augmix": (), "augmix_weights": ()}
+# All that there was before grey-scale and what came with it.
+OLDER = list(DRAWN)[:7]
+FIRST = {
+    "flip": [True, False, False],
+    "shift": [[-9, -4], [0, -2], [-2, -10]],
+    "erase": [[18, 7, 32, 16], [0, 0, 0, 0], [0, 0, 0, 0]],
+    "color": [[1, 1, 1, 0], [1.12531, 1.12383, 1.02133, 0.00918], [1, 1, 1, 0]],
+    "crop": [[0.17774, 0.10496, 0.83941, 0.76663], [0.26625, 0.48745, 0.71823, 0.93944],
+             [0.12851, 0.04923, 0.99093, 0.91165]],
+    "cutout": [[0, 0, 0, 0], [16, 9, 22, 14], [2, 0, 6, 15]],
+    "noise": [2463802552, 645445395, 3693847574],
+}
+SOLARIZE, POSTERIZE = map(OPERATIONS.index, ("solarize", "posterize"))
 
 
 def settings(**values) -> AugmentationConfig:
@@ -63,8 +84,8 @@ def image():
 
 
 def test_the_generator_alone_fixes_what_is_drawn():
-    config = AugmentationConfig(color_probability=0.5, crop_probability=0.5,
-                                cutout_probability=0.5, cutout_area_start=0.2)
+    chances = {f"{step}_probability": 0.5 for step in AugmentationConfig().steps()}
+    config = AugmentationConfig(**chances, cutout_area_start=0.2)
     first, again, other = draw(config), draw(config), draw(config, seed=1)
     assert first.keys() == DRAWN.keys()
     for name in first:
@@ -73,8 +94,25 @@ def test_the_generator_alone_fixes_what_is_drawn():
         assert len(first[name]) == 4000
 
 
+def test_what_came_later_changes_nothing_that_older_runs_draw():
+    """Their first numbers, from before grey-scale and what came with it."""
+    older = AugmentationConfig(color_probability=0.5, crop_probability=1.0, cutout_probability=0.5,
+                               cutout_area_start=0.2)
+    drawn = draw(older, count=3)
+    for name in OLDER:
+        np.testing.assert_allclose(drawn[name], FIRST[name], atol=1e-5)
+    chances = {f"{step}_probability": 1.0 for step in older.steps()[5:]}
+    assert "grey_probability" in chances and "cutout_probability" not in chances
+    both = draw(dataclasses.replace(older, **chances), count=3)
+    for name in OLDER:
+        np.testing.assert_array_equal(both[name], drawn[name])
+    assert both["grey"].all() and both["blur"].all() and both["jpeg"].all()
+
+
 def test_probability_zero_draws_nothing_and_one_always():
     none = draw(settings())
+    for name in list(DRAWN)[7:]:
+        assert len(none[name]) == 4000 and not none[name].any()
     assert not none["flip"].any()
     assert not none["shift"].any()
     assert not none["erase"].any()
@@ -301,6 +339,91 @@ def test_crops_come_before_resizing_and_cut_outs_last(image):
     expected = np.random.default_rng(3).integers(0, 256, (4, 4, 3), np.uint8)
     np.testing.assert_array_equal(noisy[2:6, 1:5], expected)
     assert np.all(noisy[:2, :4] == COLOR)
+
+
+def test_grey_blur_and_jpeg_are_drawn_by_their_settings_apart_from_each_other():
+    drawn = draw(settings(grey_probability=0.3, blur_probability=0.5, blur_sigma_min=0.5,
+                          blur_sigma_max=1.5, jpeg_probability=0.7, jpeg_quality_min=40,
+                          jpeg_quality_max=43), count=8000)
+    chosen = np.stack([drawn["grey"], drawn["blur"] > 0, drawn["jpeg"] > 0])
+    np.testing.assert_allclose(chosen.mean(axis=1), [0.3, 0.5, 0.7], atol=0.02)
+    assert np.abs(np.corrcoef(chosen) - np.eye(3)).max() < 0.04
+    sigma = drawn["blur"][drawn["blur"] > 0]
+    np.testing.assert_allclose(np.quantile(sigma, [0, 0.5, 1]), [0.5, 1, 1.5], atol=0.03)
+    quality, counts = np.unique(drawn["jpeg"][drawn["jpeg"] > 0], return_counts=True)
+    np.testing.assert_array_equal(quality, [40, 41, 42, 43])
+    np.testing.assert_allclose(counts / counts.sum(), 0.25, atol=0.02)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])
+def test_blur_is_a_gaussian_filter(image, sigma):
+    reach = int(np.ceil(3 * sigma))
+    taps = np.exp(-np.arange(-reach, reach + 1) ** 2 / (2 * sigma**2))
+    taps /= taps.sum()
+    expected = np.pad(image.astype(float), ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    for axis in (0, 1):
+        expected = np.apply_along_axis(np.convolve, axis, expected, taps, "valid")
+    np.testing.assert_allclose(blur(image, sigma), expected, atol=1)
+
+
+@pytest.mark.parametrize("quality", [10, 50, 90])
+def test_recompression_is_that_of_another_jpeg_library(quality):
+    pixels = smooth(64, 48)
+    pixels[20:40, 10:30] = (250, 20, 60)  # swapped channels would show here
+    encoded = tf.io.encode_jpeg(pixels, quality=quality, chroma_downsampling=True)
+    expected = tf.io.decode_jpeg(encoded, dct_method="INTEGER_ACCURATE").numpy()
+    found = recompress(pixels, quality)
+    np.testing.assert_allclose(found, expected, atol=3)
+    assert 0.05 < np.abs(found.astype(float) - pixels).mean() < 12
+
+
+def test_lower_quality_keeps_less():
+    pixels = np.random.default_rng(5).integers(0, 256, (64, 32, 3), dtype=np.uint8)
+    losses = [np.abs(recompress(pixels, quality).astype(float) - pixels).mean()
+              for quality in (95, 60, 30, 5)]
+    assert losses == sorted(losses) and losses[-1] > 1.2 * losses[0]
+
+
+def test_looks_change_in_order_policies_grey_blur_and_jpeg_before_shift_and_erasing(image):
+    chain, chains = [(SOLARIZE, 0.5)], [[(POSTERIZE, 1.0)] * 3]
+    result = apply(image, flip=True, randaugment=chain, augmix=chains, augmix_weights=(0.5, 0.5),
+                   grey=True, blur=0.8, jpeg=60, shift=(2, -3), erase=(1, 1, 9, 7))
+    expected = apply_operations(image[:, ::-1].copy(), chain)
+    expected = mix(expected, (0.5, 0.5), chains)
+    expected = recompress(blur(grey(expected), 0.8), 60)
+    expected = np.pad(expected, ((4, 4), (4, 4), (0, 0)))[6:6 + HEIGHT, 1:1 + WIDTH]
+    expected[1:9, 1:7] = COLOR
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_an_image_that_augmix_leaves_out_is_not_touched(image):
+    result = apply(image, augmix=[[(SOLARIZE, 1.0)] * 3], augmix_weights=(1.0, 0.0))
+    np.testing.assert_array_equal(result, image)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, -2)])
+def test_grey_patches_lie_in_the_shifted_image_under_the_erased_rectangle(image, shift):
+    result = apply(image, grey_patch=(4, 2, 20, 12), erase=(10, 0, 14, 16), shift=shift)
+    expected = apply(image, shift=shift)
+    expected[4:20, 2:12] = grey(expected[4:20, 2:12].copy())
+    expected[10:14] = COLOR
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_patches_come_from_the_other_images_as_they_were_before_they_were_changed(image):
+    images = [image, 255 - image, image // 2]
+    names = ("flip", "grey", "patch", "patch_source")
+    drawn = {name: np.array([NOTHING[name]] * 3, kind) for name, kind in DRAWN.items()
+             if name not in names}
+    drawn.update(flip=np.array([True] * 3), grey=np.array([True] * 3),
+                 patch=np.array([[4, 2, 12, 10], [0, 0, 0, 0], [0, 8, 16, 16]]),
+                 patch_source=np.array([[0.0, 0, 0, 1, 0], [0.0] * 5, [0.9, 1, 1, 1, 0]]))
+    batch = np.empty((3, HEIGHT, WIDTH, 3), np.uint8)
+    augment_batch(iter(images), {name: drawn[name] for name in DRAWN}, batch, COLOR)
+    expected = [grey(one[:, ::-1].copy()) for one in images]
+    expected[0][4:12, 2:10] = images[1][:8, :8]
+    expected[2][:16, 8:] = images[1][16:, 8:]
+    np.testing.assert_array_equal(batch, expected)
 
 
 def test_every_image_is_drawn_for_its_own_size():

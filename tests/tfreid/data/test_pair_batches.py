@@ -146,6 +146,17 @@ def test_a_resumed_epoch_is_the_tail_of_the_whole(table, mode, first):
     assert_equal(read(pipeline.epoch(1, 5, 1, np.array([0, 3]))), [whole[1], whole[4]])
 
 
+@pytest.mark.parametrize("pairs", [{}, {"negatives": "batch"}, {"matching": "enlarged"}])
+def test_every_step_of_the_augmentation_serves_pairs(table, pairs):
+    everything = make(table, augmentation=AugmentationConfig().everything(), **pairs)
+    plain = make(table, augmentation=PLAIN, **pairs)
+    whole = read(everything.epoch(1, 3))
+    assert_equal(read(everything.epoch(1, 3, first=2)), whole[2:])
+    for batch, before in zip(whole, read(plain.epoch(1, 3))):
+        assert (batch[0] != before[0]).mean() > 0.5
+        assert_equal([batch[1:]], [before[1:]])
+
+
 @pytest.mark.parametrize("first", [1, 4])
 def test_a_resumed_epoch_of_drawn_pairs_is_the_tail_of_the_whole(table, first):
     pipeline = make(table, augmentation=AugmentationConfig(color_probability=0.5),

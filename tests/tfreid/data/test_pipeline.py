@@ -178,3 +178,23 @@ def test_an_image_that_cannot_be_decoded_is_kept_as_an_error_that_names_it(table
 def test_too_few_identities_are_refused(table):
     with pytest.raises(UserError, match=r"data\.identities_per_batch is 9"):
         make(table, identities_per_batch=9)
+
+
+def test_everything_on_resumes_with_the_same_pixels_and_other_threads(table):
+    everything = AugmentationConfig().everything()
+    whole = read(make(table, augmentation=everything).epoch(1, 4))
+    again = make(table, augmentation=everything, workers=1)
+    assert_equal(read(again.epoch(1, 4, first=2)), whole[2:])
+    assert_equal(read(again.epoch(1, 4)), whole)
+
+
+def test_batches_are_balanced_by_the_cameras_of_the_records(table):
+    cameras = table.index.cameras
+    lone = dataclasses.replace(table, index=dataclasses.replace(
+        table.index, cameras=np.full_like(cameras, -1)))
+    with pytest.raises(UserError, match="data.balance_cameras"):
+        make(lone, balance_cameras=True)
+    plan = make(table, balance_cameras=True)._sampler.epoch(0, 30).reshape(-1, 2)
+    for first, second in plan:
+        own = np.unique(cameras[table.index.labels == table.index.labels[first]])
+        assert len(np.unique(cameras[[first, second]])) == min(2, len(own))

@@ -111,6 +111,76 @@ def test_too_few_identities_name_the_setting_and_the_number():
     IdentitySampler(labels, 15, 4, seed=0)
 
 
+def people_and_cameras(seed=0):
+    """30 people with 1 to 6 cameras, each with 1 to 12 images, in random order."""
+    random = np.random.default_rng(seed)
+    rows = [(person, camera) for person in range(30)
+            for camera in random.permutation(6)[:random.integers(1, 7)]
+            for _ in range(random.integers(1, 13))]
+    return random.permutation(rows).T
+
+
+@pytest.mark.parametrize("k", [2, 4, 5, 9])
+def test_balanced_groups_have_as_many_cameras_as_k_allows_and_equally_many_images_of_each(k):
+    """Of C cameras min(K, C), and the counts of two differ by at most one."""
+    labels, cameras = people_and_cameras()
+    drawn = IdentitySampler(labels, 8, k, 0, cameras).epoch(0, 60).reshape(-1, k)
+    for group in drawn:
+        person, = np.unique(labels[group])
+        available = len(np.unique(cameras[labels == person]))
+        counts = np.unique(cameras[group], return_counts=True)[1]
+        assert len(counts) == min(k, available)
+        assert np.ptp(counts) <= (k % len(counts) > 0)
+
+
+def test_balanced_groups_repeat_an_image_only_where_its_camera_has_too_few():
+    """Cameras 0, 1, 2 with 1, 2 and 9 images, K = 6: two of each, so camera 0's comes twice."""
+    labels, cameras = np.repeat([0, 1], [12, 3]), np.repeat([0, 1, 2, 7], [1, 2, 9, 3])
+    for group in IdentitySampler(labels, 1, 6, 0, cameras).epoch(0, 50):
+        uses = np.bincount(group, minlength=15)
+        if labels[group[0]]:  # one camera, fewer images than K: all of them, evenly
+            np.testing.assert_array_equal(uses[12:], 2)
+        else:
+            np.testing.assert_array_equal(uses[:3], [2, 1, 1])
+            assert sorted(uses[3:12]) == [0] * 7 + [1] * 2
+
+
+def test_balanced_groups_go_through_a_cameras_images_before_they_repeat_one():
+    """8 images of each of two cameras, K = 4: 4 groups that show everything once."""
+    labels, cameras = np.repeat([0, 1], 16), np.tile(np.repeat([3, 5], 8), 2)
+    drawn = IdentitySampler(labels, 2, 4, 0, cameras).epoch(0, 4)
+    np.testing.assert_array_equal(np.sort(drawn.ravel()), np.arange(32))
+
+
+def test_balancing_gives_people_the_same_number_of_groups_and_all_their_images_in_time():
+    labels, cameras = people_and_cameras(1)
+    plain, balanced = (IdentitySampler(labels, 8, 4, 0, given) for given in (None, cameras))
+    drawn = np.concatenate([balanced.epoch(epoch, 20).ravel() for epoch in range(60)])
+    np.testing.assert_array_equal(np.unique(drawn), np.arange(len(labels)))
+    shares = [np.bincount(labels[np.concatenate([sampler.epoch(epoch, 20).ravel()
+                                                 for epoch in range(60)])]) / 60 / 640
+              for sampler in (plain, balanced)]
+    np.testing.assert_allclose(*shares, atol=0.006)
+
+
+def test_balancing_depends_on_seed_and_epoch_alone_and_is_off_by_default():
+    labels, cameras = people_and_cameras()
+    sampler = IdentitySampler(labels, 8, 4, 3, cameras)
+    first = sampler.epoch(5, 20)
+    sampler.epoch(0, 7)
+    np.testing.assert_array_equal(sampler.epoch(5, 20), first)
+    np.testing.assert_array_equal(sampler.epoch(5, 30)[:20], first)
+    assert np.any(first != IdentitySampler(labels, 8, 4, 3).epoch(5, 20))
+
+
+def test_unknown_cameras_count_as_one_and_nothing_but_them_is_refused():
+    labels, cameras = np.repeat([0, 1], 8), np.tile([-1, -2, -1, -3, 0, 0, 0, 0], 2)
+    for group in IdentitySampler(labels, 1, 4, 0, cameras).epoch(0, 20):
+        assert np.count_nonzero(cameras[group] < 0) == 2
+    with pytest.raises(UserError, match="data.balance_cameras is true but no training image"):
+        IdentitySampler(labels, 1, 4, 0, np.full(16, -1))
+
+
 def test_plain_sampling_goes_through_all_images_before_it_repeats_one():
     sampler = ImageSampler(10, 4, seed=3)
     drawn = sampler.epoch(5, 7)

@@ -10,9 +10,11 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tfrecords.errors import UserError
+from tfreid.config import Config, DataConfig
 from tfreid.evaluation.evaluator import Evaluation
 from tfreid.systems.base import System
-from tfreid.systems.registry import SYSTEMS
+from tfreid.systems.registry import SYSTEMS, make_system
 from tfreid.systems.stages import train
 from tfreid.training.interfaces import Objective
 from tfreid.training.run_folder import RunFolder
@@ -181,3 +183,10 @@ def test_tensorboard_counts_pairs_and_shows_the_systems_pictures(run):
     images = next(iter(_Batches().epoch(0, 4)))[0].numpy()
     picture = tf.io.decode_png(png).numpy()
     np.testing.assert_array_equal(picture[8:, :4], images[2])
+
+
+@pytest.mark.parametrize("system", ["csn", "siamese", "triplet"])
+def test_balanced_cameras_are_for_batches_of_p_identities_with_k_images(system):
+    config = Config(system=system, data=DataConfig(balance_cameras=True))
+    with pytest.raises(UserError, match=f"balance_cameras .* false with system: {system}"):
+        make_system(config)

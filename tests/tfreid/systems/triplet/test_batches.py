@@ -136,11 +136,12 @@ def test_equal_sizes_share_a_batch(table, model):
     assert [len(groups) for _, groups, _ in batches.epoch(0, BATCHES)] == [1, 2, 1] * 3
 
 
-def test_batches_hang_on_seed_and_epoch_and_can_start_in_the_middle(prepared):
+@pytest.mark.parametrize("augmentation", [
+    AugmentationConfig(pad=0, erasing_probability=0.0, crop_probability=0.5, cutout_probability=1.0,
+                       cutout_area_start=0.3), AugmentationConfig().everything()])
+def test_batches_hang_on_seed_and_epoch_and_can_start_in_the_middle(prepared, augmentation):
     batches, _ = prepared
-    noisy = make(batches.table, augmentation=AugmentationConfig(
-        pad=0, erasing_probability=0.0, crop_probability=0.5, cutout_probability=1.0,
-        cutout_area_start=0.3))
+    noisy = make(batches.table, augmentation=augmentation)
     noisy.state.rows.assign(batches.state.rows)
     whole, again, rest, other = (
         [pixels.numpy() for pixels, *_ in noisy.epoch(epoch, BATCHES, first)]
