@@ -14,12 +14,13 @@ from tfreid.backbones.vgg import vgg16
 
 def _resnet(depth: int) -> Backbone:
     return Backbone(partial(resnet, depth=depth), 2048, stride_in_1x1=True, stems=STEMS,
-                    imagenet=f"ResNet{depth}", layout="resnet", checkpoints="torchvision")
+                    non_local=True, imagenet=f"ResNet{depth}", layout="resnet",
+                    checkpoints="torchvision")
 
 
 def _resnet_ibn_a(depth: int) -> Backbone:
-    return Backbone(partial(resnet_ibn_a, depth=depth), 2048, stems=IBN_STEMS, layout="resnet",
-                    checkpoints="github.com/XingangPan/IBN-Net")
+    return Backbone(partial(resnet_ibn_a, depth=depth), 2048, stems=IBN_STEMS, non_local=True,
+                    layout="resnet", checkpoints="github.com/XingangPan/IBN-Net")
 
 
 def _se_resnet50(resnext: bool) -> Backbone:
@@ -27,15 +28,15 @@ def _se_resnet50(resnext: bool) -> Backbone:
                     checkpoints="github.com/Cadene/pretrained-models.pytorch")
 
 
-def _osnet(width: float) -> Backbone:
-    return Backbone(partial(osnet, width=width), int(512 * width), layout="osnet",
+def _osnet(width: float, variant: str = "osnet") -> Backbone:
+    return Backbone(partial(osnet, width=width, variant=variant), int(512 * width), layout="osnet",
                     checkpoints="github.com/KaiyangZhou/deep-person-reid")
 
 
 # Value of `model.backbone` -> the backbone. To add a backbone, write its file and its line.
 BACKBONES = {
-    "resnet34": Backbone(partial(resnet, depth=34), 512, stems=STEMS, layout="resnet",
-                         checkpoints="torchvision"),
+    "resnet34": Backbone(partial(resnet, depth=34), 512, stems=STEMS, non_local=True,
+                         layout="resnet", checkpoints="torchvision"),
     "resnet50": _resnet(50),
     "resnet101": _resnet(101),
     "resnet152": _resnet(152),
@@ -47,6 +48,11 @@ BACKBONES = {
     "osnet_x0_75": _osnet(0.75),
     "osnet_x0_5": _osnet(0.5),
     "osnet_x0_25": _osnet(0.25),
+    "osnet_ibn_x1_0": _osnet(1.0, "osnet_ibn"),
+    "osnet_ain_x1_0": _osnet(1.0, "osnet_ain"),
+    "osnet_ain_x0_75": _osnet(0.75, "osnet_ain"),
+    "osnet_ain_x0_5": _osnet(0.5, "osnet_ain"),
+    "osnet_ain_x0_25": _osnet(0.25, "osnet_ain"),
     "mobilenet_v3_large": Backbone(mobilenet_v3_large, 960, layout="mobilenet_v3",
                                    checkpoints="torchvision"),
     "siamese_twin": Backbone(siamese_twin, 32, blocks=True, least_side=16),

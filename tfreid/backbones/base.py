@@ -17,6 +17,7 @@ class Backbone:
         stride_in_1x1: Whether it takes the settings `stride_in_1x1` and `bn_epsilon`, which the
             weights of Keras Applications need.
         stems: Values of its setting `stem`; empty if it has no such setting.
+        non_local: Whether it takes the settings `non_local` and `non_local_channels`.
         blocks: Whether it takes the settings `filters` and `dropout` of its blocks, each of which
             halves the image.
         least_side: Smallest side of an image in pixels.
@@ -30,6 +31,7 @@ class Backbone:
     channels: int
     stride_in_1x1: bool = False
     stems: tuple[str, ...] = ()
+    non_local: bool = False
     blocks: bool = False
     least_side: int = 1
     imagenet: str | None = None

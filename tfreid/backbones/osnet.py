@@ -1,21 +1,29 @@
-"""OSNet, the omni-scale network."""
+"""OSNet, the omni-scale network, and its relatives with instance normalisation."""
 
 from __future__ import annotations
 
 import keras
 
 from tfreid.backbones.base import stage_strides
-from tfreid.layers.convolution import DepthwiseConv2D, conv_bn, he_normal
+from tfreid.layers.convolution import DepthwiseConv2D, conv_bn, conv_in, he_normal
 from tfreid.layers.gate import AggregationGate
-from tfreid.layers.normalization import batch_norm
+from tfreid.layers.normalization import InstanceNormalization, batch_norm
 from tfreid.layers.pooling import max_pool_3x3
 
 # Output channels of the stem and of the three stages at width 1 (Zhou et al., Table 1).
 CHANNELS = (64, 256, 384, 512)
 STRIDES = (1, 2, 2)
-BLOCKS = 2
 STREAMS = 4
 BOTTLENECK = 4
+# Where a block normalises single images: in the branch, in place of its last batch normalisation,
+# or behind the sum of branch and shortcut.
+BRANCH, SUM = "branch", "sum"
+# Of each network, that place in both blocks of each stage. Those with any also do so in the stem.
+INSTANCE_NORMS = {
+    "osnet": ((None, None), (None, None), (None, None)),
+    "osnet_ibn": ((SUM, SUM), (None, None), (None, None)),
+    "osnet_ain": ((BRANCH, BRANCH), (None, BRANCH), (BRANCH, None)),
+}
 
 
 def osnet(
@@ -23,11 +31,15 @@ def osnet(
     width: float = 1.0,
     strides: tuple[int, int, int] | None = None,
     last_stride: int | None = None,
+    variant: str = "osnet",
 ):
-    """Applies OSNet up to its last feature map.
+    """Applies OSNet, OSNet-IBN or OSNet-AIN up to its last feature map.
 
     Zhou et al., "Omni-Scale Feature Learning for Person Re-Identification" (ICCV 2019), Table 1
-    and Fig. 4. Trainable weights: 134,792 at width 0.25.
+    and Fig. 4. Trainable weights: 134,792 at width 0.25. The other two are of Zhou et al.,
+    "Learning Generalisable Omni-Scale Representations for Person Re-Identification" (TPAMI 2021),
+    and normalise single images where the authors' code does: OSNet-AIN where their search found it
+    best, with as many weights; OSNet-IBN behind the blocks of the first stage.
 
     Args:
         x: Normalised images [n, h, w, 3].
@@ -36,25 +48,30 @@ def osnet(
             (1, 2, 2).
         last_stride: Replaces the last of `strides`; 1 doubles the sides of the feature map, for
             small images.
+        variant: A key of `INSTANCE_NORMS`.
 
     Returns:
         Feature map [n, h / 16, w / 16, 512 * width] at the default strides.
 
     Raises:
-        ValueError: If `width` leaves a gate without hidden units, or `strides` are not three
-            positive integers.
+        ValueError: If `width` leaves a gate without hidden units, `strides` are not three positive
+            integers, or `variant` is unknown.
     """
+    if variant not in INSTANCE_NORMS:
+        raise ValueError(f"variant must be one of {list(INSTANCE_NORMS)}, got {variant}")
     strides = stage_strides(strides or STRIDES, last_stride, len(STRIDES))
     stem, *stages = (int(channels * width) for channels in CHANNELS)
     if stages[0] < BOTTLENECK * AggregationGate.REDUCTION:
         raise ValueError(f"width must be at least 0.25, got {width}")
-    x = conv_bn(x, stem, 7, "stem_conv", strides=2)
+    norms = INSTANCE_NORMS[variant]
+    convolve = conv_in if any(map(any, norms)) else conv_bn
+    x = convolve(x, stem, 7, "stem_conv", strides=2)
     x = max_pool_3x3(x, "stem_pool")
     for stage, (channels, stride) in enumerate(zip(stages, strides), 1):
         if stride > 1:
             x = keras.layers.AveragePooling2D(stride, name=f"stage{stage}_pool")(x)
-        for block in range(1, BLOCKS + 1):
-            x = _omni_scale_block(x, channels, f"stage{stage}_block{block}")
+        for block, norm in enumerate(norms[stage - 1], 1):
+            x = _omni_scale_block(x, channels, f"stage{stage}_block{block}", norm)
         if stage < len(stages):
             x = conv_bn(x, channels, 1, f"stage{stage}_transition")
     return conv_bn(x, stages[-1], 1, "last_conv")
@@ -85,7 +102,7 @@ def linear_bn_relu(x, units: int, name: str):
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _omni_scale_block(x, channels, name):
+def _omni_scale_block(x, channels, name, norm=None):
     shortcut = x
     if x.shape[-1] != channels:
         shortcut = conv_bn(x, channels, 1, f"{name}_shortcut", activation=False)
@@ -93,8 +110,11 @@ def _omni_scale_block(x, channels, name):
     x = conv_bn(x, middle, 1, f"{name}_conv1")
     streams = [_stream(x, middle, depth, name) for depth in range(1, STREAMS + 1)]
     x = AggregationGate(name=f"{name}_gate")(streams)
-    x = conv_bn(x, channels, 1, f"{name}_conv2", activation=False)
+    convolve = conv_in if norm == BRANCH else conv_bn
+    x = convolve(x, channels, 1, f"{name}_conv2", activation=False)
     x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
+    if norm == SUM:
+        x = InstanceNormalization(name=f"{name}_in")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 

@@ -1,4 +1,7 @@
-"""Residual networks: plain, with instance normalisation, with squeeze-and-excitation."""
+"""Residual networks: plain, with instance normalisation, with squeeze-and-excitation.
+
+The first two may have non-local blocks.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from collections.abc import Callable, Sequence
 import keras
 
 from tfreid.backbones.base import stage_strides
-from tfreid.layers.convolution import GroupedConv3x3, conv_bn, he_normal
+from tfreid.layers.convolution import GroupedConv3x3, conv, conv_bn
 from tfreid.layers.gate import SqueezeExcitation
+from tfreid.layers.non_local import non_local_block
 from tfreid.layers.normalization import batch_norm, instance_batch_norm
 from tfreid.layers.pooling import max_pool_3x3, max_pool_3x3_ceil
 
@@ -24,6 +28,8 @@ GROUPS, _NEXT_EXPANSION = 32, 2
 # Stems differ in their function, not in their weights.
 STEMS = ("torchvision", "bag_of_tricks", "fast_reid")
 IBN_STEMS = ("torchvision", "fast_reid")
+# In the names of the layers of non-local blocks, which start as identities.
+NON_LOCAL = "_non_local"
 
 
 def resnet(
@@ -34,6 +40,8 @@ def resnet(
     stride_in_1x1: bool = False,
     bn_epsilon: float = 1e-5,
     stem: str = "torchvision",
+    non_local: Sequence[int] | None = None,
+    non_local_channels: int | None = None,
 ):
     """Applies ResNet-34, -50, -101 or -152 up to its last feature map.
 
@@ -53,14 +61,17 @@ def resnet(
         stem: "torchvision": ReLU, then 3x3 max pooling with padding 1; "bag_of_tricks", the code of
             Luo et al.: without ReLU; "fast_reid", since November 2020: ReLU, then 3x3 max pooling
             from the corner on, without padding, sizes rounded up.
+        non_local: Non-local blocks of each stage, one behind each of its last blocks: (0, 2, 3, 0)
+            in AGW, the ResNet-50 of Ye et al. (TPAMI 2021). Defaults to none.
+        non_local_channels: Channels within them; see `non_local_block`.
 
     Returns:
         Feature map [n, h / 32, w / 32, c] at the default strides, sizes rounded up; c is 2048, or
         512 at depth 34.
 
     Raises:
-        ValueError: If `depth` or `stem` is unknown, `strides` are not four positive integers, or
-            `stride_in_1x1` is set at depth 34.
+        ValueError: If `depth` or `stem` is unknown, `strides` are not four positive integers,
+            `stride_in_1x1` is set at depth 34, or a stage has fewer blocks than non-local ones.
     """
     if depth == 34:
         if stride_in_1x1:
@@ -69,7 +80,7 @@ def resnet(
     else:
         block = functools.partial(_bottleneck, stride_in_1x1=stride_in_1x1, epsilon=bn_epsilon)
     x = _stem(x, stem, STEMS, bn_epsilon)
-    return _stages(x, depth, strides, last_stride, block)
+    return _stages(x, depth, strides, last_stride, block, non_local, non_local_channels)
 
 
 def resnet_ibn_a(
@@ -78,6 +89,8 @@ def resnet_ibn_a(
     strides: tuple[int, int, int, int] | None = None,
     last_stride: int | None = None,
     stem: str = "torchvision",
+    non_local: Sequence[int] | None = None,
+    non_local_channels: int | None = None,
 ):
     """Applies ResNet-50-IBN-a or -101-IBN-a up to its last feature map.
 
@@ -92,17 +105,20 @@ def resnet_ibn_a(
         last_stride: Replaces the last of `strides`.
         stem: "torchvision" (also in the IBN networks of Bag of Tricks) or "fast_reid"; see
             `resnet`.
+        non_local: Non-local blocks of each stage; see `resnet`.
+        non_local_channels: Channels within them.
 
     Returns:
         Feature map [n, h / 32, w / 32, 2048] at the default strides, sizes rounded up.
 
     Raises:
-        ValueError: If `depth` or `stem` is another, or `strides` are not four positive integers.
+        ValueError: If `depth` or `stem` is another, `strides` are not four positive integers, or a
+            stage has fewer blocks than non-local ones.
     """
     if depth == 34:
         raise ValueError("depth must be one of [50, 101, 152], got 34")
     x = _stem(x, stem, IBN_STEMS)
-    return _stages(x, depth, strides, last_stride, _ibn_bottleneck)
+    return _stages(x, depth, strides, last_stride, _ibn_bottleneck, non_local, non_local_channels)
 
 
 def se_resnet50(
@@ -136,16 +152,34 @@ def se_resnet50(
 
 
 def _stages(
-    x, depth: int, strides: Sequence[int] | None, last_stride: int | None, block: Callable
+    x, depth: int, strides: Sequence[int] | None, last_stride: int | None, block: Callable,
+    non_local: Sequence[int] | None = None, channels: int | None = None,
 ):
     """Applies the four stages to the stem's map; `block` takes a map, width, stride and name."""
     if depth not in BLOCKS:
         raise ValueError(f"depth must be one of {sorted(BLOCKS)}, got {depth}")
     strides = stage_strides(strides or STRIDES, last_stride, len(STRIDES))
+    followed = [non_local_places(depth, stage, count)
+                for stage, count in enumerate(non_local or (0,) * len(STRIDES), 1)]
     for stage, (blocks, width, stride) in enumerate(zip(BLOCKS[depth], WIDTHS, strides), 1):
         for number in range(1, blocks + 1):
-            x = block(x, width, stride if number == 1 else 1, f"stage{stage}_block{number}")
+            name = f"stage{stage}_block{number}"
+            x = block(x, width, stride if number == 1 else 1, name)
+            if name in followed[stage - 1]:
+                x = non_local_block(x, name + NON_LOCAL, channels)
     return x
+
+
+def non_local_places(depth: int, stage: int, count: int) -> list[str]:
+    """Lists the names of the last `count` blocks of a stage (1-4), which non-local blocks follow.
+
+    Raises:
+        ValueError: If the stage has fewer blocks.
+    """
+    blocks = BLOCKS[depth][stage - 1]
+    if not 0 <= count <= blocks:
+        raise ValueError(f"stage {stage} of depth {depth} has {blocks} blocks, got {count}")
+    return [f"stage{stage}_block{number}" for number in range(blocks - count + 1, blocks + 1)]
 
 
 def _shortcut(x, channels: int, stride: int, name: str, epsilon: float = 1e-5):
@@ -192,14 +226,7 @@ def _ibn_bottleneck(x, width, stride, name):
 
 
 def _conv_ibn(x, filters, kernel_size, name, strides, epsilon):
-    x = keras.layers.Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        use_bias=False,
-        kernel_initializer=he_normal("fan_out"),
-        name=name,
-    )(x)
+    x = conv(x, filters, kernel_size, name, strides)
     x = instance_batch_norm(x, name, epsilon)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 

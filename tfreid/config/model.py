@@ -76,6 +76,12 @@ class ModelConfig(Section):
     stride_in_1x1: bool = setting(
         False, "Whether the first convolution of a ResNet bottleneck has its stride, as the "
         "ImageNet weights of Keras Applications need; the torchvision layout puts it on the 3x3.")
+    non_local: Optional[Annotated[list[Whole[0, 36]], Field(min_length=4, max_length=4)]] = setting(
+        None, "Non-local blocks in each of the four stages of a ResNet or its IBN form, one behind "
+        "each of the stage's last blocks: [0, 2, 3, 0] in AGW (Ye et al. 2021); null is none.")
+    non_local_channels: Optional[Whole[1, 1024]] = setting(
+        None, "Channels within a non-local block; null is half of its map's, as published. The "
+        "released code of AGW, and fast-reid, have 1.")
     stem: Literal["torchvision", "bag_of_tricks", "fast_reid"] = setting(
         "torchvision", "Whose first layers a ResNet has: `torchvision`, `bag_of_tricks` (plain "
         "networks without the ReLU before the max pooling) or `fast_reid` (plain and IBN, max "

@@ -6,7 +6,8 @@ from tfreid.layers.convolution_similarity import ConvolutionSimilarity
 from tfreid.layers.cosine_classifier import CosineClassifier
 from tfreid.layers.dropout import StatelessDropout
 from tfreid.layers.gate import AggregationGate, SqueezeExcitation
-from tfreid.layers.normalization import FusedBatchNormalization, Halves
+from tfreid.layers.non_local import PairwiseSum
+from tfreid.layers.normalization import FusedBatchNormalization, Halves, InstanceNormalization
 from tfreid.layers.pairing import PairDistance, Regroup, TakeRows, UnitLength
 from tfreid.layers.pooling import GeneralizedMeanPooling
 from tfreid.layers.preprocessing import ImagePreprocessing
@@ -24,12 +25,14 @@ __all__ = [
     "GroupedConv3x3",
     "Halves",
     "PairDistance",
+    "PairwiseSum",
     "Regroup",
     "TakeRows",
     "UnitLength",
     "HardSigmoid",
     "HardSwish",
     "ImagePreprocessing",
+    "InstanceNormalization",
     "SqueezeExcitation",
     "StatelessDropout",
     "Stripes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfreid.layers.normalization import batch_norm
+from tfreid.layers.normalization import InstanceNormalization, batch_norm
 
 # Channels that the gradient of grouped convolutions convolves at once: fewer make more operations,
 # more make more zeros.
@@ -29,9 +29,6 @@ def conv_bn(
 ):
     """Applies a convolution without bias, batch normalisation and optionally ReLU.
 
-    Padding is (kernel_size - 1) / 2 on every side at any stride; Keras's "same" would pad only the
-    right and the bottom at stride 2 over an even size.
-
     Args:
         x: Feature map [n, h, w, c].
         filters: Output channels.
@@ -45,11 +42,44 @@ def conv_bn(
     Returns:
         Feature map [n, ceil(h / strides), ceil(w / strides), filters].
     """
+    x = conv(x, filters, kernel_size, name, strides)
+    x = batch_norm(x, f"{name}_bn", momentum, epsilon)
+    return keras.layers.ReLU(name=f"{name}_relu")(x) if activation else x
+
+
+def conv_in(
+    x, filters: int, kernel_size: int, name: str, strides: int = 1, activation: bool = True
+):
+    """Applies a convolution as `conv_bn` does, with instance in place of batch normalisation.
+
+    The normalisation's name is `NAME_in`; it divides by the deviation over each image's own map.
+    """
+    x = conv(x, filters, kernel_size, name, strides)
+    x = InstanceNormalization(name=f"{name}_in")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x) if activation else x
+
+
+def conv(x, filters: int, kernel_size: int, name: str, strides: int = 1):
+    """Applies a convolution without bias.
+
+    Padding is (kernel_size - 1) / 2 on every side at any stride, by a layer `NAME_pad` where Keras's
+    "same" would pad only the right and the bottom: at stride 2 over an even size.
+
+    Args:
+        x: Feature map [n, h, w, c].
+        filters: Output channels.
+        kernel_size: Odd side of the kernel.
+        name: Name of the convolution.
+        strides: Stride of the convolution.
+
+    Returns:
+        Feature map [n, ceil(h / strides), ceil(w / strides), filters].
+    """
     padding = "same"
     if strides > 1 and kernel_size > 1:
         x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
         padding = "valid"
-    x = keras.layers.Conv2D(
+    return keras.layers.Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -58,8 +88,6 @@ def conv_bn(
         kernel_initializer=he_normal("fan_out"),
         name=name,
     )(x)
-    x = batch_norm(x, f"{name}_bn", momentum, epsilon)
-    return keras.layers.ReLU(name=f"{name}_relu")(x) if activation else x
 
 
 class _PaddedConvolution(keras.layers.Layer):

@@ -7,6 +7,7 @@ import keras
 from tfrecords.errors import UserError, nearest, shortened
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import linear_bn_relu, osnet_head
+from tfreid.backbones.resnet import BLOCKS as RESNET_BLOCKS
 from tfreid.backbones.siamese_twin import FILTERS
 from tfreid.config import ModelConfig
 from tfreid.layers.cosine_classifier import CosineClassifier
@@ -123,6 +124,10 @@ def _backbone_settings(config):
             raise UserError(f"model.stem is {config.stem}, which {config.backbone} does not have "
                             f"(only {allowed} do); leave it out.")
         settings["stem"] = config.stem
+    if config.non_local is not None:
+        settings.update(non_local=_non_local(config), non_local_channels=config.non_local_channels)
+    elif config.non_local_channels is not None:
+        raise UserError("model.non_local_channels needs model.non_local; set both or neither.")
     if BACKBONES[config.backbone].blocks:
         between = config.dropout if config.block_dropout is None else config.block_dropout
         settings.update(filters=config.filters or FILTERS, dropout=between)
@@ -132,6 +137,7 @@ def _backbone_settings(config):
     return settings
 
 
+<<<<<<< HEAD
 def _classifier(config, identities, of_cosines):
     if of_cosines:
         return CosineClassifier(identities, dtype="float32", name="classifier")
@@ -142,6 +148,20 @@ def _classifier(config, identities, of_cosines):
 
 
 def _check_head(config, identities, cosine_classifier):
+=======
+def _non_local(config):
+    if not BACKBONES[config.backbone].non_local:
+        allowed = ", ".join(name for name, entry in BACKBONES.items() if entry.non_local)
+        raise UserError(f"model.non_local is for {allowed}; set it to null for {config.backbone}.")
+    blocks = RESNET_BLOCKS[BACKBONES[config.backbone].depth]
+    if any(count > most for count, most in zip(config.non_local, blocks)):
+        raise UserError(f"model.non_local is {config.non_local}, and the stages of "
+                        f"{config.backbone} have {list(blocks)} blocks; give no more than these.")
+    return tuple(config.non_local)
+
+
+def _check_head(config, identities):
+>>>>>>> h-nets
     """Checks settings before the backbone is built, which takes seconds."""
     if config.embedding_size is None and config.embedding_head != "linear":
         raise UserError(f"model.embedding_head {config.embedding_head} has no width; set "

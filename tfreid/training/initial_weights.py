@@ -10,6 +10,7 @@ import keras
 from tfrecords.errors import UserError
 from tfrecords.storage import exists
 from tfreid.backbones import BACKBONES
+from tfreid.backbones.resnet import NON_LOCAL
 from tfreid.config import ModelConfig
 from tfreid.models.embedding import HEAD_LAYERS
 from tfreid.weights.files import load_weights, read_shapes, weight_keys
@@ -27,7 +28,7 @@ def load_initial_weights(model: keras.Model, embed: keras.Model, config: ModelCo
         embed: The embedding model in it, or the model itself.
         config: The `model` section.
         skip: Layers whose weights are not loaded, since they depend on the identities.
-        heads: Layers that a file may lack, as ImageNet's weights do.
+        heads: Layers that a file may lack, as ImageNet's weights do, beside non-local blocks.
 
     Raises:
         UserError: If the weights are missing or do not fit.
@@ -41,12 +42,13 @@ def load_initial_weights(model: keras.Model, embed: keras.Model, config: ModelCo
                             f"only, not for {config.backbone}; give a .weights.h5 file or null.")
         load_imagenet(embed, config.backbone, config.imagenet_weights or "imagenet")
     elif weights is not None:
+        added = [layer.name for layer in embed.layers if NON_LOCAL in layer.name]
         file = find_weights(weights, config.backbone)
         if weights == NAME and not _same_head(model, file, heads):
             skip = (*skip, *heads)
             print(f"the weights {NAME} have another head: it is trained from initial values")
         report = load_weights(model, file, skip=[f"{layer}/" for layer in skip],
-                              allow_missing=[f"{layer}/" for layer in heads])
+                              allow_missing=[f"{layer}/" for layer in (*heads, *added)])
         if report.missing:
             print(f"{weights} has no {', '.join(report.missing)}: trained from initial values")
 

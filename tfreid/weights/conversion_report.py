@@ -11,7 +11,8 @@ from tfreid.config import ModelConfig
 from tfreid.weights.convert import Conversion, MisfitError
 from tfreid.weights.layouts import LAYOUTS
 
-_TRUNK_SETTINGS = ("backbone", "normalization", "stem", "last_stride")
+_TRUNK_SETTINGS = ("backbone", "normalization", "stem", "last_stride", "non_local",
+                   "non_local_channels")
 
 
 def describe(

@@ -114,6 +114,8 @@ def convert_state(
     _refuse_repeated(names, source)
     trunk = _fit_trunk(names, backbone)
     _refuse_misfit(trunk, state, backbone, source)
+    found = layout.found(weights, backbone)
+    _refuse_layers_without_place(trunk, found, model_shapes, source)
     rest = {key: value for key, value in weights.items() if key not in trunk.sources.values()}
     head = convert_head(rest, channels, classifier)
     unknown = {key: value for key, value in rest.items()
@@ -136,7 +138,7 @@ def convert_state(
         unmatched=unmatched,
         missing=tuple(sorted((wanted or {}).keys() - head.weights)),
         misshaped=misshaped,
-        settings={**layout.settings(state, backbone), **head.settings},
+        settings={**layout.settings(state, backbone), **_as_recipe(found), **head.settings},
         notes=(*([note] if note else []), *head.notes),
     )
 
@@ -166,8 +168,9 @@ def _refuse_repeated(names: PlainNames, source):
 def _fit_trunk(names: PlainNames, backbone):
     keys = {name: key for key, name in names.canonical.items()}
     trunk = _Trunk({}, {}, [], {}, [])
-    shapes = _trunk_shapes(backbone)
-    pairs = LAYOUTS[backbone].weight_pairs(backbone)
+    found = LAYOUTS[backbone].found(names.weights, backbone)
+    shapes = _trunk_shapes(backbone, **found)
+    pairs = LAYOUTS[backbone].weight_pairs(backbone, **found)
     for pair in pairs:
         key = keys.get(pair.theirs)
         if key is None:
@@ -205,9 +208,9 @@ def _inner_layers(unknown, inside, channels):
 
 
 @functools.cache  # building a backbone takes seconds
-def _trunk_shapes(backbone):
+def _trunk_shapes(backbone, **settings):
     images = keras.Input((None, None, 3))
-    model = keras.Model(images, BACKBONES[backbone](images))
+    model = keras.Model(images, BACKBONES[backbone](images, **settings))
     return {key: tuple(variable.shape) for key, variable in weight_keys(model).items()}
 
 
@@ -231,7 +234,7 @@ def _refuse_other_network(state, backbone, source):
 def _refuse_misfit(trunk, state, backbone, source, others=True):
     if trunk.fits:
         return
-    total = len(LAYOUTS[backbone].weight_pairs(backbone))
+    total = len(trunk.weights) + len(trunk.missing) + len(trunk.misshaped)
     counts = [
         f"{len(keys)} {kind} ({', '.join(list(keys)[:2])}{', ...' if len(keys) > 2 else ''})"
         for kind, keys in [
@@ -254,6 +257,23 @@ def _refuse_misfit(trunk, state, backbone, source, others=True):
         f"{total} match, {', '.join(counts)}, where its keys are like {' and '.join(some)}; {fix}.",
         trunk,
     )
+
+
+def _refuse_layers_without_place(trunk, found, model_shapes, source):
+    """Refuses layers of the backbone that the wanted model lacks or has in another size."""
+    if model_shapes is None or not found or all(
+            model_shapes.get(key) == array.shape for key, array in trunk.weights.items()):
+        return
+    settings = " ".join(f"model.{name}={'null' if value is None else value}"
+                        for name, value in _as_recipe(found).items())
+    raise UserError(f"{os.fspath(source)} has layers that the wanted model has not; make it one by "
+                    f"'{settings}'.")
+
+
+def _as_recipe(found):
+    """Returns settings of a backbone as a recipe has them."""
+    return {name: list(value) if isinstance(value, tuple) else value
+            for name, value in found.items()}
 
 
 def _fitting_backbone(state, but, source):

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
-from tfreid.backbones.resnet import BLOCKS
+from tfreid.backbones.resnet import BLOCKS, NON_LOCAL
 from tfreid.backbones.vgg import convolution_names
 from tfreid.layers.preprocessing import ImagePreprocessing
 from tfreid.weights.files import check_finite, weight_keys
@@ -100,7 +100,8 @@ def _resnet_layers(backbone) -> Iterator[tuple[str, str]]:
 
 
 def _check(model, backbone, variables):
-    trunk = {key.split("/")[0] for key in variables if key.startswith(_TRUNK)}
+    trunk = {key.split("/")[0] for key in variables
+             if key.startswith(_TRUNK) and NON_LOCAL not in key}
     differing = sorted(_trunk_layers(backbone) ^ trunk)
     if differing:
         raise UserError(

@@ -8,6 +8,7 @@ import pytest
 
 from tfreid.backbones import BACKBONES
 from tfreid.backbones.osnet import _omni_scale_block, osnet, osnet_head
+from tfreid.layers.normalization import InstanceNormalization
 
 
 def trainable(model):
@@ -37,6 +38,33 @@ def test_shapes(name, channels):
     backbone = BACKBONES[name]
     assert backbone(keras.Input((256, 128, 3))).shape == (None, 16, 8, channels)
     assert backbone.channels == channels
+
+
+@pytest.mark.parametrize("name", [
+    "osnet_ibn_x1_0", *(f"osnet_ain_x{width}" for width in ("1_0", "0_75", "0_5", "0_25"))])
+def test_where_instance_normalisation_is(name):
+    """As published (TPAMI 2021): in the stem, and where the authors' search found it best."""
+    places = {
+        "osnet_ibn": {"stem_conv_in", "stage1_block1_in", "stage1_block2_in"},
+        "osnet_ain": {"stem_conv_in", *(f"stage{block}_conv2_in" for block in (
+            "1_block1", "1_block2", "2_block2", "3_block1"))},
+    }[name.rpartition("_x")[0]]
+    inputs = keras.Input((64, 32, 3))
+    model = keras.Model(inputs, BACKBONES[name](inputs))
+    layers = [layer for layer in model.layers if isinstance(layer, InstanceNormalization)]
+    assert {layer.name for layer in layers} == places
+    without = {f"{name.removesuffix('_in')}_bn" for name in places}
+    assert not without & {layer.name for layer in model.layers}
+    assert model.output_shape == (None, 4, 2, BACKBONES[name].channels)
+    # The paper's 2.2, 1.3, 0.6 and 0.2 million are with the head of 512 and no classifier.
+    millions = (trainable(model) + BACKBONES[name].channels * 512 + 3 * 512) / 1e6
+    published = {"1_0": 2.2, "0_75": 1.3, "0_5": 0.6, "0_25": 0.2}[name.rpartition("_x")[2]]
+    assert millions == pytest.approx(published, abs=0.05)
+
+
+def test_unknown_variant():
+    with pytest.raises(ValueError, match="variant must be one of .*, got osnet_bn"):
+        osnet(keras.Input((64, 32, 3)), variant="osnet_bn")
 
 
 def test_width_too_small_for_a_gate():

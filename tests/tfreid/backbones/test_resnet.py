@@ -146,3 +146,9 @@ def test_where_instance_normalisation_is():
     assert sorted(layers) == expected
     assert model.get_layer("stage3_block2_conv1_in").gamma.shape == (128,)
     assert model.get_layer("stage3_block2_conv1_bn").gamma.shape == (128,)
+
+
+@pytest.mark.parametrize("apply", [resnet, resnet_ibn_a])
+def test_a_stage_has_no_more_non_local_blocks_than_blocks(apply):
+    with pytest.raises(ValueError, match="stage 2 of depth 50 has 4 blocks, got 5"):
+        apply(keras.Input((64, 32, 3)), non_local=(0, 5, 0, 0))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tfreid import layers
-from tfreid.layers.convolution import conv_bn
+from tfreid.layers.convolution import conv_bn, conv_in
+from tfreid.layers.non_local import non_local_block
 from tfreid.layers.normalization import batch_norm_neck, instance_batch_norm
 from tfreid.layers.pooling import max_pool_3x3, max_pool_3x3_ceil, pool
 from tfreid.layers.spatial_transformer import GivenValues, localize
@@ -26,8 +27,10 @@ ARGUMENTS = {
     "Halves": {},
     "HardSigmoid": {},
     "HardSwish": {},
+    "InstanceNormalization": {"epsilon": 0.1},
     "ImagePreprocessing": {"height": 8, "width": 4, "mode": "caffe", "longest_side": 16},
     "PairDistance": {},
+    "PairwiseSum": {},
     "Regroup": {"shape": (2, 3)},
     "SqueezeExcitation": {"reduction": 2},
     "StatelessDropout": {"rate": 0.25},
@@ -44,7 +47,7 @@ def _network():
     x = conv_bn(x, 4, 3, "stem", strides=2)
     x = layers.DepthwiseConv2D(name="depthwise")(x)
     x = layers.GroupedConv3x3(2, name="grouped")(x)
-    x = instance_batch_norm(x, "mixed")
+    x = non_local_block(conv_in(instance_batch_norm(x, "mixed"), 4, 1, "instances"), "pairs")
     if keras.__version__.startswith("3."):
         x = layers.FusedBatchNormalization(name="fused")(x)
     x = layers.HardSwish()(layers.HardSigmoid()(x))

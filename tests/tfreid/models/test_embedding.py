@@ -269,6 +269,12 @@ def test_settings_that_do_not_fit_the_backbone():
         small(stem="fast_reid")
     with pytest.raises(UserError, match=r"stem is bag_of_tricks, which resnet50_ibn_a does not"):
         small(backbone="resnet50_ibn_a", stem="bag_of_tricks")
+    with pytest.raises(UserError, match=r"non_local is for resnet34, .* null for osnet_x0_25\.$"):
+        small(non_local=[0, 2, 3, 0])
+    with pytest.raises(UserError, match=r"\[0, 5, 0, 0\], and .* resnet34 have \[3, 4, 6, 3\] bl"):
+        small(backbone="resnet34", non_local=[0, 5, 0, 0])
+    with pytest.raises(UserError, match=r"non_local_channels needs model\.non_local; set both"):
+        small(backbone="resnet34", non_local_channels=1)
     with pytest.raises(UserError, match=r"set model\.pooling to average"):
         small(embedding_size=16, embedding_head="linear_bn_relu", pooling="gem")
 

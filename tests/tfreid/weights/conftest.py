@@ -29,9 +29,9 @@ class Golden:
     """A golden file: the weights and images that its seed gives, and PyTorch's output.
 
     Attributes:
-        state: Weights by PyTorch's names, without the classifier's.
-        images: Normalised images [n, h, w, 3].
-        output: Last feature map [n, h', w', c].
+        state: Weights by PyTorch's names; those of a backbone are without the classifier's.
+        images: Normalised images [n, h, w, 3]; of a whole network, crops of 0-255.
+        output: Last feature map [n, h', w', c]; of a whole network, the feature [n, c] of its neck.
         parameters: Trainable weights of the ImageNet classifier.
         feature: Embedding [n, d] of the authors' head, for OSNet.
     """
@@ -59,7 +59,8 @@ def golden() -> Callable[[str], Golden]:
             feature = file.get("feature")
         weights = about["weights"]
         state = _DRAWS["draw_state"](list(weights), list(weights.values()), about["seed"])
-        images = _DRAWS["draw_images"](about["images"], about["seed"])
+        draw = _DRAWS["draw_images" if output.ndim == 4 else "draw_crops"]
+        images = draw(about["images"], about["seed"])
         return Golden(state, images, output, about["parameters"], feature)
 
     return load

@@ -363,9 +363,24 @@ def test_weights_of_a_deeper_network(stock):
         convert_state({**stock, "conv4.2.x.weight": normal(3)}, NAME)
 
 
-def test_a_relative_without_a_name_here(stock):
-    with pytest.raises(UserError, match="holds the weights of OSNet-IBN .* another network"):
-        convert_state({**stock, "conv2.0.IN.weight": normal(64)}, NAME)
+@pytest.mark.slow  # builds OSNet-AIN at three widths for their shapes
+def test_a_relative_is_named(golden):
+    state = {f"module.{key}": value for key, value in golden("osnet_ain_x0_5").state.items()}
+    with pytest.raises(UserError, match="weights are those of osnet_ain_x0_5, so give that"):
+        convert_state(state, "osnet_x0_5")
+
+
+def test_a_relative_with_prefix_and_classifier(golden):
+    state = {**golden("osnet_ain_x0_25").state,
+             "classifier.weight": normal(751, 512), "classifier.bias": normal(751)}
+    state = {f"module.{key}": value for key, value in state.items()}
+    conversion = convert_state(state, "osnet_ain_x0_25")
+    assert not (conversion.dropped or conversion.unmatched or conversion.missing)
+    assert conversion.settings["num_identities"] == 751
+    assert conversion.settings["embedding_head"] == "linear_bn_relu"
+    assert conversion.weights["classifier/kernel"].shape == (512, 751)
+    # 485 weights of OSNet, less the moving statistics of the stem and of four blocks.
+    assert len(conversion.weights) == 487 - 2 * 5
 
 
 def test_account(stock):

@@ -84,6 +84,12 @@ def test_same_features(theirs, ours, images, expected):
     assert_same(ours(images, training=False), expected)
 
 
+def test_non_local_blocks_start_without_effect(theirs, images, expected):
+    model = our_model(stride_in_1x1=True, bn_epsilon=1.001e-5, non_local=(0, 2, 3, 0))
+    load_imagenet(model, "resnet50", theirs)
+    assert_same(model(images, training=False), expected)
+
+
 def test_weights_from_a_file(theirs, ours, images, expected, tmp_path):
     path = tmp_path / "resnet50.weights.h5"
     theirs.save_weights(path)

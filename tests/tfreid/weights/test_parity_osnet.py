@@ -1,4 +1,4 @@
-"""OSNet: torchreid's weights in our layers must give its feature map and its embedding."""
+"""OSNet and its relatives: torchreid's weights in our layers must give its maps and embeddings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from tfreid.backbones.osnet import osnet_head
 from tfreid.weights.layouts import LAYOUTS, osnet
 from tfreid.weights.layouts.layout import weight_pairs
-from tfreid.weights.layouts.osnet import layer_pairs, other_network
+from tfreid.weights.layouts.osnet import layer_pairs
 
 # Parameters of torchreid's models with 1,000 classes.
 PUBLISHED = {
@@ -16,11 +16,17 @@ PUBLISHED = {
     "osnet_x0_75": 1_798_754,
     "osnet_x0_5": 1_143_034,
     "osnet_x0_25": 714_864,
+    "osnet_ibn_x1_0": 2_683_532,
+    "osnet_ain_x1_0": 2_682_508,
+    "osnet_ain_x0_75": 1_798_754,
+    "osnet_ain_x0_5": 1_143_034,
+    "osnet_ain_x0_25": 714_864,
 }
+QUICK = ("osnet_x0_25", "osnet_ain_x0_25")
 
 
 @pytest.mark.parametrize("name", [
-    pytest.param(name, marks=() if name == "osnet_x0_25" else pytest.mark.slow)
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
     for name in LAYOUTS if LAYOUTS[name] is osnet.LAYOUT
 ])
 def test_same_feature_map_and_embedding(name, check_parity):
@@ -33,11 +39,7 @@ def test_the_embedding_is_no_trivial_one(golden):
     assert feature.shape == (1, 512) and 100 < np.count_nonzero(feature) < 412
 
 
-def test_every_weight_has_one_place():
-    pairs = [pair for layer in layer_pairs("osnet_x1_0") for pair in weight_pairs(layer)]
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_weight_has_one_place(name):
+    pairs = [pair for layer in layer_pairs(name) for pair in weight_pairs(layer)]
     assert len({pair.ours for pair in pairs}) == len({pair.theirs for pair in pairs}) == len(pairs)
-
-
-def test_other_networks():
-    assert other_network(["conv1.conv.weight", "conv2.0.gate.fc1.bias"], "osnet_x1_0") is None
-    assert "OSNet-IBN" in other_network(["conv2.0.IN.weight"], "osnet_x1_0")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tfrecords.errors import UserError
 from tfreid.backbones import BACKBONES
+from tfreid.weights.convert import convert_state
 from tfreid.weights.layouts import LAYOUTS, resnet
 from tfreid.weights.layouts.layout import weight_pairs
 from tfreid.weights.layouts.resnet import layer_pairs, other_network, rename, toolbox_settings
@@ -55,13 +57,28 @@ def test_rename(backbone, key, canonical):
     assert rename(key, backbone) == canonical
 
 
-@pytest.mark.parametrize("backbone", ["se_resnet50", "se_resnext50"])
-def test_look_alikes_of_the_se_networks(backbone):
+@pytest.mark.parametrize("backbone", FAMILY)
+def test_relatives_that_have_no_place(backbone):
     own = [theirs for pair in layer_pairs(backbone) for _, theirs, _ in weight_pairs(pair)]
     assert other_network(own, backbone) is None
-    assert "timm's own" in other_network(["conv1.weight", "layer1.0.se.fc1.weight"], backbone)
-    assert "fast-reid" in other_network(["conv1.weight", "layer1.0.se.fc.0.weight"], backbone)
-    assert other_network(["layer1.0.se.fc1.weight"], "resnet50") is None
+    for key, name in (("layer1.0.se.fc1.weight", "timm's own"),
+                      ("layer1.0.se.fc.0.weight", "the SE-ResNet of fast-reid"),
+                      ("layer1.0.conv2.bn0.weight", "a ResNeSt"),
+                      ("b1_head.bottleneck.0.weight", "fast-reid's MGN")):
+        assert name in other_network(["conv1.weight", key], backbone)
+
+
+@pytest.mark.parametrize(("prefix", "key", "name"), [
+    ("backbone.", "backbone.layer1.0.conv2.fc1.weight", "a ResNeSt, whose blocks split"),
+    ("module.backbone.", "module.b21_head.weight", "fast-reid's MGN, which has three branches"),
+    ("backbone.", "backbone.layer2.1.se.fc.0.weight", "the SE-ResNet of fast-reid or IBN-Net"),
+])
+def test_relatives_are_refused_by_name(prefix, key, name, golden):
+    state = {prefix + known: value for known, value in golden("resnet34").state.items()}
+    with pytest.raises(UserError) as error:
+        convert_state({**state, key: state[f"{prefix}conv1.weight"]}, "resnet34", source="a.pth")
+    message = str(error.value)
+    assert message.startswith(f"a.pth holds the weights of {name}") and message.count(". ") == 0
 
 
 @pytest.mark.parametrize(

@@ -56,27 +56,32 @@ class Layout:
     Keys are the checkpoint's, without prefixes unless stated otherwise.
 
     Attributes:
-        layer_pairs: Lists the layers of a backbone under one canonical naming, without the head.
+        layer_pairs: Lists the layers of a backbone, given the settings that `found` returns by
+            name, under one canonical naming and without the head.
         renames: One function for each naming of the toolboxes, which turns a key of it into the
             canonical one, given the backbone.
         other_network: Names the network that keys belong to if they only resemble the backbone's:
             a noun phrase for an error message, else None.
         settings: Settings of a recipe's `model` section that the keys, with prefixes, reveal.
+        found: Settings of the backbone that decide which layers it has, as the arrays show.
         adapt: Adapts a checkpoint's arrays to our layers; also returns a note for the user or None.
         last_stride_varies: Whether toolboxes differ in the setting `last_stride`.
     """
 
-    layer_pairs: Callable[[str], list[LayerPair]]
+    layer_pairs: Callable[..., list[LayerPair]]
     renames: tuple[Callable[[str, str], str], ...] = (lambda key, backbone: key,)
     other_network: Callable[[Iterable[str], str], str | None] = lambda keys, backbone: None
     settings: Callable[[Iterable[str], str], dict[str, Any]] = lambda keys, backbone: {}
+    found: Callable[[Mapping[str, np.ndarray], str], dict[str, Any]] = (
+        lambda weights, backbone: {})
     adapt: Callable[[Mapping[str, np.ndarray]], tuple[Mapping[str, np.ndarray], str | None]] = (
         lambda weights: (weights, None))
     last_stride_varies: bool = False
 
-    def weight_pairs(self, backbone: str) -> list[WeightPair]:
+    def weight_pairs(self, backbone: str, **settings) -> list[WeightPair]:
         """Lists the weights of a backbone under their canonical names."""
-        return [pair for layer in self.layer_pairs(backbone) for pair in weight_pairs(layer)]
+        layers = self.layer_pairs(backbone, **settings)
+        return [pair for layer in layers for pair in weight_pairs(layer)]
 
 
 def weight_pairs(pair: LayerPair) -> Iterator[WeightPair]:
