@@ -14,7 +14,7 @@ from tfrecords.synthetic.varied.lens import Lens, lens_of, record
 from tfrecords.synthetic.varied.place import VIEWS, draw_bicycle, draw_thing, place_of, window
 from tfrecords.synthetic.varied.wardrobe import look_of, stranger_look
 
-_HEIGHT = 184
+_HEIGHT = 160
 _PASSER_BY_RATE, _THING_RATE, _BICYCLE_RATE = 0.25, 0.12, 0.08
 
 
@@ -26,7 +26,7 @@ def render_varied(seed: int, identity: int, camera: int, index: int) -> np.ndarr
     lens = lens_of(seed, camera, walk)
     place, horizon = place_of(seed, camera, int(walk.integers(VIEWS)))
     # People in boxes of their own shape, which the crop's fixed shape makes broader.
-    width = int(rng.integers(66, 88))
+    width = int(rng.integers(58, 77))
     canvas = Canvas(window(place, horizon, (_HEIGHT, width), rng), 0.22 * lens.light,
                     lens.shading, rng)
     if identity < 0:
