@@ -137,7 +137,6 @@ def _backbone_settings(config):
     return settings
 
 
-<<<<<<< HEAD
 def _classifier(config, identities, of_cosines):
     if of_cosines:
         return CosineClassifier(identities, dtype="float32", name="classifier")
@@ -147,8 +146,6 @@ def _classifier(config, identities, of_cosines):
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.001))
 
 
-def _check_head(config, identities, cosine_classifier):
-=======
 def _non_local(config):
     if not BACKBONES[config.backbone].non_local:
         allowed = ", ".join(name for name, entry in BACKBONES.items() if entry.non_local)
@@ -160,8 +157,7 @@ def _non_local(config):
     return tuple(config.non_local)
 
 
-def _check_head(config, identities):
->>>>>>> h-nets
+def _check_head(config, identities, cosine_classifier):
     """Checks settings before the backbone is built, which takes seconds."""
     if config.embedding_size is None and config.embedding_head != "linear":
         raise UserError(f"model.embedding_head {config.embedding_head} has no width; set "
