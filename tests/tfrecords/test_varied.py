@@ -125,7 +125,7 @@ def test_clothes_are_muted_and_textures_are_colours():
     assert 0.45 < np.mean(saturation < 0.3) < 0.85  # black, white and grey prevail
     textures = [upper_texture(rng, dyes[number]) for number in range(60)]
     assert all(texture.shape[1:] == (ANGLES, 3) and texture.dtype == np.float32
-               and 0 <= texture.min() and texture.max() <= 255 for texture in textures)
+               and texture.min() >= 0 and texture.max() <= 255 for texture in textures)
     # Most garments of one colour, many with more.
     varied = np.array([texture.std((0, 1)).mean() > 12 for texture in textures])
     assert 0.25 < varied.mean() < 0.8
