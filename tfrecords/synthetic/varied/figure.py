@@ -229,7 +229,7 @@ class _Figure:
             around = self._breadth(hips * 1.02, 0.078)
             self._tube((0, 0.57, 0), (0, 0.45, 0), [around * 0.95, around * 0.97], look.lower,
                        (0.0, 0.2))
-        shape = [(0.042, 0.04), (chest * 0.88, 0.064), (chest * 1.04, 0.077), (chest * 1.03, 0.084),
+        shape = [(0.042, 0.04), (chest * 0.78, 0.062), (chest * 0.97, 0.075), (chest * 1.02, 0.084),
                  (chest * 0.96, 0.086), (chest * 0.9, (0.084 + belly) / 2),
                  (chest * 0.5 + hips * 0.45, belly), (hips * 0.75 + chest * 0.25, belly),
                  (hips * 1.04, belly * 0.98), (hips * 1.08, 0.084), (hips * 1.1, 0.084)]

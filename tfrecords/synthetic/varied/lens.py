@@ -42,16 +42,16 @@ def lens_of(seed: int, camera: int, walk: np.random.Generator) -> Lens:
         return middle + between * rng.standard_normal() + within * walk.standard_normal()
 
     return Lens(
-        gain=math.exp(mixed(0.08, 0.08, 0.1)), gamma=math.exp(mixed(0.05, 0.1, 0.12)),
-        cast=np.exp([mixed(0.0, 0.03, 0.03) for _ in range(3)]),
-        saturation=float(np.clip(mixed(0.6, 0.14, 0.1), 0.25, 1.2)),
-        contrast=mixed(1.05, 0.1, 0.1), haze=max(0.0, mixed(0.0, 8.0, 5.0)),
+        gain=math.exp(mixed(0.06, 0.06, 0.08)), gamma=math.exp(mixed(0.08, 0.08, 0.1)),
+        cast=np.exp([mixed(0.0, 0.025, 0.025) for _ in range(3)]),
+        saturation=float(np.clip(mixed(0.68, 0.13, 0.09), 0.3, 1.2)),
+        contrast=mixed(1.08, 0.07, 0.07), haze=max(0.0, mixed(0.0, 8.0, 5.0)),
         light=float(np.clip(mixed(0.0, 0.6, 0.5), -1, 1)),
         shading=float(np.clip(mixed(0.28, 0.05, 0.08), 0.08, 0.5)),
-        falloff=abs(mixed(0.0, 0.15, 0.15)), pitch=float(np.clip(mixed(0.16, 0.08, 0.03), 0, 0.4)),
+        falloff=abs(mixed(0.0, 0.1, 0.1)), pitch=float(np.clip(mixed(0.16, 0.08, 0.03), 0, 0.4)),
         detail=float(np.clip(mixed(122, 22, 18), 44, 170)),
         blur=float(np.clip(mixed(0.3, 0.2, 0.15), 0, 1.2)),
-        sharpening=float(np.clip(mixed(0.8, 0.4, 0.2), 0, 2.0)),
+        sharpening=float(np.clip(mixed(1.0, 0.4, 0.2), 0, 2.2)),
         noise=float(np.clip(mixed(2.5, 1.5, 1.0), 0, 8)),
         quality=int(np.clip(mixed(72, 12, 8), 28, 95)))
 

@@ -71,7 +71,7 @@ def draw_bicycle(canvas: np.ndarray, x: float, ground: float, size: float, turn:
 def draw_thing(canvas: np.ndarray, x: float, ground: float, size: float,
                rng: np.random.Generator) -> None:
     """Draws something that stands about, as high as `size` or less."""
-    colour = _tuple(dye(rng, UPPER))
+    colour = _tuple(_faded(rng))
     kind = pick(rng, ("bicycle", "pole", "box", "bush", "sign", "car"), (6, 3, 2, 3, 1, 2))
     if kind == "bicycle":
         draw_bicycle(canvas, x, ground, size * rng.uniform(0.3, 0.45), rng.uniform(0, 1.4), colour)
@@ -82,7 +82,7 @@ def draw_thing(canvas: np.ndarray, x: float, ground: float, size: float,
         half = size * rng.uniform(0.1, 0.35)
         rectangle(canvas, x - half, ground - size * rng.uniform(0.2, 0.7), x + half, ground, colour)
     elif kind == "bush":
-        green = np.asarray((rng.uniform(35, 80), rng.uniform(60, 120), rng.uniform(25, 60)))
+        green = np.asarray((rng.uniform(40, 75), rng.uniform(55, 100), rng.uniform(35, 62)))
         for _ in range(14):
             spot = (x + size * rng.normal(0, 0.22), ground - size * rng.uniform(0, 0.3))
             ellipse(canvas, spot, (size * 0.1, size * 0.06), _tuple(green * rng.uniform(0.6, 1.3)))
@@ -132,7 +132,7 @@ def _windows(area: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _trees(area: np.ndarray, rng: np.random.Generator) -> None:
-    green = np.asarray((rng.uniform(30, 90), rng.uniform(55, 125), rng.uniform(25, 70)))
+    green = np.asarray((rng.uniform(45, 85), rng.uniform(58, 105), rng.uniform(40, 72)))
     area[:] = np.clip(green * rng.uniform(0.3, 1.4), 0, 255)
     _leaves(area, rng, 160, lambda: green * rng.uniform(0.4, 1.5), (3, 16))
     for x in rng.uniform(0, area.shape[1], int(rng.integers(0, 4))):
@@ -146,7 +146,7 @@ def _shelves(area: np.ndarray, rng: np.random.Generator) -> None:
     for _ in range(60):
         left, top = rng.uniform(0, width), rng.uniform(0, height)
         rectangle(area, left, top, left + rng.uniform(5, 50), top + rng.uniform(4, 40),
-                  _tuple(dye(rng, UPPER) * rng.uniform(0.4, 1.0)))
+                  _tuple(_faded(rng)))
 
 
 def _dark(area: np.ndarray, rng: np.random.Generator) -> None:
@@ -157,7 +157,7 @@ def _dark(area: np.ndarray, rng: np.random.Generator) -> None:
 def _crowd(area: np.ndarray, rng: np.random.Generator) -> None:
     """Shapes of all colours and sizes that cover each other, as leaves that fell do."""
     area[:] = _muted(rng)
-    _leaves(area, rng, 130, lambda: dye(rng, UPPER) * rng.uniform(0.5, 1.0), (3, 40))
+    _leaves(area, rng, 130, lambda: _faded(rng), (3, 40))
 
 
 _BACKS = (_wall, _windows, _trees, _shelves, _dark, _crowd)
@@ -174,8 +174,8 @@ def _leaves(area: np.ndarray, rng: np.random.Generator, count: int, colour, size
 
 def _floor(area: np.ndarray, rng: np.random.Generator) -> None:
     base = _muted(rng)
-    if rng.random() < 0.2:
-        base = np.asarray((rng.uniform(60, 110), rng.uniform(80, 130), rng.uniform(40, 80)))
+    if rng.random() < 0.12:
+        base = np.asarray((rng.uniform(70, 110), rng.uniform(82, 125), rng.uniform(58, 85)))
     height, width = area.shape[:2]
     share = np.linspace(0, 1, height)[:, None, None]
     area[:] = np.clip(base * (rng.uniform(0.7, 1.1) * (1 - share) + share), 0, 255)
@@ -195,7 +195,12 @@ def _floor(area: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _muted(rng: np.random.Generator) -> np.ndarray:
-    return np.clip(rng.uniform(40, 220) * (1 + rng.normal(0, 0.045, 3)), 5, 250)
+    return np.clip(rng.normal(112, 40), 25, 215) * (1 + rng.normal(0, 0.025, 3))
+
+
+def _faded(rng: np.random.Generator) -> np.ndarray:
+    colour = dye(rng, UPPER) * rng.uniform(0.4, 1.0)
+    return colour + 0.5 * (colour.mean() - colour)
 
 
 def _pixel(point: tuple) -> tuple[int, int]:
