@@ -12,7 +12,7 @@ from tfrecords.synthetic.pose import HIP, NECK, SHOULDER, Limb, Pose, View, arms
 from tfrecords.synthetic.varied.cloth import ANGLES, noise
 from tfrecords.synthetic.varied.wardrobe import Look
 
-_LEG_WIDTHS, _ARM_WIDTHS = (0.06, 0.043, 0.025), (0.038, 0.03, 0.02)
+_LEG_WIDTHS, _ARM_WIDTHS = (0.06, 0.043, 0.025), (0.035, 0.028, 0.019)
 _HEAD = (0.049, 0.057, 0.07)  # half width, half depth, half height
 # Columns of a texture that a tube shows from its left rim to its right one.
 _TURN = np.round(np.arcsin(np.linspace(-1, 1, 65)) * ANGLES / (2 * math.pi)).astype(np.intp)
