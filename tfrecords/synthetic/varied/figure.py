@@ -184,7 +184,8 @@ class _Figure:
         if sleeve < 1:
             tube(points[1], points[2], widths[1:], look.skin, dim=dim)
             if sleeve < 0.5:
-                tube(points[0], points[1], widths[:2], look.skin, dim=dim)
+                bare = _between(points[0], points[1], sleeve)
+                tube(bare, points[1], widths[:2], look.skin, dim=dim)
         loose = 0.95 + 0.3 * (look.looseness - 0.9)
         if sleeve > 0.5:
             share = (sleeve - 0.5) * 2
@@ -200,8 +201,8 @@ class _Figure:
                  look.sleeve, self.pose.yaw, (0.0, 1.0 if sleeve < 0.5 else 0.5), dim,
                  rounded=sleeve >= 0.5)
             if sleeve < 0.5:
-                ellipse(self.canvas.pixels, points[0], (widths[0] * 0.8,) * 2,
-                        tuple(look.sleeve[2, 32] * dim * 0.9))
+                ellipse(self.canvas.pixels, points[0], (widths[0],) * 2,
+                        tuple(look.sleeve[2, 32] * dim * 0.85))
         if limb.side == look.bag_side and look.bag in ("handbag", "plastic"):
             self._carried(hand)
 
