@@ -50,7 +50,9 @@ class CommandParser(HomeParser):
         self.add_recipe(", for weights that do not come from a run; needs --weights")
         self.add_argument("--weights", metavar="best|last|FILE",
                           help="which weights (default: the best of a run that held people out to "
-                          "choose them on, the last ones of any other)")
+                          "choose them on, the last ones of any other); with --config also "
+                          "`rendered`, those in this package, made by the recipe "
+                          "rendered_osnet_x025")
 
     def add_served(self, count: str) -> None:
         """Adds the images, `count` of them, and the options of a model that `open_client` reads.
