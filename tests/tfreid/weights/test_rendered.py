@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
+import keras
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from tfrecords.errors import UserError
 from tfrecords.synthetic import render_crop
 from tfreid.config import load_config
 from tfreid.models.embedding import build_embedding_model
+from tfreid.systems.registry import make_system
 from tfreid.training.initial_weights import describe_initial_weights, load_initial_weights
 from tfreid.weights import rendered
 from tfreid.weights.files import read_arrays, save_arrays, weight_keys
@@ -27,7 +29,7 @@ def backbone():
     return build_embedding_model(dataclasses.replace(MODEL, embedding_size=None), 8)
 
 
-@pytest.mark.parametrize("name", rendered.rendered_backbones())
+@pytest.mark.parametrize("name", ["osnet_x0_25"])
 def test_the_file_is_small_and_knows_no_identities(name):
     path = rendered.find_weights("rendered", name)
     assert os.path.getsize(path) <= 3_000_000
@@ -77,3 +79,9 @@ def test_shipping_leaves_the_classifier_out(tmp_path, monkeypatch):
 
 def test_a_run_says_that_it_starts_from_them():
     assert describe_initial_weights(MODEL) == "weights of rendered people"
+
+
+def test_a_network_without_a_backbone_is_refused():
+    system = make_system(load_config("csn_l23", ["model.weights=rendered"]))
+    with pytest.raises(UserError, match="the weights `rendered` exist for .* only, not for "):
+        system.load_initial_weights(keras.Sequential())
