@@ -54,6 +54,20 @@ def records(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def other_records(tmp_path_factory) -> Path:
+    """Records of 5 training and 3 test identities, each twice in each of 2 cameras; read only."""
+    from tfrecords.records import build_records
+    from tfrecords.rendered import scan_synthetic
+
+    root = tmp_path_factory.mktemp("others")
+    scan = scan_synthetic(root / "images", train_identities=5, test_identities=3, cameras=2,
+                          cameras_per_identity=2, images_per_camera=2, distractors=1, junk=0,
+                          seed=7)
+    build_records(scan, "others", root / "others", shards=1)
+    return root / "others"
+
+
+@pytest.fixture(scope="session")
 def tag_orientation():
     """Returns a function that puts an EXIF orientation into a JPEG, as a camera does."""
 

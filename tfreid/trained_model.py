@@ -10,27 +10,29 @@ import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.image_files import read_file
+from tfrecords.images import MAX_PIXELS
 from tfrecords.storage import as_path
 from tfreid.config import load_config
 from tfreid.evaluation.distances import pairwise_distances
-from tfreid.evaluation.picture_images import read_image_file
 from tfreid.evaluation.thresholds import Threshold, choose_threshold
-from tfreid.footage.crops import cut_ends
+from tfreid.footage.crops import check_boxes, cut_boxes
 from tfreid.serving import load_export
 from tfreid.serving.client import (
     SignatureClient,
     exported_thresholds,
     holds_export,
 )
-from tfreid.serving.formats.images import Image, check_pixels
+from tfreid.serving.formats.images import Image, check_pixels, load_image
 from tfreid.serving.image_files import collect
-from tfreid.serving.interface import find_embedding
+from tfreid.serving.interface import find_embedding, joined
 from tfreid.systems.exporting import make_client
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import open_run
 from tfreid.weights.rendered import find_weights
 
 Images = Union[np.ndarray, Sequence[Image]]
+# Size of the crops of no box, for models of no fixed size.
+_ANY_SIZE = (64, 32)
 
 
 class Ranking(NamedTuple):
@@ -123,15 +125,24 @@ class TrainedModel:
         self._thresholds = dict(thresholds)
         self.metric = metric or next(iter(self._thresholds), "cosine")
 
-    def embed(self, images: Images, boxes: np.ndarray | None = None,
-              batch_size: int = 64) -> np.ndarray:
-        """Embeds images.
+    def embed(self, images: Images, boxes: np.ndarray | None = None, batch_size: int = 64,
+              color: str | None = None) -> np.ndarray:
+        """Embeds images, or the people in a frame.
+
+        Boxes are cut as trackers do: edges are rounded, halves to the even pixel, and clipped to
+        the frame, and what is inside is resized by OpenCV's bilinear rule. A box without a pixel
+        inside the frame is embedded as a black image. A model of `model.longest_side` gets the
+        crops in their own size.
 
         Args:
-            images: The images, RGB; with `boxes`, one frame, a path or an array [h, w, 3].
-            boxes: Array [n, 4] of left, top, right and bottom in pixels of the frame, clipped to
-                it. Defaults to whole images.
+            images: The images, RGB; with `boxes`, one frame: an image file, or a uint8 array
+                [h, w, 3] of the colours that `color` names.
+            boxes: Numbers [n, 4], perhaps none: left, top, right and bottom in pixels of the frame.
+                Defaults to whole images.
             batch_size: Images that go through the network together.
+            color: Order of the colours of a frame that is an array: `bgr`, as OpenCV has them, or
+                `rgb`. It has no default: the wrong one moves embeddings further than another person
+                is away.
 
         Returns:
             float32 array [n, d].
@@ -139,10 +150,21 @@ class TrainedModel:
         Raises:
             UserError: If an image cannot be read, or the model compares images and has no
                 embedding (`system: csn`).
-            ValueError: If an array is not uint8 RGB, or a box lies outside the frame.
+            ValueError: If an array is not uint8 with three colours, `color` is missing or not
+                needed, or a box is not finite, or its right edge lies before its left one.
+
+        Example:
+            >>> frame = np.zeros([540, 960, 3], np.uint8)
+            >>> model.embed(frame, [[10, 20, 74, 180], [300.5, 40, 370, 200]], color="bgr").shape[0]
+            2
         """
-        images = _cut(images, boxes) if boxes is not None else images
-        features = self._features(images, batch_size)
+        if boxes is not None:
+            features = self._features_of_boxes(images, check_boxes(boxes), batch_size, color)
+        elif color is not None:
+            raise ValueError("color names the colours of a frame with boxes; arrays of images are "
+                             "RGB: turn those of OpenCV by image[..., ::-1]")
+        else:
+            features = self._features(images, batch_size)
         embedding = find_embedding(features)
         if embedding is None:
             raise UserError("this model compares images and has no embedding of one; call rank, "
@@ -230,6 +252,16 @@ class TrainedModel:
             raise ValueError("images must be at least one, received none")
         return collect(self._extracted(images, batch_size), len(images))
 
+    def _features_of_boxes(self, frame, boxes, batch_size, color) -> dict[str, np.ndarray]:
+        frame, color = _colored(frame, color)
+        size = self._client.size
+        if size is None and len(boxes):
+            return self._features(cut_boxes(frame, boxes, None, color), batch_size)
+        return joined(
+            self._client.extract_images(cut_boxes(
+                frame, boxes[start : start + batch_size], size or _ANY_SIZE, color))
+            for start in range(0, max(len(boxes), 1), batch_size))
+
     def _extracted(self, images, batch_size) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
         groups: dict[object, list[int]] = {}
         for place, image in enumerate(images):
@@ -252,14 +284,19 @@ def _kind(image):
     return check_pixels(image).shape
 
 
-def _cut(frame, boxes) -> list[np.ndarray]:
-    """Cuts boxes [n, 4] out of a frame, an image file or an array [h, w, 3]."""
-    frame = read_image_file(frame) if isinstance(frame, (str, Path)) else frame
-    crops = []
-    for box in np.asarray(boxes, float).reshape(-1, 4):
-        crop = cut_ends(frame, box)
-        if crop is None:
-            raise ValueError(f"box {box.tolist()} has no area inside the frame of "
-                             f"{frame.shape[1]}x{frame.shape[0]} pixels")
-        crops.append(crop)
-    return crops
+def _colored(frame: Image, color: str | None) -> tuple[np.ndarray, str]:
+    """Returns a frame as a uint8 array [h, w, 3], and the order of its colours."""
+    if isinstance(frame, (str, Path, bytes)):
+        if color is not None:
+            raise ValueError("color is for a frame that is an array; leave it out for an image "
+                             "file, whose colours are known")
+        return load_image(frame, MAX_PIXELS), "rgb"
+    if color not in ("bgr", "rgb"):
+        raise ValueError('name the colours of the frame: color="bgr" if it comes from OpenCV, else '
+                         f'color="rgb"; received {color!r}')
+    kind, shape = getattr(frame, "dtype", type(frame).__name__), list(np.shape(frame))
+    if kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or not frame.size:
+        raise ValueError(f"a frame must be an image file or a uint8 array [h, w, 3], received "
+                         f"{kind} {shape}; turn a grey one by cv2.cvtColor(frame, "
+                         "cv2.COLOR_GRAY2BGR)")
+    return frame, color

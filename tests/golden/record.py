@@ -143,7 +143,7 @@ def _agw():
 
 
 def _fast_reid_sbs(with_ibn):
-    """Takes the network of fastreid/ of github.com/JDAI-CV/fast-reid, set as in its Base-SBS.yml."""
+    """Takes the network from fastreid/ of github.com/JDAI-CV/fast-reid, set as by Base-SBS.yml."""
     from fastreid.modeling.backbones.resnet import Bottleneck, ResNet
     from fastreid.modeling.heads.embedding_head import EmbeddingHead
     from fastreid.modeling.meta_arch.baseline import Baseline

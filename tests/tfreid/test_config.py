@@ -113,7 +113,7 @@ def test_an_unknown_key_names_the_nearest(recipe, key, nearest, problem):
     ("schedule.decay_epochs=[1, x]", "schedule.decay_epochs"),
     ("schedule.learning_rate=.nan", "schedule.learning_rate"),
     ("schedule.learning_rate=.inf", "schedule.learning_rate"),
-    ("data.records=[a]", "data.records"),
+    ("data.records={a: 1}", "data.records"),
     ("data.workers=257", "data.workers"),
     ("data.images_per_batch=100000000000000000000", "data.images_per_batch"),
     ("evaluation.single_shot.training_trials=100000000000000000000",

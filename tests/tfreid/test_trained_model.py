@@ -63,15 +63,91 @@ def test_embeddings_are_those_of_the_evaluation(run, records, gallery, tmp_path)
     np.testing.assert_allclose(loaded.embed(files), expected, atol=1e-5)
 
 
-def test_boxes_of_a_frame_are_crops(run, gallery):
-    loaded, frame = tfreid.load(run[0]), np.ascontiguousarray(gallery[1][0])
-    height, width = frame.shape[:2]
-    boxes = [[0, 0, width, height], [-5, 2.2, 20.4, height + 9]]
-    np.testing.assert_array_equal(
-        loaded.embed(frame, boxes), loaded.embed([frame, frame[2:, :20]]))
-    np.testing.assert_array_equal(loaded.embed(frame), loaded.embed([frame]))
-    with pytest.raises(ValueError, match="no area inside the frame"):
-        loaded.embed(frame, [[width, 0, width + 9, 9]])
+@pytest.fixture(scope="module")
+def frame(gallery):
+    """A frame of 60 x 90 pixels, RGB, of one person beside another."""
+    return np.concatenate([cv2.resize(array, (45, 60)) for array in gallery[1][:2]], axis=1)
+
+
+BOXES = [[0, 0, 45, 60], [-5, 2.2, 20.4, 99], [44.5, 1, 90, 59], [95, 0, 120, 50]]
+
+
+def test_boxes_of_a_frame_are_crops(run, frame):
+    loaded = tfreid.load(run[0])
+    crops = [cv2.resize(crop, (32, 64), interpolation=cv2.INTER_LINEAR) for crop in (
+        frame[:, :45], frame[2:, :20], frame[1:59, 44:], np.zeros([9, 9, 3], np.uint8))]
+    expected = loaded.embed(np.stack(crops))
+    for found in (loaded.embed(frame, BOXES, color="rgb"),
+                  loaded.embed(frame[..., ::-1], np.array(BOXES), color="bgr"),
+                  loaded.embed(frame, BOXES, batch_size=3, color="rgb"),
+                  loaded.embed(cv2.imencode(".png", frame[..., ::-1])[1].tobytes(), BOXES)):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    wrong = loaded.embed(frame, BOXES, color="bgr")
+    assert np.abs(wrong - expected).max() > 1e-3
+    np.testing.assert_allclose(loaded.embed(frame, BOXES[0], color="rgb"), expected[:1], atol=1e-5)
+
+
+def test_no_box_and_very_many(run, frame, tmp_path):
+    loaded = tfreid.load(run[0])
+    width = loaded.embed(frame).shape[1]
+    for boxes in ([], np.empty((0, 4))):
+        found = loaded.embed(frame, boxes, color="bgr")
+        assert found.shape == (0, width) and found.dtype == np.float32
+    corners = np.random.default_rng(0).integers(0, 30, (1001, 2))
+    boxes = np.concatenate([corners, corners + 25], axis=1)
+    found = loaded.embed(frame, boxes, color="rgb")
+    assert found.shape == (1001, width)
+    np.testing.assert_allclose(found[-2:], loaded.embed(frame, boxes[-2:], color="rgb"), atol=1e-5)
+
+
+def test_a_frame_is_uint8_and_its_colours_are_named(run, frame, tmp_path):
+    loaded = tfreid.load(run[0])
+    for image, color, words in (
+            (frame, None, 'name the colours of the frame: color="bgr" if it comes from OpenCV'),
+            (frame, "gbr", "received 'gbr'"),
+            (frame[..., 0], "bgr", r"received uint8 \[60, 90\]; turn a grey one by cv2.cvtColor"),
+            (frame[..., :1], "bgr", r"received uint8 \[60, 90, 1\]"),
+            (np.dstack([frame, frame[..., :1]]), "bgr", r"received uint8 \[60, 90, 4\]"),
+            (frame / 255, "rgb", "received float64"),
+            (frame[:0], "rgb", r"received uint8 \[0, 90, 3\]"),
+            (None, "bgr", r"received NoneType \[\]"),
+            (tmp_path / "a.png", "bgr", "leave it out for an image file")):
+        with pytest.raises(ValueError, match=words):
+            loaded.embed(image, BOXES, color=color)
+    with pytest.raises(ValueError, match="color names the colours of a frame with boxes"):
+        loaded.embed(frame, color="bgr")
+    with pytest.raises(ValueError, match=r"box 1 of 2, .* is not finite"):
+        loaded.embed(frame, [BOXES[0], [1, 2, np.nan, 4]], color="bgr")
+    with pytest.raises(tfreid.UserError, match=r"a\.png"):
+        loaded.embed(tmp_path / "a.png", BOXES)
+
+
+def test_exports_cut_boxes_alike(run, frame, tmp_path):
+    expected = tfreid.load(run[0]).embed(frame, BOXES, color="rgb")
+    assert export.main(["--run", str(run[0]), "--output", str(tmp_path), "--format",
+                        "saved_model,litert"]) == 0
+    for name in ("1", "litert-float32"):
+        loaded = tfreid.load(tmp_path / name)
+        np.testing.assert_allclose(
+            loaded.embed(frame, BOXES, color="rgb"), expected, atol=1e-4)
+        assert loaded.embed(frame, [], color="rgb").shape == (0, expected.shape[1])
+    (tmp_path / "1" / "checksums.json").unlink()
+    (tmp_path / "1" / "assets.extra" / "images.json").unlink()  # as before there was one
+    older = tfreid.load(tmp_path / "1")
+    np.testing.assert_allclose(older.embed([frame]), tfreid.load(run[0]).embed([frame]), atol=1e-4)
+    with pytest.raises(tfreid.UserError, match="does not say to which size .* export the model"):
+        older.embed(frame, BOXES, color="rgb")
+
+
+def test_boxes_of_models_that_keep_the_aspect(records, tiny_backbone, frame, tmp_path):
+    make_run(tmp_path, Config(model=dataclasses.replace(SMALL, longest_side=48),
+                              data=DataConfig(records=str(records))))
+    loaded = tfreid.load(tmp_path)
+    found = loaded.embed(frame[..., ::-1], BOXES[:3], color="bgr")
+    np.testing.assert_allclose(
+        found, loaded.embed([frame[:, :45], frame[2:, :20], frame[1:59, 44:]]), atol=1e-5)
+    assert loaded.embed(frame, [], color="rgb").shape == (0, found.shape[1])
+    assert loaded.embed(frame, BOXES[3:], color="rgb").shape == (1, found.shape[1])
 
 
 def test_distances_rankings_and_verifications(run, gallery):

@@ -13,7 +13,7 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfreid.benchmarks.measuring import rounded, timed
 from tfreid.config import Config
-from tfreid.records import open_records
+from tfreid.records import open_training
 from tfreid.systems.registry import make_system
 
 # The two sides of a ratio alternate, so that other work on the machine slows both.
@@ -34,7 +34,7 @@ def measure_pipeline(config: Config, steps: int, warm_up: int,
     if data.records is None:
         raise UserError("--records is missing; name a folder of records with a train split.")
     system = make_system(config)
-    table = system.training_images(open_records(data))
+    table = system.training_images(open_training(data))
     batches = system.make_batches(table)
     sides = {"pipeline": batches}
     if everything:

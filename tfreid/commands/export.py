@@ -5,6 +5,7 @@ from __future__ import annotations
 from tfrecords.arguments import whole
 from tfrecords.errors import UserError, command_line
 from tfreid.commands.parser import RUN, CommandParser, names_type, open_weights, work_folder
+from tfreid.serving.formats.profiles import GENERIC, PROFILES
 from tfreid.serving.formats.registry import FORMATS, PRECISIONS, SAVED_MODEL, precision_of
 
 
@@ -39,9 +40,13 @@ def main(arguments: list[str] | None = None) -> None:
                         "what they cost on the test images (default: none)")
     parser.add_argument("--batch", type=_rows, default=None, metavar="N|dynamic",
                         help="images of every call of a device format (default: dynamic)")
-    parser.add_argument("--input", choices=("uint8", "float32"), default="uint8",
-                        help="type of a device format's images, RGB in 0-255 "
-                        "(default: %(default)s)")
+    parser.add_argument("--input", choices=("uint8", "float32"), default=None,
+                        help="type of a device format's images, RGB in 0-255 (default: uint8)")
+    parser.add_argument("--profile", choices=tuple(PROFILES), default=GENERIC.name,
+                        help="whose loader takes the files of device formats as they are: boxmot "
+                        "and deepstream, which get float32 images [n, 3, height, width] of any "
+                        "number, names that they accept, and the lines that load the file beside "
+                        "it; docs/trackers.md (default: %(default)s)")
     parser.add_overrides("settings on top, such as export.normalize=false, "
                          "csn.score.both_orders=true, or data.records=DIR, whose images the export "
                          "is checked with")
@@ -54,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     formats = [name for name in parsed.format if name != SAVED_MODEL]
     options = DeviceOptions(formats, [precision_of(name) for name in parsed.quantize],
-                            parsed.batch, parsed.input)
+                            parsed.batch, parsed.input, PROFILES[parsed.profile])
     options.check()
     system, folder = make_system(config), work_folder(config, run)
     model, output = system.load(weights), parsed.output or folder.path / "export"
@@ -68,10 +73,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _check(parsed) -> None:
-    given = parsed.quantize, parsed.batch, parsed.input
-    if parsed.format == [SAVED_MODEL] and given != (["none"], None, "uint8"):
-        raise UserError("--quantize, --batch and --input are for device formats; name one by "
-                        "--format, such as --format litert.")
+    given = parsed.quantize, parsed.batch, parsed.input, parsed.profile
+    if parsed.format == [SAVED_MODEL] and given != (["none"], None, None, GENERIC.name):
+        raise UserError("--quantize, --batch, --input and --profile are for device formats; name "
+                        "one by --format, such as --format litert.")
 
 
 def _rows(text: str) -> int | None:

@@ -54,9 +54,12 @@ def main(arguments: list[str] | None = None) -> None:
     from tfreid.systems.registry import make_system
 
     folder = work_folder(config, run).path
-    if run and (overrides or parsed.weights):
+    several = len(records) > 1 or config.data.tests_several
+    if run and several:
+        folder = run.path / "evaluation"
+    elif run and (overrides or parsed.weights):
         # The run's own figures stay what they are.
-        folder = run.path / f"evaluation-{Path(config.data.records or '').name}"
+        folder = run.path / f"evaluation-{_tested(config.data)}"
     thresholds = run.thresholds if run else None
     system = make_system(config)
     if parsed.pair:
@@ -69,14 +72,20 @@ def main(arguments: list[str] | None = None) -> None:
         system.verify_pairs(weights, output, thresholds=thresholds, pairs_file=parsed.pairs,
                             split=parsed.split)
         print(f"wrote {output}/verification.json and pictures beside it")
-    elif len(records) > 1:
-        output = as_path(parsed.output or (run.path / "evaluation" if run else folder))
-        system.test(weights, output, parsed.ranked_queries, thresholds, records)
-        print(f"wrote {output}/summary.json, {output}/cmc.png and a folder for each test set")
     else:
         output = as_path(parsed.output or folder)
-        system.test(weights, output, parsed.ranked_queries, thresholds)
-        print(f"wrote {output}/results.json and pictures beside it")
+        system.test(weights, output, parsed.ranked_queries, thresholds,
+                    records if len(records) > 1 else ())
+        print(f"wrote {output}/summary.json, {output}/cmc.png and a folder for each test set"
+              if several else f"wrote {output}/results.json and pictures beside it")
+
+
+def _tested(data) -> str:
+    """Returns the name of the one folder of records that is tested."""
+    from tfreid.records.sources import find_left_out
+
+    left_out = find_left_out(data) if len(data.folders) > 1 else None
+    return left_out or Path(data.records or "").name
 
 
 def _rank_embedded(parsed, overrides, records) -> None:

@@ -40,11 +40,11 @@ def _draw(config, parsed) -> None:
     from tfreid.data.augmentation import DRAWN, cutout_limit, draw_augmentations
     from tfreid.data.image_batches import ImageLoader
     from tfreid.models.embedding import input_size
-    from tfreid.records import open_records
+    from tfreid.records import open_training
     from tfreid.systems.registry import make_system
     from tfreid.visualization.curriculum import Curriculum, draw_curriculum
 
-    records = open_records(config.data)
+    records = open_training(config.data)
     if parsed.pretraining:
         first = make_system(config).pretraining()
         if first is None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Literal, Optional, Union
 
 from pydantic import Field
 
 from tfreid.setting import (
     Fraction,
     PathText,
+    PositiveFloat,
     Section,
     Seed,
     Share,
@@ -21,7 +22,7 @@ from tfreid.setting import (
 
 @dataclasses.dataclass
 class SubsetConfig(Section):
-    """Which training images are trained on, and which are held out for validation."""
+    """Which training images are trained on, and which are held out; of each of several sources."""
 
     identities: Optional[Whole[2, 10**7]] = setting(
         None, "Number of training identities to draw; null takes all.")
@@ -117,11 +118,11 @@ class AugmentationConfig(Section):
     randaugment_probability: Share = setting(
         0.0, "Probability of RandAugment (Cubuk et al. 2020): operations drawn from 13 and none.")
     randaugment_operations: Whole[1, 16] = setting(
-        2, "How many operations follow each other, N. With 9 as magnitude the paper's choice for "
-        "a ResNet-50 on ImageNet.")
+        2, "How many operations follow each other, N.")
     randaugment_magnitude: Annotated[float, Field(ge=0, le=10)] = setting(
-        9.0, "Strength of all operations, M; 10 is the end of the ranges of AutoAugment (turned by "
-        "30 degrees, moved by 45 % of a side).")
+        5.0, "Strength of all operations, M; 10 is the end of the ranges of AutoAugment (turned by "
+        "30 degrees, moved by 45 % of a side). The paper has N = 2 and M = 9 for a ResNet-50 on "
+        "ImageNet; two such moves in one direction push a person out of the image.")
     augmix_probability: Share = setting(
         0.0, "Probability of AugMix (Hendrycks et al. 2020): a mixture of the image and of what "
         "chains of one to three operations make of it. Its consistency loss is not part of it.")
@@ -189,8 +190,19 @@ class PairDataConfig(Section):
 class DataConfig(Section):
     """Which records, and how they become batches."""
 
-    records: Optional[PathText] = setting(
-        None, "Folder written by `tfreid build`.", resume="free")
+    records: Union[PathText, list[PathText], None] = setting(
+        None, "Folder written by `tfreid build`, or a list of several, such as [records/a, "
+        "records/b]: sources that are trained on together and evaluated one by one. A source has "
+        "the name of its folder, with a number where two share one.", resume="free")
+    source_balance: Union[Literal["equal"], list[PositiveFloat], None] = setting(
+        None, "Shares of the sources that are trained on in the P identities of every batch (with "
+        "`sampling: images` in its images, with `system: triplet` in the queries of the mined "
+        "triplets): null draws as if they were one dataset, a larger source more often; `equal` "
+        "gives each the same; a list has a number for each in their order, so that [3, 1] gives "
+        "the first three quarters.")
+    leave_out: Union[Whole[0, 999], str, None] = setting(
+        None, "Source that is not trained on, and the one that is tested, also during training "
+        "unless other images choose weights: its name, or its place in `records` from 0.")
     fold: Whole[0, 9999] = setting(
         0, "Which identity split to use, where the records hold several (VIPeR, CUHK01, the "
         "original protocol of CUHK03).", average="free")
@@ -226,3 +238,22 @@ class DataConfig(Section):
     def __post_init__(self):
         if self.balance_cameras and self.sampling == "images":
             raise ValueError("balance_cameras is true, which needs sampling to be identities")
+        if self.records == []:
+            raise ValueError("records is an empty list; name a folder, or several")
+        if isinstance(self.records, list) and len(self.records) == 1:
+            self.records = self.records[0]
+
+    @property
+    def folders(self) -> list[str]:
+        """The folders of `records`."""
+        return [self.records] if isinstance(self.records, str) else list(self.records or ())
+
+    @property
+    def named(self) -> str:
+        """The folders of `records` in a sentence."""
+        return " and ".join(self.folders)
+
+    @property
+    def tests_several(self) -> bool:
+        """Whether tests are on several sources."""
+        return len(self.folders) > 1 and self.leave_out is None

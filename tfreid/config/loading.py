@@ -177,10 +177,12 @@ def _validate(tree: Tree, source: str, prefix: str = "") -> Config:
 
 
 def _distinct(problems: list[Any]) -> list[Any]:
-    """Keeps one problem a setting: a union reports one for each of its members."""
+    """Keeps one problem a setting: of the members of a union the one that fits furthest."""
     known = {}
     for problem in problems:
-        known.setdefault(_setting(problem["loc"]), problem)
+        kept = known.setdefault(_setting(problem["loc"]), problem)
+        if len(problem["loc"]) > len(kept["loc"]):
+            known[_setting(problem["loc"])] = problem
     return list(known.values())
 
 
@@ -205,7 +207,9 @@ def _explain(problem: Any, prefix: str) -> str:
     message = problem["msg"]
     value = shortened(json.dumps(problem["input"], default=str))
     said = f"`{prefix}{key}` is {value}: {message[0].lower()}{message[1:]}"
-    plain = problem["type"] == "string_type" and not isinstance(problem["input"], (dict, list))
+    within = isinstance(problem["loc"][-1], int)  # a list
+    plain = problem["type"] == "string_type" and not within and not isinstance(
+        problem["input"], (dict, list))
     return f"{said}; {_as_text(prefix + key, value)}" if plain else said
 
 

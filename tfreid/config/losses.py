@@ -198,8 +198,8 @@ class LossConfig(Section):
         "2019), `cosface` (Wang et al. 2018) or `circle` (Sun et al. 2020), which subtract a "
         "margin from the image's own class. Label smoothing applies to all.")
     classifier_scale: Optional[PositiveFloat] = setting(
-        None, "By what `arcface`, `cosface` and `circle` multiply their cosines; null is the "
-        "published 64, 64 and 128.")
+        None, "By what `arcface`, `cosface` and `circle` multiply their cosines; null is 16, "
+        "16 and 128. ArcFace and CosFace were published with 64, for many more identities.")
     classifier_margin: Optional[Share] = setting(
         None, "Margin of `arcface` (an angle in radians), `cosface` and `circle`; null is the "
         "published 0.5, 0.35 and 0.25.")

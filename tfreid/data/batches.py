@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tfrecords.errors import UserError
 from tfreid.config import DataConfig, PairDataConfig
 from tfreid.data.augmentation import DRAWN, draw_augmentations
 from tfreid.data.drawn_pairs import DrawnPairSampler
 from tfreid.data.image_batches import ImageBatches
 from tfreid.data.pair_sampling import PairSampler
 from tfreid.data.sampling import IdentitySampler, ImageSampler
+from tfreid.data.source_sampling import BalancedSampler, source_shares
 from tfreid.records import ImageTable
 
 
@@ -30,21 +32,16 @@ class IdentityBatches(ImageBatches):
         description: The numbers of images and identities.
 
     Raises:
-        UserError: If there are fewer identities than P, or no camera to balance batches by.
+        UserError: If there are fewer identities than P, or than a source's share of P, or no camera
+            to balance batches by.
     """
 
     def __init__(self, table: ImageTable, config: DataConfig, height: int, width: int, seed: int):
-        if config.sampling == "images":
-            self._sampler = ImageSampler(len(table.index), config.images_per_batch, seed)
-        else:
-            self._sampler = IdentitySampler(
-                table.index.labels, config.identities_per_batch, config.images_per_identity, seed,
-                table.index.cameras if config.balance_cameras else None)
+        self._sampler = _make_image_sampler(table, config, seed)
         self.batch_size = self._sampler.batch_size
         super().__init__(table, config, height, width, self.batch_size)
         self.batches_per_epoch = len(table.index) // self.batch_size
-        self.description = (
-            f"{len(table.index)} images of {table.index.labels.max() + 1} identities")
+        self.description = table.description
         self._augmentation = config.augmentation
         self._seed = seed
 
@@ -93,7 +90,7 @@ class PairBatches(ImageBatches):
     def __init__(self, table: ImageTable, config: DataConfig, height: int, width: int, seed: int,
                  with_labels: bool = False):
         pairs = config.pairs
-        self._sampler, self.description = _make_sampler(table, pairs, seed)
+        self._sampler, self.description = _make_pair_sampler(table, pairs, seed)
         # The sampler numbers images and their copies: row * copies + copy.
         self._copies = _copies(pairs)
         super().__init__(table, config, height, width, self._sampler.images_per_batch)
@@ -140,7 +137,31 @@ class PairBatches(ImageBatches):
         return tuple(drawn.values())
 
 
-def _make_sampler(table: ImageTable, pairs: PairDataConfig, seed: int):
+def _make_image_sampler(table: ImageTable, config: DataConfig, seed: int):
+    """Returns the sampler of batches without pairs."""
+    shares = source_shares(table, config.source_balance)
+
+    def make(rows, places, source=None):
+        labels = table.index.labels[rows]
+        if config.sampling == "images":
+            return ImageSampler(len(labels), places, seed)
+        found = len(np.unique(labels))
+        if source is not None and found < places:
+            raise UserError(
+                f"data.source_balance gives {source} up to {places} of the "
+                f"{config.identities_per_batch} identities of a batch, but it has {found}; lower "
+                "its share or data.identities_per_batch.")
+        return IdentitySampler(labels, places, config.images_per_identity, seed,
+                               table.index.cameras[rows] if config.balance_cameras else None)
+
+    places = (config.images_per_batch if config.sampling == "images"
+              else config.identities_per_batch)
+    if shares is None:
+        return make(slice(None), places)
+    return BalancedSampler(table, shares, places, make, seed)
+
+
+def _make_pair_sampler(table: ImageTable, pairs: PairDataConfig, seed: int):
     """Returns the sampler and a description of its pairs."""
     images = f"of {len(table.index):,} images"
     if pairs.matching == "drawn":

@@ -88,7 +88,8 @@ def paste(image: np.ndarray, box: Sequence[int], images: Sequence[np.ndarray], o
     if len(images) == 1:
         return
     other, row, column, mirror, degrees = source
-    other = int(other * (len(images) - 1))
+    # A share just below 1 may have become 1 as float32.
+    other = min(int(other * (len(images) - 1)), len(images) - 2)
     other = images[other + (other >= own)]
     top, left, bottom, right = box
     tall, wide = bottom - top, right - left

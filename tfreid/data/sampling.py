@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from tfrecords.errors import UserError
@@ -56,19 +58,21 @@ class IdentitySampler:
     def epoch(self, epoch: int, batches: int) -> np.ndarray:
         """Draws one epoch: image indices [batches, P * K], grouped by identity."""
         random = np.random.default_rng([self._seed, epoch])
+        return np.stack([*self.draw(random, [self._identities_per_batch] * batches)])
+
+    def draw(self, random: np.random.Generator, counts: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yields the image indices [count * K] of batches of so many identities, P at most."""
         groups = self._cut(random)
-        drawn = np.empty((batches, self._identities_per_batch, self._images_per_identity), np.int64)
-        for batch in drawn:
+        for count in counts:
             left = np.array([len(rows) for rows in groups])
-            if np.count_nonzero(left) < self._identities_per_batch:
+            if np.count_nonzero(left) < max(1, count):
                 groups = self._cut(random)
                 left = np.array([len(rows) for rows in groups])
-            chosen = random.choice(
-                len(groups), self._identities_per_batch, replace=False, p=left / left.sum()
-            )
+            chosen = random.choice(len(groups), count, replace=False, p=left / left.sum())
+            batch = np.empty((count, self._images_per_identity), np.int64)
             for row, identity in enumerate(chosen):
                 batch[row] = groups[identity].pop()
-        return drawn.reshape(batches, -1)
+            yield batch.reshape(-1)
 
     def _cut(self, random: np.random.Generator) -> list[list[np.ndarray]]:
         """Returns, per identity, its shuffled images in groups of K."""
@@ -117,8 +121,12 @@ class ImageSampler:
     def epoch(self, epoch: int, batches: int) -> np.ndarray:
         """Draws one epoch: image indices [batches, batch_size]."""
         random = np.random.default_rng([self._seed, epoch])
-        order = deal(random, self._count, batches * self.batch_size)
-        return order.reshape(batches, self.batch_size)
+        return np.stack([*self.draw(random, [self.batch_size] * batches)])
+
+    def draw(self, random: np.random.Generator, counts: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yields the image indices of batches of so many images."""
+        order = deal(random, self._count, sum(counts))
+        yield from np.split(order, np.cumsum(counts)[:-1])
 
 
 def deal(random: np.random.Generator, things: int, count: int) -> np.ndarray:

@@ -65,6 +65,10 @@ class Evaluation:
         """Returns the main figures as text."""
         raise NotImplementedError
 
+    def table(self) -> str:
+        """Returns a table that is printed below the headline; by default none."""
+        return ""
+
     def as_dict(self) -> dict[str, Any]:
         """Returns the content of `results.json`."""
         raise NotImplementedError

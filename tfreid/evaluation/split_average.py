@@ -155,7 +155,8 @@ class _Saved:
         """Returns what must be the same in all runs; records by the name of their folder."""
         values = {key: value for key, value in flat(self.config).items()
                   if all_settings()[key].metadata["average"] == "same"}
-        return {**values, "data.records": Path(self.config.data.records or "").name}
+        return {**values, "data.records": " and ".join(
+            Path(folder).name for folder in self.config.data.folders)}
 
 
 def _check_distinct(results: Sequence[_Saved]) -> None:

@@ -18,6 +18,8 @@ from tfreid.footage.films import Film
 
 COLUMNS = ("path", "person_id", "camera_id", "split", "tracklet_id", "time", "frame", "left", "top",
            "width", "height", "confidence")
+# Size of the crop of a box without a pixel inside the frame, for models of no fixed size.
+_BLACK = (64, 32, 3)
 
 
 class CropOptions(NamedTuple):
@@ -82,6 +84,66 @@ def cut_ends(image: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
     limits = np.array([image.shape[1], image.shape[0]] * 2)
     left, top, right, bottom = np.clip(np.rint(ends), 0, limits).astype(int)
     return image[top:bottom, left:right] if right > left and bottom > top else None
+
+
+def cut_boxes(frame: np.ndarray, boxes: np.ndarray, size: tuple[int, int] | None,
+              color: str) -> np.ndarray | list[np.ndarray]:
+    """Cuts boxes out of a frame and resizes them, as trackers do.
+
+    Edges are rounded, halves to the even pixel, and clipped to the frame; what is inside is resized
+    by OpenCV's bilinear rule, whose kernel does not widen where the crop shrinks. A box without a
+    pixel inside the frame is black.
+
+    Args:
+        frame: uint8 [h, w, 3].
+        boxes: float32 [n, 4], see `check_boxes`.
+        size: Height and width of the crops, or None to leave them as they are.
+        color: Order of the frame's colours, `bgr` or `rgb`.
+
+    Returns:
+        uint8 RGB [n, height, width, 3], or without a size a list of [h, w, 3].
+    """
+    found = (cut_ends(frame, box) for box in boxes)
+    if size is None:
+        crops = (np.zeros(_BLACK, np.uint8) if crop is None else crop for crop in found)
+        return [crop[..., ::-1] if color == "bgr" else crop for crop in crops]
+    height, width = size
+    crops = np.zeros((len(boxes), height, width, 3), np.uint8)
+    for crop, target in zip(found, crops):
+        if crop is not None:
+            cv2.resize(crop, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
+    if color == "bgr" and len(crops):
+        rows = crops.reshape(-1, width, 3)
+        cv2.cvtColor(rows, cv2.COLOR_BGR2RGB, dst=rows)
+    return crops
+
+
+def check_boxes(boxes: object) -> np.ndarray:
+    """Returns boxes as float32 [n, 4] of left, top, right and bottom; without any, [0, 4].
+
+    Raises:
+        ValueError: If they are no such numbers, or a right or bottom edge lies before its opposite.
+    """
+    try:
+        found = np.asarray(boxes, np.float32)
+    except (TypeError, ValueError):
+        raise ValueError("boxes must be numbers [n, 4]: left, top, right and bottom of each, in "
+                         "pixels") from None
+    if not found.size:
+        return np.empty((0, 4), np.float32)
+    found = found[np.newaxis] if found.ndim == 1 else found
+    if found.ndim != 2 or found.shape[1] != 4:
+        raise ValueError("boxes must be [n, 4]: left, top, right and bottom of each, received "
+                         f"{list(found.shape)}; give boxes[:, :4]")
+    unknown = ~np.isfinite(found).all(1)
+    turned = (found[:, 2:] < found[:, :2]).any(1)
+    for wrong, what in ((unknown, "is not finite; leave it out"),
+                        (turned, "has its right or bottom edge before its left or top one; give "
+                         "left, top, right and bottom")):
+        if wrong.any():
+            place = int(wrong.argmax())
+            raise ValueError(f"box {place} of {len(found)}, {found[place].tolist()}, {what}")
+    return found
 
 
 def sharpness(crop: np.ndarray) -> float:

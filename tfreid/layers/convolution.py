@@ -62,8 +62,8 @@ def conv_in(
 def conv(x, filters: int, kernel_size: int, name: str, strides: int = 1):
     """Applies a convolution without bias.
 
-    Padding is (kernel_size - 1) / 2 on every side at any stride, by a layer `NAME_pad` where Keras's
-    "same" would pad only the right and the bottom: at stride 2 over an even size.
+    Padding is (kernel_size - 1) / 2 on every side at any stride, by a layer `NAME_pad` where
+    Keras's "same" would pad only the right and the bottom: at stride 2 over an even size.
 
     Args:
         x: Feature map [n, h, w, c].

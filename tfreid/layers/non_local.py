@@ -65,10 +65,12 @@ def non_local_block(x, name: str, channels: int | None = None):
     inner = channels or x.shape[-1] // 2
     theta, phi, g = (_conv_1x1(x, inner, f"{name}_{part}") for part in ("theta", "phi", "g"))
     y = PairwiseSum(name=f"{name}_pairs")([theta, phi, g])
-    y = _conv_1x1(y, x.shape[-1], f"{name}_out")
-    y = batch_norm(y, f"{name}_out_bn", gamma="zeros")
+    # What grows as the cube of the map's values overflows half precision until it is normalised.
+    y = _conv_1x1(y, x.shape[-1], f"{name}_out", dtype="float32")
+    y = batch_norm(y, f"{name}_out_bn", gamma_initializer="zeros", dtype="float32")
     return keras.layers.Add(name=f"{name}_add")([x, y])
 
 
-def _conv_1x1(x, filters, name):
-    return keras.layers.Conv2D(filters, 1, kernel_initializer=he_normal("fan_out"), name=name)(x)
+def _conv_1x1(x, filters, name, **settings):
+    return keras.layers.Conv2D(
+        filters, 1, kernel_initializer=he_normal("fan_out"), name=name, **settings)(x)

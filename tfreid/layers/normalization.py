@@ -85,7 +85,7 @@ class Halves(keras.layers.Layer):
         return [half, half]
 
 
-def batch_norm(x, name: str, momentum: float = 0.9, epsilon: float = 1e-5, gamma: str = "ones"):
+def batch_norm(x, name: str, momentum: float = 0.9, epsilon: float = 1e-5, **settings):
     """Normalises each channel of a feature map over the batch.
 
     Args:
@@ -94,14 +94,14 @@ def batch_norm(x, name: str, momentum: float = 0.9, epsilon: float = 1e-5, gamma
             `moving_variance`.
         momentum: Momentum of the moving statistics.
         epsilon: Added to the variance.
-        gamma: Initial scale: "ones" or "zeros".
+        **settings: Further arguments of `keras.layers.BatchNormalization`.
 
     Returns:
         Normalised feature map [n, h, w, c].
     """
     keras_2 = keras.__version__.startswith("2.")
     layer = keras.layers.BatchNormalization if keras_2 else FusedBatchNormalization
-    return layer(momentum=momentum, epsilon=epsilon, gamma_initializer=gamma, name=name)(x)
+    return layer(momentum=momentum, epsilon=epsilon, name=name, **settings)(x)
 
 
 def instance_batch_norm(x, name: str, epsilon: float = 1e-5):

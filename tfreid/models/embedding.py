@@ -137,15 +137,6 @@ def _backbone_settings(config):
     return settings
 
 
-def _classifier(config, identities, of_cosines):
-    if of_cosines:
-        return CosineClassifier(identities, dtype="float32", name="classifier")
-    return keras.layers.Dense(
-        identities, use_bias=config.classifier_bias, dtype="float32", name="classifier",
-        activation="sigmoid" if config.classifier_sigmoid else None,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001))
-
-
 def _non_local(config):
     if not BACKBONES[config.backbone].non_local:
         allowed = ", ".join(name for name, entry in BACKBONES.items() if entry.non_local)
@@ -155,6 +146,15 @@ def _non_local(config):
         raise UserError(f"model.non_local is {config.non_local}, and the stages of "
                         f"{config.backbone} have {list(blocks)} blocks; give no more than these.")
     return tuple(config.non_local)
+
+
+def _classifier(config, identities, of_cosines):
+    if of_cosines:
+        return CosineClassifier(identities, dtype="float32", name="classifier")
+    return keras.layers.Dense(
+        identities, use_bias=config.classifier_bias, dtype="float32", name="classifier",
+        activation="sigmoid" if config.classifier_sigmoid else None,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001))
 
 
 def _check_head(config, identities, cosine_classifier):

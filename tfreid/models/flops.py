@@ -16,7 +16,8 @@ class Cost(NamedTuple):
     """The cost of one call of a function.
 
     Attributes:
-        flops: 2 x multiply-adds of its convolutions and matrix products.
+        flops: 2 x multiply-adds of its convolutions and matrix products, but for those that
+            multiply a matrix of each image with another of the same image.
         depth: How many of these the longest path through it has.
     """
 

@@ -18,6 +18,44 @@ from tfreid.records.shards import SplitIndex, StoredImages
 _LIMIT, _USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 
 
+class JoinedImages(Sequence):
+    """Image files of several sequences, one after the other, each read on demand.
+
+    Args:
+        parts: The sequences.
+        kept: Positions [n] of those that count. Defaults to all.
+    """
+
+    def __init__(self, parts: Sequence[Sequence[bytes]], kept: np.ndarray | None = None):
+        self._parts, self._starts = parts, np.cumsum([0, *map(len, parts)])
+        self._kept = np.arange(self._starts[-1]) if kept is None else kept
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, row: int) -> bytes:
+        position = self._kept[row]
+        part = int(np.searchsorted(self._starts, position, "right")) - 1
+        return self._parts[part][int(position - self._starts[part])]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSources:
+    """Which of several records the images of a table are from.
+
+    Attributes:
+        names: Names of the records.
+        of_image: Number of each image's records, from 0, [images].
+    """
+
+    names: tuple[str, ...]
+    of_image: np.ndarray
+
+    def rows(self) -> list[np.ndarray]:
+        """Returns the increasing rows of each records' images."""
+        return [np.flatnonzero(self.of_image == number) for number in range(len(self.names))]
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageTable:
     """Image files and their metadata.
@@ -28,12 +66,24 @@ class ImageTable:
         megabytes: Their size.
         limit: The memory limit in megabytes if `encoded` reads from disk, or None if the images
             are in memory.
+        sources: The records of each image, or None if all are of the same.
     """
 
     encoded: Sequence[bytes]
     index: SplitIndex
     megabytes: float
     limit: float | None = None
+    sources: ImageSources | None = None
+
+    @property
+    def description(self) -> str:
+        """The numbers of images and labels, as text; also those of each source."""
+        counted = _counted(self.index.labels)
+        if self.sources is None:
+            return counted
+        parts = (f"{name}: {_counted(self.index.labels[rows])}"
+                 for name, rows in zip(self.sources.names, self.sources.rows()))
+        return f"{counted} ({'; '.join(parts)})"
 
     @property
     def place(self) -> str:
@@ -51,7 +101,9 @@ class ImageTable:
         else:
             encoded = [self.encoded[row] for row in rows.tolist()]
             megabytes = sum(map(len, encoded)) / 1e6
-        return ImageTable(encoded, self.index.take(rows), megabytes, self.limit)
+        sources = self.sources and dataclasses.replace(
+            self.sources, of_image=self.sources.of_image[rows])
+        return ImageTable(encoded, self.index.take(rows), megabytes, self.limit, sources)
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
@@ -144,6 +196,10 @@ def free_megabytes() -> float:
     with contextlib.suppress(OSError, ValueError):  # unless a container has a limit
         free = min(free, int(_LIMIT.read_text()) - int(_USED.read_text()))
     return free / 1e6
+
+
+def _counted(labels: np.ndarray) -> str:
+    return f"{len(labels)} images of {len(np.unique(labels))} identities"
 
 
 def _decode_chunk(places, files, height, width):

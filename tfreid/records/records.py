@@ -95,6 +95,16 @@ class Records:
         other.query_galleries = None
         return other
 
+    @property
+    def checksums(self) -> dict[str, list[str]]:
+        """The checksums of the shards, by what they hold."""
+        return {f"{split} split": self[split].checksums for split in self.splits}
+
+    def load_training(self, memory_limit: float | None = None,
+                      choose: Callable[[SplitIndex], np.ndarray] | None = None) -> ImageTable:
+        """Returns the training images; see `Split.load`."""
+        return self["train"].load(memory_limit, choose)
+
     @functools.cached_property
     def query_galleries(self) -> list[np.ndarray] | None:
         """For every query the positions in the gallery that it ranks, or None for all.
@@ -175,7 +185,7 @@ class Split:
         Raises:
             UserError: As in `index`, or if an image is truncated.
         """
-        limit = _FREE_SHARE * free_megabytes() if memory_limit is None else memory_limit
+        limit = memory_for_images() if memory_limit is None else memory_limit
         stored = self._stored.scan(limit)
         index, positions = self._selected
         # OpenCV would decode a truncated image and fill the missing part with grey.
@@ -242,12 +252,20 @@ class Split:
         return dataclasses.replace(index.take(positions), labels=labels), positions
 
 
+def memory_for_images() -> float:
+    """Returns the megabytes that images may take if no setting says so."""
+    return _FREE_SHARE * free_megabytes()
+
+
 def open_records(data: DataConfig) -> Records:
     """Opens the records that the settings name.
 
     Raises:
-        UserError: If `data.records` is not set, or as in `Records`.
+        UserError: If `data.records` is not set or names several folders, or as in `Records`.
     """
+    if len(data.folders) > 1:
+        raise UserError(f"data.records names {len(data.folders)} folders, but this takes the "
+                        f"images of one; name it, as in data.records={data.folders[0]}.")
     if data.records is None:
         raise UserError("data.records is not set; give the folder of the built records, as in "
                         "data.records=records/market1501.")

@@ -69,6 +69,12 @@ class SplitIndex:
         columns = (field.name for field in dataclasses.fields(self))
         return SplitIndex(*(getattr(self, name)[positions] for name in columns))
 
+    @classmethod
+    def joined(cls, parts: Sequence[SplitIndex]) -> SplitIndex:
+        """Returns the index of the images of all parts, one after the other."""
+        columns = (field.name for field in dataclasses.fields(cls))
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+
 
 class StoredImages(Sequence):
     """Image files inside shards, each read from disk on access, safe in any thread.

@@ -32,6 +32,7 @@ from tfreid.serving.saved_model import (
     EXTRA_FILES,
     VERIFY_INPUTS,
     VERIFY_PAIRS,
+    exported_size,
     load_signatures,
 )
 
@@ -44,10 +45,17 @@ class SignatureClient:
     Args:
         signatures: Name -> function.
         owner: Object that keeps the functions' weights alive, if they do not do so themselves.
+        size: Height and width that the model resizes images to, or None if it keeps their aspect.
     """
 
-    def __init__(self, signatures: Mapping[str, Callable[..., Any]], owner: Any = None):
-        self._signatures, self._owner = signatures, owner
+    def __init__(self, signatures: Mapping[str, Callable[..., Any]], owner: Any = None,
+                 size: tuple[int, int] | None = None):
+        self._signatures, self._owner, self._size = signatures, owner, size
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width that images are resized to, or None if their aspect ratio is kept."""
+        return self._size
 
     @property
     def compares(self) -> bool:
@@ -126,6 +134,15 @@ class SavedModelClient(SignatureClient):
     def __init__(self, directory: str | Path):
         self.directory = find_version(directory)
         super().__init__(load_signatures(self.directory))
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """See `SignatureClient`.
+
+        Raises:
+            UserError: If the export does not say, as those of before it did.
+        """
+        return exported_size(self.directory)
 
     def embed(self, images: Sequence[Image]) -> np.ndarray:
         """Embeds images: paths, bytes of image files, or uint8 RGB arrays [h, w, 3].

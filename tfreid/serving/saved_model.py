@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from tfrecords.checksums import find_changed_file, write_checksums
 from tfrecords.errors import UserError, find_os_error
+from tfrecords.files import read_json
 from tfrecords.storage import AnyPath, as_path, copy_tree, is_remote
-from tfrecords.writing import scratch_folder, sole_writer
+from tfrecords.writing import scratch_folder, sole_writer, write_json
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.plain_paths import plain_path
 from tfreid.records import Records, Split, decode_image
@@ -33,6 +34,8 @@ VERIFY_INPUTS = {VERIFY_PAIRS: ("first_image_bytes", "second_image_bytes"),
 # Largest difference, relative to the largest value, between training side and export.
 TOLERANCE = 1e-4
 _PARITY_IMAGES = 8
+# File inside `EXTRA_FILES` with the size of the network's images.
+_SIZE_NAME = "images.json"
 _UNFINISHED = ".unfinished-"
 _GRAPH_NAME = "saved_model.pb"
 
@@ -122,6 +125,31 @@ def load_signatures(version: Path) -> Mapping[str, Callable[..., Any]]:
     except Exception as error:
         raise UserError(f"{version} is not a whole SavedModel ({type(error).__name__}); "
                         f"{fix}.") from error
+
+
+def write_size(version: Path, size: tuple[int, int] | None) -> None:
+    """Writes the height and width that a version resizes images to, None if it keeps their aspect.
+
+    `tfreid.load` cuts the boxes of a frame to this size.
+    """
+    height, width = size or (None, None)
+    (version / EXTRA_FILES).mkdir(exist_ok=True)
+    write_json(version / EXTRA_FILES / _SIZE_NAME, {"height": height, "width": width})
+
+
+def exported_size(version: Path) -> tuple[int, int] | None:
+    """Returns what `write_size` wrote.
+
+    Raises:
+        UserError: If nothing did, as in versions of before it.
+    """
+    path = version / EXTRA_FILES / _SIZE_NAME
+    if not path.exists():
+        raise UserError(f"{version} does not say to which size it resizes images; export the model "
+                        "again to embed the boxes of a frame.")
+    found = read_json(path, "export again")
+    sides = [found.get(name) for name in ("height", "width")]
+    return None if None in sides else tuple(sides)
 
 
 def served_weights(model: keras.Model) -> list[tf.Variable]:

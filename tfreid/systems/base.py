@@ -18,10 +18,11 @@ from tfreid.evaluation.evaluator import Evaluation, Evaluator, GalleryEvaluator
 from tfreid.evaluation.features import make_feature
 from tfreid.evaluation.ranking import RankingResult
 from tfreid.evaluation.scoring import EmbeddingScorer, SingleShotEvaluator, scored_splits
+from tfreid.evaluation.sources import SourcesEvaluator
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.models.embedding import build_embedding_model, set_backbone_trainable
 from tfreid.models.flops import describe_model
-from tfreid.records import ImageTable, Records
+from tfreid.records import ImageTable, JoinedRecords, Records
 from tfreid.serving.saved_model import ServedModel
 from tfreid.systems.calibration import calibrate
 from tfreid.systems.device_export import DeviceExporter, DeviceOptions, Written
@@ -78,22 +79,27 @@ class System:
     def pretraining(self) -> Config | None:
         """Returns the settings of the stage before, whose last weights are the initial ones."""
 
-    def training_images(self, records: Records) -> ImageTable:
+    def training_images(self, records: Records | JoinedRecords) -> ImageTable:
         """Loads the training images that `data.subset` selects.
 
         Raises:
-            UserError: If single images are held out for a system that does not validate on them, or
-                there are fewer than two identities to tell apart.
+            UserError: If single images are held out for a system that does not validate on them,
+                there are fewer than two identities to tell apart, or several sources for a system
+                of pairs.
         """
         data, subset = self.config.data, self.config.data.subset
         if subset.validation and subset.validation_by == "image" and not self.validates_images:
             raise UserError("data.subset.validation_by=image is for system: siamese; others rank "
                             "people never trained on, so set it to identity.")
+        if isinstance(records, JoinedRecords) and self.unit == "pairs":
+            raise UserError(f"data.records names {len(data.folders)} folders, but system: "
+                            f"{self.config.system} trains on one, since most pairs of images of "
+                            "several would be too easy; name one.")
         everything = subset == SubsetConfig(seed=subset.seed)
-        table = records["train"].load(data.memory_limit_mb, None if everything else (
+        table = records.load_training(data.memory_limit_mb, None if everything else (
             lambda index: draw_subset(index, subset).training))
         if len(np.unique(table.index.labels)) < 2:
-            raise UserError(f"{data.records} has only one training identity, from whom nothing can "
+            raise UserError(f"{data.named} has only one training identity, from whom nothing can "
                             "be told apart; build records of two or more.")
         return table
 
@@ -131,15 +137,26 @@ class System:
         """Returns where the loss ends for different identities; by default nowhere."""
         return None
 
-    def make_evaluator(self, model: keras.Model, records: Records) -> Evaluator | None:
+    def make_evaluator(self, model: keras.Model,
+                       records: Records | JoinedRecords) -> Evaluator | None:
         """Makes the evaluator used during training, or returns None if there are no images for it.
 
         It evaluates on held-out identities where there are any, see `validation_records`, and on
-        the test images else, or if `training.choose_best_on` asks for them.
+        the test images else, or if `training.choose_best_on` asks for them. With several sources it
+        evaluates each of those that have the images.
         """
-        config = self.config
+        config, joint = self.config, isinstance(records, JoinedRecords)
+        trained = records.trained if joint else {"": records}
+        found = {}
         if config.training.choose_best_on == "validation":
-            records = validation_records(records, config.data.subset) or records
+            found = {name: validation_records(one, config.data.subset)
+                     for name, one in trained.items()}
+            found = {name: one for name, one in found.items() if one is not None}
+        evaluators = {name: self._make_evaluator(model, one) for name, one in (
+            found or (records.tested if joint else trained)).items()}
+        return SourcesEvaluator(evaluators) if joint and evaluators else evaluators.get("")
+
+    def _make_evaluator(self, model: keras.Model, records: Records) -> Evaluator | None:
         if self.scores_pairs:
             return self.make_score_evaluator(model, records, training=True)
         if "query" in records and "gallery" in records:

@@ -20,10 +20,12 @@ from tfreid.config import Config
 from tfreid.evaluation.results import percent, ruled_table
 from tfreid.evaluation.thresholds import weights_fingerprint
 from tfreid.models.embedding import input_size
-from tfreid.records import Split, open_records
+from tfreid.records import Split, open_first
 from tfreid.records.images import spread_positions
-from tfreid.serving.formats.card import CARD_NAME, RESIZING, GraphCard, ModelCard, write_card
+from tfreid.serving.formats.card import CARD_NAME, GraphCard, ModelCard, write_card
 from tfreid.serving.formats.freezing import freeze
+from tfreid.serving.formats.images import as_input
+from tfreid.serving.formats.profiles import GENERIC, Profile
 from tfreid.serving.formats.reader import CHECKSUMS_NAME, DeviceModel
 from tfreid.serving.formats.registry import FORMATS, convert
 from tfreid.serving.interface import Client, Outputs, joined, sided
@@ -50,22 +52,25 @@ class DeviceOptions(NamedTuple):
         precisions: `float32`, `float16`, `int8` or `int16x8`, all of which every format gets that
             has them.
         rows: Images of every call, or None to leave their number free.
-        dtype: Type of the images, `uint8` or `float32`.
+        dtype: Type of the images, `uint8` or `float32`; None for the usual one of the profile.
+        profile: What the loader of the files expects.
     """
 
     formats: Sequence[str]
     precisions: Sequence[str]
     rows: int | None
-    dtype: str
+    dtype: str | None
+    profile: Profile = GENERIC
 
     def check(self) -> None:
-        """Raises a `UserError` if a format lacks a precision."""
+        """Raises a `UserError` if a format lacks a precision, or the loader takes no such file."""
         for name in self.formats:
             for precision in self.precisions:
                 if precision not in FORMATS[name].PRECISIONS:
                     raise UserError(f"{name} has no {precision} here, only "
                                     f"{', '.join(FORMATS[name].PRECISIONS)}; leave one out of "
                                     "--format or --quantize.")
+        self.profile.check(self.formats, self.precisions, self.rows, self.dtype)
 
 
 class Written(NamedTuple):
@@ -78,9 +83,12 @@ class Written(NamedTuple):
 class DeviceExporter:
     """Writes a trained model in device formats, each into its folder `OUTPUT/FORMAT-PRECISION`.
 
+    The name of a profile stands before it, such as `boxmot-onnx-float32`.
+
     Args:
         model: The model with trained weights.
-        config: Its settings; `data.records` has the images for calibration and comparison.
+        config: Its settings; `data.records`, the first of several, has the images for calibration
+            and comparison.
         served: What `System.serve` made of it.
         options: Formats, precisions, and the type and number of the images.
 
@@ -93,11 +101,15 @@ class DeviceExporter:
         options.check()
         round_alike()
         self._config, self._options, self._served = config, options, served
-        self._records = open_records(config.data)
+        self._records = open_first(config.data)
         self._size = input_size(config.model)
-        self._graphs: dict[str, Graph] = served.module.graphs(options.rows, options.dtype)
+        self._dtype = options.dtype or options.profile.dtype or "uint8"
+        self._graphs: dict[str, Graph] = served.module.graphs(options.rows, self._dtype)
+        options.profile.check_model(config.system, "compare" in self._graphs,
+                                    self._size.height, self._size.width)
         self._fingerprint = weights_fingerprint(model)
-        self._frozen = {name: freeze(*graph) for name, graph in self._graphs.items()}
+        self._frozen = {name: freeze(*_as_the_loader_sends(graph, options.profile))
+                        for name, graph in self._graphs.items()}
         self._extract = tf.function(self._graphs["extract"].function)
         self._reference: tuple[np.ndarray, Outputs, Outputs] | None = None
         self._model_figures: dict[str, float] | None = None
@@ -121,7 +133,7 @@ class DeviceExporter:
         with scratch_folder("device-export") as scratch:
             for name in self._options.formats:
                 for precision in self._options.precisions:
-                    folder = scratch / f"{name}-{precision}"
+                    folder = scratch / self._options.profile.folder(name, precision)
                     card = self._write_one(folder, name, precision)
                     written.append(Written(_move(folder, output), card))
         return written
@@ -148,35 +160,42 @@ class DeviceExporter:
 
     def _write_one(self, folder: Path, name: str, precision: str) -> ModelCard:
         folder.mkdir()
-        graphs = {}
+        graphs, profile = {}, self._options.profile
         for graph, frozen in self._frozen.items():
-            file = folder / f"{graph}{FORMATS[name].SUFFIX}"
+            path = profile.file(name, graph, self._config.model.backbone) + FORMATS[name].SUFFIX
+            file = folder / path
+            file.parent.mkdir(exist_ok=True)
             samples = self._samples(graph) if precision.startswith("int") else ()
             convert(name, frozen, file, precision, samples)
-            graphs[graph] = GraphCard(file.name, frozen.inputs, frozen.outputs)
+            graphs[graph] = GraphCard(path, frozen.inputs, frozen.outputs)
         card = self._card(name, precision, graphs)
         write_card(card, folder)
+        if profile.companion is not None:
+            beside, text = profile.companion(card)
+            (folder / beside).write_text(text)
         model = DeviceModel(folder)
         measured: dict[str, Any] = self._compare(model)
         if precision.startswith("int"):
             measured.update(self._cost(model))
         card = dataclasses.replace(card, measured=measured)
         write_card(card, folder)
-        write_checksums(folder / CHECKSUMS_NAME, sorted(folder.iterdir()))
+        write_checksums(folder / CHECKSUMS_NAME, _files(folder))
         return card
 
     def _card(self, name: str, precision: str, graphs: Mapping[str, GraphCard]) -> ModelCard:
-        config, export = self._config, self._config.export
+        config, export, profile = self._config, self._config.export, self._options.profile
         return ModelCard(
             format=name, precision=precision, name=config.name, system=config.system,
             backbone=config.model.backbone, height=self._size.height, width=self._size.width,
-            colors="RGB", values=[0, 255], resize=RESIZING, max_pixels=export.max_pixels,
+            colors="RGB", values=[0, 255], resize=profile.resize, max_pixels=export.max_pixels,
             normalized=export.normalize and config.system in ("embedding", "triplet"),
             graphs=dict(graphs), thresholds={
                 metric: dataclasses.asdict(one)
                 for metric, one in self._served.thresholds.items()},
             weights=self._fingerprint, measured={},
-            metric=embedding_metric(config), license=export.license or _UNKNOWN_LICENSE)
+            metric=embedding_metric(config), license=export.license or _UNKNOWN_LICENSE,
+            profile=profile.name, layout=profile.layout, mean=list(profile.mean),
+            deviation=list(profile.deviation))
 
     def _samples(self, graph: str) -> Iterator[dict[str, np.ndarray]]:
         """Yields inputs of a graph, one row each, to measure ranges on."""
@@ -184,8 +203,9 @@ class DeviceExporter:
         split = self._records[export.calibration_split]
         rows = self._frozen[graph].inputs[0].shape[0] or 1
         images = self._crops(split, spread_positions(len(split), export.calibration_images))
-        images = images if self._options.dtype == "float32" else np.rint(images).astype(np.uint8)
-        inputs = {"images": images}
+        images = images if self._dtype == "float32" else np.rint(images).astype(np.uint8)
+        profile = self._options.profile
+        inputs = {"images": as_input(images, profile.layout, profile.mean, profile.deviation)}
         if graph == "compare":
             features = self._features(images)
             inputs = sided(first=features, second={
@@ -197,7 +217,7 @@ class DeviceExporter:
     def _check_calibration(self) -> None:
         wanted = self._config.export.calibration_split
         if wanted not in self._records:
-            raise UserError(f"{self._config.data.records} has no split {wanted}; set "
+            raise UserError(f"{self._records.directory} has no split {wanted}; set "
                             "export.calibration_split to one of "
                             f"{', '.join(self._records.splits)}.")
 
@@ -252,7 +272,7 @@ def describe(written: Sequence[Written]) -> str:
     rows, notes = [], []
     for folder, card in written:
         figures = card.measured.get("export", {})
-        size = sum(path.stat().st_size for path in folder.iterdir())
+        size = sum(path.stat().st_size for path in _files(folder))
         rows.append((f"{card.format} {card.precision}", f"{size / 1e6:.2f} MB",
                      f"{card.measured['difference']:.1e}",
                      f"{card.measured['difference_from_files']:.1e}",
@@ -267,6 +287,30 @@ def describe(written: Sequence[Written]) -> str:
                 "export.calibration_images may help.")
     head = ("", "size", "difference", "from files", "rank-1 (model)", "mAP (model)")
     return "\n".join([ruled_table([[head], rows]), *notes])
+
+
+def _as_the_loader_sends(graph: Graph, profile: Profile) -> Graph:
+    """Returns a graph that takes images as the loader of a profile sends them.
+
+    They are turned back into [n, height, width, 3] in 0-255, which is exact but for rounding and
+    right for every network, however it normalises.
+    """
+    if profile.layout == "NHWC":
+        return graph
+    spec = graph.inputs["images"]
+    rows, height, width, _ = spec.shape
+
+    def extract(images):
+        images = tf.transpose(images, [0, 2, 3, 1])
+        if any(profile.mean):
+            images = images * tf.constant(profile.deviation) + tf.constant(profile.mean)
+        return graph.function(images=images)
+
+    return Graph(extract, {"images": tf.TensorSpec([rows, 3, height, width], spec.dtype)})
+
+
+def _files(folder: AnyPath) -> list[AnyPath]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _beside(measured: Mapping[str, Any], figure: str) -> str:

@@ -26,6 +26,7 @@ from tfreid.serving.saved_model import (
     load_signatures,
     round_alike,
     served_weights,
+    write_size,
     write_version,
 )
 from tfreid.serving.warm_up import write_server_settings, write_warm_up
@@ -58,6 +59,11 @@ class ServedFeatures(tf.Module):
         self.weights = served_weights(model)
         self._size = size
         self._max_pixels = max_pixels
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width that images are resized to, or None if their aspect ratio is kept."""
+        return None if self._size.longest_side else (self._size.height, self._size.width)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def extract(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -175,7 +181,7 @@ def zero_unless(valid: tf.Tensor, features: Mapping[str, tf.Tensor]) -> dict[str
             for name, values in features.items()}
 
 
-def write_checked(served: tf.Module, signatures: dict[str, Any], output: str | Path,
+def write_checked(served: ServedFeatures, signatures: dict[str, Any], output: str | Path,
                   check: Callable[[Any], None], crops: list[bytes],
                   thresholds: Mapping[str, Threshold] | None = None) -> Path:
     """Writes the next version of a SavedModel, which appears only if its check succeeds.
@@ -193,6 +199,7 @@ def write_checked(served: tf.Module, signatures: dict[str, Any], output: str | P
         check(load_signatures(directory))
         if thresholds:
             save_thresholds(thresholds, directory / EXTRA_FILES / THRESHOLDS_NAME)
+        write_size(directory, served.size)
         write_warm_up(directory / EXTRA_FILES, _warming(signatures, crops))
 
     version = write_version(served, signatures, output, finish)
@@ -219,7 +226,7 @@ def make_client(served: ServedModel) -> SignatureClient:
     """Makes a client of a model in this process."""
     return SignatureClient({name: function.get_concrete_function()
                             for name, function in served.module.signatures.items()},
-                           served.module)
+                           served.module, served.module.size)
 
 
 def check_extraction(

@@ -15,7 +15,7 @@ from tfrecords.writing import sole_writer
 from tfreid.config import Config, flat, load_config
 from tfreid.config.training import check_length
 from tfreid.models.embedding import input_size
-from tfreid.records import ImageTable, Records, open_records
+from tfreid.records import ImageTable, JoinedRecords, Records, open_training
 from tfreid.systems.registry import make_system
 from tfreid.training.checkpoints import saved_steps
 from tfreid.training.dropout_noise import describe_noise
@@ -77,7 +77,7 @@ def train(config_path: str | None, output: str | Path, overrides: list[str], res
 
 def _train(config: Config, folder: RunFolder, command: str | None,
            resolver: Resolver | None) -> None:
-    records = open_records(config.data)
+    records = open_training(config.data)
     prepare_runtime(config.training)
     strategy, workers = _join(config, records, resolver)
     system, replicas = make_system(config), strategy.num_replicas_in_sync
@@ -86,7 +86,7 @@ def _train(config: Config, folder: RunFolder, command: str | None,
     identities = describe_identities(table)
     earlier = RunFolder(folder.pretraining, outer=folder)
     for run in (folder, earlier):
-        check_identities(run, identities, config.data.records)
+        check_identities(run, identities, config.data.folders)
     first, weights = system.pretraining(), None
     if first is not None and not saved_steps(folder.checkpoints):
         config, _ = _resolve(config, folder, table, replicas)  # to fail fast
@@ -104,7 +104,7 @@ def _train(config: Config, folder: RunFolder, command: str | None,
     stage.train()
 
 
-def _join(config: Config, records: Records,
+def _join(config: Config, records: Records | JoinedRecords,
           resolver: Resolver | None) -> tuple[tf.distribute.Strategy, Workers]:
     """Returns the devices, and the processes that train together once all agree on what."""
     training = config.training
@@ -115,7 +115,7 @@ def _join(config: Config, records: Records,
     workers.check_same({
         "TensorFlow": tf.__version__,
         **{name: value for name, value in flat(config).items() if name not in _OWN},
-        **{f"{split} split": records[split].checksums for split in records.splits},
+        **records.checksums,
     })
     return strategy, workers
 
@@ -139,9 +139,9 @@ class _Stage:
         UserError: If the settings do not fit the run in the folder, or as in `Trainer`.
     """
 
-    def __init__(self, config: Config, folder: RunFolder, table: ImageTable, records: Records,
-                 strategy: tf.distribute.Strategy, workers: Workers,
-                 weights: Path | None = None):
+    def __init__(self, config: Config, folder: RunFolder, table: ImageTable,
+                 records: Records | JoinedRecords, strategy: tf.distribute.Strategy,
+                 workers: Workers, weights: Path | None = None):
         prepare_runtime(config.training)  # the same seed wherever the stage before ended
         replicas = strategy.num_replicas_in_sync
         begins = not saved_steps(folder.checkpoints)

@@ -33,7 +33,8 @@ from tfreid.evaluation.results import (
     write_results_json,
 )
 from tfreid.evaluation.scoring import Scored
-from tfreid.records import Records, open_records
+from tfreid.records import JoinedRecords, Records, open_records
+from tfreid.records.sources import name_folders
 from tfreid.serving.interface import Client
 from tfreid.serving.stored_embeddings import StoredEmbeddings
 from tfreid.systems.exported import ExportedFeatures
@@ -61,7 +62,8 @@ class TestSets:
         weights: The weight file; tables, files and plots say if test images chose it.
         output: Folder for `results.json`, `cmc.png` and `ranked_lists.png`; of several sets, for
             `summary.json`, a shared `cmc.png` and a folder for each of them.
-        records: Folders of records; one or none is the test set of `data.records`.
+        records: Folders of records. Defaults to those of `data.records` that are tested; see
+            `JoinedRecords`.
 
     Raises:
         UserError: If there are no records, or a set is named twice.
@@ -72,16 +74,25 @@ class TestSets:
         self._config, self._weights, self._output = config, str(weights), as_path(output)
         self._chosen_on = find_chosen_on(weights)
         self._described = describe_weights(weights, self._chosen_on)
-        self._several = len(records) > 1
-        if not self._several:
-            named = {config.name: records[0] if records else config.data.records}
-        else:
-            named = _named(records)
+        self._several = len(records) > 1 or (not records and config.data.tests_several)
         # Fails for a wrong folder, before the model is built.
-        self._sets = [
-            TestSet(name, open_records(dataclasses.replace(config.data, records=folder)),
-                    self._output / name if self._several else self._output)
-            for name, folder in named.items()]
+        self._sets = [TestSet(name, opened, self._output / name if self._several else self._output)
+                      for name, opened in self._open(records).items()]
+
+    def _open(self, records: Sequence[str | Path]) -> dict[str, Records]:
+        """Opens the records by the names of the test sets."""
+        data = self._config.data
+        if records:
+            opened = {name: open_records(dataclasses.replace(data, records=folder))
+                      for name, folder in name_folders(records).items()}
+        elif len(data.folders) > 1:
+            opened = JoinedRecords(data).tested
+            if not opened:
+                raise UserError(f"{data.named} hold no query and gallery to test on; name others "
+                                "by --records.")
+        else:
+            opened = {"": open_records(data)}
+        return opened if self._several else {self._config.name: next(iter(opened.values()))}
 
     def rank(self, prepare: Callable[[TestSet], tuple[GalleryEvaluator, Further]],
              ranked_queries: int) -> dict[str, Ranked]:
@@ -302,17 +313,3 @@ def _variant_settings(key: str, evaluation: EvaluationConfig) -> dict:
 def _draw_curves(results: dict[str, RankingResult], path: Path) -> None:
     draw_cmc({name: result.cmc for name, result in results.items()}, path,
              mean_aps={name: result.mean_ap for name, result in results.items()})
-
-
-def _named(records: Sequence[str | Path]) -> dict[str, Path]:
-    """Names each folder of records after itself, with a number if two have the same name."""
-    named: dict[str, Path] = {}
-    for folder in map(as_path, records):
-        if folder.resolve() in (known.resolve() for known in named.values()):
-            raise UserError(f"{folder} is named twice; name each test set once.")
-        name, number = folder.resolve().name, 1
-        while name in named:
-            number += 1
-            name = f"{folder.resolve().name}-{number}"
-        named[name] = folder
-    return named

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,13 @@ def describe_identities(table: ImageTable) -> dict[str, Any]:
     return {"count": len(labels), "fingerprint": digest.hexdigest()}
 
 
-def check_identities(run: RunFolder, identities: dict[str, Any], records: str) -> None:
+def check_identities(run: RunFolder, identities: dict[str, Any], records: Sequence[str]) -> None:
     """Checks the training identities against those of the run, as far as it knows them.
 
     Args:
         run: The run, which may be new; runs of before only know the width of their classifier.
         identities: Those of the records; see `describe_identities`.
-        records: Folder of the records.
+        records: Folders of the records.
 
     Raises:
         UserError: If they are others.
@@ -52,8 +53,8 @@ def check_identities(run: RunFolder, identities: dict[str, Any], records: str) -
         found = f"has {here} training identities, but {run.path} is a run on {before}"
     elif known.get("fingerprint", identities["fingerprint"]) != identities["fingerprint"]:
         found = (f"has {here} training identities as {run.path} does, but they are other people "
-                 "or have other images")
+                 "or have other images" + (", or another order" if len(records) > 1 else ""))
     else:
         return
-    raise UserError(f"{records} {found}; resume with data.records of before, or start a new run in "
-                    "another --output.")
+    raise UserError(f"{' and '.join(records)} {found}; resume with data.records of before, or "
+                    "start a new run in another --output.")

@@ -301,8 +301,9 @@ class Trainer:
             if self._evaluator.evaluated_on == VALIDATION:
                 scalars = {tag.replace("evaluation/", "evaluation/validation/", 1): value
                            for tag, value in scalars.items()}
-        print(f"step {step}: {evaluation.headline()}{images}"
-              + (" (untrained)" if step == 0 else ""))
+        headline = (f"step {step}: {evaluation.headline()}{images}"
+                    + (" (untrained)" if step == 0 else ""))
+        print("\n".join(filter(None, [headline, evaluation.table()])))
         self._summaries.scalars(scalars, step)
         self._summaries.flush()
 

@@ -37,7 +37,7 @@ class Curriculum:
         limits: Largest share of an image's area that becomes noise in each epoch.
         epochs: Epochs of the columns, from 0.
         images: A row per image, with uint8 RGB [h, w, 3] for each of the epochs.
-        steps: Name of a step -> the images with this step alone.
+        steps: Name of a step -> the images with this step alone; first `none` without any.
     """
 
     limits: Sequence[float]
@@ -47,9 +47,9 @@ class Curriculum:
 
 
 def draw_curriculum(curriculum: Curriculum, path: str | os.PathLike, name: str) -> None:
-    """Draws images as some epochs show them and as each step alone changes them.
+    """Draws images as some epochs show them and as each of several steps alone changes them.
 
-    The schedule of the cut-out, where there is one, stands above them.
+    The schedule of the cut-out, where there is one, is above them.
 
     Args:
         curriculum: At least one image and one epoch.
@@ -63,16 +63,18 @@ def draw_curriculum(curriculum: Curriculum, path: str | os.PathLike, name: str) 
         schedule = [text("largest cut-out, share of the image's area", 9, MUTED),
                     image(_schedule(curriculum), thickness=0)]
         dots = " Dots on the curve mark these epochs."
+    steps = []
+    if len(curriculum.steps) > 2:  # one step is alone in the epochs
+        steps = [text("each step alone", 9, MUTED), _columns(curriculum.steps),
+                 note("The same images, with one step on every image, as in the last of the epochs "
+                      "above.", 70)]
     save(
         path,
         text(f"Augmentation of {name}", 12, bold=True),
         *schedule,
         _columns(shown),
         note(f"Each row is one training image, as it is shown in the epochs above.{dots}", 70),
-        text("each step alone", 9, MUTED),
-        _columns(curriculum.steps),
-        note("The same images, with one step on every image; of the cut-out as in the last of "
-             "the epochs above.", 70),
+        *steps,
     )
 
 

@@ -154,7 +154,8 @@ def test_the_pipeline_beside_opencv(measure, records):
 def test_the_pipeline_with_every_augmentation(measure, records, monkeypatch):
     made = []
     make = pipeline.make_system
-    monkeypatch.setattr(pipeline, "make_system", lambda config: (made.append(config), make(config))[1])
+    monkeypatch.setattr(pipeline, "make_system",
+                        lambda config: (made.append(config), make(config))[1])
     monkeypatch.setattr(pipeline, "_TURNS", 2)
     found = measure("pipeline", "--records", str(records), "--steps", "2", "--warm-up", "1",
                     "--all-augmentation", *TINY)

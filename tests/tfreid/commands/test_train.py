@@ -198,9 +198,9 @@ def test_frozen_backbone_trains_the_head_alone(capfd, recipe, tmp_path):
 
 
 @pytest.mark.parametrize("classifier, precision, more", [
-    ("arcface", "mixed_float16", ["loss.circle.weight=0.01"]),
-    ("cosface", "mixed_bfloat16", ["loss.multi_similarity.weight=1"]),
-    ("circle", "float32", ["loss.supervised_contrastive.weight=1", "loss.classifier_scale=40"]),
+    ("arcface", "mixed_float16", ["loss.circle.weight=0.01", "loss.multi_similarity.weight=1"]),
+    ("circle", "mixed_bfloat16", ["loss.supervised_contrastive.weight=1",
+                                  "loss.classifier_scale=40"]),
 ])
 def test_a_classifier_with_a_margin_beside_losses_of_cosines(
     capfd, recipe, tmp_path, classifier, precision, more

@@ -103,7 +103,8 @@ def test_posterize_keeps_the_highest_bits(image, strength, bits):
     np.testing.assert_array_equal(operate(image, "posterize", strength), image // step * step)
 
 
-@pytest.mark.parametrize(("strength", "threshold"), [(0.0, 256), (0.5, 128), (-0.7, 76.8), (1.0, 0)])
+@pytest.mark.parametrize(("strength", "threshold"),
+                         [(0.0, 256), (0.5, 128), (-0.7, 76.8), (1.0, 0)])
 def test_solarize_inverts_from_the_threshold_on(image, strength, threshold):
     image[0, 0], image[0, 1] = 128, 127
     expected = np.where(image >= threshold, 255 - image, image)
@@ -115,7 +116,8 @@ def test_solarize_inverts_from_the_threshold_on(image, strength, threshold):
 def test_rotations_and_shears_are_about_the_centre(smooth, name, strength):
     x, y = centred()
     angle = np.deg2rad(30 * strength)
-    moved = {"rotate": (np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y),
+    cosine, sine = np.cos(angle), np.sin(angle)
+    moved = {"rotate": (cosine * x - sine * y, sine * x + cosine * y),
              "shear_x": (x + 0.3 * strength * y, y),
              "shear_y": (x, y + 0.3 * strength * x)}[name]
     expected = sampled(smooth, moved[0] + (WIDTH - 1) / 2, moved[1] + (HEIGHT - 1) / 2)
@@ -170,7 +172,8 @@ def test_mixtures_are_weighted_means_of_the_chains(image, weights):
 def test_randaugment_draws_every_operation_as_often_with_one_strength():
     config = AugmentationConfig(randaugment_probability=1.0, randaugment_operations=3,
                                 randaugment_magnitude=6)
-    numbers, strengths = np.moveaxis(draw_randaugment(config, 7000, np.random.default_rng(0)), -1, 0)
+    chains = draw_randaugment(config, 7000, np.random.default_rng(0))
+    numbers, strengths = np.moveaxis(chains, -1, 0)
     assert numbers.shape == (7000, 3)
     np.testing.assert_allclose(np.bincount(numbers.astype(int).ravel()) / 21000, 1 / 14, atol=0.006)
     np.testing.assert_allclose(np.abs(strengths), 0.6)

@@ -68,8 +68,8 @@ def test_a_new_block_changes_nothing_yet_learns(training):
 
 
 def test_half_precision_sums_in_float32():
-    """The sum of 4,000 products of 400 each is far above what half precision holds."""
-    maps = np.full((1, 50, 80, 2), 20.0, np.float16)
+    """Half precision holds neither the sums nor, of larger values, their thousands of products."""
+    maps = np.full((1, 50, 80, 2), 300.0, np.float16)
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         sums = PairwiseSum()([maps, maps, maps])
@@ -78,5 +78,5 @@ def test_half_precision_sums_in_float32():
     finally:
         keras.mixed_precision.set_global_policy("float32")
     assert sums.dtype == tf.float32 and outputs.dtype == tf.float16
-    np.testing.assert_allclose(sums, np.full(maps.shape, 2 * 20.0**3), rtol=1e-5)
+    np.testing.assert_allclose(sums, np.full(maps.shape, 2 * 300.0**3), rtol=1e-5)
     np.testing.assert_array_equal(outputs, maps)

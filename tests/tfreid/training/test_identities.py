@@ -39,22 +39,22 @@ def test_other_people_under_the_same_labels(table, changed):
 
 def test_a_run_refuses_others(tmp_path):
     run, mine = RunFolder(tmp_path / "run"), {"count": 8, "fingerprint": "a"}
-    check_identities(run, mine, "records")
+    check_identities(run, mine, ["records"])
     run.start(Config(model=ModelConfig(num_identities=8)), mine)
-    check_identities(run, mine, "records")
+    check_identities(run, mine, ["records"])
     with pytest.raises(UserError, match="has 8 training identities as .* other people"):
-        check_identities(run, {**mine, "fingerprint": "b"}, "records")
+        check_identities(run, {**mine, "fingerprint": "b"}, ["records"])
     with pytest.raises(UserError, match="has 5 training identities, but .* is a run on 8; resume"):
-        check_identities(run, {**mine, "count": 5}, "records")
+        check_identities(run, {**mine, "count": 5}, ["records"])
     run.identities.write_text("{")
     with pytest.raises(UserError, match="delete it to resume without"):
-        check_identities(run, mine, "records")
+        check_identities(run, mine, ["records"])
 
 
 def test_runs_of_before_know_only_their_classifier(tmp_path):
     run = RunFolder(tmp_path / "run")
     run.start(Config(model=ModelConfig(num_identities=8)), {})
     run.identities.unlink()
-    check_identities(run, {"count": 8, "fingerprint": "b"}, "records")
+    check_identities(run, {"count": 8, "fingerprint": "b"}, ["records"])
     with pytest.raises(UserError, match="is a run on 8; resume with data.records of before"):
-        check_identities(run, {"count": 5, "fingerprint": "b"}, "records")
+        check_identities(run, {"count": 5, "fingerprint": "b"}, ["records"])

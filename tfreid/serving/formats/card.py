@@ -16,8 +16,6 @@ from tfrecords.storage import as_path
 from tfrecords.writing import write_json
 
 CARD_NAME = "model.json"
-RESIZING = ("bilinear, half-pixel centres, the kernel widened where the image shrinks, aspect "
-            "ratio not kept; see tfreid.serving.formats.images")
 FIX = "copy the whole folder again, or export again"
 
 
@@ -57,7 +55,7 @@ class ModelCard:
         height: Height of the images that the graph takes, in pixels.
         width: Their width.
         colors: Order of the channels.
-        values: Range of the numbers; the graph normalises them.
+        values: Range of the colours, before `mean` and `deviation`.
         resize: How images become that size.
         max_pixels: Files of more pixels are refused.
         normalized: Whether embeddings are unit vectors.
@@ -67,6 +65,10 @@ class ModelCard:
         weights: Fingerprint of the weights.
         license: Under which terms the model may be used.
         measured: Differences to the trained model, and what the precision costs.
+        profile: The loader that the files are for, a value of `--profile`.
+        layout: Order of the axes of images: `NHWC` or `NCHW`.
+        mean: What the caller subtracts from each colour; zeros where the graph normalises.
+        deviation: What the caller then divides each colour by.
     """
 
     format: str
@@ -87,6 +89,16 @@ class ModelCard:
     weights: str
     license: str
     measured: dict[str, Any]
+    profile: str = "generic"
+    layout: str = "NHWC"
+    mean: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0.0, 0.0])
+    deviation: list[float] = dataclasses.field(default_factory=lambda: [1.0, 1.0, 1.0])
+
+    @property
+    def image_shape(self) -> list[int]:
+        """Shape of an image as the graph takes it."""
+        size = [self.height, self.width]
+        return [3, *size] if self.layout == "NCHW" else [*size, 3]
 
 
 _CARD = TypeAdapter(ModelCard)
@@ -109,8 +121,8 @@ def read_card(folder: str | Path) -> ModelCard:
     content = read_json(path, FIX)
     try:
         card = _CARD.validate_json(json.dumps(content), strict=True)
-        if min(card.height, card.width) < 1 or (
-                card.graphs["extract"].inputs[0].shape[1:] != [card.height, card.width, 3]):
+        if min(card.height, card.width) < 1 or not len(card.mean) == len(card.deviation) == 3 or (
+                card.graphs["extract"].inputs[0].shape[1:] != card.image_shape):
             raise ValueError("no graph of such images")
         for graph in card.graphs.values():
             for tensor in (*graph.inputs, *graph.outputs):

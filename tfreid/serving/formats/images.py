@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Union
 
@@ -84,6 +84,29 @@ def resize_image(image: np.ndarray, height: int, width: int, dtype: str = "float
         image = np.tensordot(rows, image.astype(np.float32), 1)
         image = np.tensordot(columns, image, (1, 1)).transpose(1, 0, 2)
     return np.rint(image).astype(dtype) if dtype == "uint8" else image.astype(dtype)
+
+
+def as_input(crops: np.ndarray, layout: str, mean: Sequence[float],
+             deviation: Sequence[float]) -> np.ndarray:
+    """Turns crops into what a graph takes, as the loader does that it was made for.
+
+    Args:
+        crops: RGB in 0-255, [n, height, width, 3].
+        layout: `NHWC`, which leaves the crops as they are, or `NCHW`.
+        mean: Subtracted from each colour.
+        deviation: Then divided by.
+
+    Returns:
+        The crops, or float32 [n, 3, height, width]. What is no such array stays as it is.
+    """
+    if layout == "NHWC" or crops.ndim != 4 or crops.shape[-1] != 3:
+        return crops
+    found = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
+    for channel in range(3):
+        colour = found[:, channel]
+        np.subtract(crops[..., channel], np.float32(mean[channel]), colour)
+        colour /= np.float32(deviation[channel])
+    return found
 
 
 @functools.lru_cache(512)

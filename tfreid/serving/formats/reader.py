@@ -12,7 +12,7 @@ from tfrecords.errors import UserError
 from tfrecords.pool import usable_cores
 from tfrecords.storage import as_path, is_remote
 from tfreid.serving.formats.card import CARD_NAME, GraphCard, ModelCard, TensorCard, read_card
-from tfreid.serving.formats.images import Image, load_image, resize_image
+from tfreid.serving.formats.images import Image, as_input, load_image, resize_image
 from tfreid.serving.formats.registry import FORMATS, foreign_errors
 from tfreid.serving.interface import Outputs, embedding_of, joined, sided
 
@@ -31,7 +31,7 @@ def graph_files(folder: str | Path) -> list[Path]:
     """Returns the files of the graphs and their weights."""
     folder = as_path(folder)
     return sorted(path for graph in read_card(folder).graphs.values()
-                  for path in folder.glob(f"{Path(graph.file).stem}.*"))
+                  for path in folder.glob(f"{Path(graph.file).with_suffix('')}.*"))
 
 
 class DeviceModel:
@@ -77,6 +77,11 @@ class DeviceModel:
         return self.compares and any(
             output.name == "same_person" for output in self.card.graphs["compare"].outputs)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images that the graph takes."""
+        return self.card.height, self.card.width
+
     def embed(self, images: Sequence[Image]) -> np.ndarray:
         """Embeds images.
 
@@ -102,11 +107,15 @@ class DeviceModel:
 
     def extract_images(self, images: np.ndarray) -> Outputs:
         """Computes the features of uint8 RGB images [n, h, w, 3] of one size."""
+        if images.dtype == np.uint8 and images.shape[1:] == (*self.size, 3):
+            return self.extract_crops(images)
         return self.extract(list(images))
 
     def extract_crops(self, crops: np.ndarray) -> Outputs:
         """Computes the features of images [n, height, width, 3] of the model's size and type."""
-        return self._graphs["extract"]({self._input.name: crops})
+        card = self.card
+        return self._graphs["extract"]({
+            self._input.name: as_input(crops, card.layout, card.mean, card.deviation)})
 
     def compare(self, first: Outputs, second: Outputs) -> Outputs:
         """Compares features of n first and n second images, pair by pair."""
@@ -134,11 +143,10 @@ class DeviceModel:
         return self.compare(self.extract(first), self.extract(second))
 
     def prepare(self, images: Sequence[Image]) -> np.ndarray:
-        """Returns images as the graph takes them: [n, height, width, 3]."""
-        card = self.card
-        return np.array([resize_image(load_image(image, card.max_pixels), card.height, card.width,
+        """Returns images of the model's size and type: RGB in 0-255, [n, height, width, 3]."""
+        return np.array([resize_image(load_image(image, self.card.max_pixels), *self.size,
                                       self._input.dtype) for image in images]
-                        or np.empty((0, card.height, card.width, 3)), self._input.dtype)
+                        or np.empty((0, *self.size, 3)), self._input.dtype)
 
     @property
     def _input(self):

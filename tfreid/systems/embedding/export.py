@@ -15,7 +15,7 @@ from tfreid.evaluation.distances import paired_distances
 from tfreid.evaluation.features import make_feature
 from tfreid.evaluation.thresholds import Threshold
 from tfreid.models.embedding import input_size
-from tfreid.records import decode_image, open_records
+from tfreid.records import decode_image, open_first
 from tfreid.serving.decoding import decode_or_blank
 from tfreid.serving.interface import VALID
 from tfreid.serving.saved_model import ask_verify, check_alike, parity_files, verify_signatures
@@ -91,7 +91,7 @@ def export_embedding(model: keras.Model, config: Config, output: str | Path,
 
     Args:
         model: Embedding model with trained weights.
-        config: Its settings; the images come from `data.records`.
+        config: Its settings; the images come from `data.records`, the first of several.
         output: Folder of versions: `output/1`, then `output/2`, ...
         threshold: The threshold that `tfreid calibrate` chose for this model, or None.
 
@@ -102,7 +102,7 @@ def export_embedding(model: keras.Model, config: Config, output: str | Path,
         UserError: If there are no records to check with, the embeddings differ, or the threshold
             was calibrated for another model.
     """
-    crops = parity_files(open_records(config.data), config.export.max_pixels)
+    crops = parity_files(open_first(config.data), config.export.max_pixels)
     served = ServedEmbedding(model, config)
     signatures = served.signatures
     if threshold is not None:

@@ -70,8 +70,9 @@ class EmbeddingSystem(System):
         identities = int(table.index.labels.max()) + 1
         if config.model.num_identities not in (None, identities):
             raise UserError(
-                f"model.num_identities is {config.model.num_identities} but {config.data.records} "
-                f"holds {identities} training identities; set it to {identities} or to null."
+                f"model.num_identities is {config.model.num_identities} but "
+                f"{config.data.named} holds {identities} training identities; set "
+                f"it to {identities} or to null."
             )
         return dataclasses.replace(
             config, model=dataclasses.replace(config.model, num_identities=identities)
@@ -146,9 +147,9 @@ def _check_positives(table: ImageTable, config: Config) -> None:
     counts = np.bincount(table.index.labels)
     able, people = np.count_nonzero(counts > 1), config.data.identities_per_batch
     if not able and not config.loss.id.weight:
-        raise UserError(f"{config.data.records}: no training identity has two images, so there are "
-                        "no positive pairs to learn from; add images, or set loss.id.weight above "
-                        "0.")
+        raise UserError(f"{config.data.named}: no training identity has two "
+                        "images, so there are no positive pairs to learn from; add images, or set "
+                        "loss.id.weight above 0.")
     expected = people * able / len(counts)
     if expected < 2:
         warnings.warn(

@@ -17,6 +17,7 @@ from tfreid.config import Config
 from tfreid.data.drawn_pairs import DrawnPairSampler
 from tfreid.evaluation.picture_images import LEAST_SIDE
 from tfreid.records import ImageTable, Records, Split, SplitIndex
+from tfreid.records.images import JoinedImages
 
 _COLUMNS = ["first", "second", "same"]
 _ANSWERS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -89,14 +90,12 @@ def pairs_of_splits(config: Config, records: Records, splits: Sequence[str]) -> 
     labels = np.concatenate(ids)
     alone = labels < 0
     labels[alone] = labels.max(initial=0) + 1 + np.arange(np.count_nonzero(alone))
-    columns = (field.name for field in dataclasses.fields(SplitIndex))
-    joined = {name: np.concatenate([getattr(table.index, name) for table in tables])
-              for name in columns}
-    index = SplitIndex(**{**joined, "labels": labels})
+    index = dataclasses.replace(
+        SplitIndex.joined([table.index for table in tables]), labels=labels)
     once = np.zeros(len(index), bool)
     once[np.unique(index.paths, return_index=True)[1]] = True
     kept = np.flatnonzero(once & (index.ids >= 0))
-    encoded = _Joined([table.encoded for table in tables], kept)
+    encoded = JoinedImages([table.encoded for table in tables], kept)
     megabytes = sum(table.megabytes for table in tables)
     source = f"the {' and '.join(splits)} images of {records.description}"
     if "train" in splits:
@@ -134,22 +133,6 @@ def read_pairs_file(path: str | Path) -> PairSet:
     place = {name: position for position, name in enumerate(names)}
     first, second = (np.array([place[row[side]] for row in rows]) for side in (0, 1))
     return PairSet(encoded, names, first, second, matches, f"the pairs in {path}")
-
-
-class _Joined(Sequence):
-    """Some images of several sequences, one after the other, each read on demand."""
-
-    def __init__(self, parts: Sequence[Sequence[bytes]], kept: np.ndarray):
-        self._parts, self._kept = parts, kept
-        self._starts = np.cumsum([0, *map(len, parts)])
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def __getitem__(self, row: int) -> bytes:
-        position = self._kept[row]
-        part = int(np.searchsorted(self._starts, position, "right")) - 1
-        return self._parts[part][int(position - self._starts[part])]
 
 
 def _identities(split: Split) -> np.ndarray:

@@ -13,6 +13,8 @@ from tfrecords.errors import UserError
 from tfreid.config import DataConfig
 from tfreid.data.augmentation import DRAWN, cutout_limit, draw_augmentations
 from tfreid.data.image_batches import ImageLoader
+from tfreid.data.sampling import deal
+from tfreid.data.source_sampling import draw_places, source_shares
 from tfreid.layers.preprocessing import InputSize
 from tfreid.records import ImageTable
 from tfreid.systems.triplet.mining import draw_triplets, possible_queries
@@ -70,20 +72,20 @@ class TripletBatches(ImageLoader):
         super().__init__(table, config)
         if not possible_queries(table.index.labels).size:
             raise UserError(
-                f"{config.records}: triplets need two identities and two images of one, but the "
-                "train split has none; check its identities.")
+                f"{config.named}: triplets need two identities and two images of "
+                "one, but the train split has none; check its identities.")
         self.batch_size = ranking.triplets_at_once
         self.images_per_batch = 3 * self.batch_size
         per_update = ranking.batch_size // ranking.triplets_at_once
         self.batches_per_preparation = ranking.updates_per_mining * per_update
-        self.description = (
-            f"{len(table.index)} images of {table.index.labels.max() + 1} identities")
+        self.description = table.description
         self.state = MinedTriplets(ranking.updates_per_mining * ranking.batch_size)
         self._config, self._ranking, self._size, self._seed = config, ranking, size, seed
         self._processes = workers
         every = np.arange(len(table.index))
         self._heights, self._widths = (
             np.broadcast_to(side, len(every)) for side in size.of(*table.index.sizes(every)))
+        self._shares = source_shares(table, config.source_balance)
         self._one_size = np.ptp(self._heights) == 0 and np.ptp(self._widths) == 0
         self._predict = None
 
@@ -113,16 +115,17 @@ class TripletBatches(ImageLoader):
         ranking = self._ranking
         random = np.random.default_rng([self._seed, mined, 2])
         count = min(ranking.mining_images, len(self.table.index))
-        sample = np.sort(random.choice(len(self.table.index), count, replace=False))
+        sample = np.sort(self._sample(count, random))
         labels = self.table.index.labels[sample]
         possible = len(possible_queries(labels))
         if not possible:
             raise UserError(
                 f"triplet.mining_images is {count}, and that many random images have no positive "
                 "pair; raise it.")
+        number = ranking.updates_per_mining * ranking.batch_size
         triplets, losses, hardest = draw_triplets(
-            self._features(model, sample), labels, ranking.margin,
-            ranking.updates_per_mining * ranking.batch_size, ranking.hardest, random)
+            self._features(model, sample), labels, ranking.margin, number, ranking.hardest, random,
+            self._queries(sample, number, random))
         self.state.rows.assign(sample[triplets])
         self.state.epoch.assign(mined)
         return {
@@ -130,7 +133,7 @@ class TripletBatches(ImageLoader):
             "mining/mean_loss": losses.mean(),
             "mining/active_share": np.mean(losses > 0),
             "mining/largest_loss": hardest.losses[:, 0].mean(),
-            "mining/possible_queries": possible / count,
+            "mining/possible_queries": possible / len(sample),
             "mining/seconds": time.perf_counter() - start,
         }
 
@@ -165,6 +168,31 @@ class TripletBatches(ImageLoader):
         plan["places"] = places.reshape(len(rows), self.batch_size, 3).swapaxes(1, 2)
         plan = {name: values[zero + first - begin :][part] for name, values in plan.items()}
         return self.map_plan(tf.data.Dataset.from_tensor_slices(plan), self._load)
+
+    def _sample(self, count, random):
+        """Draws images to mine among; of each source its share of them, or all that it has."""
+        if self._shares is None:
+            return random.choice(len(self.table.index), count, replace=False)
+        (places,) = draw_places(self._shares, count, 1, random)
+        return np.concatenate([
+            random.choice(rows, min(len(rows), share), replace=False)
+            for rows, share in zip(self.table.sources.rows(), places)])
+
+    def _queries(self, sample, number, random):
+        """Draws the queries among the sampled images, of each source its share, or returns None."""
+        if self._shares is None:
+            return None
+        possible, sources = possible_queries(self.table.index.labels[sample]), self.table.sources
+        (places,) = draw_places(self._shares, number, 1, random)
+        drawn = []
+        for source, (name, wanted) in enumerate(zip(sources.names, places)):
+            own = possible[sources.of_image[sample[possible]] == source]
+            if wanted and not own.size:
+                raise UserError(
+                    f"none of the images of {name} that were sampled has a positive pair; raise "
+                    "triplet.mining_images or its share in data.source_balance.")
+            drawn.append(own[deal(random, max(1, len(own)), wanted)])
+        return random.permutation(np.concatenate(drawn))
 
     def _features(self, model, rows):
         if self._predict is None:

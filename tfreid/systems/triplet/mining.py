@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfreid.data.sampling import deal
+
 # Queries whose similarities to all images are held at once: 20 MB for 5,000 images.
 _BLOCK = 1024
 
@@ -61,7 +63,8 @@ def possible_queries(labels: np.ndarray) -> np.ndarray:
 
 
 def draw_triplets(features: np.ndarray, labels: np.ndarray, margin: float, number: int, count: int,
-                  random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, HardTriplets]:
+                  random: np.random.Generator, queries: np.ndarray | None = None,
+                  ) -> tuple[np.ndarray, np.ndarray, HardTriplets]:
     """Draws random queries, and for each a random one of its hardest triplets.
 
     Every possible query is drawn once before any is drawn twice.
@@ -73,14 +76,15 @@ def draw_triplets(features: np.ndarray, labels: np.ndarray, margin: float, numbe
         number: Number of triplets.
         count: Number of a query's hardest triplets from which one is drawn.
         random: Random generator.
+        queries: Rows of the queries [number], if they are drawn already.
 
     Returns:
         int64 [number, 3], rows of query, positive and negative; float64 [number], their losses; and
         the hardest triplets of these queries.
     """
-    possible = possible_queries(labels)
-    rounds = -(-number // len(possible))
-    queries = np.concatenate([random.permutation(possible) for _ in range(rounds)])[:number]
+    if queries is None:
+        possible = possible_queries(labels)
+        queries = possible[deal(random, len(possible), number)]
     hardest = hardest_triplets(features, labels, queries, margin, count)
     available = np.count_nonzero(hardest.positives >= 0, axis=1)
     place = np.arange(number), random.integers(0, available)

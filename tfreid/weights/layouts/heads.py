@@ -40,8 +40,8 @@ _NOTES = (
      "normalisation, which no weight shows; it is left out here"),
     ("head.fc_out.", "mmtracking ranks by the feature before the neck; set "
      "evaluation.feature=embedding"),
-    ("heads.weight", "fast-reid's SBS classifies by cosines, which no weight shows; the classifier "
-     "here is a linear layer"),
+    ("heads.weight", "fast-reid's SBS classifies by cosines, which no weight shows; to train on "
+     "with these, set loss.classifier=circle"),
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfreid.config import AugmentationConfig, DataConfig
 from tfreid.layers.preprocessing import InputSize
-from tfreid.records import ImageTable, Records, decode_image
+from tfreid.records import ImageTable, Records, decode_image, open_training
 from tfreid.systems.triplet.batches import TripletBatches
 from tfreid.systems.triplet.mining import hardest_triplets
 from tfreid.systems.triplet.objective import embed_groups
@@ -229,3 +231,57 @@ def test_groups_are_embedded_as_their_images_one_by_one(compiled):
     np.testing.assert_allclose(found, singly, atol=1e-6)
     gradients = [tape.gradient(total, kernel) for total in sums]
     np.testing.assert_allclose(*gradients, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def joined(records, other_records):
+    """Images of two sources: 48 of 8 identities, then 20 of 5."""
+    both = DataConfig(records=[str(records), str(other_records)])
+    return open_training(both).load_training()
+
+
+def balanced(table, balance, **ranking):
+    settings = TripletSettings(**{**vars(RANKING), **ranking})
+    data = DataConfig(records="R", augmentation=PLAIN, workers=1, source_balance=balance)
+    return TripletBatches(table, data, SIZE, settings, seed=5)
+
+
+def test_sources_have_their_shares_of_the_queries(joined, model):
+    """Of 18 triplets, one quarter is 4.5; of 30 sampled images 7.5."""
+    sources = joined.sources.of_image
+    counts, sampled = [], []
+    for mined in range(20):
+        batches = balanced(joined, [1, 3])
+        random = np.random.default_rng(mined)
+        sample = np.sort(batches._sample(30, random))
+        assert len(np.unique(sample)) == len(sample)
+        sampled.append(np.bincount(sources[sample]).tolist())
+        counts.append(np.count_nonzero(sources[sample[batches._queries(sample, 18, random)]] == 0))
+    assert {tuple(one) for one in sampled} == {(7, 20), (8, 20)}, "the second has only 20 images"
+    assert set(counts) == {4, 5}
+    batches = balanced(joined, "equal")
+    batches.prepare(0, BATCHES, 0, model)
+    rows = batches.state.rows.numpy()
+    assert np.bincount(sources[rows[:, 0]]).tolist() == [9, 9]
+    assert (joined.index.labels[rows[:, 0]] == joined.index.labels[rows[:, 1]]).all()
+    assert (joined.index.labels[rows[:, 0]] != joined.index.labels[rows[:, 2]]).all()
+    updates = sources[rows[:, 0]].reshape(3, 6)
+    assert (np.ptp(updates, axis=1) == 1).all(), "every update has queries of both"
+
+
+def test_sources_as_one_are_mined_as_one(joined, model):
+    alone = dataclasses.replace(joined, sources=None)
+    found = []
+    for table in (joined, alone):
+        batches = make(table)
+        batches.prepare(0, BATCHES, 0, model)
+        found.append(batches.state.rows.numpy())
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_source_without_pairs_is_refused(joined, model):
+    one_each = np.flatnonzero(joined.sources.of_image == 0)[:30].tolist() + [
+        48 + int(place) for place in np.unique(joined.index.labels[48:], return_index=True)[1]]
+    batches = balanced(joined.take(np.array(one_each)), "equal")
+    with pytest.raises(UserError, match="none of the images of others that were sampled has a pos"):
+        batches.prepare(0, BATCHES, 0, model)
