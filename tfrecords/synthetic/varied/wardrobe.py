@@ -132,7 +132,7 @@ def _head(rng: np.random.Generator, skin: np.ndarray, hair: np.ndarray, style: s
         fringe = {"long": 0.3, "bob": 0.4, "bushy": 0.2}.get(style, 0.0)
         reach = rng.uniform(-0.25, -0.05) - fringe + (0.62 + fringe + rng.uniform(-0.15, 0.1)) * (
             0.5 + 0.5 * np.tanh(4 * (front - 0.25)))
-        strands = 1 + 0.12 * noise(rng, (_HEAD_ROWS, ANGLES), (4, 14))
+        strands = 1 + 0.05 * noise(rng, (_HEAD_ROWS, ANGLES), (4, 14))
         covered = height > reach
         texture[covered] = (hair * strands[..., None])[covered]
     if rng.random() < 0.12:
