@@ -1,8 +1,8 @@
 """Colours of real clothes and the textures of garments.
 
 A texture is float32 RGB [height, ANGLES, 3], wrapped around a body part: rows run from its upper to
-its lower end, columns around it, with the front in the middle and the back at both edges. Folds are not
-part of it: they change with every step, and a network would know people by folds that stay.
+its lower end, columns around it, with the front in the middle and the back at both edges. Folds are
+not part of it: they change with every step, and a network would know people by folds that stay.
 """
 
 from __future__ import annotations
