@@ -17,6 +17,8 @@ use_environment() {
     echo "installing $requirements into $folder (once; a few minutes)"
     python3 -m venv "$folder"
     "$PYTHON" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
+    # TrackEval asks for another NumPy and a second OpenCV, and works with these.
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps trackeval==1.3.0
     # The command `tfreid`, and tools/*.py, find the code of this checkout. One at a time: pip
     # writes beside the code.
     flock tools/environment.sh \

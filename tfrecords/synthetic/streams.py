@@ -25,6 +25,7 @@ class Stream(enum.IntEnum):
     GRAIN = 9
     WALK = 10
     FILM = 11
+    DETECTION = 12
 
 
 def generator(seed: int, stream: Stream, *numbers: int) -> np.random.Generator:

@@ -85,9 +85,13 @@ def _identify(parsed) -> None:
 
 
 def _print_scores(entries, truth: str) -> None:
-    from tfreid.evaluation.identification import identification_scores, share_with_one_number
+    from tfreid.evaluation.identification import (
+        identification_scores,
+        read_people,
+        share_with_one_number,
+    )
 
-    people = _read_truth(truth)
+    people = read_people(truth)
     known = [entry for entry in entries if entry.track in people]
     if not known:
         raise UserError(f"{truth} names no track of the gallery; give the table of its films.")
@@ -97,15 +101,6 @@ def _print_scores(entries, truth: str) -> None:
     print(f"of {len(known):,} images of {len(set(true)):,} people: IDF1 {scores.idf1:.3f}, "
           f"precision {scores.idp:.3f}, recall {scores.idr:.3f}; {share:.0%} of the people have "
           "exactly one number")
-
-
-def _read_truth(table: str) -> dict[str, str]:
-    from tfrecords.files import open_table
-
-    reader = open_table(Path(table), "save it as CSV in UTF-8")
-    if not {"track", "person"} <= set(reader.fieldnames or ()):
-        raise UserError(f"{table} needs the columns track and person.")
-    return {row["track"]: row["person"] for row in reader}
 
 
 def _stats(parsed) -> None:

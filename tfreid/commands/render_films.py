@@ -28,8 +28,9 @@ examples:
 
 Everyone walks through the view of every camera, some twice, and several at once, so that they hide
 each other. CAMERA.txt has their boxes, as MOTChallenge's ground truth, numbered by track: one
-walk through one view. {TRUTH_NAME} says which person (1, 2, ...) each track is. No rendered dataset
-has these people or these cameras. Films that are finished are kept when the command is given again.
+walk through one view. {TRUTH_NAME} says which person (1, 2, ...) each track is. --detections adds
+boxes as a detector would find them. No rendered dataset has these people or these cameras. Films
+that are finished are kept when the command is given again.
 """
 
 
@@ -56,6 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
         rows = [f"{name},{name}-{track},{walk.person}\n" for name, some in walks.items()
                 for track, walk in enumerate(some, 1)]
         write_whole(output / TRUTH_NAME, "".join(["camera,track,person\n", *rows]).encode())
+        if parsed.detections:
+            for name in walks:
+                _detect(name, output, options)
     print(f"wrote {', '.join(f'{name}.mp4' for name in walks)}: {options.seconds} s of "
           f"{options.people} people in {len(rows)} tracks; {output / TRUTH_NAME}")
 
@@ -65,6 +69,15 @@ def _render(name: str, advance: Callable[[int], object], *, output: Path, option
     from tfrecords.synthetic.film import write_film
 
     write_film(output / f"{name}.mp4", options, CAMERAS.index(name) + 1, walks[name], advance)
+
+
+def _detect(name: str, output: Path, options: FilmOptions) -> None:
+    from tfrecords.synthetic.detector import detections_of, read_boxes
+    from tfrecords.writing import write_whole
+
+    boxes = read_boxes((output / f"{name}.txt").read_text())
+    write_whole(output / f"{name}-detections.txt",
+                detections_of(boxes, options, CAMERAS.index(name) + 1))
 
 
 def _start(output: Path, options: FilmOptions) -> None:
@@ -90,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_number("--height", 540, "of a frame in pixels", low=120, high=2160)
     parser.add_number("--width", 960, "of a frame in pixels, 1 to 3 heights", low=120, high=6480)
     parser.add_seed("people, cameras and walks")
+    parser.add_argument("--detections", action="store_true",
+                        help="also write CAMERA-detections.txt: boxes as a detector would find "
+                        "them, some missing, some false, all slightly off, without tracks")
     parser.add_argument("--workers", type=whole(high=1024), default=usable_cores(), metavar="N",
                         help="films rendered at once (default: %(default)s, the processors)")
     return parser

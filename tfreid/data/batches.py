@@ -151,8 +151,10 @@ def _make_image_sampler(table: ImageTable, config: DataConfig, seed: int):
                 f"data.source_balance gives {source} up to {places} of the "
                 f"{config.identities_per_batch} identities of a batch, but it has {found}; lower "
                 "its share or data.identities_per_batch.")
-        return IdentitySampler(labels, places, config.images_per_identity, seed,
-                               table.index.cameras[rows] if config.balance_cameras else None)
+        cameras = table.index.cameras[rows] if config.balance_cameras else None
+        if source is not None and cameras is not None and cameras.max() < 0:
+            cameras = None  # of this source, while others may name theirs
+        return IdentitySampler(labels, places, config.images_per_identity, seed, cameras)
 
     places = (config.images_per_batch if config.sampling == "images"
               else config.identities_per_batch)

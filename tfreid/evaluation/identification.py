@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import collections
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+
+from tfrecords.errors import UserError
+from tfrecords.files import open_table
 
 
 class IdentificationScores(NamedTuple):
@@ -72,3 +76,15 @@ def share_with_one_number(truth: np.ndarray, computed: np.ndarray) -> float:
     right = [len(some) == 1 and "" not in some and bearers[next(iter(some))] == 1
              for some in numbers]
     return float(np.mean(right)) if right else float("nan")
+
+
+def read_people(table: str | Path) -> dict[str, str]:
+    """Reads the person of each track, as `tfreid render-films` writes them: track -> person.
+
+    Raises:
+        UserError: If the CSV table cannot be read, or lacks the columns `track` and `person`.
+    """
+    reader = open_table(Path(table), "save it as CSV in UTF-8")
+    if not {"track", "person"} <= set(reader.fieldnames or ()):
+        raise UserError(f"{table} needs the columns track and person.")
+    return {row["track"]: row["person"] for row in reader}

@@ -73,6 +73,16 @@ class Threshold:
         """Computes float32 distances [n, m] between embeddings [n, d] and [m, d]."""
         return pairwise_distances(first, second, self.metric, self.minkowski_p)
 
+    def distance_at(self, rate: str) -> float:
+        """Returns the distance at a false-positive rate, or the threshold if that is smaller.
+
+        Args:
+            rate: One that the calibration measured, such as `0.001`; of others the threshold is
+                returned.
+        """
+        point = self.measured.get("at_false_positive_rates", {}).get(rate, {})
+        return min(point.get("threshold", np.inf), self.threshold)
+
     def check_fits(self, model: keras.Model, config: Config) -> None:
         """Raises a `UserError` if the threshold was calibrated for another model or settings."""
         fix = ("run tfreid calibrate again, or delete the file to export without a "

@@ -74,8 +74,9 @@ class Embedder:
             raise UserError(f"{export} ranks by the {self.metric} distance, and a gallery searches "
                             "by cosine or euclidean; calibrate and export it with "
                             "evaluation.metric=cosine.")
-        self.limits = _limits(thresholds.get(self.metric))
-        self.numbering = _distance_at(thresholds.get(self.metric), _ONE_PERSON)
+        threshold = thresholds.get(self.metric)
+        self.limits = _limits(threshold)
+        self.numbering = None if threshold is None else threshold.distance_at(_ONE_PERSON)
 
     @functools.cached_property
     def width(self) -> int:
@@ -132,12 +133,4 @@ def thumbnail(image: Image) -> str:
 def _limits(threshold: Threshold | None) -> Limits | None:
     if threshold is None:
         return None
-    return Limits(_distance_at(threshold, _SURE), threshold.threshold)
-
-
-def _distance_at(threshold: Threshold | None, rate: str) -> float | None:
-    """Returns the distance at a false-positive rate, or the threshold if that is smaller."""
-    if threshold is None:
-        return None
-    point = threshold.measured.get("at_false_positive_rates", {}).get(rate, {})
-    return min(point.get("threshold", np.inf), threshold.threshold)
+    return Limits(threshold.distance_at(_SURE), threshold.threshold)

@@ -264,10 +264,10 @@ def _refuse_layers_without_place(trunk, found, model_shapes, source):
     if model_shapes is None or not found or all(
             model_shapes.get(key) == array.shape for key, array in trunk.weights.items()):
         return
-    settings = " ".join(f"model.{name}={'null' if value is None else value}"
-                        for name, value in _as_recipe(found).items())
-    raise UserError(f"{os.fspath(source)} has layers that the wanted model has not; make it one by "
-                    f"'{settings}'.")
+    settings = " and ".join(f"model.{name} to {'null' if value is None else value}"
+                            for name, value in _as_recipe(found).items())
+    raise UserError(f"{os.fspath(source)} has layers of the backbone that the recipe's model "
+                    f"lacks or has in another size; set {settings}.")
 
 
 def _as_recipe(found):

@@ -142,3 +142,17 @@ def test_one_dataset_has_one_share(table):
         source_shares(dataclasses.replace(table, sources=None), [1, 1])
     assert source_shares(table, None) is None
     assert math.isclose(source_shares(table, [1, 2, 5])[2], 5 / 8)
+
+
+def test_cameras_are_balanced_within_the_sources_that_name_them(table):
+    """The identities of `deep` have 18 images by one camera and 2 by another; K = 4 takes 2 of
+    each."""
+    cameras = np.full(len(table.index), -1)
+    deep = table.sources.rows()[2]
+    cameras[deep] = 7 + (np.arange(len(deep)) % 20 >= 18)
+    table = dataclasses.replace(table, index=dataclasses.replace(table.index, cameras=cameras))
+    made = IdentityBatches(table, DataConfig(
+        source_balance="equal", balance_cameras=True, identities_per_batch=3), 8, 8, seed=1)
+    rows = made._sampler.epoch(0, 20)
+    assert (counted(table.sources.of_image[rows]) == 4).all()
+    assert (np.sort(cameras[rows[:, 8:]], axis=1) == [7, 7, 8, 8]).all()

@@ -30,7 +30,8 @@ def test_values_and_gradients(name):
     classifier.kernel.assign(GOLDEN["classes"])
     with tf.GradientTape() as tape:
         seen = classifier(embeddings) if f"{name}/classes" in GOLDEN else embeddings
-        losses = LOSSES[name](**SETTINGS.get(name, {}), reduction="none").call(GOLDEN["labels"], seen)
+        loss = LOSSES[name](**SETTINGS.get(name, {}), reduction="none")
+        losses = loss.call(GOLDEN["labels"], seen)
         total = tf.reduce_sum(losses)
     gradients = tape.gradient(total, [embeddings, *classifier.trainable_variables])
     expected = GOLDEN[f"{name}/losses"]

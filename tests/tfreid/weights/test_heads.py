@@ -148,3 +148,12 @@ def test_a_second_hidden_layer_is_not_left_out():
              **batch_norm("head.fcs.1.bn", 9)}
     head = convert_head(state, CHANNELS)
     assert not head.weights and not head.settings
+
+
+@pytest.mark.parametrize(("mean", "told"), [
+    ((123.675, 116.28, 103.53), False), ((127.5, 127.5, 127.5), True), ((0.0,), True)])
+def test_another_mean_than_imagenets_is_told(mean, told):
+    state = {"pixel_mean": np.reshape(np.float32(mean), (1, -1, 1, 1))}
+    head = convert_head(state, CHANNELS)
+    assert head.dropped.keys() == {"pixel_mean"}
+    assert bool(head.notes) is told and all("pixel_mean is not" in note for note in head.notes)

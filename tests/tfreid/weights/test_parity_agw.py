@@ -137,8 +137,8 @@ def test_a_recipe_must_have_the_files_blocks(agw34):
         return {key: tuple(variable.shape)
                 for key, variable in weight_keys(small(**settings)).items()}
 
-    with pytest.raises(UserError, match=r"'model.non_local=\[0, 2, 0, 0\] "
-                                        r"model.non_local_channels=null'\.$"):
+    with pytest.raises(UserError, match=r"lacks or has in another size; set model.non_local to "
+                                        r"\[0, 2, 0, 0\] and model.non_local_channels to null\.$"):
         convert_state(agw34, "resnet34", None, shapes())
     fitting = shapes(non_local=(0, 2, 0, 0), pooling="gem")
     assert convert_state(agw34, "resnet34", None, fitting).weights.keys() == fitting.keys()

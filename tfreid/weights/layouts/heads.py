@@ -15,6 +15,8 @@ IMAGENET_CLASSES = 1000
 
 _IMAGENET = "ImageNet's classes are not identities; --classifier keep converts it anyway"
 _REPLACED = "ImageNet's classes, beside the file's own classifier"
+# What fast-reid stores of its normalisation, of colours in 0-255.
+_MEAN, _IMAGENET_MEAN = "pixel_mean", (123.675, 116.28, 103.53)
 # Known keys that no layer uses, with reasons.
 _UNUSED = (
     (re.compile(r"pixel_(mean|std)"), "normalisation belongs to the recipe"),
@@ -82,6 +84,10 @@ def convert_head(
     )
     head.notes.extend(
         note for start, note in _NOTES if any(key.startswith(start) for key in state))
+    mean = np.ravel(state.get(_MEAN, _IMAGENET_MEAN))
+    if mean.shape != (3,) or not np.allclose(mean, _IMAGENET_MEAN, atol=0.01):
+        head.notes.append(f"{_MEAN} is not that of ImageNet, which model.normalization=torch "
+                          "subtracts, so features differ from the toolbox's")
     keys = {_rename(key): key for key in state if key not in head.dropped}
     if any(name.startswith("head.fcs.") for name in keys):
         keys = {}  # mmtracking's second hidden layer has no place, nor has what follows it
