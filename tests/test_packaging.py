@@ -23,7 +23,7 @@ def test_the_command_is_in_it():
     assert 'include = ["tfreid*", "tfrecords*"]' in PROJECT
 
 
-@pytest.mark.parametrize("package", ["config", "gallery"])  # the recipes, the page
+@pytest.mark.parametrize("package", ["config", "gallery", "weights"])
 def test_files_of_other_kinds_are_in_it(package):
     pattern = re.search(rf'^"tfreid.{package}" = \["(.*)"\]', PROJECT, re.M).group(1)
     folder = ROOT / "tfreid" / package

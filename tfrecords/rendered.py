@@ -29,9 +29,15 @@ _REASONS = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds a flag for each setting of the renderer, and `--tracklets`."""
-    from tfrecords.synthetic import SyntheticOptions
+    from tfrecords.synthetic import STYLES, SyntheticOptions
 
+    parser.add_argument(
+        "--style", choices=STYLES, default=SyntheticOptions.style,
+        help="plain figures in bold clothes, which a small network learns in minutes, or varied "
+             "ones that train models for real cameras (default: %(default)s)")
     for setting in dataclasses.fields(SyntheticOptions):
+        if setting.name == "style":
+            continue
         parser.add_argument(
             "--" + setting.name.replace("_", "-"), type=whole(0, 2**32 - 1),
             default=setting.default, metavar="N",
@@ -45,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def scan_synthetic(root: str | os.PathLike, *, workers: int = 1, progress: bool = False,
-                   tracklets: bool = False, **options: int) -> Scan:
+                   tracklets: bool = False, **options: int | str) -> Scan:
     """Renders what is missing of the dataset in `root`, and lists it.
 
     Args:
@@ -65,6 +71,8 @@ def scan_synthetic(root: str | os.PathLike, *, workers: int = 1, progress: bool 
     render_dataset(Path(root), settings, workers=workers, progress=progress)
     scan = scan_market1501(root)
     made = dataclasses.asdict(settings)
+    if settings.style == SyntheticOptions.style:
+        del made["style"]  # so that records are older than it
     if not tracklets:
         return dataclasses.replace(scan, options=made)
     return dataclasses.replace(scan, splits=_split_tracklets(scan.splits),

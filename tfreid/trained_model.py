@@ -28,6 +28,7 @@ from tfreid.serving.interface import find_embedding, joined
 from tfreid.systems.exporting import make_client
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import open_run
+from tfreid.weights.rendered import find_weights
 
 Images = Union[np.ndarray, Sequence[Image]]
 # Size of the crops of no box, for models of no fixed size.
@@ -67,8 +68,8 @@ def load(source: str | Path, weights: str | Path | None = None,
         source: Folder of a run, folder of an export (a version or the folder of versions), or a
             recipe: its name or its YAML file.
         weights: Of a run, `best`, `last` or a `.weights.h5` file. Defaults to `best` if held-out
-            people chose them, else to `last`. Of a recipe, a `.weights.h5` file. An export has its
-            own.
+            people chose them, else to `last`. Of a recipe, a `.weights.h5` file, or `rendered`, the
+            weights in this package (docs/model_card.md). An export has its own.
         overrides: `key.sub=value` settings on top, for example `["evaluation.metric=euclidean"]`.
 
     Raises:
@@ -92,6 +93,7 @@ def load(source: str | Path, weights: str | Path | None = None,
         config = load_config(str(source), overrides)
         if weights is None:
             raise UserError(f"{source} is a recipe; give weights=FILE, the trained weights.")
+        weights = find_weights(weights, config.model.backbone)
     system = make_system(config)
     served = system.serve(system.load(weights), run)
     return TrainedModel(make_client(served), served.thresholds, config.evaluation.metric)

@@ -20,14 +20,17 @@ from tfrecords.synthetic.scene import (
     scene_of,
 )
 from tfrecords.synthetic.streams import Stream, generator, pick
+from tfrecords.synthetic.varied.crop import render_varied
 
 # Market-1501's own numbers for people outside the test identities and for useless boxes.
 DISTRACTOR, JUNK = 0, -1
+STYLES = ("plain", "varied")
 _CANVAS_HEIGHT = 288
 _OBSTACLE_RATE, _PASSER_BY_RATE = 0.1, 0.1
 
 
-def render_crop(seed: int, identity: int, camera: int, index: int) -> np.ndarray:
+def render_crop(seed: int, identity: int, camera: int, index: int,
+                style: str = "plain") -> np.ndarray:
     """Renders crop `index` of an identity by a camera; the four numbers determine every pixel.
 
     Args:
@@ -36,16 +39,23 @@ def render_crop(seed: int, identity: int, camera: int, index: int) -> np.ndarray
             and `JUNK` (-1) a box of background or a part of a body.
         camera: From 1.
         index: From 0.
+        style: One of `STYLES`: `plain` figures in bold clothes, or `varied` ones in muted clothes
+            with prints and folds, in cluttered places, by cameras whose light changes.
 
     Returns:
-        uint8 RGB [height, width, 3], about 70 to 190 pixels high and half as wide.
+        uint8 RGB [height, width, 3]: of `plain` about 70 to 190 pixels high and half as wide, of
+        `varied` 128 x 64.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or there is no such style.
     """
     if seed < 0 or identity < JUNK or camera < 1 or index < 0:
         raise ValueError("render_crop needs seed >= 0, identity >= -1, camera >= 1 and index >= 0; "
                          f"received {seed}, {identity}, {camera}, {index}.")
+    if style not in STYLES:
+        raise ValueError(f"render_crop knows no style {style!r}; give one of {STYLES}.")
+    if style == "varied":
+        return render_varied(seed, identity, camera, index)
     look = camera_of(seed, camera)
     rng = generator(seed, Stream.CROP, identity + 1, camera, index)
     width = int(round(_CANVAS_HEIGHT * 0.5 * rng.uniform(0.86, 1.16)))

@@ -15,7 +15,7 @@ from tfrecords.errors import UserError
 from tfrecords.files import read_json
 from tfrecords.pool import run_jobs
 from tfrecords.synthetic.camera import camera_of
-from tfrecords.synthetic.crop import DISTRACTOR, JUNK, render_crop
+from tfrecords.synthetic.crop import DISTRACTOR, JUNK, STYLES, render_crop
 from tfrecords.synthetic.streams import Stream, generator
 from tfrecords.writing import write_json, write_whole
 
@@ -25,6 +25,7 @@ _UNFINISHED = "synthetic.unfinished.json"
 # Increase it with every change of pixels, so that no folder mixes the images of two renderers.
 _RENDERER = 1
 _CHUNK = 64
+_VARIED_QUALITY = 92
 MOST_PEOPLE, MOST_CAMERAS = 1_000_000, 9  # of training, as many of testing; c1-c9 in a file name
 _LARGEST = {"cameras": MOST_CAMERAS, "images_per_camera": 1000, "seed": 2**32 - 1}
 _SMALLEST = {"train_identities": 1, "test_identities": 1, "cameras": 2, "images_per_camera": 2,
@@ -45,6 +46,7 @@ class SyntheticOptions:
         distractors: Number of gallery images of people who match no query (identity 0000).
         junk: Number of gallery images of background and parts of bodies (identity -1).
         seed: Seed of people and cameras. The test identities do not depend on `train_identities`.
+        style: One of `STYLES`: see `render_crop`.
     """
 
     train_identities: int = 150
@@ -55,6 +57,7 @@ class SyntheticOptions:
     distractors: int = 60
     junk: int = 30
     seed: int = 0
+    style: str = "plain"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +99,8 @@ def render_dataset(root: Path, options: SyntheticOptions, workers: int = 1,
     with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="rendering", unit="img",
               disable=not progress) as bar:
         chunks = [missing[start:start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
-        render = functools.partial(_render_chunk, root=root, seed=options.seed)
+        render = functools.partial(_render_chunk, root=root, seed=options.seed,
+                                   style=options.style)
         with closing(run_jobs(render, chunks, workers, bar.update)) as rendered:
             for _ in rendered:
                 pass
@@ -108,7 +112,11 @@ def render_dataset(root: Path, options: SyntheticOptions, workers: int = 1,
 
 
 def _check_options(options: SyntheticOptions, workers: int) -> None:
+    if options.style not in STYLES:
+        raise UserError(f"style must be one of {', '.join(STYLES)}, not {options.style!r}.")
     for field in dataclasses.fields(options):
+        if field.name == "style":
+            continue
         value = getattr(options, field.name)
         low, high = _SMALLEST.get(field.name, 0), _LARGEST.get(field.name, MOST_PEOPLE)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -122,7 +130,15 @@ def _check_options(options: SyntheticOptions, workers: int) -> None:
 
 
 def _signature(options: SyntheticOptions) -> dict:
-    return {"renderer": _RENDERER, "options": dataclasses.asdict(options)}
+    return {"renderer": _RENDERER, "options": _stored(options)}
+
+
+def _stored(options: SyntheticOptions) -> dict:
+    """Returns the options that a manifest names: folders are older than the style."""
+    stored = dataclasses.asdict(options)
+    if options.style == SyntheticOptions.style:
+        del stored["style"]
+    return stored
 
 
 def _claim(root: Path, options: SyntheticOptions) -> None:
@@ -148,6 +164,7 @@ def _compare(marker: Path, options: SyntheticOptions) -> None:
     try:
         stored = read_json(marker, "remove its folder or name another one")
         made_with, renderer = stored["options"], stored["renderer"]
+        made_with = {"style": SyntheticOptions.style, **made_with}
         wanted = dataclasses.asdict(options)
         different = [f"{name} {made_with.get(name)!r} instead of {value!r}"
                      for name, value in wanted.items() if made_with.get(name) != value]
@@ -208,10 +225,11 @@ def _present(root: Path, names: set[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 def _render_chunk(jobs: Sequence[_Job], advance: Callable[[int], object], *, root: Path,
-                  seed: int) -> None:
+                  seed: int, style: str) -> None:
     for job in jobs:
-        crop = render_crop(seed, job.identity, job.camera, job.index)
-        quality = camera_of(seed, job.camera).quality
+        crop = render_crop(seed, job.identity, job.camera, job.index, style)
+        # A varied crop was compressed before, by its camera.
+        quality = camera_of(seed, job.camera).quality if style == "plain" else _VARIED_QUALITY
         _, encoded = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         write_whole(root / job.folder / _file_name(seed, job), encoded.tobytes())
         advance(1)

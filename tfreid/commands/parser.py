@@ -50,7 +50,9 @@ class CommandParser(HomeParser):
         self.add_recipe(", for weights that do not come from a run; needs --weights")
         self.add_argument("--weights", metavar="best|last|FILE",
                           help="which weights (default: the best of a run that held people out to "
-                          "choose them on, the last ones of any other)")
+                          "choose them on, the last ones of any other); with --config also "
+                          "`rendered`, those in this package, made by the recipe "
+                          "rendered_osnet_x025")
 
     def add_served(self, count: str) -> None:
         """Adds the images, `count` of them, and the options of a model that `open_client` reads.
@@ -93,6 +95,7 @@ def open_weights(parsed: argparse.Namespace,
     """
     from tfreid.config import load_config
     from tfreid.training.run_folder import open_run
+    from tfreid.weights.rendered import find_weights
 
     if bool(parsed.run) == bool(parsed.config):
         raise UserError("give either --run RUN, or --config RECIPE with --weights FILE.")
@@ -101,7 +104,8 @@ def open_weights(parsed: argparse.Namespace,
         return config, run.weights(parsed.weights or None), run
     if parsed.weights is None:
         raise UserError("--config needs --weights FILE, the trained weights.")
-    return load_config(parsed.config, overrides, parsed.variant), parsed.weights, None
+    config = load_config(parsed.config, overrides, parsed.variant)
+    return config, find_weights(parsed.weights, config.model.backbone), None
 
 
 def work_folder(config: Config, run: RunFolder | None) -> RunFolder:

@@ -22,7 +22,8 @@ class ModelConfig(Section):
         "published stride of the backbone.")
     weights: Optional[PathText] = setting(
         None, "Initial weights: `imagenet` (Keras Applications; resnet50, resnet101, resnet152 and "
-        "vgg16), a .weights.h5 file, or null for random weights.", resume="free")
+        "vgg16), `rendered` (osnet_x0_25 trained on rendered people alone, in this package), a "
+        ".weights.h5 file, or null for random weights.", resume="free")
     imagenet_weights: Optional[PathText] = setting(
         None, "File of the Keras Applications weights, for machines that cannot download them.",
         resume="free", average="free")

@@ -32,6 +32,7 @@ from tfreid.training.dropout_noise import Margin
 from tfreid.training.interfaces import Batches, Objective
 from tfreid.training.run_folder import RunFolder
 from tfreid.weights.files import load_weights
+from tfreid.weights.rendered import find_weights
 from tfreid.workers import ALONE, Workers
 
 MARKET_IDENTITIES = 751
@@ -121,7 +122,8 @@ class System:
     def load_initial_weights(self, model: keras.Model) -> None:
         """Loads the weights that `model.weights` names, if any."""
         if self.config.model.weights is not None:
-            load_weights(model, self.config.model.weights)
+            load_weights(model, find_weights(self.config.model.weights,
+                                             self.config.model.backbone))
 
     def set_backbone_trainable(self, model: keras.Model, trainable: bool) -> None:
         """Freezes or unfreezes all but the head, for `training.frozen_backbone_epochs`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 
@@ -13,8 +13,9 @@ from tfreid.backbones import BACKBONES
 from tfreid.backbones.resnet import NON_LOCAL
 from tfreid.config import ModelConfig
 from tfreid.models.embedding import HEAD_LAYERS
-from tfreid.weights.files import load_weights
+from tfreid.weights.files import load_weights, read_shapes, weight_keys
 from tfreid.weights.keras_applications import IMAGENET_BACKBONES, load_imagenet
+from tfreid.weights.rendered import NAME, find_weights
 
 
 def load_initial_weights(model: keras.Model, embed: keras.Model, config: ModelConfig,
@@ -42,17 +43,32 @@ def load_initial_weights(model: keras.Model, embed: keras.Model, config: ModelCo
         load_imagenet(embed, config.backbone, config.imagenet_weights or "imagenet")
     elif weights is not None:
         added = [layer.name for layer in embed.layers if NON_LOCAL in layer.name]
-        report = load_weights(model, weights, skip=[f"{layer}/" for layer in skip],
+        file = find_weights(weights, config.backbone)
+        if weights == NAME and not _same_head(model, file, heads):
+            skip = (*skip, *heads)
+            print(f"the weights {NAME} have another head: it is trained from initial values")
+        report = load_weights(model, file, skip=[f"{layer}/" for layer in skip],
                               allow_missing=[f"{layer}/" for layer in (*heads, *added)])
         if report.missing:
             print(f"{weights} has no {', '.join(report.missing)}: trained from initial values")
+
+
+def _same_head(model: keras.Model, file: str, heads: Sequence[str]) -> bool:
+    """Returns whether the layers behind the backbone are those of a file, but the classifier."""
+    def shapes(of: Mapping[str, Sequence[int]]) -> dict[str, tuple]:
+        return {key: tuple(shape) for key, shape in of.items()
+                if key.partition("/")[0] in heads and not key.startswith("classifier/")}
+
+    return shapes(read_shapes(file)) == shapes(
+        {key: variable.shape for key, variable in weight_keys(model).items()})
 
 
 def describe_initial_weights(config: ModelConfig) -> str:
     """Returns what a training starts from, as text."""
     if config.weights is None:
         return "random weights"
-    return "Keras's ImageNet weights" if config.weights == "imagenet" else config.weights
+    return {"imagenet": "Keras's ImageNet weights", NAME: "weights of rendered people"}.get(
+        config.weights, config.weights)
 
 
 def check_converted(config: ModelConfig) -> None:
