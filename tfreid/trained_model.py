@@ -295,8 +295,8 @@ def _colored(frame: Image, color: str | None) -> tuple[np.ndarray, str]:
         raise ValueError('name the colours of the frame: color="bgr" if it comes from OpenCV, else '
                          f'color="rgb"; received {color!r}')
     kind, shape = getattr(frame, "dtype", type(frame).__name__), list(np.shape(frame))
-    if kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or not frame.size:
+    if kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         raise ValueError(f"a frame must be an image file or a uint8 array [h, w, 3], received "
                          f"{kind} {shape}; turn a grey one by cv2.cvtColor(frame, "
                          "cv2.COLOR_GRAY2BGR)")
-    return frame, color
+    return np.asarray(frame), color

@@ -137,6 +137,9 @@ def _pasted(parsed, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     draw = np.random.default_rng(0)
     files = sorted(Path(parsed.crops).glob("*.jpg"))
+    if len(files) < parsed.boxes:
+        raise SystemExit(f"error: {parsed.crops} has {len(files)} .jpg files, and {parsed.boxes} "
+                         "boxes are asked for; name another folder, or lower --boxes.")
     files = [files[place] for place in draw.choice(len(files), parsed.boxes, replace=False)]
     frames, rows = frames[: -(-parsed.boxes // 5)].copy(), []
     for place, file in enumerate(files):
@@ -144,6 +147,9 @@ def _pasted(parsed, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         height, width = crop.shape[:2]
         # In a column of its own, so that none hides another.
         columns = frames.shape[2] // (-(-parsed.boxes // len(frames)))
+        if height > frames.shape[1] or width > columns:
+            raise SystemExit(f"error: {file} has {width} x {height} pixels, more than {columns} x "
+                             f"{frames.shape[1]}; name a folder of smaller crops.")
         left = columns * (place // len(frames)) + int(draw.integers(max(columns - width, 0) + 1))
         top = int(draw.integers(frames.shape[1] - height + 1))
         frames[number, top : top + height, left : left + width] = crop

@@ -59,19 +59,20 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"wrote {output}/thresholds.json, pair_distances.png and roc.png")
 
 
-def _rate(text: str) -> float:
+def rate(text: str) -> float:
+    """Reads a rate between 0 and 1 of a command line."""
     try:
-        rate = float(text)
+        found = float(text)
     except ValueError:
-        rate = -1.0
-    if not 0 < rate < 1:
+        found = -1.0
+    if not 0 < found < 1:
         raise argparse.ArgumentTypeError(f"must be a rate between 0 and 1, not {text!r}")
-    return rate
+    return found
 
 
 def _rates(text: str) -> list[float]:
-    return [_rate(part) for part in text.split(",")]
+    return [rate(part) for part in text.split(",")]
 
 
 def _choice(text: str) -> float | None:
-    return None if text == "eer" else _rate(text)
+    return None if text == "eer" else rate(text)

@@ -101,7 +101,8 @@ def open_weights(parsed: argparse.Namespace,
         raise UserError("give either --run RUN, or --config RECIPE with --weights FILE.")
     if parsed.run:
         run, config = open_run(parsed.run, overrides)
-        return config, run.weights(parsed.weights or None), run
+        weights = parsed.weights and find_weights(parsed.weights, config.model.backbone)
+        return config, run.weights(weights or None), run
     if parsed.weights is None:
         raise UserError("--config needs --weights FILE, the trained weights.")
     config = load_config(parsed.config, overrides, parsed.variant)

@@ -15,6 +15,8 @@ examples:
 
 Both are MOTChallenge text. The figures are those of TrackEval (`pip install --no-deps trackeval`),
 the evaluation of MOTChallenge, for boxes that overlap by half; HOTA is the mean over 19 overlaps.
+Of MOTChallenge's own truth only people (class 1) are read, so boxes on what it calls distractors
+count as false here and not there.
 With --people, who returns must get the number back.
 """
 
@@ -34,6 +36,10 @@ def main(arguments: list[str] | None = None) -> None:
     if len(parsed.truth) != len(parsed.tracks):
         raise UserError(f"{len(parsed.truth)} films with a truth have {len(parsed.tracks)} files "
                         "of tracks; give one for each, in the same order.")
+    if len(set(parsed.truth)) < len(parsed.truth):
+        twice = next(file for file in parsed.truth if parsed.truth.count(file) > 1)
+        raise UserError(f"--truth names {twice} twice; score the tracks of two trackers one after "
+                        "the other.")
 
     from tfreid.evaluation.identification import read_people
     from tfreid.evaluation.results import ruled_table

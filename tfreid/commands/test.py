@@ -55,11 +55,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     folder = work_folder(config, run).path
     several = len(records) > 1 or config.data.tests_several
-    if run and several:
-        folder = run.path / "evaluation"
-    elif run and (overrides or parsed.weights):
+    if run and (overrides or parsed.weights or (records and config.data.tests_several)):
         # The run's own figures stay what they are.
-        folder = run.path / f"evaluation-{_tested(config.data)}"
+        folder = run.path / f"evaluation-{'several' if several else _tested(config.data)}"
+    elif run and several:
+        folder = run.path / "evaluation"
     thresholds = run.thresholds if run else None
     system = make_system(config)
     if parsed.pair:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tfrecords.arguments import number, whole
 from tfrecords.errors import UserError, command_line
 from tfreid.commands.parser import CommandParser
-from tfreid.commands.tracker_thresholds import USUAL_RATE, calibrated_distance
+from tfreid.commands.tracker_thresholds import USUAL_RATE, exported_threshold
 
 _EPILOG = f"""\
 examples:
@@ -19,7 +19,7 @@ examples:
 
 The tracker is Norfair's: people are followed by place and motion, and one who was lost gets the
 number back if the new track looks like the lost one. How near is the model's calibrated distance
-at which one in {1 / float(USUAL_RATE):,.0f} pairs of different people is accepted; see `tfreid
+at which one in {1 / USUAL_RATE:,.0f} pairs of different people is accepted; see `tfreid
 tracker-thresholds`. Detections are what `tfreid crop-people` reads. Boxes outside the frame or in
 frames that the film has not are left out and counted. tracks.txt counts frames from 1.
 """
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     from tfreid.visualization.track_film import draw_tracks
 
     film = Film(parsed.frames)
-    frames = _confident(read_detections(parsed.detections, parsed.first_frame), parsed)
+    frames, doubtful = _confident(read_detections(parsed.detections, parsed.first_frame), parsed)
     distance, embed = _appearance(parsed)
     options = TrackingOptions(distance, parsed.longest_gap, parsed.memory, parsed.least_overlap)
 
@@ -50,14 +50,18 @@ def main(arguments: list[str] | None = None) -> None:
     with bar("tracking") as progress:
         found = follow_people(film, frames, options, embed, parsed.least_frames, progress.update)
     write_whole(parsed.output, mot_text(found.people))
-    for count, why in ((found.missing, "of frames that the film does not have; check that they "
+    for count, why in ((doubtful, f"of a confidence below {parsed.least_confidence:g}"),
+                       (found.missing, "of frames that the film does not have; check that they "
                         "belong together (--first-frame)"),
                        (found.outside, "outside the frame; check that the detections are of a "
                         "film of this size"),
                        (found.brief, f"of tracks of fewer than {parsed.least_frames} boxes")):
         if count:
             print(f"note: left out {count:,} boxes {why}")
-    if parsed.draw and found.people:
+    if parsed.draw and not found.people:
+        print(f"note: {parsed.draw} was not drawn, since there is no track; --least-frames lets "
+              "shorter ones in")
+    elif parsed.draw:
         with bar("drawing") as progress:
             draw_tracks(film, found.people, Path(parsed.draw), progress.update)
     tracks = len({one.track for one in found.people})
@@ -66,14 +70,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _confident(frames, parsed):
-    """Leaves out boxes of a lower confidence than is wanted, and frames without any."""
+    """Returns the boxes of the confidence that is wanted, by frame, and how many others are."""
     chosen = {place: [one for one in found if one.confidence is None
                       or one.confidence >= parsed.least_confidence]
               for place, found in frames.items()}
     if not any(chosen.values()):
         raise UserError(f"{parsed.detections} has no box of a confidence of "
                         f"{parsed.least_confidence:g} or more; lower --least-confidence.")
-    return {place: found for place, found in chosen.items() if found}
+    return ({place: found for place, found in chosen.items() if found},
+            sum(map(len, frames.values())) - sum(map(len, chosen.values())))
 
 
 def _appearance(parsed):
@@ -81,11 +86,14 @@ def _appearance(parsed):
     if parsed.no_appearance:
         return None, None
 
+    from tfreid.tracking.thresholds import cosine_distance, share_note
     from tfreid.trained_model import load
 
     distance = parsed.distance
     if distance is None:
-        distance = calibrated_distance(parsed.model, USUAL_RATE)
+        threshold = exported_threshold(parsed.model)
+        distance = cosine_distance(threshold, USUAL_RATE)
+        print(f"distance {distance:.4f}: {share_note(threshold, USUAL_RATE)}")
     model = load(parsed.model)
     return distance, functools.partial(model.embed, color="bgr")
 
@@ -133,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
                         metavar="PART", help="intersection over union with the predicted place "
                         "from which on a box continues a track (default: %(default)s)")
     parser.add_number("--longest-gap", 30, "frames that a person may be missing and be found again "
-                      "by place")
+                      "by place, but no more than the person was seen in")
     parser.add_number("--memory", 600, "further frames in which a lost person may be found again "
                       "by appearance", high=10**6)
     parser.add_number("--least-frames", 3, "tracks of fewer boxes are left out")

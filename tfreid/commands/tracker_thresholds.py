@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tfrecords.errors import UserError, command_line
+from tfreid.commands.calibrate import rate
 from tfreid.commands.parser import CommandParser
 
-USUAL_RATE = "0.001"
+if TYPE_CHECKING:
+    from tfreid.evaluation.thresholds import Threshold
+
+USUAL_RATE = 0.001
 
 
 @command_line
@@ -20,33 +26,32 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--model", required=True, metavar="DIR",
                         help="export of a calibrated model, in any format")
-    parser.add_argument("--rate", default=USUAL_RATE, metavar="RATE",
+    parser.add_argument("--rate", type=rate, default=USUAL_RATE, metavar="RATE",
                         help="share of the pairs of different people, one of those of `tfreid "
                         "calibrate --false-positive-rates` (default: %(default)s)")
     parsed = parser.parse_args(arguments)
 
     from tfreid.evaluation.results import ruled_table
-    from tfreid.tracking.thresholds import SETTINGS
+    from tfreid.tracking.thresholds import SETTINGS, cosine_distance, share_note
 
-    distance = calibrated_distance(parsed.model, parsed.rate)
+    threshold = exported_threshold(parsed.model)
+    distance = cosine_distance(threshold, parsed.rate)
     rows = [(one.tracker, one.name, f"{one.number(distance):.4f}", one.meaning)
             for one in SETTINGS]
     print(ruled_table([[("tracker", "setting", "number", "what is compared with it")], rows]))
-    print(f"cosine distance {distance:.4f}: one in {1 / float(parsed.rate):,.0f} pairs of "
-          "different people is nearer")
+    print(f"cosine distance {distance:.4f}: {share_note(threshold, parsed.rate)}")
 
 
-def calibrated_distance(model: str, rate: str) -> float:
-    """Returns the cosine distance of an export at a false-positive rate.
+def exported_threshold(model: str) -> Threshold:
+    """Returns the calibration of an export.
 
     Raises:
-        UserError: If there is no export, or it was not calibrated for such a distance.
+        UserError: If there is no export, or it was not calibrated.
     """
     from tfreid.serving.client import exported_thresholds
-    from tfreid.tracking.thresholds import cosine_distance
 
     thresholds = exported_thresholds(model)
     if not thresholds:
         raise UserError(f"{model} was exported without a calibration; run tfreid calibrate and "
                         "export it again, or give the tracker a distance of your own.")
-    return cosine_distance(next(iter(thresholds.values())), rate)
+    return next(iter(thresholds.values()))

@@ -200,9 +200,10 @@ class DataConfig(Section):
         "triplets): null draws as if they were one dataset, a larger source more often; `equal` "
         "gives each the same; a list has a number for each in their order, so that [3, 1] gives "
         "the first three quarters.")
-    leave_out: Union[Whole[0, 999], str, None] = setting(
+    leave_out: Union[Whole[0, 10**9], str, None] = setting(
         None, "Source that is not trained on, and the one that is tested, also during training "
-        "unless other images choose weights: its name, or its place in `records` from 0.")
+        "unless other images choose weights: its name (in quotes if it begins with a zero), or "
+        "its place in `records` from 0.")
     fold: Whole[0, 9999] = setting(
         0, "Which identity split to use, where the records hold several (VIPeR, CUHK01, the "
         "original protocol of CUHK03).", average="free")
@@ -240,6 +241,8 @@ class DataConfig(Section):
             raise ValueError("balance_cameras is true, which needs sampling to be identities")
         if self.records == []:
             raise ValueError("records is an empty list; name a folder, or several")
+        if self.source_balance == []:
+            raise ValueError("source_balance is an empty list; give a number for each source")
         if isinstance(self.records, list) and len(self.records) == 1:
             self.records = self.records[0]
 

@@ -140,6 +140,9 @@ class PairBatches(ImageBatches):
 def _make_image_sampler(table: ImageTable, config: DataConfig, seed: int):
     """Returns the sampler of batches without pairs."""
     shares = source_shares(table, config.source_balance)
+    if config.balance_cameras and table.index.cameras.max() < 0:
+        raise UserError("data.balance_cameras is true but no training image of the records names "
+                        "its camera; set it to false.")
 
     def make(rows, places, source=None):
         labels = table.index.labels[rows]

@@ -132,4 +132,5 @@ class ImageSampler:
 def deal(random: np.random.Generator, things: int, count: int) -> np.ndarray:
     """Draws `count` positions: all `things` in random order before any is repeated."""
     rounds = -(-count // things)
-    return np.concatenate([random.permutation(things) for _ in range(rounds)])[:count]
+    return np.concatenate([np.empty(0, np.int64),
+                           *(random.permutation(things) for _ in range(rounds))])[:count]

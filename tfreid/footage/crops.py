@@ -126,7 +126,7 @@ def check_boxes(boxes: object) -> np.ndarray:
     """
     try:
         found = np.asarray(boxes, np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("boxes must be numbers [n, 4]: left, top, right and bottom of each, in "
                          "pixels") from None
     if not found.size:

@@ -17,6 +17,7 @@ from tfrecords.files import open_table, read_text
 _FIX = "write the detections again"
 _READ_FIX = f"{_FIX}, those of a long film in parts"
 _PERSON_CLASS = 1
+_LARGEST = 1_000_000  # pixels
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _BOX = ("left", "top", "width", "height")
 
@@ -76,6 +77,9 @@ def read_detections(path: str | Path, first_frame: int | None = None,
                 sum(found.box) + (found.confidence or 0) + found.visible):
             raise UserError(f"{path}, {unit} {place}: the box {list(found.box)} has no area, or it "
                             f"or its confidence is not a number; {_FIX}.")
+        if max(map(abs, found.box)) > _LARGEST:
+            raise UserError(f"{path}, {unit} {place}: the box {list(found.box)} reaches beyond "
+                            f"{_LARGEST:,} pixels; {_FIX}.")
         frames[found.frame].append(found)
     if not frames:
         raise UserError(f"{path} has no detection of a person; name another file.")

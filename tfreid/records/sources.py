@@ -110,9 +110,11 @@ def open_first(data: DataConfig) -> Records:
     """Opens the first of the records, where some images of any are enough.
 
     Raises:
-        UserError: As `open_records`.
+        UserError: As `open_training`.
     """
-    return open_records(dataclasses.replace(data, records=data.folders[:1] or None))
+    if len(data.folders) > 1:  # each with the fold that it has
+        return next(iter(JoinedRecords(dataclasses.replace(data, leave_out=None)).sources.values()))
+    return open_records(data)
 
 
 def find_left_out(data: DataConfig) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import http.client
 import json
 import re
@@ -135,7 +136,7 @@ class SavedModelClient(SignatureClient):
         self.directory = find_version(directory)
         super().__init__(load_signatures(self.directory))
 
-    @property
+    @functools.cached_property
     def size(self) -> tuple[int, int] | None:
         """See `SignatureClient`.
 

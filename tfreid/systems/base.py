@@ -69,6 +69,12 @@ class System:
         if config.data.balance_cameras and self.unit != "images":
             raise UserError("data.balance_cameras is for P x K batches; set it to false with "
                             f"system: {config.system}.")
+        if config.data.source_balance is not None and self.unit == "pairs":
+            raise UserError("data.source_balance is for systems that train on several sources; set "
+                            f"it to null with system: {config.system}.")
+        if config.loss.classifier != "softmax" and config.system != "embedding":
+            raise UserError(f"loss.classifier is {config.loss.classifier}, which system: embedding "
+                            f"has; set it to softmax with system: {config.system}.")
         self.config, self.workers = config, workers or ALONE
 
     # Training.

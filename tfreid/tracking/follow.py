@@ -95,6 +95,6 @@ def _renumbered(people: list[Detection], least_frames: int) -> list[Detection]:
 def mot_text(people: list[Detection]) -> bytes:
     """Returns boxes as MOTChallenge text: frame from 1, track, box, confidence, and three -1."""
     return "".join(
-        f"{one.frame + 1},{one.track},{','.join(f'{side:g}' for side in one.box)},"
-        f"{1 if one.confidence is None else one.confidence:g},-1,-1,-1\n"
+        f"{one.frame + 1},{one.track},{','.join(f'{side:.10g}' for side in one.box)},"
+        f"{1 if one.confidence is None else one.confidence:.10g},-1,-1,-1\n"
         for one in people).encode()

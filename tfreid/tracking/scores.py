@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,10 +63,11 @@ def score_tracks(truths: Mapping[str, Mapping[int, Sequence[Detection]]],
     with tempfile.TemporaryDirectory(prefix="tfreid-") as folder, contextlib.redirect_stdout(
             io.StringIO()):
         for name, film in names.items():
-            _write(Path(folder) / "gt" / name / "gt" / "gt.txt", truths[film])
-            _write(Path(folder) / "found" / _NAME / "data" / f"{name}.txt", tracks[film])
+            numbers = _places({*truths[film], *tracks[film]})
+            _write(Path(folder) / "gt" / name / "gt" / "gt.txt", truths[film], numbers)
+            _write(Path(folder) / "found" / _NAME / "data" / f"{name}.txt", tracks[film], numbers)
         found = _evaluated(trackeval, Path(folder), {
-            name: max([*truths[film], *tracks[film]]) + 1 for name, film in names.items()})
+            name: len({*truths[film], *tracks[film]}) for name, film in names.items()})
     scores = {film: _scores(found[name]) for name, film in names.items()}
     return scores if len(names) < 2 else {**scores, "all": _scores(found[_COMBINED])}
 
@@ -92,11 +93,18 @@ def _scores(found) -> TrackScores:
         float(clear["MOTA"]), int(clear["IDSW"]))
 
 
-def _write(path: Path, frames: Mapping[int, Sequence[Detection]]) -> None:
+def _places(numbers: Iterable[int]) -> dict[int, int]:
+    """Counts numbers from 1 in their order: TrackEval makes tables as long as the largest."""
+    return {number: place for place, number in enumerate(sorted(numbers), 1)}
+
+
+def _write(path: Path, frames: Mapping[int, Sequence[Detection]],
+           numbers: Mapping[int, int]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    tracks = _places({one.track for found in frames.values() for one in found})
     # Confidence 1, class 1 (a person), visible.
     path.write_text("".join(
-        f"{frame + 1},{one.track},{','.join(map(repr, one.box))},1,1,1\n"
+        f"{numbers[frame]},{tracks[one.track]},{','.join(map(repr, one.box))},1,1,1\n"
         for frame, found in frames.items() for one in found))
 
 

@@ -21,7 +21,8 @@ class TrackingOptions(NamedTuple):
     Attributes:
         distance: Cosine distance up to which a new track is a lost one; None numbers by place
             alone.
-        longest_gap: Frames that a person may be missing and be found again by place.
+        longest_gap: Frames that a person may be missing and be found again by place; Norfair allows
+            no more than the person was seen in.
         memory: Further frames that a lost person may be found again by appearance.
         least_overlap: Intersection over union of a box with the place that motion predicts, from
             which on it may be the same person.

@@ -66,12 +66,19 @@ def draw_people(image: np.ndarray, people: Sequence[Detection]) -> np.ndarray:
 
 def _write_film(film, frames, path, advance) -> None:
     with whole_file(path) as temporary:
-        writer, image = None, None
+        writer, image, last = None, None, -1
         try:
             for number, found in film.frames():
                 if found is None and image is None:
                     continue  # broken frames show the one before
-                image = image if found is None else found
+                if image is not None and found is not None and found.shape != image.shape:
+                    raise UserError(
+                        f"frame {number + 1} of {film.path} has {found.shape[1]} x "
+                        f"{found.shape[0]} pixels, the frames before it {image.shape[1]} x "
+                        f"{image.shape[0]}; a film has one size: draw a picture (.jpg) instead.")
+                for _ in range(number - last - 1 if writer else 0):
+                    writer.write(image)  # as long as the frames that a folder lacks
+                image, last = image if found is None else found, number
                 if writer is None:
                     writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter_fourcc(*"mp4v"),
                                              film.rate, image.shape[1::-1])

@@ -116,10 +116,12 @@ def test_boxes_that_are_left_out_are_counted(film, tmp_path, capsys):
     pytest.importorskip("norfair")
     detections = tmp_path / "some.txt"
     detections.write_text("".join(f"{frame},-1,10,10,20,60,0.9\n" for frame in range(1, 9))
-                          + "2,-1,500,10,20,60,0.9\n999,-1,10,10,20,60,0.9\n3,-1,90,9,9,60,0.9\n")
+                          + "1,-1,10,10,20,60,-1\n2,-1,500,10,20,60,0.9\n"
+                          "999,-1,10,10,20,60,0.9\n3,-1,90,9,9,60,0.9\n")
     assert track.main(["--frames", str(film), "--detections", str(detections), "--no-appearance",
                        "--output", str(tmp_path / "tracks.txt")]) == 0
     printed = capsys.readouterr().out
+    assert "left out 1 boxes of a confidence below 0" in printed
     assert "left out 1 boxes outside the frame" in printed
     assert "left out 1 boxes of frames that the film does not have" in printed
     assert "left out 1 boxes of tracks of fewer than 3 boxes" in printed
@@ -140,6 +142,12 @@ def test_options_that_contradict_are_refused(given, capsys, options, words):
 def test_scores_need_a_file_of_tracks_for_each_truth(capsys):
     message = refused(score_tracks.main, ["--truth", "a.txt", "b.txt", "--tracks", "c.txt"], capsys)
     assert "2 films with a truth have 1 files of tracks" in message
+
+
+def test_a_truth_is_given_once(capsys):
+    message = refused(score_tracks.main, [
+        "--truth", "a.txt", "a.txt", "--tracks", "b.txt", "c.txt"], capsys)
+    assert "--truth names a.txt twice" in message
 
 
 def test_the_table_of_people_must_be_of_the_film(film, tmp_path, capsys):

@@ -181,6 +181,11 @@ def test_unknown_cameras_count_as_one_and_nothing_but_them_is_refused():
         IdentitySampler(labels, 1, 4, 0, np.full(16, -1))
 
 
+def test_batches_without_a_place_for_a_source_are_empty():
+    drawn = [*ImageSampler(5, 4, seed=0).draw(np.random.default_rng(0), [0, 0])]
+    assert [batch.tolist() for batch in drawn] == [[], []]
+
+
 def test_plain_sampling_goes_through_all_images_before_it_repeats_one():
     sampler = ImageSampler(10, 4, seed=3)
     drawn = sampler.epoch(5, 7)

@@ -156,3 +156,7 @@ def test_cameras_are_balanced_within_the_sources_that_name_them(table):
     rows = made._sampler.epoch(0, 20)
     assert (counted(table.sources.of_image[rows]) == 4).all()
     assert (np.sort(cameras[rows[:, 8:]], axis=1) == [7, 7, 8, 8]).all()
+    index = dataclasses.replace(table.index, cameras=np.full(len(table.index), -1))
+    with pytest.raises(UserError, match="balance_cameras is true but no training image"):
+        IdentityBatches(dataclasses.replace(table, index=index), DataConfig(
+            source_balance="equal", balance_cameras=True, identities_per_batch=3), 8, 8, seed=1)

@@ -79,6 +79,7 @@ def test_tracks_of_sixty_digits_stay_apart(tmp_path):
     ("a.txt", "0,1,2,3,4,5\n", "line 1: frame -1 lies before the first one; give --first-frame"),
     ("a.txt", "1,1,2,3,0,5\n", "has no area"),
     ("a.txt", "1,1,nan,3,4,5\n", "has no area"),
+    ("a.txt", "1,1,2,3,1e10,5\n", "reaches beyond 1,000,000 pixels"),
     ("a.txt", "1,1,2,3,4,5,nan\n", "its confidence is not a number"),
     ("a.txt", "1,1,2,3,4,5,1,1,nan\n", "its confidence is not a number"),
     ("a.txt", "1,nan,2,3,4,5\n", "line 1: not frame"),

@@ -48,6 +48,8 @@ def test_one_line_adds_a_loss(monkeypatch):
     ({"lenght": {}}, "loss.others names lenght, which does not exist"),
     ({"triplet": {"margn": 1.0}}, "loss.others.triplet: .*margn"),
     ({"triplet": {"weight": "much"}}, "loss.others.triplet"),
+    ({"center": {}}, "loss.others names center, which loss.center.weight turns on as well"),
+    ({"arcface": {}}, "loss.others names arcface, a loss of the classifier"),
 ])
 def test_mistakes_are_one_sentence(others, words):
     with pytest.raises(UserError, match=words):

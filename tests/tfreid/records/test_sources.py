@@ -163,8 +163,10 @@ def test_a_fold_is_that_of_the_records_that_have_folds(records, tmp_path):
     folds = [{"train": [0, 1], "test": [2, 3]}, {"train": [1, 3], "test": [0, 2]}]
     build_records(Scan(tmp_path, {"images": entries}, identity_splits=folds), "drawn",
                   tmp_path / "drawn", shards=1)
-    opened = JoinedRecords(DataConfig(records=[str(records), str(tmp_path / "drawn")], fold=1))
+    opened_with = DataConfig(records=[str(records), str(tmp_path / "drawn")], fold=1)
+    opened = JoinedRecords(opened_with)
     assert [one.description for one in opened.sources.values()] == ["synthetic", "drawn, fold 1"]
+    assert open_first(opened_with).description == "synthetic"
     index = opened.load_training().index
     assert np.unique(index.labels).tolist() == list(range(10))
     assert {path[:-5] for path in index.paths[48:]} == {"drawn/1", "drawn/3"}

@@ -190,3 +190,14 @@ def test_balanced_cameras_are_for_batches_of_p_identities_with_k_images(system):
     config = Config(system=system, data=DataConfig(balance_cameras=True))
     with pytest.raises(UserError, match=f"balance_cameras .* false with system: {system}"):
         make_system(config)
+
+
+@pytest.mark.parametrize("system, setting, value", [
+    ("csn", "data.source_balance", "equal"), ("siamese", "data.source_balance", [3.0, 1.0]),
+    ("triplet", "loss.classifier", "arcface"), ("csn", "loss.classifier", "circle")])
+def test_settings_that_a_system_does_not_read_are_refused(system, setting, value):
+    config = Config(system=system)
+    section, _, name = setting.partition(".")
+    setattr(getattr(config, section), name, value)
+    with pytest.raises(UserError, match=f"{setting} .* with system: {system}"):
+        make_system(config)

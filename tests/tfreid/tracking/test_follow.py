@@ -78,7 +78,7 @@ def test_detections_of_other_frames_are_refused(film):
 
 
 def test_output_is_read_back(film, tmp_path):
-    frames = boxes(*((frame, 40, 20, 40, 80) for frame in range(4)))
+    frames = boxes(*((frame, 40.123456, 20, 40, 80) for frame in range(4)))
     people = follow_people(film, frames, WITHOUT).people
     (tmp_path / "tracks.txt").write_bytes(mot_text(people))
     assert [one for found in read_detections(tmp_path / "tracks.txt").values()

@@ -43,6 +43,14 @@ class TestScores:
         assert scores.keys() == {"film"}
         assert scores["film"] == pytest.approx((0.6, 0.52**0.5, 1.0, 0.52, 0.9, 1))
 
+    def test_numbers_as_large_as_identifiers(self):
+        """Neither tracks nor frames cost memory by their numbers, and empty frames no score."""
+        found = {10**12 * frame: [one[0]._replace(frame=10**12 * frame, track=2**62 + one[0].track)]
+                 for frame, one in walk(*[1] * 6, *[2] * 4).items()}
+        truth = {10**12 * frame: one for frame, one in walk(*[5] * 10).items()}
+        assert score_tracks({"film": truth}, {"film": found})["film"] == pytest.approx(
+            (0.6, 0.52**0.5, 1.0, 0.52, 0.9, 1))
+
     def test_boxes_that_are_missed_and_false(self):
         """Of 10 boxes 8 are found, and 2 elsewhere: 8 agree, 2 are missed, 2 false.
 

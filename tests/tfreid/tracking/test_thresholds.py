@@ -8,7 +8,7 @@ import pytest
 from tfrecords.errors import UserError
 from tfreid.evaluation.distances import pairwise_distances
 from tfreid.evaluation.thresholds import Threshold
-from tfreid.tracking.thresholds import SETTINGS, cosine_distance
+from tfreid.tracking.thresholds import SETTINGS, cosine_distance, share_note
 
 
 def calibrated(metric="cosine", normalized=True, **distances):
@@ -28,8 +28,10 @@ def test_each_tracker_gets_its_number_for_one_distance():
         ("BoxMOT up to 16, BoT-SORT", "appearance_thresh"): 0.15,
         ("BoxMOT, StrongSORT", "max_cos_dist"): 0.3,
         ("BoxMOT, HybridSORT", "longterm_reid_correction_thresh"): 0.3,
+        ("BoxMOT, HybridSORT", "longterm_reid_correction_thresh_low"): 0.3,
         ("BoxMOT, OccluBoost", "recovery_appearance_thresh"): 0.7,
         ("BoxMOT, OccluBoost", "second_appearance_thresh"): 0.7,
+        ("BoxMOT, OccluBoost", "gta_appearance_thresh"): 0.7,
         ("Ultralytics, BoT-SORT", "appearance_thresh"): 0.85,
         ("DeepSORT", "max_cosine_distance"): 0.3,
         ("DeepStream", "minMatchingScore4ReidSimilarity"): 0.7,
@@ -59,13 +61,26 @@ def test_trackers_decide_as_the_calibration_does(setting):
 
 def test_the_distance_at_a_rate():
     threshold = calibrated(**{"0.001": 0.2, "0.01": 0.3})
-    assert cosine_distance(threshold, "0.001") == 0.2
-    assert cosine_distance(threshold, "0.01") == 0.3
+    assert cosine_distance(threshold, 1e-3) == 0.2
+    assert cosine_distance(threshold, 0.01) == 0.3
+
+
+def test_few_pairs_cannot_show_a_rare_share():
+    threshold = calibrated(**{"0.001": 0.2})
+    threshold.measured["negative_pairs"] = 1000
+    assert share_note(threshold, 0.001) == "one in 1,000 pairs of different people is nearer"
+    threshold.measured["negative_pairs"] = 999
+    assert share_note(threshold, 0.001).startswith("none of only 999 pairs")
+
+
+def test_a_calibration_without_distances_is_refused():
+    with pytest.raises(UserError, match="no distances at false-positive rates; .*--distance"):
+        cosine_distance(calibrated(), 0.001)
 
 
 def test_a_euclidean_distance_of_unit_vectors():
     """Vectors at 60 degrees: the Euclidean distance is 1, the cosine 1/2."""
-    assert cosine_distance(calibrated("euclidean", **{"0.001": 1.0}), "0.001") == 0.5
+    assert cosine_distance(calibrated("euclidean", **{"0.001": 1.0}), 0.001) == 0.5
 
 
 @pytest.mark.parametrize("threshold", [
@@ -73,12 +88,12 @@ def test_a_euclidean_distance_of_unit_vectors():
     calibrated("cityblock", **{"0.001": 1.0})], ids=["lengths", "metric"])
 def test_distances_that_are_no_cosines_are_refused(threshold):
     with pytest.raises(UserError, match="evaluation.metric=cosine"):
-        cosine_distance(threshold, "0.001")
+        cosine_distance(threshold, 0.001)
 
 
 def test_a_rate_that_was_not_measured_is_refused_with_those_that_were():
     with pytest.raises(UserError, match=r"rate 0\.05, but for 0\.001, 0\.01; .*calibrate"):
-        cosine_distance(calibrated(**{"0.001": 0.2, "0.01": 0.3}), "0.05")
+        cosine_distance(calibrated(**{"0.001": 0.2, "0.01": 0.3}), 0.05)
 
 
 def test_the_distance_of_galleries_is_never_above_the_threshold():

@@ -54,6 +54,12 @@ class TestTracks:
         assert len(set(numbers[:5])) == len(set(numbers[5:])) == 1
         assert (numbers[0] == numbers[-1]) == is_same
 
+    @pytest.mark.parametrize("seen, missing, is_same", [(3, 3, True), (3, 4, False),
+                                                        (30, 10, True), (30, 11, False)])
+    def test_the_longest_gap_is_no_longer_than_the_person_was_seen(self, seen, missing, is_same):
+        frames = [[(10.0, RED)]] * seen + [[]] * missing + [[(10.0, RED)]] * 2
+        assert len(set(self.followed(frames, None, longest_gap=10))) == (1 if is_same else 2)
+
     def test_memory_ends(self):
         frames = [[(10.0, RED)]] * 5 + [[]] * 50 + [[(500.0, RED)]] * 5
         assert len(set(self.followed(frames, 0.2, longest_gap=5, memory=20))) == 2

@@ -92,6 +92,12 @@ def make_other_losses(config: LossConfig) -> dict[str, tuple[float, keras.losses
         if name not in LOSSES:
             raise UserError(f"loss.others names {name}, which does not exist; choose from "
                             f"{', '.join(LOSSES)}.")
+        if LOSSES[name] in (*_MARGIN_LOSSES.values(), LabelSmoothedSoftmax):
+            raise UserError(f"loss.others names {name}, a loss of the classifier; use loss.id and "
+                            "loss.classifier instead.")
+        if getattr(getattr(config, name, None), "weight", 0):
+            raise UserError(f"loss.others names {name}, which loss.{name}.weight turns on as well; "
+                            "use one of them.")
         arguments = {"weight": 1.0, **arguments}
         try:
             weight = float(arguments.pop("weight"))
