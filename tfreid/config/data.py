@@ -249,12 +249,14 @@ class DataConfig(Section):
     @property
     def folders(self) -> list[str]:
         """The folders of `records`."""
-        return [self.records] if isinstance(self.records, str) else list(self.records or ())
+        if self.records is None:
+            return []
+        return list(self.records) if isinstance(self.records, list) else [self.records]
 
     @property
     def named(self) -> str:
         """The folders of `records` in a sentence."""
-        return " and ".join(self.folders)
+        return " and ".join(map(str, self.folders))
 
     @property
     def tests_several(self) -> bool:
