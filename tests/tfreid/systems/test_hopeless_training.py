@@ -35,7 +35,7 @@ def config(identities: int = 4, id_weight: float = 0.0, triplet: float = 1.0) ->
 
 def test_one_identity_is_refused(table):
     one = table.take(np.flatnonzero(table.index.labels == 0))
-    records = {"train": types.SimpleNamespace(load=lambda *_: one)}
+    records = types.SimpleNamespace(load_training=lambda *_: one)
     with pytest.raises(UserError, match="only one training identity"):
         EmbeddingSystem(config()).training_images(records)
 
