@@ -339,8 +339,7 @@ def test_two_thresholds_come_from_the_calibration():
                      **COMMON)
     assert embedder._limits(full) == Limits(0.2, 0.4)
     assert embedder._limits(Threshold(0.4, "cosine", **COMMON)) == Limits(0.4, 0.4)
-    assert embedder._distance_at(full, "0.001") == 0.2
-    assert embedder._distance_at(full, "0.01") == 0.4 and embedder._distance_at(None, "1") is None
+    assert full.distance_at("0.001") == 0.2 and full.distance_at("0.01") == 0.4
     assert [Limits(0.2, 0.4).verdict(x) for x in (0.2, 0.3, 0.41)] == ["same", "unsure", "unknown"]
 
 
