@@ -28,7 +28,6 @@ from tfreid.serving.interface import find_embedding, joined
 from tfreid.systems.exporting import make_client
 from tfreid.systems.registry import make_system
 from tfreid.training.run_folder import open_run
-from tfreid.weights.rendered import find_weights
 
 Images = Union[np.ndarray, Sequence[Image]]
 # Size of the crops of no box, for models of no fixed size.
@@ -93,7 +92,6 @@ def load(source: str | Path, weights: str | Path | None = None,
         config = load_config(str(source), overrides)
         if weights is None:
             raise UserError(f"{source} is a recipe; give weights=FILE, the trained weights.")
-        weights = find_weights(weights, config.model.backbone)
     system = make_system(config)
     served = system.serve(system.load(weights), run)
     return TrainedModel(make_client(served), served.thresholds, config.evaluation.metric)

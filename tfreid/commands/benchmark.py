@@ -127,10 +127,8 @@ def _measure(parsed, config) -> dict:
         if parsed.what != "inference":
             raise UserError("--against is for inference; leave it out.")
         from tfreid.benchmarks.runtimes import measure_runtimes
-        from tfreid.weights.rendered import find_weights
 
-        weights = parsed.weights and find_weights(parsed.weights, config.model.backbone)
-        return measure_runtimes(config, weights, parsed.against,
+        return measure_runtimes(config, parsed.weights, parsed.against,
                                 [precision_of(name) for name in parsed.quantize],
                                 parsed.steps, parsed.warm_up)
     if parsed.what == "gallery":

@@ -95,18 +95,15 @@ def open_weights(parsed: argparse.Namespace,
     """
     from tfreid.config import load_config
     from tfreid.training.run_folder import open_run
-    from tfreid.weights.rendered import find_weights
 
     if bool(parsed.run) == bool(parsed.config):
         raise UserError("give either --run RUN, or --config RECIPE with --weights FILE.")
     if parsed.run:
         run, config = open_run(parsed.run, overrides)
-        weights = parsed.weights and find_weights(parsed.weights, config.model.backbone)
-        return config, run.weights(weights or None), run
+        return config, run.weights(parsed.weights or None), run
     if parsed.weights is None:
         raise UserError("--config needs --weights FILE, the trained weights.")
-    config = load_config(parsed.config, overrides, parsed.variant)
-    return config, find_weights(parsed.weights, config.model.backbone), None
+    return load_config(parsed.config, overrides, parsed.variant), parsed.weights, None
 
 
 def work_folder(config: Config, run: RunFolder | None) -> RunFolder:

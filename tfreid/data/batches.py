@@ -140,9 +140,6 @@ class PairBatches(ImageBatches):
 def _make_image_sampler(table: ImageTable, config: DataConfig, seed: int):
     """Returns the sampler of batches without pairs."""
     shares = source_shares(table, config.source_balance)
-    if config.balance_cameras and table.index.cameras.max() < 0:
-        raise UserError("data.balance_cameras is true but no training image of the records names "
-                        "its camera; set it to false.")
 
     def make(rows, places, source=None):
         labels = table.index.labels[rows]
@@ -155,8 +152,8 @@ def _make_image_sampler(table: ImageTable, config: DataConfig, seed: int):
                 f"{config.identities_per_batch} identities of a batch, but it has {found}; lower "
                 "its share or data.identities_per_batch.")
         cameras = table.index.cameras[rows] if config.balance_cameras else None
-        if source is not None and cameras is not None and cameras.max() < 0:
-            cameras = None  # of this source, while others may name theirs
+        if cameras is not None and cameras.max() < 0 <= table.index.cameras.max():
+            cameras = None  # of this source, while others name theirs
         return IdentitySampler(labels, places, config.images_per_identity, seed, cameras)
 
     places = (config.images_per_batch if config.sampling == "images"

@@ -172,14 +172,14 @@ class System:
     # Trained weights.
 
     def load(self, weights: str | Path) -> keras.Model:
-        """Builds the model with trained weights.
+        """Builds the model with trained weights: a file, or `rendered`, those of this package.
 
         Raises:
             UserError: If the file is missing, or has the weights of another architecture.
         """
         share_gpus()
         model = self.build_model()
-        load_weights(model, weights)
+        load_weights(model, find_weights(weights, self.config.model.backbone))
         return model
 
     def embedding(self, model: keras.Model) -> keras.Model:

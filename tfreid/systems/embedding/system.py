@@ -34,6 +34,7 @@ from tfreid.training.dropout_noise import Margin
 from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.run_folder import RunFolder
 from tfreid.weights.files import load_weights, read_shapes
+from tfreid.weights.rendered import find_weights
 
 _CLASSIFIER = "classifier/"
 
@@ -105,6 +106,7 @@ class EmbeddingSystem(System):
         checkpoint, leaves it untrained; no ranking depends on it.
         """
         share_gpus()
+        weights = find_weights(weights, self.config.model.backbone)
         kernel = read_shapes(weights).get(_CLASSIFIER + "kernel", (0, 1))
         settings = dataclasses.replace(self.config.model, num_identities=kernel[-1])
         model = self._build(settings)
