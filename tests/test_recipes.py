@@ -197,7 +197,8 @@ def test_initial_weights_are_named_where_a_method_needs_them(name, variant):
     if variant:
         told = RECIPES[name]["variants"][variant].get("initial_weights", told)
     weights = load_config(name, variants=[variant] if variant else []).model.weights
-    named = {"-": None, "Keras": "imagenet"}.get(told, f"{told}.weights.h5")
+    named = {"-": None, "Keras": "imagenet", "rendered": "rendered"}.get(
+        told, f"{told}.weights.h5")
     assert weights == named or (variant.startswith("from_") and weights.startswith("runs/"))
 
 

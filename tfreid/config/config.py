@@ -22,10 +22,9 @@ class _Common(Section):
                         average="free")
     system: Literal[tuple(SYSTEMS)] = setting(
         "embedding", "What is learned: `embedding` a feature of one image (`loss`); `triplet` one "
-        "from mined triplets (`triplet`), after a training as a classifier of identities "
-        "(`pretraining`); `csn` the similarity of two images (`csn`, `data.pairs`); `siamese` a "
-        "feature and the probability that two of them show the same identity, from pairs "
-        "(`siamese`, `data.pairs`).")
+        "from mined triplets (`triplet`); `csn` the similarity of two images (`csn`, "
+        "`data.pairs`); `siamese` a feature and the probability that two of them show the same "
+        "identity, from pairs (`siamese`, `data.pairs`).")
     model: ModelConfig = section(ModelConfig)
     data: DataConfig = section(DataConfig)
     loss: LossConfig = section(LossConfig)
@@ -35,9 +34,9 @@ class _Common(Section):
     evaluation: EvaluationConfig = section(EvaluationConfig)
     export: ExportConfig = section(ExportConfig)
     pretraining: Optional[dict[str, Any]] = setting(
-        None, "A stage of training before: settings that are laid over all others, or the name of "
-        "a recipe of them, for example `classification`. Its last weights are the initial ones; "
-        "null for none. `system: triplet` uses it.")
+        None, "A stage of training before: settings that are laid over all others (other records "
+        "or image sizes, too), or the name of a recipe of them, for example `classification`. Its "
+        "last weights, but for a classifier's, are the initial ones; null for none.")
 
 
 def _systems_sections():

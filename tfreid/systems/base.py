@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.config import Config, SubsetConfig
+from tfreid.config import Config, SubsetConfig, stage_config
 from tfreid.data.subsets import draw_subset, validation_records
 from tfreid.devices import share_gpus
 from tfreid.evaluation.evaluator import Evaluation, Evaluator, GalleryEvaluator
@@ -84,6 +85,10 @@ class System:
 
     def pretraining(self) -> Config | None:
         """Returns the settings of the stage before, whose last weights are the initial ones."""
+        first = stage_config(self.config)
+        if first is None:
+            return None
+        return dataclasses.replace(first, name=f"{self.config.name} (pretraining)")
 
     def training_images(self, records: Records | JoinedRecords) -> ImageTable:
         """Loads the training images that `data.subset` selects.

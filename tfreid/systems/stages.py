@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -77,36 +78,64 @@ def train(config_path: str | None, output: str | Path, overrides: list[str], res
 
 def _train(config: Config, folder: RunFolder, command: str | None,
            resolver: Resolver | None) -> None:
-    records = open_training(config.data)
-    prepare_runtime(config.training)
-    strategy, workers = _join(config, records, resolver)
-    system, replicas = make_system(config), strategy.num_replicas_in_sync
-    system.check(replicas)
-    table = system.training_images(records)
-    identities = describe_identities(table)
-    earlier = RunFolder(folder.pretraining, outer=folder)
-    for run in (folder, earlier):
-        check_identities(run, identities, config.data.folders)
+    system = make_system(config)
     first, weights = system.pretraining(), None
+    records = open_training(config.data)
+    others = {} if first is None or _same_images(first, config) else {
+        "pretraining": open_training(first.data)}
+    prepare_runtime(config.training)
+    strategy, workers = _join(config, {"": records, **others}, resolver)
+    replicas = strategy.num_replicas_in_sync
+    system.check(replicas)
+    images = _Images.load(config, records)
+    check_identities(folder, images.identities, config.data.folders)
     if first is not None and not saved_steps(folder.checkpoints):
-        config, _ = _resolve(config, folder, table, replicas)  # to fail fast
+        config, _ = _resolve(config, folder, images.table, replicas)  # to fail fast
+        earlier = RunFolder(folder.pretraining, outer=folder)
         weights = earlier.last_weights
         if not weights.exists():
             make_system(first).check(replicas)
-            stage = _Stage(first, earlier, table, records, strategy, workers)
-            folder.start(config, identities, command)
-            earlier.start(stage.config, identities, command)
+            before = _Images.load(first, others["pretraining"]) if others else images
+            check_identities(earlier, before.identities, first.data.folders)
+            stage = _Stage(first, earlier, before, strategy, workers)
+            folder.start(config, images.identities, command)
+            earlier.start(stage.config, before.identities, command)
             stage.train()
-            del stage  # its memory
+            del stage, before  # their memory
             command = None
-    stage = _Stage(config, folder, table, records, strategy, workers, weights)
-    folder.start(stage.config, identities, command)
+    stage = _Stage(config, folder, images, strategy, workers, weights)
+    folder.start(stage.config, images.identities, command)
     stage.train()
 
 
-def _join(config: Config, records: Records | JoinedRecords,
+class _Images(NamedTuple):
+    """What a stage is trained and evaluated on."""
+
+    records: Records | JoinedRecords
+    table: ImageTable
+    identities: dict[str, Any]
+
+    @classmethod
+    def load(cls, config: Config, records: Records | JoinedRecords) -> _Images:
+        table = make_system(config).training_images(records)
+        return cls(records, table, describe_identities(table))
+
+
+def _same_images(one: Config, other: Config) -> bool:
+    """Returns whether two stages train on the same images of the same records."""
+    return all(getattr(one.data, name) == getattr(other.data, name)
+               for name in ("folders", "leave_out", "fold", "subset"))
+
+
+def _join(config: Config, records: Mapping[str, Records | JoinedRecords],
           resolver: Resolver | None) -> tuple[tf.distribute.Strategy, Workers]:
-    """Returns the devices, and the processes that train together once all agree on what."""
+    """Returns the devices, and the processes that train together once all agree on what.
+
+    Args:
+        config: The settings.
+        records: The records of each stage that has its own, by the section of its settings.
+        resolver: The cluster, if there is one.
+    """
     training = config.training
     if resolver is None:
         return make_strategy(training.devices), ALONE
@@ -115,7 +144,8 @@ def _join(config: Config, records: Records | JoinedRecords,
     workers.check_same({
         "TensorFlow": tf.__version__,
         **{name: value for name, value in flat(config).items() if name not in _OWN},
-        **records.checksums,
+        **{f"{stage} {what}".strip(): checksums for stage, one in records.items()
+           for what, checksums in one.checksums.items()},
     })
     return strategy, workers
 
@@ -126,8 +156,7 @@ class _Stage:
     Args:
         config: The settings.
         folder: Its folder, which may not exist yet.
-        table: The training images.
-        records: The records to evaluate on.
+        images: What it is trained and evaluated on.
         strategy: The devices.
         workers: The processes that train together.
         weights: Weights of the stage before, instead of `model.weights`.
@@ -139,11 +168,10 @@ class _Stage:
         UserError: If the settings do not fit the run in the folder, or as in `Trainer`.
     """
 
-    def __init__(self, config: Config, folder: RunFolder, table: ImageTable,
-                 records: Records | JoinedRecords, strategy: tf.distribute.Strategy,
-                 workers: Workers, weights: Path | None = None):
+    def __init__(self, config: Config, folder: RunFolder, images: _Images,
+                 strategy: tf.distribute.Strategy, workers: Workers, weights: Path | None = None):
         prepare_runtime(config.training)  # the same seed wherever the stage before ended
-        replicas = strategy.num_replicas_in_sync
+        table, replicas = images.table, strategy.num_replicas_in_sync
         begins = not saved_steps(folder.checkpoints)
         if begins and weights is None:
             check_converted(config.model)
@@ -155,7 +183,7 @@ class _Stage:
             if begins:
                 make_system(start).load_initial_weights(model)
         tested = model if workers.count == 1 else system.build_model()
-        evaluator = system.make_evaluator(tested, records)
+        evaluator = system.make_evaluator(tested, images.records)
         grows = not system.shares_batch and config.data.global_batch == "grow"
         schedule = scaled(config.schedule, replicas if grows else 1)
         self._trainer = Trainer(

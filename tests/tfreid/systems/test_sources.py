@@ -232,6 +232,28 @@ def test_triplets_of_both_stages(folders, tiny_backbone, tmp_path, capsys):
         assert {f"evaluation/{name}/mAP" for name in NAMES} <= tags(folder)
 
 
+def test_a_stage_before_on_other_records(recipe, folders, tmp_path, capsys):
+    """Its last weights, but for the classifier's, are what the training begins with."""
+    path, run, first = tmp_path / "stages.yaml", tmp_path / "run", tmp_path / "run" / "pretraining"
+    path.write_text(yaml.safe_dump({
+        "base": recipe, "schedule": {"learning_rate": 1e-9, "warmup_epochs": 0},
+        "training": {"epochs": 1, "evaluate_every": 0}, "pretraining": {
+            "data": {"records": folders[1]}, "model": {"height": 48},
+            "schedule": {"learning_rate": 0.01}}}))
+    assert train_net.main(["--config", str(path), "--output", str(run),
+                           f"data.records={folders[0]}"]) == 0
+    stages = capsys.readouterr().out
+    assert "joint (pretraining): 20 images of 5 identities" in stages
+    assert "joint: 48 images of 8 identities" in stages
+    weights = [read_arrays(folder / "checkpoints" / "last.weights.h5") for folder in (first, run)]
+    assert [one["classifier/kernel"].shape[-1] for one in weights] == [5, 8]
+    kernels = [key for key in weights[0] if key.endswith("/kernel") and "classifier" not in key]
+    assert kernels
+    for key in kernels:
+        np.testing.assert_allclose(weights[0][key], weights[1][key], atol=1e-6, err_msg=key)
+    assert load_config(first / "config.yaml").data.folders == [folders[1]]
+
+
 @pytest.mark.parametrize(("settings", "words"), [
     (["system=csn"], "names 2 folders, but system: csn trains on one"),
     (["system=siamese", "siamese.loss=contrastive"], "but system: siamese trains on one"),

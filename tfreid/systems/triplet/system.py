@@ -8,7 +8,7 @@ import math
 import keras
 
 from tfrecords.errors import UserError
-from tfreid.config import Config, stage_config
+from tfreid.config import Config
 from tfreid.models.embedding import input_size
 from tfreid.records import ImageTable
 from tfreid.systems.embedding.system import EmbeddingSystem
@@ -47,13 +47,6 @@ class TripletSystem(EmbeddingSystem):
             raise UserError(
                 f"triplet.batch_size is {triplet.batch_size} and not a multiple of {together} "
                 "(triplet.triplets_at_once on every device); choose a multiple.")
-
-    def pretraining(self) -> Config | None:
-        """Returns the settings of the stage before, which classifies identities."""
-        first = stage_config(self.config)
-        if first is None:
-            return None
-        return dataclasses.replace(first, name=f"{self.config.name} (pretraining)")
 
     def resolve(self, table: ImageTable, replicas: int) -> Config:
         """Sets the number of steps in an update and in an epoch."""
