@@ -78,31 +78,33 @@ def train(config_path: str | None, output: str | Path, overrides: list[str], res
 
 def _train(config: Config, folder: RunFolder, command: str | None,
            resolver: Resolver | None) -> None:
-    system = make_system(config)
+    system, earlier = make_system(config), RunFolder(folder.pretraining, outer=folder)
     first, weights = system.pretraining(), None
-    records = open_training(config.data)
-    others = {} if first is None or _same_images(first, config) else {
-        "pretraining": open_training(first.data)}
+    if first is not None and not saved_steps(folder.checkpoints):
+        weights = earlier.last_weights
+    due = weights is not None and not weights.exists()
+    records = {"": open_training(config.data)}
+    if due and not _same_images(first, config):
+        records["pretraining"] = open_training(first.data)
     prepare_runtime(config.training)
-    strategy, workers = _join(config, {"": records, **others}, resolver)
+    strategy, workers = _join(config, records, resolver)
     replicas = strategy.num_replicas_in_sync
     system.check(replicas)
-    images = _Images.load(config, records)
+    images = _Images.load(config, records[""])
     check_identities(folder, images.identities, config.data.folders)
-    if first is not None and not saved_steps(folder.checkpoints):
+    if due:
         config, _ = _resolve(config, folder, images.table, replicas)  # to fail fast
-        earlier = RunFolder(folder.pretraining, outer=folder)
-        weights = earlier.last_weights
-        if not weights.exists():
-            make_system(first).check(replicas)
-            before = _Images.load(first, others["pretraining"]) if others else images
-            check_identities(earlier, before.identities, first.data.folders)
-            stage = _Stage(first, earlier, before, strategy, workers)
-            folder.start(config, images.identities, command)
-            earlier.start(stage.config, before.identities, command)
-            stage.train()
-            del stage, before  # their memory
-            command = None
+        make_system(first).check(replicas)
+        before = images
+        if "pretraining" in records:
+            before = _Images.load(first, records["pretraining"])
+        check_identities(earlier, before.identities, first.data.folders)
+        stage = _Stage(first, earlier, before, strategy, workers)
+        folder.start(config, images.identities, command)
+        earlier.start(stage.config, before.identities, command)
+        stage.train()
+        del stage, before  # their memory
+        command = None
     stage = _Stage(config, folder, images, strategy, workers, weights)
     folder.start(stage.config, images.identities, command)
     stage.train()
