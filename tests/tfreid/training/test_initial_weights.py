@@ -8,6 +8,7 @@ from tfrecords.errors import UserError
 from tfreid.config import ModelConfig, load_config
 from tfreid.config.recipes import shipped_recipes
 from tfreid.training.initial_weights import check_converted, describe_initial_weights
+from tfreid.weights.rendered import NAME
 
 
 def test_recipes_say_how_to_get_the_weights_that_they_name(tmp_path, monkeypatch):
@@ -15,7 +16,7 @@ def test_recipes_say_how_to_get_the_weights_that_they_name(tmp_path, monkeypatch
     told = {}
     for name in shipped_recipes():
         config = load_config(name).model
-        if config.weights not in (None, "imagenet"):
+        if config.weights not in (None, "imagenet", NAME):
             with pytest.raises(UserError) as caught:
                 check_converted(config)
             told[name] = str(caught.value)
