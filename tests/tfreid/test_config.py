@@ -328,6 +328,11 @@ def test_a_stage_before_is_laid_over_the_other_settings(recipe, problem):
     assert stage_config(load_config(path, ["pretraining.training.epochs=0"])) is None
     by_name = load_config(recipe("pretraining: classification\n", "named.yaml"))
     assert stage_config(by_name).optimizer.name == "sgd"
+    for stage in ("classification", "{base: classification}"):
+        by_override = load_config(recipe("name: bare\n", "bare.yaml"), [f"pretraining={stage}"])
+        assert stage_config(by_override).optimizer.name == "sgd"
+    assert "the nearest of those that ship is `classification`" in problem(
+        path, ["pretraining=clasification"])
     assert "`pretraining.model.height` is 3" in problem(path, ["pretraining.model.height=3"])
     assert "the nearest is `pretraining.model.height`" in problem(
         path, ["pretraining.model.heigth=32"])

@@ -54,6 +54,7 @@ def load_config(
     tree = _with_variants(tree, variants, path)
     for override in overrides:
         _apply_override(tree, override, renamed)
+    _read_stage(tree, Path(), (), renamed)
     if tree.get("system") == "ranking":  # of an override
         tree["system"] = renamed["system: ranking"] = "triplet"
     stage = tree.get("pretraining")
@@ -116,13 +117,18 @@ def _read_recipe(path: Path, seen: tuple[Path, ...], renamed: dict[str, str]) ->
     if variants:
         tree["variants"] = variants
     seen = (*seen, path.resolve())
+    _read_stage(tree, path, seen, renamed)
+    return _over_base(tree, path, seen, renamed)
+
+
+def _read_stage(tree: Tree, path: Path, seen: tuple[Path, ...], renamed: dict[str, str]) -> None:
+    """Puts the settings of a stage before in place of the recipe that `pretraining` names."""
     stage = tree.get("pretraining")
     if isinstance(stage, str):
         stage = {"base": stage}
     if isinstance(stage, dict):
         stage = _over_base(stage, path, seen, renamed)
         tree["pretraining"] = {key: stage[key] for key in stage if key not in ("name", "variants")}
-    return _over_base(tree, path, seen, renamed)
 
 
 def _variants(tree: Tree, path: Path) -> Tree:

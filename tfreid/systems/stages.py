@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from tfreid.training.initial_weights import check_converted, describe_initial_we
 from tfreid.training.run_folder import RunFolder, private_copy
 from tfreid.training.strategy import join_cluster, make_strategy, prepare_runtime
 from tfreid.training.trainer import Trainer
+from tfreid.weights.files import save_weights
 from tfreid.workers import ALONE, LOST, Resolver, Workers, find_cluster, lost_process, place_in
 
 # What the processes of a training may have each of their own.
@@ -99,6 +101,7 @@ def _train(config: Config, folder: RunFolder, command: str | None,
         if "pretraining" in records:
             before = _Images.load(first, records["pretraining"])
         check_identities(earlier, before.identities, first.data.folders)
+        _check_leads_to(config, make_system(first).resolve(before.table, replicas))
         stage = _Stage(first, earlier, before, strategy, workers)
         folder.start(config, images.identities, command)
         earlier.start(stage.config, before.identities, command)
@@ -127,6 +130,24 @@ def _same_images(one: Config, other: Config) -> bool:
     """Returns whether two stages train on the same images of the same records."""
     return all(getattr(one.data, name) == getattr(other.data, name)
                for name in ("folders", "leave_out", "fold", "subset"))
+
+
+def _check_leads_to(config: Config, first: Config) -> None:
+    """Refuses a training that the weights of the stage before would not fit, before they are made.
+
+    Raises:
+        UserError: If the network of `first` has other weights than that of `config`.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        weights = Path(place) / "stage.weights.h5"
+        save_weights(make_system(first).build_model(), weights)
+        system = make_system(_starting_from(config, weights))
+        try:
+            with contextlib.redirect_stdout(None):  # what it lacks is said when it is loaded
+                system.load_initial_weights(system.build_model())
+        except UserError as error:
+            raise UserError("pretraining: " + str(error).replace(
+                f"in {weights}", "of this stage").replace(str(weights), "it")) from None
 
 
 def _join(config: Config, records: Mapping[str, Records | JoinedRecords],

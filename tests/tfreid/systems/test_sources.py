@@ -258,6 +258,8 @@ def test_a_stage_before_on_other_records(recipe, folders, tmp_path, capsys):
     (["system=csn"], "names 2 folders, but system: csn trains on one"),
     (["system=siamese", "siamese.loss=contrastive"], "but system: siamese trains on one"),
     (["data.source_balance=[1,2,3]"], "data.source_balance has 3 numbers, but 2 sources"),
+    (["pretraining={model: {embedding_size: 4}}"],
+     "pretraining: the weights of this stage do not fit the model: "),
     (["data.leave_out=three"], r"has the sources records (0), two, three (1)"),
     (["data.source_balance=[1,99]", "data.identities_per_batch=8"],
      "gives two, three up to 8 of the 8 identities"),
