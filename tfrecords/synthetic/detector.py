@@ -76,7 +76,8 @@ def _false(options: FilmOptions, rng: np.random.Generator):
 def _clipped(found, options: FilmOptions):
     limits = np.array([options.width, options.height])
     for box, confidence in found:
-        start = np.clip(box[:2], 0, limits)
-        size = np.clip(box[:2] + box[2:], 0, limits) - start
+        # Corners as they are written, or else the sum of a rounded corner and size may be outside.
+        start, end = np.round(np.clip([box[:2], box[:2] + box[2:]], 0, limits), 1)
+        size = end - start
         if (size >= 1).all():
             yield (*start, *size), float(np.clip(confidence, 0.05, 0.99))
