@@ -36,7 +36,8 @@ def test_errors_of_boxes_and_confidences():
     assert found[:, 6].mean() == pytest.approx(0.5 + 0.45 * 0.8, abs=0.01)
     assert len(false) / OPTIONS.frames == pytest.approx(0.1, abs=0.02)
     assert (false[:, 6] >= 0.3).all() and (false[:, 6] <= 0.6).all()
-    assert (false[:, 2:4] >= 0).all() and (false[:, 2:4] + false[:, 4:6] <= [960 + 1e-9, 540 + 1e-9]).all()
+    ends = false[:, 2:4] + false[:, 4:6]
+    assert (false[:, 2:4] >= 0).all() and (ends <= [960 + 1e-9, 540 + 1e-9]).all()
     assert set(found[:, 1]) | set(false[:, 1]) == {-1}
 
 
