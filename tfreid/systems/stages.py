@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -138,16 +139,16 @@ def _check_leads_to(config: Config, first: Config) -> None:
     Raises:
         UserError: If the network of `first` has other weights than that of `config`.
     """
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(prefix="tfreid-") as place:
         weights = Path(place) / "stage.weights.h5"
         save_weights(make_system(first).build_model(), weights)
         system = make_system(_starting_from(config, weights))
         try:
-            with contextlib.redirect_stdout(None):  # what it lacks is said when it is loaded
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints what the weights lack
                 system.load_initial_weights(system.build_model())
         except UserError as error:
-            raise UserError("pretraining: " + str(error).replace(
-                f"in {weights}", "of this stage").replace(str(weights), "it")) from None
+            said = str(error).replace(f"in {weights}", "of this stage")
+            raise UserError(f"pretraining: {said}") from None
 
 
 def _join(config: Config, records: Mapping[str, Records | JoinedRecords],
