@@ -193,7 +193,7 @@ class PeopleFolders:
         """Finds the cameras by the pattern."""
         paths = [image.path for images in people.values() for image in images]
         # Below the person's folder.
-        starts = [len(person) + image.path.index(f"{person}/") + 1
+        starts = [len(person) + f"/{image.path}".index(f"/{person}/") + 1
                   for person, images in people.items() for image in images]
         cameras = dict(zip(paths, _search(self._pattern, [
             path[start:] for path, start in zip(paths, starts)])))

@@ -179,6 +179,13 @@ def test_other_layouts_are_refused_by_name(tmp_path, write_images, paths, messag
     assert message in _error(tmp_path)
 
 
+def test_a_pattern_reads_below_a_person_called_like_the_end_of_a_split(tmp_path, write_images):
+    write_images(tmp_path, [f"{split}/{person}/{camera}_1.jpg" for camera in (1, 2)
+                            for split in ("train", "query", "gallery") for person in ("y", "n")])
+    scan = scan_folder(tmp_path, camera_pattern=r"^(\d+)_")
+    assert {entry.camera_id for entry in scan.splits["query"]} == {1, 2}
+
+
 def test_given_splits_are_read(tmp_path, write_images):
     write_images(tmp_path, [
         *(f"{split}/0{person}/0{person}_c{camera}s1_1_1.jpg" for camera in (1, 2)

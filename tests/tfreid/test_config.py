@@ -12,7 +12,14 @@ import pytest
 import yaml
 
 from tfrecords.errors import UserError
-from tfreid.config import Config, all_settings, load_config, save_config, stage_config
+from tfreid.config import (
+    Config,
+    all_settings,
+    load_config,
+    save_config,
+    stage_config,
+    with_derived,
+)
 from tfreid.config.__main__ import main as describe_settings
 from tfreid.config.recipes import renamed_recipe
 from tfreid.setting import AVERAGE, RESUME, setting
@@ -331,11 +338,30 @@ def test_a_stage_before_is_laid_over_the_other_settings(recipe, problem):
     for stage in ("classification", "{base: classification}"):
         by_override = load_config(recipe("name: bare\n", "bare.yaml"), [f"pretraining={stage}"])
         assert stage_config(by_override).optimizer.name == "sgd"
+    refined = ["pretraining=classification", "pretraining.training.epochs=7"]
+    for overrides in (refined, refined[::-1]):
+        first = stage_config(load_config(path, overrides))
+        assert (first.training.epochs, first.model.height, first.optimizer.name) == (7, 224, "sgd")
     assert "the nearest of those that ship is `classification`" in problem(
         path, ["pretraining=clasification"])
     assert "`pretraining.model.height` is 3" in problem(path, ["pretraining.model.height=3"])
     assert "the nearest is `pretraining.model.height`" in problem(
         path, ["pretraining.model.heigth=32"])
+
+
+def test_a_stage_before_does_not_inherit_what_is_derived(recipe):
+    path = recipe("pretraining: {model: {height: 32}, training: {epochs: 2}}\n")
+    config = load_config(path, ["training.epochs=3"])
+    derived = load_config(path, ["training.epochs=3", "model.num_identities=5",
+                                 "training.steps_per_epoch=7"])
+    both = with_derived(config, derived)
+    first = stage_config(both)
+    assert (both.model.num_identities, both.training.steps_per_epoch) == (5, 7)
+    assert (first.model.num_identities, first.training.steps_per_epoch) == (None, None)
+    assert (first.model.height, first.training.epochs) == (32, 2)
+    assert "steps_per_epoch" not in config.pretraining["training"]
+    alone = load_config(recipe("name: alone\n", "alone.yaml"))
+    assert with_derived(alone, alone) == alone
 
 
 def test_old_names_are_read_with_one_notice(recipe, capsys, problem):
@@ -383,6 +409,13 @@ def test_runs_of_before_load_and_resume(system, tmp_path, capsys):
         system, ["loss.lin.reduction=sum"])
     run.check_settings(load_config(name, more, variants))
     if system == "ranking":
+        stage = load_config(name, [
+            *more, "pretraining.training.epochs=9", "pretraining.data.records=moved"], variants)
+        run.check_settings(stage)
+        ended = RunFolder(run.pretraining).last_weights
+        ended.parent.mkdir(parents=True)
+        ended.touch()
         with pytest.raises(UserError, match="pretraining.training.epochs=24, which cannot"):
-            run.check_settings(load_config(
-                name, [*more, "pretraining.training.epochs=9"], variants))
+            run.check_settings(stage)
+        stage.pretraining["training"]["epochs"] = 24
+        run.check_settings(stage)

@@ -3,7 +3,7 @@
 from tfreid.config.config import Config, all_settings, flat
 from tfreid.config.data import AugmentationConfig, DataConfig, PairDataConfig, SubsetConfig
 from tfreid.config.evaluation import EvaluationConfig, ExportConfig, SingleShotConfig
-from tfreid.config.loading import load_config, save_config, stage_config
+from tfreid.config.loading import load_config, save_config, stage_config, with_derived
 from tfreid.config.losses import (
     AddonsLossConfig,
     CenterLossConfig,
@@ -27,5 +27,5 @@ __all__ = [
     "LinLossConfig", "LossConfig", "MatchLossConfig", "ModelConfig", "MultiSimilarityLossConfig",
     "OptimizerConfig", "PairDataConfig", "RegionLossConfig", "ScheduleConfig", "SingleShotConfig",
     "SubsetConfig", "SupervisedContrastiveLossConfig", "TrainingConfig", "TripletLossConfig",
-    "all_settings", "flat", "load_config", "save_config", "stage_config",
+    "all_settings", "flat", "load_config", "save_config", "stage_config", "with_derived",
 ]

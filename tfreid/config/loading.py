@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tfrecords.errors import UserError, nearest, shortened
 from tfrecords.writing import write_whole
-from tfreid.config.config import Config, all_settings, section_type
+from tfreid.config.config import Config, all_settings, flat, section_type
 from tfreid.config.notation import parse, write
 from tfreid.config.old_names import new_path, notice, translate
 from tfreid.config.recipes import DESCRIPTIONS, find_recipe, read_recipe
@@ -52,7 +53,8 @@ def load_config(
     renamed: dict[str, str] = {}
     tree = _read_recipe(find_recipe(str(path)), (), renamed)
     tree = _with_variants(tree, variants, path)
-    for override in overrides:
+    # A stage that is replaced first, so that what is set in it is kept in any order.
+    for override in sorted(overrides, key=lambda text: not text.startswith("pretraining=")):
         _apply_override(tree, override, renamed)
     _read_stage(tree, Path(), (), renamed)
     if tree.get("system") == "ranking":  # of an override
@@ -96,6 +98,23 @@ def stage_config(config: Config, source: str = "pretraining") -> Config | None:
         return None
     tree = {**dataclasses.asdict(config), "pretraining": None}
     return _validate(merge(tree, stage), source, "pretraining.")
+
+
+def with_derived(config: Config, derived: Config) -> Config:
+    """Returns derived settings whose stage before does not inherit what was derived.
+
+    Args:
+        config: The settings as they were read.
+        derived: The same with values that follow from records and devices.
+    """
+    stage = stage_config(config)
+    if stage is None:
+        return derived
+    tree, own, after = copy.deepcopy(config.pretraining), flat(stage), flat(derived)
+    for key, value in flat(config).items():
+        if key != "pretraining" and after[key] != value:
+            set_value(tree, key.split("."), own[key])
+    return dataclasses.replace(derived, pretraining=tree)
 
 
 def save_config(config: Config, path: str | Path) -> None:
@@ -165,6 +184,8 @@ def _apply_override(tree: Tree, override: str, renamed: dict[str, str]) -> None:
     # A section is laid over the recipe's, like a recipe over its base.
     section = value or any(name.startswith(f"{key}.") for name in all_settings())
     laid = leaves(value, names) if isinstance(value, dict) and section else [(names, value)]
+    if key == "pretraining" and isinstance(value, str):
+        laid = [(names, {"base": value})]  # which may be refined
     for path, leaf in laid:
         blocking = set_value(tree, new_path(path, renamed), leaf)
         if blocking is not None:

@@ -7,7 +7,7 @@ import dataclasses
 import io
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfrecords.errors import UserError, find_os_error
 from tfrecords.writing import sole_writer
-from tfreid.config import Config, flat, load_config
+from tfreid.config import Config, flat, load_config, with_derived
 from tfreid.config.training import check_length
 from tfreid.models.embedding import input_size
 from tfreid.records import ImageTable, JoinedRecords, Records, open_training
@@ -88,7 +88,8 @@ def _train(config: Config, folder: RunFolder, command: str | None,
     due = weights is not None and not weights.exists()
     records = {"": open_training(config.data)}
     if due and not _same_images(first, config):
-        records["pretraining"] = open_training(first.data)
+        with _naming_stage():
+            records["pretraining"] = open_training(first.data)
     prepare_runtime(config.training)
     strategy, workers = _join(config, records, resolver)
     replicas = strategy.num_replicas_in_sync
@@ -97,13 +98,14 @@ def _train(config: Config, folder: RunFolder, command: str | None,
     check_identities(folder, images.identities, config.data.folders)
     if due:
         config, _ = _resolve(config, folder, images.table, replicas)  # to fail fast
-        make_system(first).check(replicas)
-        before = images
-        if "pretraining" in records:
-            before = _Images.load(first, records["pretraining"])
-        check_identities(earlier, before.identities, first.data.folders)
-        _check_leads_to(config, make_system(first).resolve(before.table, replicas))
-        stage = _Stage(first, earlier, before, strategy, workers)
+        with _naming_stage():
+            make_system(first).check(replicas)
+            before = images
+            if "pretraining" in records:
+                before = _Images.load(first, records["pretraining"])
+            check_identities(earlier, before.identities, first.data.folders)
+            _check_leads_to(config, make_system(first).resolve(before.table, replicas))
+            stage = _Stage(first, earlier, before, strategy, workers)
         folder.start(config, images.identities, command)
         earlier.start(stage.config, before.identities, command)
         stage.train()
@@ -147,8 +149,16 @@ def _check_leads_to(config: Config, first: Config) -> None:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints what the weights lack
                 system.load_initial_weights(system.build_model())
         except UserError as error:
-            said = str(error).replace(f"in {weights}", "of this stage")
-            raise UserError(f"pretraining: {said}") from None
+            raise UserError(str(error).replace(f"in {weights}", "of this stage")) from None
+
+
+@contextlib.contextmanager
+def _naming_stage() -> Iterator[None]:
+    """Puts the section before errors that name settings of the stage before."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"pretraining: {error}") from error
 
 
 def _join(config: Config, records: Mapping[str, Records | JoinedRecords],
@@ -217,7 +227,8 @@ class _Stage:
             f"{config.name}: {batches.description} {table.place}, {replicas} device(s)"
             + (f", from {describe_initial_weights(start.model)}" if begins else "")
             + (f"; {system.untested}: " if evaluator is None else "; ") + self._trainer.selection)
-        self._notes = _cut_off(self.config) + _rounded_otherwise(self.config)
+        self._notes = (_cut_off(self.config) + _cut_off_before(folder)
+                       + _seen_only_at_the_end(self.config) + _rounded_otherwise(self.config))
         margin = system.margin()
         if begins and margin is not None:
             self._notes += describe_noise(system.embedding(model), margin, table,
@@ -237,6 +248,7 @@ class _Stage:
 def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int,
              workers: Workers = ALONE):
     """Returns the settings with derived values filled in, checked, and the batches."""
+    given = config
     config = make_system(config).resolve(table, replicas)
     unit = make_system(config).unit
     system = make_system(batch_of_one(config, unit, replicas), workers)
@@ -245,7 +257,7 @@ def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int
     training = dataclasses.replace(config.training, steps_per_epoch=steps)
     if not saved_steps(folder.checkpoints):
         check_length(config.name, training, config.schedule)
-    config = dataclasses.replace(config, training=training)
+    config = with_derived(given, dataclasses.replace(config, training=training))
     folder.check_settings(config)
     return config, batches
 
@@ -274,6 +286,28 @@ def _cut_off(config: Config) -> list[str]:
         if end < whole and epochs * training.steps_per_epoch >= end:
             notes.append(f"training.max_steps={training.max_steps} ends within {name}={epochs}")
     return notes
+
+
+def _cut_off_before(folder: RunFolder) -> list[str]:
+    """Says that `training.max_steps` cut the stage before short, if it did."""
+    earlier = RunFolder(folder.pretraining)
+    if not earlier.config.exists() or not earlier.last_weights.exists():
+        return []
+    training = load_config(earlier.config).training
+    whole = training.epochs * training.steps_per_epoch
+    if (training.max_steps or whole) >= whole:
+        return []
+    return [f"training.max_steps={training.max_steps} ended the stage before, which has {whole} "
+            "steps; for a whole one start a new run without it"]
+
+
+def _seen_only_at_the_end(config: Config) -> list[str]:
+    """Says that people who are held out cannot choose weights, if they are ranked once."""
+    if not config.data.subset.validation or config.training.evaluate_every:
+        return []
+    return ["training.evaluate_every=0 ranks the people who are held out at the end alone, when "
+            "only the last weights are left to choose; training.evaluate_every=10 does so every 10 "
+            "epochs"]
 
 
 def _starting_from(config: Config, weights: Path | None) -> Config:

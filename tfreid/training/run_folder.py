@@ -41,6 +41,7 @@ class RunFolder:
         progress: The evaluations so far and the best one.
         identities: Number and fingerprint of the training identities.
         pretraining: Run folder of the preceding stage, if the system has one.
+        section: What the names of its settings begin with: `pretraining.` in a preceding stage.
         tensorboard: Event files.
         results: Figures of the best evaluation, or of the newest where none is chosen, or of tfreid
             test on the run's records.
@@ -50,6 +51,7 @@ class RunFolder:
     def __init__(self, path: str | Path, outer: RunFolder | None = None):
         self.path = path = as_path(path)
         self._outer = outer
+        self.section = "" if outer is None else "pretraining."
         self._started: dict[Path, Callable[[Path], None]] = {}
         self.config = path / "config.yaml"
         self.checkpoints = path / "checkpoints"
@@ -86,7 +88,7 @@ class RunFolder:
     def check_settings(self, config: Config) -> None:
         """Raises a `UserError` if the settings do not fit the run in the folder, if any."""
         if self.config.exists():
-            _check_same(load_config(self.config), config, self.path)
+            _check_same(load_config(self.config), config, self)
 
     def start(self, config: Config, identities: dict[str, Any],
               command: str | None = None) -> None:
@@ -182,19 +184,25 @@ def _left_by_a_start(path: Path) -> bool:
             or path.name == "checkpoints" and path.is_dir() and not any(path.iterdir()))
 
 
-def _check_same(old: Config, new: Config, path: Path) -> None:
+def _check_same(old: Config, new: Config, folder: RunFolder) -> None:
     """Raises a `UserError` if a setting changed that must not change on resuming."""
-    changes = [(key, flat(old)[key], flat(new)[key]) for key, field in all_settings().items()
-               if field.metadata["resume"] == "fixed" and key != "pretraining"]
+    free = {key for key, field in all_settings().items() if field.metadata["resume"] == "free"}
+    changes = [(key, value, flat(new)[key]) for key, value in flat(old).items()
+               if key not in free and key != "pretraining"]
     stages = [stage_config(config) for config in (old, new)]
     if None in stages:
         changes.append(("pretraining", old.pretraining, new.pretraining))
     else:
-        keys = dict.fromkeys(".".join(key) for stage in (old.pretraining, new.pretraining)
-                             for key, _ in leaves(stage))
+        # Of a stage that has ended, what is free to change would change nothing, but where its
+        # records are. What is null in the new settings alone is derived from these.
+        ended = RunFolder(folder.pretraining).last_weights.exists()
+        free = {key for key in free if key.startswith("data.") or not ended}
+        before, after = ([".".join(key) for key, _ in leaves(config.pretraining)]
+                         for config in (old, new))
         changes += [(f"pretraining.{key}", *(flat(stage)[key] for stage in stages))
-                    for key in keys]
+                    for key in dict.fromkeys(before + after) if key not in free
+                    and (key in before or flat(stages[1])[key] is not None)]
     for key, value, other in changes:
         if value != other:
-            raise UserError(f"{path}: the run was started with {key}={value}, which cannot become "
-                            f"{other} on resuming; set it back or start a new run.")
+            raise UserError(f"{folder.path}: the run was started with {key}={value}, which cannot "
+                            f"become {other} on resuming; set it back or start a new run.")

@@ -252,10 +252,11 @@ class Trainer:
         self._checkpoints.save(step)
 
     def _diverged(self, what, value, step):
+        stage = self._run.section
         return UserError(
             f"{what} became {value} at step {step}; the last good checkpoint is kept in "
-            f"{self._run.checkpoints}, so lower schedule.learning_rate or set optimizer.clip_norm "
-            "and resume."
+            f"{self._run.checkpoints}, so lower {stage}schedule.learning_rate or set "
+            f"{stage}optimizer.clip_norm and resume."
         )
 
     def _profile(self):

@@ -237,16 +237,26 @@ def test_a_stage_before_on_other_records(recipe, folders, tmp_path, capsys):
     path, run, first = tmp_path / "stages.yaml", tmp_path / "run", tmp_path / "run" / "pretraining"
     path.write_text(yaml.safe_dump({
         "base": recipe, "schedule": {"learning_rate": 1e-9, "warmup_epochs": 0},
+        "data": {"subset": {"validation": 2}},
         "training": {"epochs": 1, "evaluate_every": 0}, "pretraining": {
-            "data": {"records": folders[1]}, "model": {"height": 48},
-            "schedule": {"learning_rate": 0.01}}}))
-    assert train_net.main(["--config", str(path), "--output", str(run),
+            "data": {"records": folders[1], "subset": {"validation": 0}},
+            "model": {"height": 48}, "schedule": {"learning_rate": 0.01}}}))
+    assert train_net.main(["--config", str(path), "--output", str(run), "training.max_steps=1",
                            f"data.records={folders[0]}"]) == 0
     stages = capsys.readouterr().out
     assert "joint (pretraining): 20 images of 5 identities" in stages
-    assert "joint: 48 images of 8 identities" in stages
+    assert "joint: 36 images of 6 identities" in stages
+    assert stages.count("evaluate_every=0 ranks the people who are held out at the end alone") == 1
+    assert "training.max_steps=1 ended the stage before, which has 2 steps" in stages
+    # As if it had been stopped in the stage before.
+    shutil.rmtree(run / "checkpoints")
+    (first / "checkpoints" / "last.weights.h5").unlink()
+    assert train_net.main(["--output", str(run), "--resume", "training.max_steps=null"]) == 0
+    stages = capsys.readouterr().out
+    assert "joint (pretraining): 20 images of 5 identities" in stages
+    assert "ended the stage before" not in stages
     weights = [read_arrays(folder / "checkpoints" / "last.weights.h5") for folder in (first, run)]
-    assert [one["classifier/kernel"].shape[-1] for one in weights] == [5, 8]
+    assert [one["classifier/kernel"].shape[-1] for one in weights] == [5, 6]
     kernels = [key for key in weights[0] if key.endswith("/kernel") and "classifier" not in key]
     assert kernels
     for key in kernels:
@@ -260,6 +270,8 @@ def test_a_stage_before_on_other_records(recipe, folders, tmp_path, capsys):
     (["data.source_balance=[1,2,3]"], "data.source_balance has 3 numbers, but 2 sources"),
     (["pretraining={model: {embedding_size: 4}}"],
      "pretraining: the weights of this stage do not fit the model: "),
+    (["pretraining={data: {source_balance: [1,2,3]}}"],
+     "error: pretraining: data.source_balance has 3 numbers, but 2 sources"),
     (["data.leave_out=three"], r"has the sources records (0), two, three (1)"),
     (["data.source_balance=[1,99]", "data.identities_per_batch=8"],
      "gives two, three up to 8 of the 8 identities"),
