@@ -187,7 +187,8 @@ def _left_by_a_start(path: Path) -> bool:
 def _check_same(old: Config, new: Config, folder: RunFolder) -> None:
     """Raises a `UserError` if a setting changed that must not change on resuming."""
     free = {key for key, field in all_settings().items() if field.metadata["resume"] == "free"}
-    changes = [(key, value, flat(new)[key]) for key, value in flat(old).items()
+    values, others = flat(old), flat(new)
+    changes = [(key, values[key], others[key]) for key in values
                if key not in free and key != "pretraining"]
     stages = [stage_config(config) for config in (old, new)]
     if None in stages:
@@ -197,11 +198,12 @@ def _check_same(old: Config, new: Config, folder: RunFolder) -> None:
         # records are. What is null in the new settings alone is derived from these.
         ended = RunFolder(folder.pretraining).last_weights.exists()
         free = {key for key in free if key.startswith("data.") or not ended}
+        values, others = map(flat, stages)
         before, after = ([".".join(key) for key, _ in leaves(config.pretraining)]
                          for config in (old, new))
-        changes += [(f"pretraining.{key}", *(flat(stage)[key] for stage in stages))
+        changes += [(f"pretraining.{key}", values[key], others[key])
                     for key in dict.fromkeys(before + after) if key not in free
-                    and (key in before or flat(stages[1])[key] is not None)]
+                    and (key in before or others[key] is not None)]
     for key, value, other in changes:
         if value != other:
             raise UserError(f"{folder.path}: the run was started with {key}={value}, which cannot "
