@@ -15,6 +15,7 @@ from tfrecords.errors import UserError
 from tfreid.config import (
     Config,
     all_settings,
+    flat,
     load_config,
     save_config,
     stage_config,
@@ -347,6 +348,18 @@ def test_a_stage_before_is_laid_over_the_other_settings(recipe, problem):
     assert "`pretraining.model.height` is 3" in problem(path, ["pretraining.model.height=3"])
     assert "the nearest is `pretraining.model.height`" in problem(
         path, ["pretraining.model.heigth=32"])
+
+
+@pytest.mark.parametrize("name", ["finetune_osnet_x025", "rendered_osnet_x025"])
+def test_classification_before_any_other_losses(name):
+    """It is one whatever the training after it adds up."""
+    first = stage_config(load_config(name, ["pretraining=classification"]))
+    weights = {key for key, value in flat(first).items()
+               if key.startswith("loss.") and key.endswith(".weight") and value}
+    assert not {f"loss.{loss}.weight" for loss in (
+        "triplet", "center", "lin", "circle", "multi_similarity", "supervised_contrastive")
+        } & weights
+    assert (first.loss.classifier, first.data.balance_cameras) == ("softmax", False)
 
 
 def test_a_stage_before_does_not_inherit_what_is_derived(recipe):
