@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> None:
         "identity classifier, whose width is model.num_identities. With system: csn flops are "
         "those of extracting and comparing one pair, with the parts flops_extract (one image) and "
         "flops_compare (one pair); paper_table_5 has the paper's counts. With system: siamese all "
-        "figures are the twin's; the merge network adds embedding_size + 1 parameters.",
+        "figures are the twin's; the merge network adds embedding_size + 1 parameters by default.",
     )
     parser.add_recipe(required=True)
     parser.add_number("--identities", 751, "width of the classifier, which a csn has not, if the "

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tfrecords.errors import UserError
-from tfrecords.images import IMAGE_SUFFIXES
+from tfrecords.image_headers import CorruptImage
+from tfrecords.images import IMAGE_SUFFIXES, shown_pixels
 
 _USUAL_RATE = 25.0
 _LAST_NUMBER = re.compile(r"(\d{1,18})\D*$")
@@ -98,7 +99,7 @@ class Film:
         if self._images is not None:
             for number, file in self._images.items():
                 self.decoded = number + 1
-                yield number, cv2.imread(str(file)) if wanted(number) else None
+                yield number, _read(file) if wanted(number) else None
             return
         capture, number = cv2.VideoCapture(str(self.path)), 0
         try:
@@ -108,6 +109,13 @@ class Film:
                 self.decoded = number = number + 1
         finally:
             capture.release()
+
+
+def _read(file: Path) -> np.ndarray | None:
+    try:
+        return shown_pixels(file.read_bytes())
+    except (CorruptImage, OSError):
+        return None
 
 
 def _name(path: Path) -> str:

@@ -55,7 +55,8 @@ def describe_noise(model: keras.Model, margin: Margin, table: ImageTable, size: 
         return []
     return [f"dropout alone puts a training image {distance:.3g} from itself, beyond "
             f"{margin.setting}: different people are hardly pushed apart and nothing may be "
-            "learned; lower model.dropout or set model.normalize_embedding=true"]
+            "learned; lower model.dropout and model.block_dropout or set "
+            "model.normalize_embedding=true"]
 
 
 def _distances_to_themselves(model, margin, images, strategy) -> np.ndarray:

@@ -68,3 +68,14 @@ def test_files_that_are_no_films_get_one_sentence(tmp_path, data):
     (tmp_path / "a.mp4").write_bytes(data)
     with pytest.raises(UserError, match="a.mp4 is not a film that OpenCV can decode"):
         Film(tmp_path / "a.mp4")
+
+
+def test_frames_are_read_as_a_viewer_shows_images_and_broken_ones_passed_over(tmp_path):
+    transparent = np.dstack([np.zeros((4, 6, 3), np.uint8), np.tile(np.uint8([0, 255]), (4, 3))])
+    cv2.imwrite(str(tmp_path / "1.png"), transparent)
+    (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes()[:-20])
+    (tmp_path / "3.png").symlink_to("missing.png")
+    (_, shown), *others = Film(tmp_path).frames()
+    np.testing.assert_array_equal(shown[..., 0], np.tile(np.uint8([255, 0]), (4, 3)))
+    assert [number for number, _ in others] == [1, 2]
+    assert all(frame is None for _, frame in others)

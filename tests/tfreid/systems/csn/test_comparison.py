@@ -79,7 +79,8 @@ def test_both_orders_are_averaged_and_then_the_sides_may_be_exchanged(network):
 def test_duplicates_are_at_distance_zero_as_pair_by_pair(network):
     """Otherwise rounding would decide their SimiScore, 2,000 at distance 0."""
     parts, queries, _ = network()
-    distances = compare_all(parts, [2, 3], queries, queries)[1].numpy()
+    copies = {name: np.array(values) for name, values in queries.items()}
+    distances = compare_all(parts, [2, 3], queries, copies)[1].numpy()
     np.testing.assert_array_equal(np.diagonal(distances), 0.0)
     assert (distances + np.eye(QUERIES) > 1e-3).all()
 

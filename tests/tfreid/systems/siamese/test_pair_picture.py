@@ -44,3 +44,18 @@ def test_a_verdict_shows_images_of_any_sizes(tmp_path, shapes):
         assert near > 5000
     # Both are equally high on the page, as far as their widths allow.
     assert picture.shape[0] > 500
+
+
+def test_the_decision_and_every_figure_are_in_the_picture_of_a_verdict(tmp_path):
+    terms, distances = {"similarity": 0.1, "dissimilarity": 2.0}, {"cosine": 0.1, "dot": -4.0}
+    contents = [("one person (threshold 0.5)", terms, distances),
+                ("one person (threshold 0.6)", terms, distances),
+                *(("one person (threshold 0.5)", {**terms, name: 3.0}, distances)
+                  for name in terms),
+                ("one person (threshold 0.5)", terms, {**distances, "dot": 3.0})]
+    drawn = set()
+    for heading, *figures in contents:
+        draw_verdict((plain(RED), plain(BLUE)), ("a.jpg", "b.jpg"), heading, figures,
+                     tmp_path / "pair.png")
+        drawn.add(cv2.imread(str(tmp_path / "pair.png")).tobytes())
+    assert len(drawn) == len(contents)
