@@ -234,10 +234,11 @@ class _Stage:
             self._notes += describe_noise(system.embedding(model), margin, table,
                                           input_size(config.model), strategy)
         if replicas > 1 and grows:
-            alone = _steps_per_epoch(config, folder) or system.steps_per_epoch(batches, 1)
-            self._notes.append(describe_growth(
-                config.schedule, system.unit, batches.batch_size, replicas,
-                self.config.training.steps_per_epoch, alone))
+            steps = alone = self.config.training.steps_per_epoch
+            if steps == system.steps_per_epoch(batches, replicas):  # derived, now or before
+                alone = system.steps_per_epoch(batches, 1)
+            self._notes.append(describe_growth(config.schedule, system.unit, batches.batch_size,
+                                               replicas, steps, alone))
 
     def train(self) -> None:
         """Trains to the end, unless a signal stops it."""

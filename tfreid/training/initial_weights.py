@@ -44,23 +44,33 @@ def load_initial_weights(model: keras.Model, embed: keras.Model, config: ModelCo
     elif weights is not None:
         added = [layer.name for layer in embed.layers if NON_LOCAL in layer.name]
         file = find_weights(weights, config.backbone)
-        if weights == NAME and not _same_head(model, file, heads):
+        if (weights == NAME or _is_converted(config)) and not _fits_head(
+                model, file, heads, whole=weights == NAME):
             skip = (*skip, *heads)
-            print(f"the weights {NAME} have another head: it is trained from initial values")
+            print(f"the weights {weights} have another head: it is trained from initial values")
         report = load_weights(model, file, skip=[f"{layer}/" for layer in skip],
                               allow_missing=[f"{layer}/" for layer in (*heads, *added)])
         if report.missing:
             print(f"{weights} has no {', '.join(report.missing)}: trained from initial values")
 
 
-def _same_head(model: keras.Model, file: str, heads: Sequence[str]) -> bool:
-    """Returns whether the layers behind the backbone are those of a file, but the classifier."""
+def _is_converted(config: ModelConfig) -> bool:
+    """Returns whether the weights are named as `tfreid convert` names ImageNet's."""
+    return os.path.basename(config.weights) == f"{config.backbone}.weights.h5"
+
+
+def _fits_head(model: keras.Model, file: str, heads: Sequence[str], whole: bool) -> bool:
+    """Returns whether the layers that a file has behind the backbone are the model's.
+
+    The classifier does not count. If `whole`, the file must have all of the model's.
+    """
     def shapes(of: Mapping[str, Sequence[int]]) -> dict[str, tuple]:
         return {key: tuple(shape) for key, shape in of.items()
                 if key.partition("/")[0] in heads and not key.startswith("classifier/")}
 
-    return shapes(read_shapes(file)) == shapes(
+    found, own = shapes(read_shapes(file)), shapes(
         {key: variable.shape for key, variable in weight_keys(model).items()})
+    return found == own if whole else found.items() <= own.items()
 
 
 def describe_initial_weights(config: ModelConfig) -> str:
@@ -79,8 +89,7 @@ def check_converted(config: ModelConfig) -> None:
     """
     weights, backbone = config.weights, config.backbone
     source = BACKBONES[backbone].checkpoints if backbone in BACKBONES else None
-    if (source and weights and os.path.basename(weights) == f"{backbone}.weights.h5"
-            and not exists(weights)):
+    if source and weights and _is_converted(config) and not exists(weights):
         raise UserError(
             f"model.weights: {weights} does not exist; get the ImageNet checkpoint of {backbone} "
             f"from {source} and convert it by `tfreid convert --arch {backbone} --input "

@@ -127,7 +127,7 @@ class PairSystem(System):
 
 @pytest.fixture(scope="module")
 def run(records, tmp_path_factory):
-    """A whole run of such a system: its folder, the system, what was printed."""
+    """A whole run of such a system: its folder, the system, what was printed, and on resuming."""
     folder = tmp_path_factory.mktemp("pairs")
     (folder / "pairs.yaml").write_text(f"data: {{records: {records}}}\n")
     with pytest.MonkeyPatch.context() as patch:
@@ -135,11 +135,14 @@ def run(records, tmp_path_factory):
         lines = []
         patch.setattr("builtins.print", lambda *parts, **_: lines.append(" ".join(parts)))
         train(str(folder / "pairs.yaml"), folder / "run", SETTINGS)
-    return folder / "run", PairSystem, "\n".join(lines)
+        first = "\n".join(lines)
+        lines.clear()
+        train(None, folder / "run", [], resume=True)
+    return folder / "run", PairSystem, first, "\n".join(lines)
 
 
 def test_another_system_trains(run):
-    folder, system, printed = run
+    folder, system, printed, resumed = run
     last = tf.train.load_checkpoint(str(folder / "checkpoints"))
     kernels = [last.get_tensor(name) for name, shape in last.get_variable_to_shape_map().items()
                if shape == list(system.initial.shape)]
@@ -153,6 +156,7 @@ def test_another_system_trains(run):
         "note: global batch 12 = 2 devices x 6 pairs; 2 steps an epoch instead of 4 on one; the "
         "learning rate stays 0.00035 (schedule.scale_rate=none); data.global_batch=keep trains "
         "with the batch of the recipe")
+    assert note in resumed.splitlines()
     assert "step 6: single-shot rank-1 50.00%, validation images" in printed
 
 

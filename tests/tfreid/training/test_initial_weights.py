@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
 from tfreid.config import ModelConfig, load_config
 from tfreid.config.recipes import shipped_recipes
-from tfreid.training.initial_weights import check_converted, describe_initial_weights
+from tfreid.models.embedding import build_embedding_model
+from tfreid.training.initial_weights import (
+    check_converted,
+    describe_initial_weights,
+    load_initial_weights,
+)
+from tfreid.weights.files import save_weights, weight_keys
 from tfreid.weights.rendered import NAME
 
 
@@ -42,3 +51,26 @@ def test_weights_that_are_there_or_of_runs_are_not_its_matter(tmp_path, monkeypa
     ("resnet34.weights.h5", "resnet34.weights.h5")])
 def test_a_run_says_what_it_starts_from(weights, said):
     assert describe_initial_weights(ModelConfig(weights=weights)) == said
+
+
+@pytest.mark.parametrize("width, loaded", [(8, {"fc", "fc_bn", "last_conv"}), (12, {"last_conv"})])
+def test_another_head_than_the_checkpoints_is_trained_from_initial_values(
+        tmp_path, monkeypatch, capsys, width, loaded):
+    """As the report's of width 1,000, where OSNet's ImageNet checkpoint has one of 512."""
+    monkeypatch.chdir(tmp_path)
+    stock = ModelConfig(backbone="osnet_x0_25", weights="osnet_x0_25.weights.h5", height=64,
+                        width=32, pooling="average", embedding_size=8,
+                        embedding_head="linear_bn_relu", neck=False, classifier=False)
+    source = build_embedding_model(stock)
+    for value in weight_keys(source).values():
+        value.assign(value + 1)
+    save_weights(source, stock.weights)
+    config = dataclasses.replace(stock, embedding_size=width)
+    model = build_embedding_model(config)
+    load_initial_weights(model, model, config)
+    assert ("have another head" in capsys.readouterr().out) == (width == 12)
+    values = weight_keys(source)
+    assert {key.partition("/")[0] for key, value in weight_keys(model).items()
+            if value.shape == values[key].shape and np.all(value.numpy() == values[key].numpy())
+            } >= loaded
+    assert np.all(weight_keys(model)["fc_bn/moving_mean"].numpy() == (width == 8))

@@ -150,7 +150,7 @@ def test_without_the_first_stage_on_two_devices_with_statistics_of_batches(recip
     train(recipe, run, ["training.devices=[CPU:0,CPU:1]", "pretraining=null",
                         "triplet.batch_norm=batch", "training.epochs=1"])
     assert not (run / "pretraining").exists()
-    assert "a batch of its own" not in capsys.readouterr().out
+    assert "global batch" not in capsys.readouterr().out
     config = load_config(run / "config.yaml")
     assert (config.training.accumulate_steps, config.training.steps_per_epoch) == (1, 2)
     means = [value for name, value in weights(run / "checkpoints/step-2").items()
