@@ -33,6 +33,7 @@ from tfreid.serving.saved_model import (
     EXTRA_FILES,
     VERIFY_INPUTS,
     VERIFY_PAIRS,
+    exported_choice,
     exported_size,
     load_signatures,
 )
@@ -222,6 +223,17 @@ def exported_thresholds(directory: str | Path) -> dict[str, Threshold]:
         return parse_thresholds(found, as_path(directory) / CARD_NAME, FIX) if found else {}
     path = find_thresholds(find_version(directory) / EXTRA_FILES)
     return load_thresholds(path) if path else {}
+
+
+def exported_chosen_on(directory: str | Path) -> str | None:
+    """Returns which images chose the weights of an export, `validation` or `test`, or None.
+
+    Raises:
+        UserError: If there is no export, or it is broken.
+    """
+    if is_device_export(directory):
+        return read_card(directory).weights_chosen_on
+    return exported_choice(find_version(directory))
 
 
 def _all_valid(outputs: Outputs) -> Outputs:

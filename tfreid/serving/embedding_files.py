@@ -17,7 +17,7 @@ from tfrecords.files import file_checksum
 from tfrecords.storage import as_path, local_file
 from tfrecords.writing import whole_file, write_or_compare
 from tfreid.serving import load_export
-from tfreid.serving.client import find_version
+from tfreid.serving.client import exported_chosen_on, find_version
 from tfreid.serving.formats.reader import graph_files, is_device_export
 from tfreid.serving.image_lists import ImageList
 from tfreid.serving.interface import RefusedImages, find_embedding
@@ -75,6 +75,9 @@ def start_plan(output: Path, model: str | Path, dtype: str, images: ImageList,
     plan = {"model": model_fingerprint(model), "dtype": dtype, "images": len(images),
             "images_per_shard": shard_images,
             "keys": hashlib.sha256(keys.encode("utf-8", "surrogateescape")).hexdigest()}
+    chosen_on = exported_chosen_on(model)
+    if chosen_on is not None:
+        plan["weights_chosen_on"] = chosen_on
     other = write_or_compare(path, plan, "name another --output")
     if other:
         raise UserError(f"{output} has embeddings of other {' and '.join(other)}; name another "

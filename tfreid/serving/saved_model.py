@@ -22,6 +22,7 @@ from tfreid.plain_paths import plain_path
 from tfreid.records import Records, Split, decode_image
 from tfreid.serving.batches import in_slices
 from tfreid.serving.decoding import decode_bounded
+from tfreid.weights.choice import valid_choice
 
 # Folder inside a version that TF Serving ignores.
 EXTRA_FILES = "assets.extra"
@@ -36,6 +37,8 @@ TOLERANCE = 1e-4
 _PARITY_IMAGES = 8
 # File inside `EXTRA_FILES` with the size of the network's images.
 _SIZE_NAME = "images.json"
+# File beside it that says which images chose the weights, if any did.
+_CHOICE_NAME = "weights.json"
 _UNFINISHED = ".unfinished-"
 _GRAPH_NAME = "saved_model.pb"
 
@@ -150,6 +153,19 @@ def exported_size(version: Path) -> tuple[int, int] | None:
     found = read_json(path, "export again")
     sides = [found.get(name) for name in ("height", "width")]
     return None if None in sides else tuple(sides)
+
+
+def write_choice(version: Path, chosen_on: str | None) -> None:
+    """Writes which images chose the weights of a version, `validation` or `test`; None: none."""
+    if chosen_on is not None:
+        write_json(version / EXTRA_FILES / _CHOICE_NAME, {"chosen_on": chosen_on})
+
+
+def exported_choice(version: Path) -> str | None:
+    """Returns what `write_choice` was told."""
+    path = version / EXTRA_FILES / _CHOICE_NAME
+    found = read_json(path, "export again") if path.exists() else {}
+    return valid_choice(found.get("chosen_on"))
 
 
 def served_weights(model: keras.Model) -> list[tf.Variable]:

@@ -22,10 +22,12 @@ from tfreid.serving.embedding_files import (
     require_pyarrow,
     shard_files,
 )
+from tfreid.weights.choice import valid_choice
 
 # Rows in memory at a time.
 _BLOCK = 4096
 _UNEMBEDDED = -1
+_FIX = "embed the images again"
 
 
 class _Rows(NamedTuple):
@@ -39,6 +41,13 @@ class _Rows(NamedTuple):
 def holds_embeddings(folder: str | Path) -> bool:
     """Returns whether `tfreid embed-images` wrote into a folder."""
     return (as_path(folder) / PLAN_NAME).is_file()
+
+
+def stored_chosen_on(folder: str | Path) -> str | None:
+    """Returns which images chose the weights of a folder's embeddings, or None."""
+    path = as_path(folder) / PLAN_NAME
+    plan = read_json(path, _FIX) if path.is_file() else {}
+    return valid_choice(plan.get("weights_chosen_on"))
 
 
 class StoredEmbeddings(FeatureSource):
@@ -57,12 +66,11 @@ class StoredEmbeddings(FeatureSource):
         self._folder, self._records = as_path(folder), records
         if not holds_embeddings(folder):
             raise UserError(f"{folder} has no {PLAN_NAME}: name a folder of `tfreid embed-images`.")
-        plan = read_json(self._folder / PLAN_NAME, "embed the images again")
+        plan = read_json(self._folder / PLAN_NAME, _FIX)
         try:
             names = shard_files(int(plan["images"]), int(plan["images_per_shard"]))
         except (KeyError, TypeError, ValueError):
-            raise UserError(f"{self._folder / PLAN_NAME} is broken; embed the images "
-                            "again.") from None
+            raise UserError(f"{self._folder / PLAN_NAME} is broken; {_FIX}.") from None
         self._files = [self._folder / name for name in names]
         missing = [file.name for file in self._files if not file.is_file()]
         if missing:

@@ -32,6 +32,7 @@ from tfreid.systems.testing import Further, TestSets
 from tfreid.training.dropout_noise import Margin
 from tfreid.training.interfaces import Batches, Objective
 from tfreid.training.run_folder import RunFolder
+from tfreid.weights.choice import find_chosen_on
 from tfreid.weights.files import load_weights
 from tfreid.weights.rendered import find_weights
 from tfreid.workers import ALONE, Workers
@@ -179,12 +180,16 @@ class System:
     def load(self, weights: str | Path) -> keras.Model:
         """Builds the model with trained weights: a file, or `rendered`, those of this package.
 
+        Its attribute `chosen_on` says which images chose them, for exports.
+
         Raises:
             UserError: If the file is missing, or has the weights of another architecture.
         """
         share_gpus()
         model = self.build_model()
-        load_weights(model, find_weights(weights, self.config.model.backbone))
+        file = find_weights(weights, self.config.model.backbone)
+        load_weights(model, file)
+        model.chosen_on = find_chosen_on(file)
         return model
 
     def embedding(self, model: keras.Model) -> keras.Model:

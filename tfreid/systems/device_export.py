@@ -32,6 +32,7 @@ from tfreid.serving.interface import Client, Outputs, joined, sided
 from tfreid.serving.saved_model import ServedModel, round_alike
 from tfreid.systems.exported import embedding_metric, make_exported_evaluator
 from tfreid.systems.exporting import Graph, make_client
+from tfreid.weights.choice import warning
 
 # Largest accepted difference to the trained model; quantised formats are measured by the ranking.
 _TOLERANCES = {"float32": 1e-4, "float16": 1e-2}
@@ -193,6 +194,7 @@ class DeviceExporter:
                 metric: dataclasses.asdict(one)
                 for metric, one in self._served.thresholds.items()},
             weights=self._fingerprint, measured={},
+            weights_chosen_on=self._served.module.chosen_on,
             metric=embedding_metric(config), license=export.license or _UNKNOWN_LICENSE,
             profile=profile.name, layout=profile.layout, mean=list(profile.mean),
             deviation=list(profile.deviation))
@@ -285,6 +287,7 @@ def describe(written: Sequence[Written]) -> str:
                 f"{'mAP' if figure == 'mean_ap' else 'rank-1'}; --quantize int16x8 (int8 weights, "
                 "16-bit activations; litert and onnx) or float16 lose less, and more "
                 "export.calibration_images may help.")
+    notes += filter(None, {warning(card.weights_chosen_on) for _, card in written})
     head = ("", "size", "difference", "from files", "rank-1 (model)", "mAP (model)")
     return "\n".join([ruled_table([[head], rows]), *notes])
 

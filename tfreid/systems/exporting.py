@@ -26,6 +26,7 @@ from tfreid.serving.saved_model import (
     load_signatures,
     round_alike,
     served_weights,
+    write_choice,
     write_size,
     write_version,
 )
@@ -57,6 +58,7 @@ class ServedFeatures(tf.Module):
     def __init__(self, name: str, model: keras.Model, size: InputSize, max_pixels: int):
         super().__init__(name=name)
         self.weights = served_weights(model)
+        self.chosen_on: str | None = getattr(model, "chosen_on", None)
         self._size = size
         self._max_pixels = max_pixels
 
@@ -200,6 +202,7 @@ def write_checked(served: ServedFeatures, signatures: dict[str, Any], output: st
         if thresholds:
             save_thresholds(thresholds, directory / EXTRA_FILES / THRESHOLDS_NAME)
         write_size(directory, served.size)
+        write_choice(directory, served.chosen_on)
         write_warm_up(directory / EXTRA_FILES, _warming(signatures, crops))
 
     version = write_version(served, signatures, output, finish)

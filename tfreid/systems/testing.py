@@ -35,12 +35,13 @@ from tfreid.evaluation.results import (
 from tfreid.evaluation.scoring import Scored
 from tfreid.records import JoinedRecords, Records, open_records
 from tfreid.records.sources import name_folders
+from tfreid.serving.client import exported_chosen_on
 from tfreid.serving.interface import Client
-from tfreid.serving.stored_embeddings import StoredEmbeddings
+from tfreid.serving.stored_embeddings import StoredEmbeddings, stored_chosen_on
 from tfreid.systems.exported import ExportedFeatures
 from tfreid.visualization.cmc_plot import draw_cmc
 from tfreid.visualization.ranked_list import draw_ranked_lists
-from tfreid.weights.choice import TEST, describe_weights, find_chosen_on, marked
+from tfreid.weights.choice import TEST, describe_weights, find_chosen_on, marked, warning
 
 # Figures beside those of the ranking.
 Further = Callable[[], dict[str, Any]]
@@ -64,15 +65,16 @@ class TestSets:
             `summary.json`, a shared `cmc.png` and a folder for each of them.
         records: Folders of records. Defaults to those of `data.records` that are tested; see
             `JoinedRecords`.
+        chosen_on: Which images chose the weights, where the file cannot say so.
 
     Raises:
         UserError: If there are no records, or a set is named twice.
     """
 
     def __init__(self, config: Config, weights: str | Path, output: str | Path,
-                 records: Sequence[str | Path] = ()):
+                 records: Sequence[str | Path] = (), chosen_on: str | None = None):
         self._config, self._weights, self._output = config, str(weights), as_path(output)
-        self._chosen_on = find_chosen_on(weights)
+        self._chosen_on = chosen_on or find_chosen_on(weights)
         self._described = describe_weights(weights, self._chosen_on)
         self._several = len(records) > 1 or (not records and config.data.tests_several)
         # Fails for a wrong folder, before the model is built.
@@ -120,7 +122,8 @@ class TestSets:
             _draw_curves(_named_results(self._marked(config.name), ranked), output / "cmc.png")
             if ranked_queries:
                 rows = ranked_rows(ranked, config, spread_queries(ranked.result, ranked_queries))
-                draw_ranked_lists(rows, output / "ranked_lists.png")
+                draw_ranked_lists(rows, output / "ranked_lists.png",
+                                  remark=warning(self._chosen_on))
             evaluations[name] = ranked
             curves.update(_named_results(self._marked(name), ranked))
         if not self._several:
@@ -202,7 +205,8 @@ def rank_embedded(config: Config, folder: str | Path, output: str | Path, ranked
     if config.evaluation.protocol == "single_shot" or config.evaluation.flip:
         raise UserError("embeddings of --features or --model rank a full gallery as they are; set "
                         "evaluation.protocol=full and evaluation.flip=false.")
-    sets = TestSets(config, folder, output, records)
+    chosen_on = stored_chosen_on(folder) if client is None else exported_chosen_on(folder)
+    sets = TestSets(config, folder, output, records, chosen_on)
 
     def source(records):
         if client is None:

@@ -96,7 +96,7 @@ def camera_name(camera: int | str) -> str:
 
 def draw_ranked_lists(
     rows: Sequence[RankedRow], path: str | os.PathLike, cell_size: tuple[int, int] = (160, 80),
-    explanation: str | None = None
+    explanation: str | None = None, remark: str = ""
 ) -> None:
     """Draws one row per query, its results framed green (same identity) or red, into one PNG.
 
@@ -113,6 +113,7 @@ def draw_ranked_lists(
         cell_size: Height and width in pixels of the space for one image.
         explanation: Small print below. Defaults to that of the average precision, where it is
             known.
+        remark: A sentence to follow it.
 
     Raises:
         UserError: If there are no rows.
@@ -135,9 +136,10 @@ def draw_ranked_lists(
                 result.image, cell_size, color,
                 [f"{sign} {result.distance:.3f}".strip(), camera_name(result.camera)]))
         boxes.append(_line(cells))
-    if scored or explanation:
+    explanation = explanation or (_EXPLANATION if scored else "")
+    if explanation or remark:
         across = (places + 1) * (width + _GAP) + _QUERY_GAP
-        boxes.append(note(explanation or _EXPLANATION, int(across / _LETTER), 6.25))
+        boxes.append(note(f"{explanation} {remark}".strip(), int(across / _LETTER), 6.25))
     save(path, *boxes, margin=16)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tfrecords.storage import as_path
 from tfreid.config import load_config
@@ -21,7 +22,12 @@ def find_chosen_on(weights: str | Path) -> str | None:
     """
     path = as_path(weights)
     known = read_chosen_on(path) if path.is_file() else None
-    return known if known in CHOSEN else assume_chosen_on(path)
+    return valid_choice(known) or assume_chosen_on(path)
+
+
+def valid_choice(value: Any) -> str | None:
+    """Returns what a file says of the choice of weights, None for anything unknown."""
+    return value if value in (VALIDATION, TEST) else None
 
 
 def assume_chosen_on(weights: str | Path) -> str | None:
@@ -39,6 +45,11 @@ def assume_chosen_on(weights: str | Path) -> str | None:
 def describe_weights(weights: str | Path, chosen_on: str | None) -> str:
     """Describes weights in a table of their figures."""
     return ", ".join(filter(None, [Path(weights).name, CHOSEN.get(chosen_on)]))
+
+
+def warning(chosen_on: str | None) -> str:
+    """Returns a sentence for a picture if the weights were chosen on test images, or ""."""
+    return f"The weights were {CHOSEN[TEST]}." if chosen_on == TEST else ""
 
 
 def marked(name: str, chosen_on: str | None) -> str:

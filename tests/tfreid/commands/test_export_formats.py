@@ -21,6 +21,7 @@ from tfreid.serving.formats import litert, onnx, openvino
 from tfreid.systems import device_export
 from tfreid.systems.exporting import ServedFeatures
 from tfreid.systems.registry import make_system
+from tfreid.weights.files import save_weights
 
 # Modules that a format needs to be written and opened, beside TensorFlow.
 NEEDS = {"litert": (), "onnx": ("onnx", "tf2onnx", "onnxruntime"), "openvino": ("openvino",)}
@@ -91,6 +92,27 @@ def test_the_cost_of_int8_is_what_test_measures(litert_export, run, records, tmp
     assert test.main(["--run", str(run[0]), "--output", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "results.json").read_text())
     assert found["mean_ap"] == pytest.approx(card.measured["model"]["mean_ap"], abs=1e-6)
+
+
+def test_a_choice_on_test_images_stays_marked_behind_an_export(untrained, records, tmp_path,
+                                                              capsys):
+    pytest.importorskip("pyarrow")
+    run, served = shutil.copytree(untrained[0], tmp_path / "run"), tmp_path / "served"
+    save_weights(untrained[1], run / "checkpoints" / "last.weights.h5", "test")
+    mark = "CHOSEN ON TEST IMAGES"
+    assert export.main(["--run", str(run), "--output", str(served), "--format",
+                        "saved_model,litert", "--quantize", "int8",
+                        "export.calibration_images=20"]) == 0
+    assert f"The weights were {mark}." in capsys.readouterr().out
+    assert embed_images.main(["--model", str(served), "--input", str(records), "--output",
+                              str(tmp_path / "embedded")]) == 0
+    for arguments in (["--model", str(served)], ["--model", str(served / "litert-int8")],
+                      ["--features", str(tmp_path / "embedded")]):
+        assert test.main([*arguments, "--records", str(records), "--output", str(tmp_path / "out"),
+                          "--ranked-queries", "0"]) == 0
+        assert mark in capsys.readouterr().out
+        found = json.loads((tmp_path / "out" / "results.json").read_text())
+        assert found["weights_chosen_on"] == "test"
 
 
 def test_it_takes_the_place_of_a_model(litert_export, run, files, tmp_path, capsys):

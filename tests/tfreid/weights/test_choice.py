@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfreid.weights.choice import describe_weights, find_chosen_on, marked
+from tfreid.weights.choice import describe_weights, find_chosen_on, marked, valid_choice, warning
 from tfreid.weights.files import read_arrays, save_arrays
 
 
@@ -34,3 +34,6 @@ def test_only_a_choice_on_test_images_is_marked_in_plots():
     assert marked("first", "validation") == marked("first", None) == "first"
     assert describe_weights("a/b.h5", "validation") == "b.h5, chosen on validation images"
     assert describe_weights("a/b.h5", None) == "b.h5"
+    assert warning("test") == "The weights were CHOSEN ON TEST IMAGES."
+    assert warning("validation") == warning(None) == ""
+    assert [valid_choice(value) for value in ("test", "others", [], None)] == ["test", *[None] * 3]

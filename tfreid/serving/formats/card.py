@@ -65,6 +65,7 @@ class ModelCard:
         weights: Fingerprint of the weights.
         license: Under which terms the model may be used.
         measured: Differences to the trained model, and what the precision costs.
+        weights_chosen_on: Which images chose the weights, `validation` or `test`; None if none did.
         profile: The loader that the files are for, a value of `--profile`.
         layout: Order of the axes of images: `NHWC` or `NCHW`.
         mean: What the caller subtracts from each colour; zeros where the graph normalises.
@@ -89,6 +90,7 @@ class ModelCard:
     weights: str
     license: str
     measured: dict[str, Any]
+    weights_chosen_on: Optional[str] = None
     profile: str = "generic"
     layout: str = "NHWC"
     mean: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0.0, 0.0])

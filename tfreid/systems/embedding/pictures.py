@@ -29,6 +29,7 @@ from tfreid.systems.base import System
 from tfreid.systems.embedding.drawing import draw_attention, draw_matching_regions
 from tfreid.systems.embedding.grad_cam import AttentionRow, RegionFinder
 from tfreid.visualization.ranked_list import draw_ranked_lists
+from tfreid.weights.choice import find_chosen_on, warning
 
 
 class EmbeddingPictures:
@@ -146,7 +147,8 @@ class EmbeddingPictures:
             records[split]
         ranked = self._system.make_gallery_evaluator(self._load(), records).evaluate()
         chosen = (worst_queries if worst else spread_queries)(ranked.result, count)
-        draw_ranked_lists(ranked_rows(ranked, self._config, chosen), path)
+        draw_ranked_lists(ranked_rows(ranked, self._config, chosen), path,
+                          remark=warning(find_chosen_on(self._weights)))
         return [as_path(path)]
 
     def _load(self):

@@ -33,6 +33,7 @@ from tfreid.systems.embedding.objective import (
 from tfreid.training.dropout_noise import Margin
 from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.run_folder import RunFolder
+from tfreid.weights.choice import find_chosen_on
 from tfreid.weights.files import load_weights, read_shapes
 from tfreid.weights.rendered import find_weights
 
@@ -111,6 +112,7 @@ class EmbeddingSystem(System):
         settings = dataclasses.replace(self.config.model, num_identities=kernel[-1])
         model = self._build(settings)
         load_weights(model, weights, allow_missing=(_CLASSIFIER,))
+        model.chosen_on = find_chosen_on(weights)
         return model
 
     def make_objective(self, model: keras.Model) -> EmbeddingObjective:
