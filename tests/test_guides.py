@@ -68,3 +68,23 @@ def test_trainings_have_settings_that_fit_their_network(guide, monkeypatch):
         if config.system != "csn":
             with pytest.raises(Parsed):
                 build_embedding_model(config.model, 10)
+
+
+def headings(guide):
+    """Returns the names by which links lead to the headings of a guide."""
+    found = re.findall(r"^#+ (.*)$", guide.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+def test_links_lead_to_files_and_headings(guide):
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", guide.read_text()):
+        path, _, heading = link.partition("#")
+        target = guide.parent / path if path else guide
+        assert target.exists(), link
+        assert not heading or heading in headings(target), link
+
+
+def test_every_picture_is_shown():
+    text = "".join(guide.read_text() for guide in GUIDES)
+    assert all(path.name in text for path in (ROOT / "docs" / "images").iterdir())
