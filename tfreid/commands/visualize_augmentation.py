@@ -21,7 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_recipe(required=True)
     parser.add_argument("--output", required=True, metavar="FILE", help="PNG file")
-    parser.add_number("--images", 4, "training images, drawn at random", high=1000)
+    parser.add_number("--images", 4, "training images, drawn at random, which also paste parts of "
+                      "each other (data.augmentation.patch_probability)", high=1000)
     parser.add_number("--columns", 7, "epochs, spread evenly over the training", high=1000)
     parser.add_argument("--pretraining", action="store_true",
                         help="draw the stage before, which the setting `pretraining` describes")

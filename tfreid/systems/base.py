@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ from tfreid.workers import ALONE, Workers
 
 MARKET_IDENTITIES = 751
 
+# Losses of `system: embedding` alone, and what they are where nobody asks for them.
+_OFF = {"classifier": "softmax", "classifier_scale": None, "classifier_margin": None,
+        "lin.weight": 0, "circle.weight": 0, "multi_similarity.weight": 0,
+        "supervised_contrastive.weight": 0}
+
 
 class System:
     """A way to re-identify people, with all its settings.
@@ -74,9 +80,8 @@ class System:
         if config.data.source_balance is not None and self.unit == "pairs":
             raise UserError("data.source_balance is for systems that train on several sources; set "
                             f"it to null with system: {config.system}.")
-        if config.loss.classifier != "softmax" and config.system != "embedding":
-            raise UserError(f"loss.classifier is {config.loss.classifier}, which system: embedding "
-                            f"has; set it to softmax with system: {config.system}.")
+        if config.system != "embedding":
+            _check_losses(config)
         self.config, self.workers = config, workers or ALONE
 
     # Training.
@@ -345,3 +350,12 @@ class System:
         raise UserError(
             f"{self.config.name} has system: {self.config.system}; gallery compares pairs, so name "
             "a recipe with system: csn, for example csn_l23.")
+
+
+def _check_losses(config: Config) -> None:
+    """Refuses losses of `system: embedding` that are off unless somebody asks for them."""
+    for name, off in _OFF.items():
+        value = operator.attrgetter(name)(config.loss)
+        if value != off:
+            raise UserError(f"loss.{name} is {value}, which system: embedding reads; set it to "
+                            f"{'null' if off is None else off} with system: {config.system}.")

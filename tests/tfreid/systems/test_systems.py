@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 
 import keras
 import numpy as np
@@ -198,10 +199,12 @@ def test_balanced_cameras_are_for_batches_of_p_identities_with_k_images(system):
 
 @pytest.mark.parametrize("system, setting, value", [
     ("csn", "data.source_balance", "equal"), ("siamese", "data.source_balance", [3.0, 1.0]),
-    ("triplet", "loss.classifier", "arcface"), ("csn", "loss.classifier", "circle")])
+    ("triplet", "loss.classifier", "arcface"), ("csn", "loss.classifier", "circle"),
+    ("siamese", "loss.classifier_scale", 30.0), ("triplet", "loss.lin.weight", 0.4),
+    ("csn", "loss.circle.weight", 1.0), ("triplet", "loss.supervised_contrastive.weight", 1.0)])
 def test_settings_that_a_system_does_not_read_are_refused(system, setting, value):
     config = Config(system=system)
-    section, _, name = setting.partition(".")
-    setattr(getattr(config, section), name, value)
+    section, _, name = setting.rpartition(".")
+    setattr(operator.attrgetter(section)(config), name, value)
     with pytest.raises(UserError, match=f"{setting} .* with system: {system}"):
         make_system(config)

@@ -42,8 +42,9 @@ _NOTES = (
      "normalisation, which no weight shows; it is left out here"),
     ("head.fc_out.", "mmtracking ranks by the feature before the neck; set "
      "evaluation.feature=embedding"),
-    ("heads.weight", "fast-reid's SBS classifies by cosines, which no weight shows; to train on "
-     "with these, set loss.classifier=circle"),
+    ("heads.weight", "if this is fast-reid's SBS, it classifies by cosines, which no weight shows; "
+     "to train on with these, set loss.classifier=circle loss.classifier_scale=64 "
+     "loss.classifier_margin=0.35"),
 )
 
 
