@@ -70,10 +70,11 @@ def golden() -> Callable[[str], Golden]:
 def check_parity(golden) -> Callable[..., tuple[int, int]]:
     """The function that holds a backbone, and heads by their golden output, to PyTorch's output.
 
-    It returns the trainable weights of our model, and those of PyTorch's ImageNet classifier.
+    Values may differ by 1e-4 of the largest one, or of `most`, if that is less. The function
+    returns the trainable weights of our model, and those of PyTorch's ImageNet classifier.
     """
 
-    def check(name, **heads):
+    def check(name, most=np.inf, **heads):
         recorded = golden(name)
         images = keras.Input(recorded.images.shape[1:])
         features = BACKBONES[name](images)
@@ -86,7 +87,8 @@ def check_parity(golden) -> Callable[..., tuple[int, int]]:
             variable.assign(conversion.weights[key])
         for key, actual in model(recorded.images, training=False).items():
             expected = getattr(recorded, key)
-            tolerance = 1e-4 * min(1, np.abs(expected).max())
+            # The values of a ResNet-152 reach 113.
+            tolerance = 1e-4 * np.clip(np.abs(expected).max(), None, most)
             np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
         trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
         return trainable, recorded.parameters
