@@ -33,7 +33,8 @@ def drawn(monkeypatch):
     """What would be drawn, in order: the arguments."""
     calls = []
     for name in DRAWN:
-        monkeypatch.setattr(embedding_pictures, name, lambda *arguments: calls.append(arguments))
+        monkeypatch.setattr(embedding_pictures, name,
+                            lambda *arguments, **_remark: calls.append(arguments))
     return calls
 
 
