@@ -35,6 +35,10 @@ def commands_of(guide):
     return found
 
 
+def values(words, option):
+    return [after for word, after in zip(words, words[1:]) if word == option]
+
+
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_commands_have_options_that_are_known(guide, monkeypatch):
     def only_parse(method):
@@ -61,10 +65,8 @@ def test_trainings_have_settings_that_fit_their_network(guide, monkeypatch):
     for words in commands_of(guide):
         if words[0] != "train":
             continue
-        named = [pair[1] for pair in zip(words, words[1:]) if pair[0] == "--config"]
-        variants = [pair[1] for pair in zip(words, words[1:]) if pair[0] == "--variant"]
-        config = load_config(*named, [word for word in words if re.match(r"[a-z].*=", word)],
-                             variants)
+        overrides = [word for word in words if re.match(r"[a-z].*=", word)]
+        config = load_config(*values(words, "--config"), overrides, values(words, "--variant"))
         if config.system != "csn":
             with pytest.raises(Parsed):
                 build_embedding_model(config.model, 10)

@@ -63,12 +63,14 @@ class System:
         untested: Why training runs without evaluation when `make_evaluator` returns None.
         validates_images: Whether it can be validated on single images of people who are trained on.
         shares_batch: Whether several devices share a batch, instead of having one each.
+        may_lack: Prefixes of weights that no test needs, so that a file may lack them.
     """
 
     unit = "images"
     untested = "the records hold no query and gallery"
     validates_images = False
     shares_batch = False
+    may_lack: tuple[str, ...] = ()
 
     def __init__(self, config: Config, workers: Workers | None = None):
         if config.evaluation.flip and self.unit == "pairs":
@@ -191,11 +193,15 @@ class System:
             UserError: If the file is missing, or has the weights of another architecture.
         """
         share_gpus()
-        model = self.build_model()
         file = find_weights(weights, self.config.model.backbone)
-        load_weights(model, file)
+        model = self.build_for(file)
+        load_weights(model, file, allow_missing=self.may_lack)
         model.chosen_on = find_chosen_on(file)
         return model
+
+    def build_for(self, weights: str) -> keras.Model:
+        """Builds the model whose weights a file has; by default `build_model`."""
+        return self.build_model()
 
     def embedding(self, model: keras.Model) -> keras.Model:
         """Returns the embedding model inside one of the system's models; by default the model."""

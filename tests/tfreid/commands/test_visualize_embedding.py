@@ -34,7 +34,8 @@ def drawn(monkeypatch):
     calls = []
     for name in DRAWN:
         monkeypatch.setattr(embedding_pictures, name,
-                            lambda *arguments, **_remark: calls.append(arguments))
+                            lambda *arguments, **named: calls.append(
+                                (*arguments, *named.values())))
     return calls
 
 
@@ -124,7 +125,8 @@ def test_ranked_lists(visualize, run, records, drawn):
     shown = {}
     for mode in ([], ["--worst"]):
         assert visualize(["--run", str(run[0]), "--ranked", "99", "--output", "r.png", *mode]) == 0
-    for (rows, _), name in zip(drawn, ("spread", "worst")):
+    for (rows, _, remark), name in zip(drawn, ("spread", "worst")):
+        assert remark == ""  # no images chose these weights
         shown[name] = [row.average_precision for row in rows]
     query, gallery = (Records(records)[split].index for split in ("query", "gallery"))
     assert len(shown["spread"]) == len(query)

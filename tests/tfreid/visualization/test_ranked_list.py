@@ -88,6 +88,14 @@ def test_average_precision_stands_under_the_query(tmp_path):
     assert without[top + height + 36 :].min() == 255
 
 
+def test_a_remark_is_written_below_with_or_without_small_print(tmp_path):
+    for scores in ((), (0.5, 1)):
+        row = RankedRow(plain(BLUE), 7, 1, [RankedImage(plain(YELLOW), True, 1, 0.0)], *scores)
+        without, remarked = (drawn([row], tmp_path / "ranked.png", remark=remark)
+                             for remark in ("", "Chosen on these very images."))
+        assert remarked.tobytes() != without.tobytes()
+
+
 def test_bad_input(tmp_path):
     with pytest.raises(UserError, match="no query to draw"):
         draw_ranked_lists([], tmp_path / "ranked.png")

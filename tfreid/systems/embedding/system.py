@@ -12,7 +12,6 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfreid.config import Config, LossConfig
 from tfreid.data.batches import IdentityBatches
-from tfreid.devices import share_gpus
 from tfreid.evaluation.thresholds import (
     choose_threshold,
     find_thresholds,
@@ -33,15 +32,15 @@ from tfreid.systems.embedding.objective import (
 from tfreid.training.dropout_noise import Margin
 from tfreid.training.initial_weights import load_initial_weights
 from tfreid.training.run_folder import RunFolder
-from tfreid.weights.choice import find_chosen_on
-from tfreid.weights.files import load_weights, read_shapes
-from tfreid.weights.rendered import find_weights
+from tfreid.weights.files import read_shapes
 
 _CLASSIFIER = "classifier/"
 
 
 class EmbeddingSystem(System):
     """P x K batches, the losses of the `loss` section, a gallery ranked by feature distance."""
+
+    may_lack = (_CLASSIFIER,)
 
     def check(self, replicas: int) -> None:
         """Refuses losses that are not available here; see `check_losses`."""
@@ -100,20 +99,14 @@ class EmbeddingSystem(System):
         """Loads ImageNet weights, or those of a file without its classifier."""
         load_initial_weights(model, model, self.config.model)
 
-    def load(self, weights: str | Path) -> keras.Model:
-        """Builds the model with trained weights.
+    def build_for(self, weights: str) -> keras.Model:
+        """Builds the model with a classifier of the width in the file.
 
-        The classifier has its width in the file. A file without one, for example a converted
-        checkpoint, leaves it untrained; no ranking depends on it.
+        A file without one, for example a converted checkpoint, leaves it untrained; no ranking
+        depends on it.
         """
-        share_gpus()
-        weights = find_weights(weights, self.config.model.backbone)
         kernel = read_shapes(weights).get(_CLASSIFIER + "kernel", (0, 1))
-        settings = dataclasses.replace(self.config.model, num_identities=kernel[-1])
-        model = self._build(settings)
-        load_weights(model, weights, allow_missing=(_CLASSIFIER,))
-        model.chosen_on = find_chosen_on(weights)
-        return model
+        return self._build(dataclasses.replace(self.config.model, num_identities=kernel[-1]))
 
     def make_objective(self, model: keras.Model) -> EmbeddingObjective:
         """Makes the weighted sum of the losses."""
