@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from typing import TypeVar
 
@@ -19,9 +20,11 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.2
+# Seconds that a worker has, when the build stops, to end its job and clean up.
+_GRACE = 5
 
-# The shared counter and the stop event, which a worker process gets only through the pool's
-# initializer. Empty in the parent.
+# The shared counter, and a pipe's end that can be read when the build has stopped, which a worker
+# process gets only through the pool's initializer. Empty in the parent.
 _links: list = []
 
 
@@ -52,7 +55,7 @@ def run_jobs(
         advance: Called with the number of images since the last call.
 
     Raises:
-        UserError: If a worker process died.
+        UserError: If a worker process died or could not be started.
         Exception: Whatever `work` raised, after the results that other workers had finished.
     """
     workers = min(workers, len(jobs))
@@ -61,24 +64,33 @@ def run_jobs(
             yield work(job, advance)
         return
     context = _worker_context()
-    counter, stop = context.Value("q", 0), context.Event()
-    executor = ProcessPoolExecutor(workers, context, _start_worker, (counter, stop))
+    counter = context.Value("q", 0)
+    ended, running = context.Pipe(duplex=False)
+    executor = ProcessPoolExecutor(workers, context, _start_worker, (counter, ended))
     try:
-        pending = {executor.submit(_run_job, work, job) for job in jobs}
+        pending = _submit(executor, work, jobs)
         seen = 0
         while pending:
             done, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
-            written = counter.value
+            written = counter.get_obj().value  # a killed worker may have kept the lock
             advance(written - seen)
             seen = written
             for future in sorted(done, key=lambda future: future.exception() is not None):
                 yield future.result()
     except BrokenProcessPool as error:
-        raise UserError("a worker process was killed, perhaps by lack of memory: run the same "
-                        "command again with fewer --workers; what is finished is kept.") from error
+        raise UserError("a worker process was killed or could not be started, perhaps by lack of "
+                        "memory: run the same command again with fewer --workers; what is "
+                        "finished is kept.") from error
     finally:
-        stop.set()
+        running.close()
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(executor: ProcessPoolExecutor, work, jobs) -> set[Future]:
+    try:
+        return {executor.submit(_run_job, work, job) for job in jobs}
+    except OSError as error:  # no process can be made, or another died and took the pipes with it
+        raise BrokenProcessPool(str(error)) from error
 
 
 def _worker_context() -> BaseContext:
@@ -93,25 +105,30 @@ def _worker_context() -> BaseContext:
     return context
 
 
-def _start_worker(counter, stop) -> None:
+def _start_worker(counter, ended) -> None:
     import cv2
 
-    _links[:] = [counter, stop]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets Ctrl-C too and sets `stop`
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    _links[:] = [counter, ended]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets Ctrl-C too and closes its end
+    threading.Thread(target=_exit_with_build, args=[ended], daemon=True).start()
     cv2.setNumThreads(1)  # the processes share the processors
 
 
-def _exit_with_parent() -> None:
-    multiprocessing.parent_process().join()
+def _exit_with_build(ended) -> None:
+    """Ends this process: soon after a build has stopped, at once when it has died.
+
+    The executor waits for all its processes, and forgets one that it starts while another dies.
+    """
+    connection.wait([ended])
+    multiprocessing.parent_process().join(_GRACE)
     os._exit(1)
 
 
 def _run_job(work, job):
-    counter, stop = _links
+    counter, ended = _links
 
     def advance(images: int) -> None:
-        if stop.is_set():
+        if connection.wait([ended], 0):
             raise _Stopped
         with counter.get_lock():
             counter.value += images

@@ -7,11 +7,13 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tfrecords import pool
+from tfrecords.errors import UserError
 from tfrecords.scan import ImageEntry, PackedImages
 from tfrecords.source import FolderSource
 from tfrecords.writer import ShardJob
@@ -32,6 +34,35 @@ def test_workers_share_the_tensorflow_of_their_parent(tmp_path, monkeypatch):
     write = importlib.import_module("curious_jobs").write
     found = list(pool.run_jobs(write, ["a", "b"], 2, lambda images: None))
     assert found == [(True, True, signal.SIG_IGN)] * 2
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_worker_that_starts_while_another_dies_ends_too(tmp_path, monkeypatch, moment):
+    (tmp_path / "deadly_jobs.py").write_text(
+        "import os\n"
+        "def write(job, advance):\n"
+        "    os._exit(9) if job == 'deadly' else None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    write = importlib.import_module("deadly_jobs").write
+    process, started = type(pool._worker_context().Process()), []
+    start = process.start
+
+    def start_late(self):
+        if moment == "after":
+            start(self)
+        if started:
+            started[0].join()
+            time.sleep(0.3)  # the executor, which does not know this process yet, gives up
+        if moment == "before":
+            start(self)
+        started.append(self)
+
+    monkeypatch.setattr(process, "start", start_late)
+    with pytest.raises(UserError, match="worker process was killed"):
+        list(pool.run_jobs(write, ["deadly", "b"], 2, lambda images: None))
+    for one in started:
+        one.join(20)
+        assert not one.is_alive()
 
 
 def test_a_server_whose_build_is_gone_forks_nothing():
