@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfreid.config import ModelConfig
 from tfreid.data.batches import PairBatches
 from tfreid.evaluation.evaluator import Evaluator
 from tfreid.records import ImageTable, Records
@@ -21,6 +23,9 @@ from tfreid.systems.csn.network import build_csn, csn_parts
 from tfreid.systems.csn.objective import CsnObjective, check_csn_losses
 from tfreid.systems.csn.testing import make_csn_evaluator
 from tfreid.training.run_folder import RunFolder
+
+# What the network takes of `model`; the rest is of backbones and their heads.
+_READ = ("height", "width", "normalization", "weights")
 
 
 class CsnSystem(System):
@@ -38,6 +43,11 @@ class CsnSystem(System):
         if config.training.frozen_backbone_epochs:
             raise UserError("training.frozen_backbone_epochs is for backbones with a head; the CSN "
                             "has none, so set it to 0.")
+        for name, default in vars(ModelConfig()).items():
+            value = getattr(config.model, name)
+            if name not in _READ and value != default:
+                raise UserError(f"model.{name} is {value}, which system: csn does not read; leave "
+                                f"it out, or set it to {json.dumps(default)}.")
 
     def make_batches(self, table: ImageTable) -> PairBatches:
         """Makes the batches of pairs."""

@@ -142,6 +142,7 @@ def test_embeddings_are_tried_single_shot_too(recipe, records):
 
 @pytest.mark.parametrize("more, words", [
     (["training.frozen_backbone_epochs=1"], "training.frozen_backbone_epochs is for backbones"),
+    (["model.pooling=gem"], "model.pooling is gem, which system: csn does not read"),
     (["loss.match.weight=0", "loss.contrastive.weight=0"], "no loss has a weight"),
     (["evaluation.single_shot.identities=5"], "only 4 identities have a query image"),
     (["evaluation.protocol=full", "csn.ranking_net=false"], "csn.ranking_net"),
