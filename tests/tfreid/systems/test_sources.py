@@ -265,7 +265,7 @@ def test_a_stage_before_on_other_records(recipe, folders, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("settings", "words"), [
-    (["system=csn"], "names 2 folders, but system: csn trains on one"),
+    (["--config", "csn_l23"], "names 2 folders, but system: csn trains on one"),
     (["system=siamese", "siamese.loss=contrastive"], "but system: siamese trains on one"),
     (["data.source_balance=[1,2,3]"], "data.source_balance has 3 numbers, but 2 sources"),
     (["pretraining={model: {embedding_size: 4}}"],
