@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 
 _STRIDES = (1, 1, 1, 1)
+# No length is below this, so that an empty part or place has the similarity zero.
+_SHORTEST = 1e-2
 
 
 def correlate(maps: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
@@ -59,6 +61,31 @@ def repeat_for_parts(maps: tf.Tensor, parts: int) -> tf.Tensor:
     return tf.tile(maps, (1, 1, 1, parts))
 
 
+def unit_parts(parts: tf.Tensor) -> tf.Tensor:
+    """Divides each channel of each part [..., f, f, c] by its Euclidean length."""
+    values = tf.cast(parts, tf.float32)
+    squares = tf.reduce_sum(tf.square(values), (-3, -2), keepdims=True)
+    return tf.cast(values * _inverse_lengths(squares), parts.dtype)
+
+
+def place_scales(maps: tf.Tensor, side: int) -> tf.Tensor:
+    """Returns what makes `correlate` with `unit_parts` the cosine: one over each place's length.
+
+    A place is the window of a map that a part is multiplied with; cells outside the map are zero.
+
+    Args:
+        maps: Float array [n, h, w, c].
+        side: Side f of the parts.
+
+    Returns:
+        Float array [n, h, w, c]: the inverse Euclidean length of the place, in each channel.
+    """
+    padding = _padding(side)
+    squares = tf.pad(tf.square(tf.cast(maps, tf.float32)), ((0, 0), padding, padding, (0, 0)))
+    squares = side**2 * tf.nn.avg_pool2d(squares, side, 1, "VALID")
+    return tf.cast(_inverse_lengths(squares), maps.dtype)
+
+
 @keras.saving.register_keras_serializable(package="tfreid")
 class ConvolutionSimilarity(keras.layers.Layer):
     """Compares two images at one level: the parts of each slide over the map of the other.
@@ -66,7 +93,15 @@ class ConvolutionSimilarity(keras.layers.Layer):
     The first p groups of c channels are the first image's parts on the second image's map, in the
     order of the parts; the next p are the second's parts on the first's map. Swapping the images
     swaps the two halves.
+
+    Args:
+        cosine: Whether a sum of Eq. 2 is divided by the lengths of the part and of the place that
+            it is compared with, in each channel.
     """
+
+    def __init__(self, cosine: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.cosine = cosine
 
     def call(self, inputs):
         """Compares images pair by pair.
@@ -80,7 +115,12 @@ class ConvolutionSimilarity(keras.layers.Layer):
         """
         maps, parts, other_maps, other_parts = inputs
         # One call for both directions.
-        both = correlate(tf.concat([other_maps, maps], 0), tf.concat([parts, other_parts], 0))
+        maps, parts = tf.concat([other_maps, maps], 0), tf.concat([parts, other_parts], 0)
+        if self.cosine:
+            scales = place_scales(maps, parts.shape[2])
+            both = correlate(maps, unit_parts(parts)) * scales[:, :, :, tf.newaxis]
+        else:
+            both = correlate(maps, parts)
         height, width, groups, channels = both.shape[1:]
         both = tf.reshape(both, (-1, height, width, groups * channels))
         return tf.concat(tf.split(both, 2), -1)
@@ -89,6 +129,19 @@ class ConvolutionSimilarity(keras.layers.Layer):
         """Returns [n, h, w, 2 * p * c]."""
         batch, height, width, channels = input_shape[0]
         return (batch, height, width, 2 * input_shape[1][1] * channels)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "cosine": self.cosine}
+
+
+def _padding(side):
+    """Returns the zeros before and behind a map, so that there is a place for each of its cells."""
+    return (side - 1) // 2, side // 2
+
+
+def _inverse_lengths(squares):
+    return tf.math.rsqrt(squares + _SHORTEST**2)
 
 
 @tf.custom_gradient
@@ -142,7 +195,7 @@ class _Shape:
     def __init__(self, maps, filters):
         self._batch = tf.shape(maps)[0]
         self._parts, self._side, _, self._channels = filters.shape[1:]
-        self.padding = ((self._side - 1) // 2, self._side // 2)
+        self.padding = _padding(self._side)
 
     def fold_maps(self, maps):
         """[n, h, w, c] -> [1, h, w, n * p * c], each map p times."""

@@ -37,10 +37,13 @@ def test_every_command_explains_itself(name, capsys):
 
 
 def test_help_lists_every_command_without_loading_tensorflow():
+    module = subprocess.run([sys.executable, "-m", "tfreid", "--help"], cwd=ROOT,
+                            capture_output=True, text=True, check=True).stdout
     program = ("import sys; from tfreid.commands.main import main; main(['--help']); "
                "sys.exit('tensorflow' in sys.modules)")
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True,
                            text=True, check=True).stdout
+    assert module == shown
     for name, command in tfreid_command.COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(command.summary)}$", shown, re.M)
 

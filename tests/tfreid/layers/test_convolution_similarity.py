@@ -144,6 +144,43 @@ def test_exchanged_images_exchange_the_halves():
     assert not np.allclose(one, other, atol=0.1)
 
 
+def _cosines(parts, maps):
+    """The cosine of every part and every place, in each channel, by itself: [n, h, w, p, c]."""
+    (n, h, w, c), (p, f) = maps.shape, parts.shape[1:3]
+    before = (f - 1) // 2
+    padded = np.zeros((n, h + f - 1, w + f - 1, c))
+    padded[:, before : before + h, before : before + w] = maps
+    found = np.zeros((n, h, w, p, c))
+    for sample, y, x, part, channel in np.ndindex(found.shape):
+        place = padded[sample, y : y + f, x : x + f, channel].ravel()
+        cut = parts[sample, part, :, :, channel].astype(np.float64).ravel()
+        found[sample, y, x, part, channel] = (
+            place @ cut / np.linalg.norm(place) / np.linalg.norm(cut))
+    return found
+
+
+@pytest.mark.parametrize("side", [3, 4])
+def test_cosines_place_by_place(side):
+    maps, parts, _ = _case(2, 3, 5, 4, 2, side)
+    other_maps, other_parts, _ = _case(2, 3, 5, 4, 2, side, seed=7)
+    similarity = ConvolutionSimilarity(cosine=True)(
+        [maps, parts, 100 * other_maps, 100 * other_parts]).numpy()
+    halves = [_cosines(parts, other_maps), _cosines(other_parts, maps)]
+    np.testing.assert_allclose(similarity, np.concatenate(halves, 3).reshape(2, 5, 4, 12),
+                               atol=1e-3)
+
+
+def test_a_part_has_the_cosine_one_where_it_was_cut():
+    """Empty places and parts have no direction, and the cosine zero."""
+    maps, parts = _case(1, 1, 6, 5, 2, 3)[:2]
+    parts[0, 0] = maps[0, 1:4, 2:5]
+    maps[..., 1], empty = 0, np.zeros_like(parts)
+    similarity = ConvolutionSimilarity(cosine=True)([maps, empty, maps, parts]).numpy()[0]
+    np.testing.assert_array_equal(similarity[..., [0, 1, 3]], 0)
+    assert similarity[..., 2].argmax() == np.ravel_multi_index((2, 3), (6, 5))
+    np.testing.assert_allclose(similarity[2, 3, 2], 1, atol=1e-3)
+
+
 def test_inside_a_saved_model(tmp_path):
     module = tf.Module()
     layer = ConvolutionSimilarity()
@@ -158,11 +195,13 @@ def test_inside_a_saved_model(tmp_path):
                                    layer(case).numpy(), atol=1e-6)
 
 
+@pytest.mark.parametrize("cosine", [False, True])
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision(policy):
+def test_mixed_precision(policy, cosine):
     case = [*_case(5, 3, 5, 4, 2, 3)[:2], *_case(5, 3, 5, 4, 2, 3, seed=7)[:2]]
-    exact = ConvolutionSimilarity()(case).numpy()
-    layer = ConvolutionSimilarity(dtype=keras.mixed_precision.Policy(policy)
+    plain = ConvolutionSimilarity(cosine)
+    exact = plain(case).numpy()
+    layer = ConvolutionSimilarity(cosine, dtype=keras.mixed_precision.Policy(policy)
                                   if hasattr(keras.mixed_precision, "Policy") else policy)
     variables = [tf.constant(x) for x in case]
     with tf.GradientTape() as tape:
@@ -173,7 +212,7 @@ def test_mixed_precision(policy):
     gradients = tape.gradient(total, variables)
     with tf.GradientTape() as tape:
         tape.watch(variables)
-        total = tf.reduce_sum(ConvolutionSimilarity()(variables))
+        total = tf.reduce_sum(plain(variables))
     accuracy = 0.01 if policy == "mixed_float16" else 0.08
     np.testing.assert_allclose(tf.cast(similarity, tf.float32).numpy(), exact, atol=4 * accuracy,
                                rtol=accuracy)

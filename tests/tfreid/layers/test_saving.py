@@ -17,7 +17,7 @@ from tfreid.layers.spatial_transformer import GivenValues, localize
 ARGUMENTS = {
     "AggregationGate": {"reduction": 2},
     "BilinearSampler": {"side": 3},
-    "ConvolutionSimilarity": {},
+    "ConvolutionSimilarity": {"cosine": True},
     "CosineClassifier": {"units": 3},
     "DepthwiseConv2D": {"kernel_size": 5, "strides": 2},
     "FixedRegion": {"side": 3},

@@ -6,9 +6,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfreid.layers.convolution_similarity import correlate_shared, repeat_for_parts
+from tfreid.layers.convolution_similarity import (
+    correlate_shared,
+    place_scales,
+    repeat_for_parts,
+    unit_parts,
+)
 from tfreid.losses.distances import exact_pairwise_euclidean
-from tfreid.systems.csn.network import CsnParts, pair_inputs, pool_level
+from tfreid.systems.csn.network import CsnParts, pair_inputs, pool_level, similarity_name
 
 
 def compare_pairs(parts: CsnParts, first: dict[str, tf.Tensor], second: dict[str, tf.Tensor],
@@ -78,21 +83,26 @@ def _reduction(decide):
 
 def _judge(parts, levels, queries, gallery, weights, back_weights, shift):
     """Returns the probabilities [q, g], from conv4's sums over the levels and both directions."""
-    there = [_slide(level, queries, gallery, w) for level, w in zip(levels, weights)]
-    back = [_slide(level, gallery, queries, w) for level, w in zip(levels, back_weights)]
+    cosine = parts.compare.get_layer(similarity_name(levels[0])).cosine
+    there = [_slide(level, queries, gallery, w, cosine) for level, w in zip(levels, weights)]
+    back = [_slide(level, gallery, queries, w, cosine) for level, w in zip(levels, back_weights)]
     reduced = tf.add_n(there) + tf.einsum("gqhwc->qghwc", tf.add_n(back)) + shift
     rows = tf.cast(tf.reshape(reduced, (-1, *reduced.shape[2:])), parts.judge.input.dtype)
     logits = parts.judge(rows, training=False)
     return tf.reshape(tf.nn.softmax(logits)[:, 1], tf.shape(reduced)[:2])
 
 
-def _slide(level, sliders, others, weights):
+def _slide(level, sliders, others, weights, cosine):
     """Slides the parts of each of s images over the maps of o others: [s, o, h, w, 32]."""
-    parts = sliders[f"parts_{level}"]
-    maps = repeat_for_parts(others[f"map_{level}"], parts.shape[1])
+    parts, maps = sliders[f"parts_{level}"], others[f"map_{level}"]
+    count, side = parts.shape[1:3]
+    repeated = repeat_for_parts(maps, count)
+    if cosine:
+        parts, scales = unit_parts(parts), repeat_for_parts(place_scales(maps, side), count)
 
     def reduced(filters):
-        pooled = pool_level(level, correlate_shared(maps, filters))
+        slid = correlate_shared(repeated, filters)
+        pooled = pool_level(level, slid * scales if cosine else slid)
         return tf.tensordot(tf.cast(pooled, tf.float32), weights, 1)
 
     return tf.map_fn(reduced, parts, fn_output_signature=tf.float32)

@@ -123,8 +123,7 @@ def draw_pair(details: PairDetails, path: str | os.PathLike, names: tuple[str, s
             gap=30),
         note("Heat: the part of one image outlined on the small copy, slid over the feature "
              f"map of the other image; the {details.channels} channels of that group of similarity "
-             "maps are summed. Bright where the other image strongly shows the features of the "
-             "part, or shows strong features of any kind: the correlation is not normalised. "
+             f"maps are summed. {_brightness(details)} "
              f"The heat maps of a level share one scale{shared}"),
     )
 
@@ -176,10 +175,18 @@ def draw_ranked_pairs(results: Sequence[RankedPair], path: str | os.PathLike, qu
         *rows,
         _line(widths, text(" "), text(" "), text(" "), scales),
         note("Heat: the attended parts of one image slid over the feature map of the other, their "
-             "similarity maps summed over parts and channels; bright where that image strongly "
-             "shows the features of the parts, or strong features of any kind: the correlation is "
-             f"not normalised. Outlines: the attended parts ({colors})."),
+             f"similarity maps summed over parts and channels. {_brightness(first)} "
+             f"Outlines: the attended parts ({colors})."),
     )
+
+
+def _brightness(details):
+    """Says what makes a heat map bright."""
+    if details.cosine:
+        return ("Bright where the other image's features lie as in the part, strong or weak: the "
+                "correlation is normalised.")
+    return ("Bright where the other image strongly shows the features of the part, or shows strong "
+            "features of any kind: the correlation is not normalised.")
 
 
 def _level(details, level, limits):

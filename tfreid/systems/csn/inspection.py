@@ -51,6 +51,7 @@ class PairDetails:
         probability: Probability of a positive pair.
         distance: Distance of the descriptors; None without ranking net.
         score: SimiScore.
+        cosine: Whether the similarity is normalised, `csn.similarity`.
     """
 
     images: tuple[np.ndarray, np.ndarray]
@@ -58,6 +59,7 @@ class PairDetails:
     probability: float
     distance: float | None
     score: float
+    cosine: bool = False
 
     @property
     def channels(self) -> int:
@@ -116,6 +118,7 @@ def describe_pair(model: keras.Model, config: Config, first: np.ndarray,
         probability=float(probability[0]),
         distance=None if distance is None else float(distance[0]),
         score=float(simi_score(probability, distance, score)[0]),
+        cosine=config.csn.similarity == "cosine",
     )
 
 

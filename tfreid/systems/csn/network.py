@@ -117,6 +117,11 @@ def map_shape(level: int, height: int, width: int) -> tuple[int, int]:
     return -(-height // 2**halvings), -(-width // 2**halvings)
 
 
+def similarity_name(level: int) -> str:
+    """Returns the name of a level's similarity layer in `CsnParts.compare`."""
+    return f"csn{level}"
+
+
 def pool_level(level: int, maps: tf.Tensor) -> tf.Tensor:
     """Pools similarity maps [n, h, w, c] of a level to the size of all: 10x4 for images of 160x60.
 
@@ -215,7 +220,8 @@ def _comparer(csn: CsnSettings, extract: keras.Model) -> keras.Model:
     outputs = {}
     for level in csn.levels:
         names = (f"map_{level}", f"parts_{level}")
-        outputs[f"similarity_{level}"] = ConvolutionSimilarity(name=f"csn{level}")(
+        similarity = ConvolutionSimilarity(csn.similarity == "cosine", name=similarity_name(level))
+        outputs[f"similarity_{level}"] = similarity(
             [side[name] for side in features for name in names])
     pooled = PoolSimilarity(csn.levels, name="pool_similarity")(list(outputs.values()))
     outputs["logits"] = _decision(pooled.shape[1:])(pooled)

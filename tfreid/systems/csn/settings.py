@@ -44,6 +44,9 @@ class Settings(Section):
     attention: Literal["transformer", "center"] = setting(
         "transformer", "How parts are cut out: the `transformer` learns where; `center` cuts the "
         "middle of each stripe (C2 of the paper).")
+    similarity: Literal["sum", "cosine"] = setting(
+        "sum", "How a part is compared with a place of the other image's map, channel by channel: "
+        "the `sum` of their products (Eq. 2), or their `cosine`, that sum divided by both lengths.")
     ranking_net: bool = setting(
         True, "Whether descriptors of the parts are learned beside the match probability; false "
         "leaves the classification loss alone.")

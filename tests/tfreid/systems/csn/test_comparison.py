@@ -18,6 +18,7 @@ VARIANTS = {
     "no dividing": {"levels": [2, 3, 4], "divide": False},
     "no ranking net": {"ranking_net": False},
     "center": {"levels": [3, 4], "attention": "center"},
+    "cosine": {"similarity": "cosine"},
 }
 
 

@@ -108,11 +108,12 @@ def test_levels_meet_at_one_size_cell_by_cell(height, width):
 
 
 ABLATIONS = [
-    {"levels": levels, "divide": divide, "attention": attention, "ranking_net": ranking_net}
-    for levels, divide, attention, ranking_net in [
-        ([2], True, "transformer", True), ([2, 3], True, "transformer", False),
-        ([2, 3, 4], False, "transformer", True), ([3, 4], True, "center", True),
-        ([4], False, "center", False), ([2, 3, 4], True, "transformer", True),
+    {"levels": levels, "divide": divide, "attention": attention, "ranking_net": ranking_net,
+     "similarity": similarity}
+    for levels, divide, attention, ranking_net, similarity in [
+        ([2], True, "transformer", True, "sum"), ([2, 3], True, "transformer", False, "cosine"),
+        ([2, 3, 4], False, "transformer", True, "sum"), ([3, 4], True, "center", True, "sum"),
+        ([4], False, "center", False, "sum"), ([2, 3, 4], True, "transformer", True, "cosine"),
     ]
 ]
 
@@ -133,7 +134,9 @@ def test_every_ablation_learns_with_all_its_weights(small_csn, csn):
     found = network(_pairs(images), training=False)
     assert ("distance" in found) == settings.ranking_net
     for level in settings.levels:
-        assert found[f"similarity_{level}"].shape[-1] == 2 * parts * 24
+        similarity = found[f"similarity_{level}"].numpy()
+        assert similarity.shape[-1] == 2 * parts * 24
+        assert (np.abs(similarity).max() <= 1.0 + 1e-5) == (settings.similarity == "cosine")
         assert found[f"regions_{level}"].shape == (4, parts, 6)
     assert any("loc" in name for name in gradients) == (settings.attention == "transformer")
 
