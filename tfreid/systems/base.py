@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.config import Config, SubsetConfig, stage_config
+from tfreid.config import Config, SubsetConfig, flat, stage_config
 from tfreid.data.subsets import draw_subset, validation_records
 from tfreid.devices import share_gpus
 from tfreid.evaluation.evaluator import Evaluation, Evaluator, GalleryEvaluator
@@ -40,10 +40,10 @@ from tfreid.workers import ALONE, Workers
 
 MARKET_IDENTITIES = 751
 
-# Losses of `system: embedding` alone, and what they are where nobody asks for them.
-_OFF = {"classifier": "softmax", "classifier_scale": None, "classifier_margin": None,
-        "lin.weight": 0, "circle.weight": 0, "multi_similarity.weight": 0,
-        "supervised_contrastive.weight": 0}
+# Losses of `system: embedding` alone, off unless somebody asks for them.
+_EMBEDDING_LOSSES = tuple(f"loss.{name}" for name in (
+    "classifier", "classifier_scale", "classifier_margin", "lin.weight", "circle.weight",
+    "multi_similarity.weight", "supervised_contrastive.weight"))
 
 
 class System:
@@ -83,7 +83,7 @@ class System:
             raise UserError("data.source_balance is for systems that train on several sources; set "
                             f"it to null with system: {config.system}.")
         if config.system != "embedding":
-            _check_losses(config)
+            refuse_unread(config, _EMBEDDING_LOSSES)
         self.config, self.workers = config, workers or ALONE
 
     # Training.
@@ -358,10 +358,18 @@ class System:
             "a recipe with system: csn, for example csn_l23.")
 
 
-def _check_losses(config: Config) -> None:
-    """Refuses losses of `system: embedding` that are off unless somebody asks for them."""
-    for name, off in _OFF.items():
-        value = operator.attrgetter(name)(config.loss)
-        if value != off:
-            raise UserError(f"loss.{name} is {value}, which system: embedding reads; set it to "
-                            f"{'null' if off is None else off} with system: {config.system}.")
+def refuse_unread(config: Config, keys: Iterable[str]) -> None:
+    """Refuses settings that the system does not read, where they are not the defaults.
+
+    Args:
+        config: All settings.
+        keys: Dotted names of those that it does not read.
+
+    Raises:
+        UserError: If somebody set one of them.
+    """
+    values, defaults = flat(config), flat(Config())
+    for key in keys:
+        if values[key] != defaults[key]:
+            raise UserError(f"{key} is {values[key]}, which system: {config.system} does not read; "
+                            f"leave it out, or set it to {json.dumps(defaults[key])}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ import keras
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfreid.config import ModelConfig
 from tfreid.data.batches import PairBatches
 from tfreid.evaluation.evaluator import Evaluator
 from tfreid.records import ImageTable, Records
 from tfreid.serving.saved_model import ServedModel
-from tfreid.systems.base import MARKET_IDENTITIES, System
+from tfreid.systems.base import MARKET_IDENTITIES, System, refuse_unread
 from tfreid.systems.csn.cost import describe_csn, measure_gallery
 from tfreid.systems.csn.export import ServedCsn, export_csn
 from tfreid.systems.csn.network import build_csn, csn_parts
@@ -43,11 +41,7 @@ class CsnSystem(System):
         if config.training.frozen_backbone_epochs:
             raise UserError("training.frozen_backbone_epochs is for backbones with a head; the CSN "
                             "has none, so set it to 0.")
-        for name, default in vars(ModelConfig()).items():
-            value = getattr(config.model, name)
-            if name not in _READ and value != default:
-                raise UserError(f"model.{name} is {value}, which system: csn does not read; leave "
-                                f"it out, or set it to {json.dumps(default)}.")
+        refuse_unread(config, (f"model.{name}" for name in vars(config.model) if name not in _READ))
 
     def make_batches(self, table: ImageTable) -> PairBatches:
         """Makes the batches of pairs."""
