@@ -19,7 +19,7 @@ from tfreid.config import Config, flat, load_config, with_derived
 from tfreid.config.training import check_length
 from tfreid.models.embedding import input_size
 from tfreid.records import ImageTable, JoinedRecords, Records, open_training
-from tfreid.systems.registry import make_system
+from tfreid.systems.registry import SYSTEMS, make_system
 from tfreid.training.checkpoints import saved_steps
 from tfreid.training.dropout_noise import describe_noise
 from tfreid.training.global_batch import batch_of_one, describe_growth, scaled
@@ -83,6 +83,8 @@ def _train(config: Config, folder: RunFolder, command: str | None,
            resolver: Resolver | None) -> None:
     system, earlier = make_system(config), RunFolder(folder.pretraining, outer=folder)
     first, weights = system.pretraining(), None
+    for note in _unread(config, first):
+        print(f"note: {note}")
     if first is not None and not saved_steps(folder.checkpoints):
         weights = earlier.last_weights
     due = weights is not None and not weights.exists()
@@ -261,6 +263,17 @@ def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int
     config = with_derived(given, dataclasses.replace(config, training=training))
     folder.check_settings(config)
     return config, batches
+
+
+def _unread(config: Config, first: Config | None) -> list[str]:
+    """Names settings of systems that neither the training nor its first stage is of."""
+    foreign = SYSTEMS.keys() - {stage.system for stage in (config, first) if stage is not None}
+    defaults = flat(Config())
+    unread = [key for key, value in flat(config).items()
+              if key.partition(".")[0] in foreign and value != defaults[key]]
+    if not unread:
+        return []
+    return [f"{', '.join(unread)}: not read, because system is {config.system}"]
 
 
 def _rounded_otherwise(config: Config) -> list[str]:

@@ -166,6 +166,7 @@ def test_half_precision_on_two_devices_trains_and_ranks(train, tmp_path):
     run = tmp_path / "mixed"
     try:
         printed = train(run, "training.precision=mixed_bfloat16", "training.max_steps=1",
+                        "triplet.margin=0.2", "siamese.hidden_size=9",
                         "training.devices=[CPU:0,CPU:1]",
                         "evaluation.protocol=full", "csn.score.shortlist=5")
         assert test_net.main(["--run", str(run), "--output", str(tmp_path / "trials"),
@@ -174,6 +175,9 @@ def test_half_precision_on_two_devices_trains_and_ranks(train, tmp_path):
     finally:
         keras.mixed_precision.set_global_policy("float32")
     assert "2 device(s)" in printed
+    # Nor does a mistaken section pass in silence.
+    assert ("note: triplet.margin, siamese.hidden_size: not read, because system is csn"
+            in printed.splitlines())
     results = json.loads((run / "results.json").read_text())
     assert results["metric"] == "SimiScore, shortlist of 5"
     assert results["num_valid_queries"] == 12
