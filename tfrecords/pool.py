@@ -88,7 +88,10 @@ def run_jobs(
 
 def _submit(executor: ProcessPoolExecutor, work, jobs) -> set[Future]:
     try:
-        return {executor.submit(_run_job, work, job) for job in jobs}
+        submitted = {executor.submit(_run_job, work, job) for job in jobs}
+        # Makes the executor look at the process that it started last, which may have died already.
+        executor.submit(os.getpid)
+        return submitted
     except OSError as error:  # no process can be made, or another died and took the pipes with it
         raise BrokenProcessPool(str(error)) from error
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing import connection
 from pathlib import Path
 
 import pytest
@@ -36,8 +38,9 @@ def test_workers_share_the_tensorflow_of_their_parent(tmp_path, monkeypatch):
     assert found == [(True, True, signal.SIG_IGN)] * 2
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", ["before", "after", "at once"])
 def test_a_worker_that_starts_while_another_dies_ends_too(tmp_path, monkeypatch, moment):
+    """The executor does not know the second process while it starts, and gives up or goes on."""
     (tmp_path / "deadly_jobs.py").write_text(
         "import os\n"
         "def write(job, advance):\n"
@@ -48,11 +51,15 @@ def test_a_worker_that_starts_while_another_dies_ends_too(tmp_path, monkeypatch,
     start = process.start
 
     def start_late(self):
-        if moment == "after":
+        if moment != "before":
             start(self)
+        if moment == "at once" and not started:
+            os.kill(self.pid, signal.SIGSTOP)  # so that the second one takes the deadly job
         if started:
-            started[0].join()
-            time.sleep(0.3)  # the executor, which does not know this process yet, gives up
+            connection.wait([one.sentinel for one in (*started, self) if one.pid])
+            if started[0].is_alive():
+                os.kill(started[0].pid, signal.SIGCONT)
+            time.sleep(2 if moment == "at once" else 0.3)
         if moment == "before":
             start(self)
         started.append(self)
