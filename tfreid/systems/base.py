@@ -358,6 +358,12 @@ class System:
             "a recipe with system: csn, for example csn_l23.")
 
 
+def find_set(config: Config, keys: Iterable[str]) -> dict[str, Any]:
+    """Returns the defaults of those settings, by dotted name, that have other values."""
+    values, defaults = flat(config), flat(Config())
+    return {key: defaults[key] for key in keys if values[key] != defaults[key]}
+
+
 def refuse_unread(config: Config, keys: Iterable[str]) -> None:
     """Refuses settings that the system does not read, where they are not the defaults.
 
@@ -368,8 +374,6 @@ def refuse_unread(config: Config, keys: Iterable[str]) -> None:
     Raises:
         UserError: If somebody set one of them.
     """
-    values, defaults = flat(config), flat(Config())
-    for key in keys:
-        if values[key] != defaults[key]:
-            raise UserError(f"{key} is {values[key]}, which system: {config.system} does not read; "
-                            f"leave it out, or set it to {json.dumps(defaults[key])}.")
+    for key, default in find_set(config, keys).items():
+        raise UserError(f"{key} is {flat(config)[key]}, which system: {config.system} does not "
+                        f"read; leave it out, or set it to {json.dumps(default)}.")

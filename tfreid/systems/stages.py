@@ -19,6 +19,7 @@ from tfreid.config import Config, flat, load_config, with_derived
 from tfreid.config.training import check_length
 from tfreid.models.embedding import input_size
 from tfreid.records import ImageTable, JoinedRecords, Records, open_training
+from tfreid.systems.base import find_set
 from tfreid.systems.registry import SYSTEMS, make_system
 from tfreid.training.checkpoints import saved_steps
 from tfreid.training.dropout_noise import describe_noise
@@ -268,9 +269,7 @@ def _resolve(config: Config, folder: RunFolder, table: ImageTable, replicas: int
 def _unread(config: Config, first: Config | None) -> list[str]:
     """Names settings of systems that neither the training nor its first stage is of."""
     foreign = SYSTEMS.keys() - {stage.system for stage in (config, first) if stage is not None}
-    defaults = flat(Config())
-    unread = [key for key, value in flat(config).items()
-              if key.partition(".")[0] in foreign and value != defaults[key]]
+    unread = find_set(config, (key for key in flat(config) if key.partition(".")[0] in foreign))
     if not unread:
         return []
     return [f"{', '.join(unread)}: not read, because system is {config.system}"]
